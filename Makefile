@@ -1,0 +1,67 @@
+# `make run` and `make test` set up what they need, into .venv; the rest is for developers.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+OUT ?= demo
+SCREEN := env -u WAYLAND_DISPLAY LIBGL_ALWAYS_SOFTWARE=1 xvfb-run -a -s "-screen 0 1600x1000x24"
+
+export PYTHON
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help run test test-all lint format screenshots benchmarks lock clean setup system
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)$$/make \1|\2/p' Makefile | column -t -s '|'
+
+run: setup ## the demo: a phantom cohort from rough labels to corrected ones, then the window
+	$(BIN)/mlbseg demo $(OUT)
+	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
+	    $(BIN)/mlbseg gui $(OUT)/demo.mlbseg; \
+	else \
+	    $(SCREEN) $(BIN)/python -m napari_mlbseg.widgets.screenshot $(OUT)/demo.mlbseg $(OUT)/window.png && \
+	    echo "No screen here; the window looks like this: $(OUT)/window.png"; \
+	fi
+
+test: setup ## lint, types and all tests but the slow ones, windows under PyQt6 and PyQt5
+	@scripts/test.sh $(VENV) -q -m "not slow"
+
+test-all: setup ## the same with the slow tests
+	@scripts/test.sh $(VENV) -q -o timeout=1800
+
+lint: setup ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+screenshots: setup ## the pictures in docs/, from the demo study
+	@test -d $(OUT)/demo.mlbseg || $(BIN)/mlbseg demo $(OUT)
+	$(SCREEN) $(BIN)/python -m napari_mlbseg.widgets.screenshot $(OUT)/demo.mlbseg docs/window.png
+
+benchmarks: setup ## every script in benchmarks/; each prints a table and writes JSON
+	@for script in benchmarks/[a-z]*.py; do \
+	    echo "== $$script"; $(SCREEN) $(BIN)/python "$$script" || exit 1; \
+	done
+
+lock: ## requirements.lock again, from the newest versions that pyproject.toml allows
+	scripts/lock.sh
+
+clean: ## everything that can be made again
+	rm -rf $(VENV) demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup: system $(INSTALLED)
+
+system:
+	@scripts/system_packages.sh
+
+$(INSTALLED): pyproject.toml requirements.lock scripts/venv.sh
+	@scripts/venv.sh $(VENV)
+	@touch $@

@@ -1,0 +1,229 @@
+"""The commands. Each imports what it needs when it runs, so that ``--help`` is immediate."""
+
+import logging
+from enum import IntEnum, StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from napari_mlbseg.cli import output
+from napari_mlbseg.errors import UserError
+
+
+class ExitCode(IntEnum):
+    """What a command leaves behind; stable, see docs/cli.md."""
+
+    OK = 0
+    USER_ERROR = 1
+    USAGE = 2
+    UNEXPECTED = 3
+    INTERRUPTED = 130
+
+
+class What(StrEnum):
+    """What ``export`` writes."""
+
+    LABELS = "labels"
+    PREDICTION = "prediction"
+    INITIAL = "initial"
+    WEIGHTS = "weights"
+
+
+class _Commands(TyperGroup):
+    """Turns exceptions into one sentence and an exit code; the only broad except of the CLI."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            output.error("Interrupted.")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except UserError as error:
+            self._traceback_if_asked(ctx)
+            output.error(str(error))
+            raise typer.Exit(ExitCode.USER_ERROR) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if _is_usage_error(error):
+                raise
+            self._traceback_if_asked(ctx)
+            # A failed run brings a sentence of its own and the engine's traceback as a note.
+            own = hasattr(error, "__notes__")
+            said = str(error) if own else f"Unexpected {type(error).__name__}: {error}"
+            output.error(f"{said} (mlbseg --debug ... shows where)")
+            raise typer.Exit(ExitCode.UNEXPECTED) from None
+
+    @staticmethod
+    def _traceback_if_asked(ctx: Any) -> None:
+        if ctx.params.get("debug"):
+            output.traceback()
+
+
+def _is_usage_error(error: Exception) -> bool:
+    # typer carries its own copy of click since 0.26; before it used the package.
+    return any(kind.__name__ == "ClickException" for kind in type(error).__mro__)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Correct a few slices of rough 3-D segmentations; a meta-learning loop mends the rest.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder ending in .mlbseg.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+def main() -> None:
+    """Entry point of the ``mlbseg`` script."""
+    app(prog_name="mlbseg")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"napari-mlbseg {version('napari-mlbseg')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="And exit.")
+    ] = False,
+) -> None:
+    # What the library logs is told by the commands, in a sentence; logging would print the rest.
+    logging.getLogger("napari_mlbseg").addHandler(logging.NullHandler())
+
+
+@app.command()
+def init(
+    study: StudyPath,
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder with 3-D images.")],
+    *,
+    labels: Annotated[
+        Path | None, typer.Option(help="Folder with rough labels, named like the images.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help='Names for the values 1, 2, ...: "left atrium,scar".')
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Make a study from a folder of images, with or without rough labels."""
+    from napari_mlbseg.cli import studies
+
+    made = studies.init(study, images, labels, classes)
+    output.show(made, json=json, text=output.study_text)
+
+
+@app.command()
+def info(study: StudyPath, json: AsJson = False) -> None:
+    """Show the cases of a study, how far their slices are, and its runs."""
+    from napari_mlbseg.cli import studies
+
+    described = studies.info(study)
+    output.show(described, json=json, text=output.study_text)
+
+
+@app.command()
+def accept(
+    study: StudyPath,
+    case: Annotated[str, typer.Argument(metavar="CASE", help="Name of the case, see info.")],
+    *,
+    slices: Annotated[str, typer.Option(help="Slices of the file's array: 10,44 or 10-20:2.")],
+    labels: Annotated[Path, typer.Option(help="Label file with the corrected slices.")],
+    axis: Annotated[
+        int | None,
+        typer.Option(min=0, max=2, help="Axis of the file's array; default: the case's own."),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Take slices of a corrected label file as clean."""
+    from napari_mlbseg.cli import studies
+
+    accepted = studies.accept(study, case, slices, labels, axis)
+    output.show(accepted, json=json, text=output.accepted_text)
+
+
+@app.command()
+def run(
+    study: StudyPath,
+    *,
+    steps: Annotated[int | None, typer.Option(help="Bootstrapping steps.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop bootstrapping after this.")] = None,
+    base_steps: Annotated[int | None, typer.Option(help="Steps of the base model.")] = None,
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option()] = None,
+    network: Annotated[Literal["auto", "unet", "unet++"] | None, typer.Option()] = None,
+    weights: Annotated[Literal["meta", "uniform", "none"] | None, typer.Option()] = None,
+    seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start again, no checkpoint.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Learn from the clean slices and predict the rest; Ctrl-C stops, the next call resumes."""
+    from napari_mlbseg.cli import runs
+    from napari_mlbseg.engine.config import Config
+
+    asked = {
+        "steps": steps,
+        "minutes": minutes,
+        "base_steps": base_steps,
+        "device": device,
+        "network": network,
+        "weights": weights,
+        "seed": seed,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    summary = runs.run(study, Config.from_dict({**given, "resume": not fresh}))
+    output.show(summary, json=json, text=output.run_text)
+    if summary["stopped"]:
+        raise typer.Exit(ExitCode.INTERRUPTED)
+
+
+@app.command()
+def export(
+    study: StudyPath,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder; made if need be.")],
+    *,
+    what: Annotated[What, typer.Option(help="Which arrays.")] = What.LABELS,
+    json: AsJson = False,
+) -> None:
+    """Write one file per case, named as it came in and with the same geometry."""
+    from napari_mlbseg.cli import studies
+
+    written = studies.export(study, out, what.value)
+    output.show(written, json=json, text=output.export_text)
+
+
+@app.command()
+def gui(
+    study: Annotated[Path | None, typer.Argument(metavar="[STUDY]", show_default=False)] = None,
+) -> None:
+    """Open the window, on a study if one is named."""
+    import napari
+
+    from napari_mlbseg.widgets.dock import open_dock
+
+    viewer = napari.Viewer()
+    open_dock(viewer, study)
+    napari.run()
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder; made if need be.")],
+    json: AsJson = False,
+) -> None:
+    """Make a phantom cohort, correct a few slices, run, export, and draw before and after."""
+    from napari_mlbseg.cli import runs
+
+    summary = runs.demo(out)
+    output.show(summary, json=json, text=output.demo_text)
+    if summary["stopped"]:
+        raise typer.Exit(ExitCode.INTERRUPTED)

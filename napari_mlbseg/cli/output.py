@@ -1,0 +1,99 @@
+"""What a person or a script gets to see: results on stdout, everything else on stderr."""
+
+import json as json_module
+import sys
+import traceback as traceback_module
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Document = Mapping[str, Any]
+
+
+def show(value: Document, *, json: bool, text: Callable[[Document], None]) -> None:
+    """One JSON document on stdout, or the same in words."""
+    if json:
+        sys.stdout.write(json_module.dumps(value, indent=2, allow_nan=False) + "\n")
+    else:
+        text(value)
+
+
+def note(message: str) -> None:
+    """Say something by the way."""
+    sys.stderr.write(message + "\n")
+
+
+def error(message: str) -> None:
+    """Say what went wrong."""
+    note(f"mlbseg: {message}")
+
+
+def traceback() -> None:
+    """Show where the exception at hand came from."""
+    sys.stderr.write(traceback_module.format_exc())
+
+
+def study_text(study: Document) -> None:
+    """Classes, cases and the last run as a table."""
+    classes = ", ".join(f"{c['value']} {c['name']}" for c in study["classes"]) or "none yet"
+    table = Table("case", "shape", "spacing mm", "axis", "clean", "draft", "skipped", "prediction")
+    for case in study["cases"]:
+        counts = case["slices"]
+        table.add_row(
+            case["id"],
+            "×".join(str(n) for n in case["shape"]),
+            "×".join(f"{mm:.3g}" for mm in case["spacing_mm"]),
+            str(case["axis"]),
+            *(str(counts[state]) for state in ("clean", "draft", "skipped")),
+            "yes" if "prediction" in case["arrays"] else "no",
+        )
+    _line(f"{study['study']}\nclasses: {classes}")
+    Console().print(table)
+    if study["runs"]:
+        last = study["runs"][-1]
+        _line(f"runs: {len(study['runs'])}, the last {last['outcome'] or 'did not end'}")
+
+
+def accepted_text(accepted: Document) -> None:
+    """Which slices became clean."""
+    _line(
+        f"{accepted['case']}: {len(accepted['slices'])} slices along axis {accepted['axis']} "
+        f"are clean; the study has {accepted['clean_slices']}."
+    )
+
+
+def export_text(written: Document) -> None:
+    """Which files there are now."""
+    for path in written["files"]:
+        _line(path)
+
+
+def run_text(summary: Document) -> None:
+    """How a run ended."""
+    how = "Stopped; the next run goes on from here" if summary["stopped"] else "Finished"
+    _line(f"{how}: step {summary['step']} after {summary['seconds']:.0f} s on {summary['device']}.")
+    if summary["held_back_dice"] is not None:
+        _line(f"Dice on slices held back: {summary['held_back_dice']:.3f}")
+
+
+def demo_text(summary: Document) -> None:
+    """Dice before and after, and where to look."""
+    if summary["stopped"]:
+        _line("Stopped.")
+        return
+    table = Table("Dice against the truth, slices not shown to it", "before", "after")
+    for name, before in summary["dice_before"].items():
+        table.add_row(name, f"{before:.3f}", f"{summary['dice_after'][name]:.3f}")
+    Console().print(table)
+    _line(
+        f"{summary['clean_slices']} of {summary['all_slices']} slices were corrected; "
+        f"the run took {summary['seconds']:.0f} s on {summary['device']}."
+    )
+    for name, path in summary["files"].items():
+        _line(f"{name}: {path}")
+
+
+def _line(text: str) -> None:
+    sys.stdout.write(text + "\n")

@@ -1,0 +1,176 @@
+"""Engine events on a terminal, and what remains of them at the end."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self, assert_never
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from napari_mlbseg.cli import output
+from napari_mlbseg.engine.events import (
+    BatchShrunk,
+    CheckpointSaved,
+    CleanSetChanged,
+    Event,
+    Failed,
+    Finished,
+    Heartbeat,
+    HeldBackScored,
+    Paused,
+    Resumed,
+    RunStarted,
+    SlicesPublished,
+    StageStarted,
+    StepDone,
+)
+from napari_mlbseg.errors import UserError
+
+
+def follow(events: Iterable[Event]) -> dict[str, Any]:
+    """Show the events of a run as they come; a document about the run at its end.
+
+    Raises
+    ------
+    UserError
+        If the run failed for a reason that the user can mend.
+    RuntimeError
+        If it failed for another reason; the engine's traceback is a note to it.
+    """
+    summary: dict[str, Any] = {"held_back_dice": None, "held_back_dice_per_class": None}
+    with _Bars() as bars:
+        for event in events:
+            match event:
+                case RunStarted():
+                    summary |= {
+                        "run_id": event.run_id,
+                        "device": event.device,
+                        "network": event.network,
+                        "parameters": event.parameters,
+                        "training_slices": event.training_slices,
+                        "held_back_slices": event.held_back_slices,
+                        "resumed_step": event.resumed_step,
+                    }
+                    bars.started(event)
+                case StageStarted():
+                    bars.stage(event)
+                case StepDone():
+                    bars.step(event)
+                case HeldBackScored():
+                    summary["held_back_dice"] = event.dice
+                    summary["held_back_dice_per_class"] = dict(event.dice_per_class)
+                    bars.score(event)
+                case BatchShrunk():
+                    bars.say(event.message)
+                case Finished():
+                    summary |= {
+                        "stopped": event.stopped,
+                        "step": event.step,
+                        "seconds": event.seconds,
+                    }
+                case Failed():
+                    raise _failure(event)
+                case CleanSetChanged() | SlicesPublished() | CheckpointSaved():
+                    pass
+                case Paused() | Resumed() | Heartbeat():
+                    pass
+                case _:
+                    assert_never(event)
+    return summary
+
+
+@contextmanager
+def counting() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for work on file after file; takes what is being done, steps done, all steps."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("")
+        yield lambda text, done, total: progress.update(
+            bar, description=text, completed=done, total=total
+        )
+
+
+def _failure(event: Failed) -> Exception:
+    if not event.details:
+        return UserError(event.message)
+    error = RuntimeError(event.message)
+    error.add_note(event.details)
+    return error
+
+
+class _Bars:
+    """One bar per stage on a terminal; a line per stage where stderr is a file or a pipe."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._live = console.is_terminal
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=console,
+            disable=not self._live,
+        )
+        self._bar: TaskID | None = None
+        self._score: HeldBackScored | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        if self._live:
+            self._progress.console.print(text, markup=False, highlight=False)
+        else:
+            output.note(text)
+
+    def started(self, event: RunStarted) -> None:
+        resumed = f", going on at step {event.resumed_step}" if event.resumed_step else ""
+        self.say(
+            f"{event.network} on {event.device}; clean slices: {event.training_slices} to learn "
+            f"from, {event.held_back_slices} held back{resumed}"
+        )
+
+    def stage(self, event: StageStarted) -> None:
+        self._say_score()
+        if not self._live:
+            self.say(event.stage.value)
+        self._bar = self._progress.add_task(event.stage.value, total=event.steps, text="")
+
+    def step(self, event: StepDone) -> None:
+        if self._bar is None:
+            return
+        shown = [f"{name} {value:.3f}" for name, value in event.losses.items()]
+        if self._score is not None:
+            shown.append(f"held-back Dice {self._score.dice:.3f}")
+        if event.remaining_s is not None:
+            shown.append(f"{_clock(event.remaining_s)} left")
+        self._progress.update(
+            self._bar, completed=event.step, total=event.steps, text="  ".join(shown)
+        )
+
+    def score(self, event: HeldBackScored) -> None:
+        self._score = event
+
+    def _say_score(self) -> None:
+        """The last score of a stage; there are many while it runs."""
+        if self._score is not None:
+            stage, dice = self._score.stage.value, self._score.dice
+            self.say(f"{stage}: Dice {dice:.3f} on the slices held back")
+        self._score = None
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

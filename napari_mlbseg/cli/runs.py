@@ -1,0 +1,49 @@
+"""The commands that train: they end well on Ctrl-C."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from napari_mlbseg.cli.progress import follow
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.events import Inbox, Stop
+from napari_mlbseg.engine.loop import Bootstrapper
+from napari_mlbseg.project.study import Study
+
+
+def run(path: Path, config: Config) -> dict[str, Any]:
+    """Run the engine on a study until it is done or Ctrl-C is pressed."""
+    with Study.open(path) as study, _stop_on_interrupt() as inbox:
+        return {"study": str(study.path), **follow(Bootstrapper(study, config).events(inbox))}
+
+
+def demo(folder: Path) -> dict[str, Any]:
+    """Run the demo in a folder; where it has been run already, only tell how it went."""
+    from napari_mlbseg import demo
+
+    done = demo.saved_summary(folder)
+    if done is not None:
+        return done
+    ran = run(demo.prepare(folder), demo.CONFIG)
+    return ran if ran["stopped"] else demo.report(folder, ran)
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[Inbox]:
+    inbox = Inbox()
+
+    def stop(number: int, frame: object) -> None:
+        inbox.put(Stop())
+        # The next one raises KeyboardInterrupt.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # Not through sys.stderr: it may be in the middle of a write.
+        os.write(2, b"\nStopping at the next step; Ctrl-C again leaves at once.\n")
+
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        yield inbox
+    finally:
+        signal.signal(signal.SIGINT, previous)

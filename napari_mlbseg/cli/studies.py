@@ -1,0 +1,170 @@
+"""The commands about a study, as functions that return plain documents.
+
+Axes and indices are those of the file's array, as in every command.
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_mlbseg.cli.progress import counting
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.registry import read_labels
+from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.cases import Case, LabelClass
+from napari_mlbseg.project.cohort import import_folder
+from napari_mlbseg.project.export import ExportKind, export_study
+from napari_mlbseg.project.palette import color_of
+from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.volume import Volume
+
+Document = Mapping[str, Any]
+
+
+def init(path: Path, images: Path, labels: Path | None, classes: str | None) -> Document:
+    """Make a study; nothing is left behind where a file cannot be taken in."""
+    with Study.create(path) as study:
+        try:
+            if classes is not None:
+                study.set_classes(_named(classes))
+            with counting() as progress:
+                import_folder(study, images, labels, progress=progress)
+            if not study.classes:
+                study.set_classes(_named("class 1"))
+        except BaseException:
+            study.close()
+            shutil.rmtree(path)
+            raise
+        return _describe(study)
+
+
+def info(path: Path) -> Document:
+    """Describe a study, also while somebody works at it."""
+    with Study.open(path, writable=False) as study:
+        return _describe(study)
+
+
+def accept(path: Path, case_id: str, slices: str, labels: Path, file_axis: int | None) -> Document:
+    """Take slices of a label file as clean; all of them or none."""
+    with Study.open(path) as study:
+        case = study.case(case_id)
+        volume, _ = read_labels(labels)
+        _check_same_grid(volume, case, labels)
+        _check_classes(volume, study, labels)
+        geometry = volume.geometry
+        if file_axis is None:
+            file_axis = geometry.file_axes[case.axis]
+        indices = parse_slices(slices, geometry.file_shape[file_axis])
+        axis = geometry.display_axis(file_axis)
+        for index in indices:
+            key = SliceKey(case.id, axis, geometry.display_index(file_axis, index))
+            study.save_slice(key, volume.voxels.take(key.index, axis=axis), SliceState.CLEAN)
+        return {
+            "study": str(study.path),
+            "case": case.id,
+            "axis": file_axis,
+            "slices": indices,
+            "clean_slices": len(study.clean_slices()),
+        }
+
+
+def export(path: Path, out: Path, what: str) -> Document:
+    """Write one file per case (two for the weights)."""
+    with Study.open(path, writable=False) as study, counting() as progress:
+        files = export_study(study, out, ExportKind(what), progress)
+        return {"study": str(study.path), "what": what, "files": [str(file) for file in files]}
+
+
+def parse_slices(text: str, size: int) -> list[int]:
+    """Indices of ``10,44`` and of ranges with both ends, ``10-20`` or ``10-20:2``, in order."""
+    indices: set[int] = set()
+    for part in text.split(","):
+        span, _, step = part.strip().partition(":")
+        first, dash, last = span.partition("-")
+        numbers = [first, *([last] if dash else []), *([step] if ":" in part else [])]
+        if not all(n.isascii() and n.isdigit() for n in numbers) or (step and int(step) == 0):
+            raise UserError(f"{part.strip()!r} names no slices; write 10,44 or 10-20 or 10-20:2.")
+        indices.update(range(int(first), int(last if dash else first) + 1, int(step or 1)))
+    outside = [index for index in indices if index >= size]
+    if outside or not indices:
+        raise UserError(f"Slices {text} are not all within 0 to {size - 1} of that axis.")
+    return sorted(indices)
+
+
+def _named(names: str) -> list[LabelClass]:
+    split = [name.strip() for name in names.split(",")]
+    return [LabelClass(value, name, color_of(value)) for value, name in enumerate(split, start=1)]
+
+
+def _check_same_grid(volume: Volume, case: Case, path: Path) -> None:
+    ours, theirs = case.geometry, volume.geometry
+    # No corner is further apart than this, along R, A and S.
+    apart_mm = np.abs(np.subtract(ours.affine, theirs.affine))[:3] @ [*ours.file_shape, 1]
+    if ours.file_shape != theirs.file_shape or apart_mm.max() > 0.01 * min(ours.spacing_mm):
+        raise UserError(
+            f"{path} does not lie on the grid of {case.image_path.name}: its shape is "
+            f"{theirs.file_shape}, that of the case {ours.file_shape}, and both need the same "
+            "affine. Correct a file that was exported from this study."
+        )
+
+
+def _check_classes(volume: Volume, study: Study, path: Path) -> None:
+    known = {0, *(c.value for c in study.classes)}
+    unknown = sorted(set(np.unique(volume.voxels).tolist()) - known)
+    if unknown:
+        raise UserError(
+            f"{path} has labels {', '.join(map(str, unknown))}; "
+            f"the study knows {', '.join(map(str, sorted(known)))}."
+        )
+
+
+def _describe(study: Study) -> Document:
+    return {
+        "study": str(study.path),
+        "name": study.name,
+        "classes": [
+            {"value": c.value, "name": c.name, "color": list(c.color)} for c in study.classes
+        ],
+        "cases": [_describe_case(study, case) for case in study.cases],
+        "runs": [
+            {
+                "id": run.id,
+                "started_at": run.started_at.isoformat(),
+                "finished_at": None if run.finished_at is None else run.finished_at.isoformat(),
+                "outcome": run.outcome,
+                "device": run.device,
+                "seed": run.seed,
+            }
+            for run in study.runs()
+        ],
+    }
+
+
+def _describe_case(study: Study, case: Case) -> Document:
+    geometry = case.geometry
+    records = study.slice_records(case.id)
+    counts = Counter(record.state for record in records)
+    return {
+        "id": case.id,
+        "image": str(case.image_path),
+        "labels": None if case.labels_path is None else str(case.labels_path),
+        "shape": list(geometry.file_shape),
+        "spacing_mm": [geometry.spacing_mm[geometry.display_axis(a)] for a in range(3)],
+        "axis": geometry.file_axes[case.axis],
+        "slices": {s.value: counts[s] for s in SliceState if s is not SliceState.UNTOUCHED},
+        "clean": [
+            {"axis": geometry.file_axes[r.key.axis], "slice": _file_index(case, r.key)}
+            for r in records
+            if r.state is SliceState.CLEAN
+        ],
+        "arrays": [name.value for name in ArrayName if study.has_array(case.id, name)],
+    }
+
+
+def _file_index(case: Case, key: SliceKey) -> int:
+    return case.geometry.file_index(key.axis, key.index)

@@ -1,0 +1,1 @@
+"""The bootstrapping loop: frozen inputs in, frozen events out; no Qt and no napari."""

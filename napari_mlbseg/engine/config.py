@@ -1,0 +1,141 @@
+"""What a run may be told. Made at the edge, frozen, handed down as plain arguments."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args, get_type_hints
+
+from napari_mlbseg.errors import UserError
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Network = Literal["auto", "unet", "unet++"]
+Weights = Literal["meta", "uniform", "none"]
+ViewName = Literal[
+    "identity", "flip_x", "flip_y", "zoom_in", "zoom_out", "rotate_left", "rotate_right"
+]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of one run; the defaults are what the window uses.
+
+    Attributes
+    ----------
+    device
+        ``auto`` takes CUDA, then MPS, then the CPU.
+    seed
+        Of every random choice; stored with the run.
+    base_steps, steps
+        Optimiser steps of the base model on the clean slices, and of the bootstrapping after it.
+    minutes
+        End the bootstrapping after this long, whatever `steps` says; None for no limit.
+    network
+        ``auto`` is a small U-Net on the CPU and a larger one on a GPU; ``unet++`` is the paper's.
+    weights
+        Per-pixel weights of the initial and the pseudo labels: ``meta`` by agreement with the
+        clean slices, ``uniform`` all alike, ``none`` leaves both labels out.
+    views
+        Views whose predictions make the pseudo labels; ``identity`` is always among them.
+    views_per_step
+        How many of them are drawn at each step, identity included.
+    teacher
+        Whether an exponential moving average of the network teaches it and makes predictions.
+    clean_step
+        Whether the loss on the clean slices is minimised too, or only steers the weights.
+    slice_size
+        Side in pixels of the square that slices are resampled to; None for 128 on a CPU and 256
+        on a GPU.
+    context_slices
+        Neighbouring slices on either side that the network sees as further channels.
+    batch, clean_batch
+        Noisy and clean slices of one step.
+    learning_rate
+        Of AdamW, at the start of a cosine schedule.
+    ema_decay
+        Of the teacher, per step.
+    consistency
+        Weight of the agreement between views and with the teacher.
+    held_back_share
+        Share of the clean slices kept for an honest running Dice; none below six slices.
+    publish_share
+        Largest share of the time spent on bringing predictions up to date while training.
+    threads
+        CPU threads of torch; None for one per core.
+    resume
+        Go on from the last checkpoint of the study where there is one.
+    """
+
+    device: Device = "auto"
+    seed: int = 0
+    base_steps: int = 1000
+    steps: int = 1000
+    minutes: float | None = None
+    network: Network = "auto"
+    weights: Weights = "meta"
+    views: tuple[ViewName, ...] = get_args(ViewName)
+    views_per_step: int = 2
+    teacher: bool = True
+    clean_step: bool = True
+    slice_size: int | None = None
+    context_slices: int = 1
+    batch: int = 4
+    clean_batch: int = 8
+    learning_rate: float = 1e-3
+    ema_decay: float = 0.99
+    consistency: float = 1.0
+    held_back_share: float = 0.15
+    publish_share: float = 0.15
+    threads: int | None = None
+    resume: bool = True
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            allowed = get_args(kind)
+            value = getattr(self, name)
+            if allowed and all(isinstance(a, str) for a in allowed) and value not in allowed:
+                raise UserError(f"{name} is {value!r}; choose one of {', '.join(allowed)}.")
+        _require(
+            set(self.views) <= set(get_args(ViewName)), "views", self.views, "known view names"
+        )
+        _require(self.base_steps >= 1, "base_steps", self.base_steps, "1 or more")
+        _require(self.steps >= 0, "steps", self.steps, "0 or more")
+        _require(self.minutes is None or self.minutes > 0, "minutes", self.minutes, "more than 0")
+        _require(self.views_per_step >= 1, "views_per_step", self.views_per_step, "1 or more")
+        _require(
+            self.slice_size is None or (self.slice_size >= 32 and self.slice_size % 16 == 0),
+            "slice_size",
+            self.slice_size,
+            "a multiple of 16, 32 or more",
+        )
+        _require(self.context_slices >= 0, "context_slices", self.context_slices, "0 or more")
+        _require(self.batch >= 1, "batch", self.batch, "1 or more")
+        _require(self.clean_batch >= 1, "clean_batch", self.clean_batch, "1 or more")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
+        _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "from 0 to below 1")
+        _require(self.consistency >= 0, "consistency", self.consistency, "0 or more")
+        _require(
+            0 <= self.held_back_share < 1,
+            "held_back_share",
+            self.held_back_share,
+            "from 0 to below 1",
+        )
+        _require(0 < self.publish_share < 1, "publish_share", self.publish_share, "between 0 and 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data that JSON can hold."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Config":
+        """The inverse of `to_dict`; unknown names are refused."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise UserError(f"Unknown settings: {', '.join(sorted(unknown))}.")
+        plain: dict[str, Any] = dict(values)
+        if "views" in plain:
+            plain["views"] = tuple(plain["views"])
+        return cls(**plain)
+
+
+def _require(holds: bool, name: str, value: object, expected: str) -> None:
+    if not holds:
+        raise UserError(f"{name} is {value!r}; it must be {expected}.")

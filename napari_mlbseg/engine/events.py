@@ -1,0 +1,231 @@
+"""What the engine can be asked and what it can tell: frozen plain data, no arrays.
+
+Arrays live in the study's store; events name them. Both unions are closed: a receiver matches on
+every member and ends in ``assert_never``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from queue import Empty, SimpleQueue
+
+from napari_mlbseg.project.slices import SliceKey
+
+
+class Stage(StrEnum):
+    """What the engine is working at."""
+
+    LOADING = "loading"
+    BASE_MODEL = "base model"
+    INITIAL_LABELS = "initial labels"
+    BOOTSTRAPPING = "bootstrapping"
+    PUBLISHING = "publishing"
+
+
+# --- requests: window or script -> engine ---------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SliceAccepted:
+    """A slice became clean; its mask is in the catalogue."""
+
+    key: SliceKey
+
+
+@dataclass(frozen=True)
+class SliceReopened:
+    """A slice is no longer clean."""
+
+    key: SliceKey
+
+
+@dataclass(frozen=True)
+class Focus:
+    """The slice on view; its prediction and weight maps are served first."""
+
+    key: SliceKey
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Hold at the next step boundary."""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on after a pause."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Save a checkpoint at the next step boundary and finish."""
+
+
+Request = SliceAccepted | SliceReopened | Focus | Pause | Resume | Stop
+
+
+class Inbox:
+    """Requests on their way to the engine; any thread may put, the engine drains."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[Request] = SimpleQueue()
+
+    def put(self, request: Request) -> None:
+        """Hand a request to the engine; returns at once."""
+        self._queue.put(request)
+
+    def drain(self, *, timeout_s: float = 0.0) -> list[Request]:
+        """Everything that has arrived, in order; waits up to `timeout_s` for a first one."""
+        requests: list[Request] = []
+        try:
+            if timeout_s > 0:
+                requests.append(self._queue.get(timeout=timeout_s))
+            while True:
+                requests.append(self._queue.get_nowait())
+        except Empty:
+            return requests
+
+
+# --- events: engine -> window or script -----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """The run has what it needs. `resumed_step` is 0 for a fresh run."""
+
+    run_id: int
+    device: str
+    network: str
+    parameters: int
+    training_slices: int
+    held_back_slices: int
+    resumed_step: int
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """A stage begins; `steps` is None where the amount of work is not known."""
+
+    stage: Stage
+    steps: int | None
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """Progress of a stage, at most about ten times a second.
+
+    `losses` are means over the steps since the last event of this kind, by name. `step` counts
+    within the stage. `steps_per_s` and `remaining_s` (of the whole run) are running estimates.
+    """
+
+    stage: Stage
+    step: int
+    steps: int | None
+    losses: Mapping[str, float]
+    steps_per_s: float
+    remaining_s: float | None
+
+
+@dataclass(frozen=True)
+class CleanSetChanged:
+    """The engine took an accepted or reopened slice into account."""
+
+    training_slices: int
+    held_back_slices: int
+
+
+@dataclass(frozen=True)
+class HeldBackScored:
+    """Dice of the current model on the clean slices that it is not trained on.
+
+    `dice` is the mean over the foreground classes, `dice_per_class` is keyed by class value.
+    """
+
+    stage: Stage
+    step: int
+    dice: float
+    dice_per_class: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class SlicesPublished:
+    """Slices ``start <= index < stop`` along `axis` (display frame) have new arrays.
+
+    `arrays` holds names of `napari_mlbseg.project.arrays.ArrayName` values.
+    """
+
+    case_id: str
+    axis: int
+    start: int
+    stop: int
+    arrays: tuple[str, ...]
+    step: int
+
+
+@dataclass(frozen=True)
+class BatchShrunk:
+    """The device ran out of memory; the batch is smaller from now on."""
+
+    batch_size: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Paused:
+    """The engine holds; sent once."""
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The engine goes on."""
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """Nothing new, still there: lets a generator worker notice requests while paused."""
+
+
+@dataclass(frozen=True)
+class CheckpointSaved:
+    """The run can be continued from here, also after a crash."""
+
+    path: str
+    step: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Last event of a run that ended well; `stopped` tells whether somebody asked for it."""
+
+    run_id: int
+    step: int
+    stopped: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Last event of a run that could not go on.
+
+    `message` is for the annotator; `details` is the traceback, empty where the user can mend it.
+    """
+
+    message: str
+    details: str
+
+
+Event = (
+    RunStarted
+    | StageStarted
+    | StepDone
+    | CleanSetChanged
+    | HeldBackScored
+    | SlicesPublished
+    | BatchShrunk
+    | Paused
+    | Resumed
+    | Heartbeat
+    | CheckpointSaved
+    | Finished
+    | Failed
+)

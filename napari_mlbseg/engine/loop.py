@@ -1,0 +1,49 @@
+"""The loop as the window and the command line see it: an iterator of events with an inbox."""
+
+import logging
+import traceback
+from collections.abc import Iterator
+
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.events import Event, Failed, Inbox, Stage, StageStarted
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.study import Study
+
+logger = logging.getLogger(__name__)
+
+
+class Bootstrapper:
+    """Improves every case of a study by what its clean slices teach.
+
+    Parameters
+    ----------
+    study
+        Open for writing; its clean slices are read from the catalogue, predictions and weight
+        maps are written into its arrays.
+    config
+        Settings of the run.
+    """
+
+    def __init__(self, study: Study, config: Config) -> None:
+        self._study, self._config = study, config
+
+    def events(self, inbox: Inbox) -> Iterator[Event]:
+        """Run until done or stopped, in the thread that iterates.
+
+        Never raises: the last event is `Finished` or `Failed`. torch and MONAI are imported when
+        the first event is asked for.
+        """
+        yield StageStarted(Stage.LOADING, None)
+        try:
+            from napari_mlbseg.engine.run import Run
+
+            yield from Run(self._study, self._config, inbox).events()
+        except UserError as error:
+            yield Failed(str(error), "")
+        except Exception as error:
+            logger.exception("the run failed")
+            yield Failed(
+                f"The run stopped because of an unexpected error: {type(error).__name__}: {error}. "
+                "Every slice you saved is safe; start again to go on from the last checkpoint.",
+                traceback.format_exc(),
+            )

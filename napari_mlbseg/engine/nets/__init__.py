@@ -1,0 +1,1 @@
+"""What the steps are made of: network, teacher, views, losses, sampling."""

@@ -1,0 +1,61 @@
+"""Networks, all from MONAI, all with instance norm.
+
+Batch norm would change its running statistics in the forward-mode pass that prices the pixels, and
+means little for batches of a few slices.
+"""
+
+from monai.networks.nets import BasicUNetPlusPlus, UNet
+from torch import Tensor, nn
+
+_NORM = ("instance", {"affine": True})
+
+
+def build_network(name: str, *, channels: int, classes: int, large: bool = False) -> nn.Module:
+    """A 2-D network from ``batch channels y x`` to logits ``batch classes y x``.
+
+    Parameters
+    ----------
+    name
+        ``unet`` or ``unet++``.
+    large
+        A wider U-Net, for GPUs; `unet++` has one size, that of the paper (36.6 M parameters with
+        the features 64 to 1024).
+    """
+    if name == "unet++":
+        return _LastOutput(
+            BasicUNetPlusPlus(
+                spatial_dims=2,
+                in_channels=channels,
+                out_channels=classes,
+                features=(64, 128, 256, 512, 1024, 64),
+                norm=_NORM,
+            )
+        )
+    widths = (32, 64, 128, 256, 320, 320) if large else (16, 32, 64, 128, 128)
+    return UNet(
+        spatial_dims=2,
+        in_channels=channels,
+        out_channels=classes,
+        channels=widths,
+        strides=(2,) * (len(widths) - 1),
+        num_res_units=2 if large else 1,
+        norm=_NORM,
+        act=("leakyrelu", {"negative_slope": 0.01}),
+    )
+
+
+def count_parameters(network: nn.Module) -> int:
+    """How many numbers the network learns."""
+    return sum(p.numel() for p in network.parameters())
+
+
+class _LastOutput(nn.Module):
+    """MONAI's U-Net++ answers with a list of outputs, one without deep supervision."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        output: Tensor = self.network(images)[-1]
+        return output

@@ -1,0 +1,24 @@
+"""The mean teacher: an exponential moving average of the network (Tarvainen & Valpola 2017)."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+def copy_of(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A detached copy to start from."""
+    return {name: value.detach().clone() for name, value in parameters.items()}
+
+
+@torch.no_grad()
+def follow(
+    teacher: dict[str, Tensor], student: Mapping[str, Tensor], *, decay: float, step: int
+) -> None:
+    """Move the teacher towards the student, in place.
+
+    The decay starts at 0 and approaches `decay`, ``min(decay, 1 - 1 / (step + 1))``, so that the
+    first steps do not drag the untrained network along.
+    """
+    share = 1 - min(decay, 1 - 1 / (step + 1))
+    torch._foreach_lerp_(list(teacher.values()), [student[n].detach() for n in teacher], share)

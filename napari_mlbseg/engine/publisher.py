@@ -1,0 +1,134 @@
+"""Brings predictions and weight maps up to date, what is on view first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_mlbseg.engine.data import SliceSource
+from napari_mlbseg.engine.events import SlicesPublished
+from napari_mlbseg.engine.steps import meta_weights, predict
+from napari_mlbseg.engine.steps.augment import centred_placement
+from napari_mlbseg.engine.steps.meta_weights import Model
+from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.study import Study
+
+SLICES_PER_BLOCK = 8
+FOCUSED_CASE_FACTOR = 4
+NEVER = -(10**9)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Neighbouring slices of a case, ``start <= index < stop`` along its axis."""
+
+    case: Case
+    start: int
+    stop: int
+
+    @property
+    def keys(self) -> list[SliceKey]:
+        """Its slices."""
+        return [SliceKey(self.case.id, self.case.axis, i) for i in range(self.start, self.stop)]
+
+
+def blocks_of(case: Case) -> list[Block]:
+    """All slices of a case along its axis, a few at a time."""
+    count = case.geometry.shape[case.axis]
+    starts = range(0, count, SLICES_PER_BLOCK)
+    return [Block(case, start, min(start + SLICES_PER_BLOCK, count)) for start in starts]
+
+
+class Publisher:
+    """The one writer of the prediction and weight arrays of a study.
+
+    Each slice remembers the step at which it was last written; the block with the oldest is next,
+    where the case on view ages four times as fast as the others.
+    """
+
+    def __init__(self, study: Study, source: SliceSource, model: Model) -> None:
+        self.focus: SliceKey | None = None
+        self._study, self._source, self._model = study, source, model
+        self._cases = {case.id: case for case in study.cases}
+        self._steps = {
+            case.id: np.full(case.geometry.shape[case.axis], NEVER) for case in study.cases
+        }
+
+    def focused_slice(self) -> Block | None:
+        """The slice on view as a block of one, where it lies along its case's axis."""
+        if self.focus is None or self.focus.case_id not in self._cases:
+            return None
+        case = self._cases[self.focus.case_id]
+        if case.axis != self.focus.axis:
+            return None
+        return Block(case, self.focus.index, self.focus.index + 1)
+
+    def stalest_block(self, step: int, *, youngest: int) -> Block | None:
+        """The block of slices that is the most out of date; None where none is `youngest` old."""
+        best, best_age = None, youngest - 1
+        for case_id, steps in self._steps.items():
+            factor = FOCUSED_CASE_FACTOR if self._in_focus(case_id) else 1
+            index = int(steps.argmin())
+            age = int(step - steps[index])
+            if age >= youngest and age * factor > best_age:
+                best_age = age * factor
+                best = blocks_of(self._cases[case_id])[index // SLICES_PER_BLOCK]
+        return best
+
+    def publish(
+        self,
+        block: Block,
+        *,
+        parameters: Mapping[str, Tensor],
+        direction: Mapping[str, Tensor] | None,
+        step: int,
+    ) -> SlicesPublished:
+        """Predict the slices and write them; with a clean gradient `direction`, weigh them too."""
+        keys = block.keys
+        initial = [self._source.initial_labels(k) for k in keys] if direction else None
+        blank = [self._source.blank(k) for k in keys]
+        batch = self._source.batch(keys, initial or blank, centred_placement(len(keys)))
+        arrays = [ArrayName.PREDICTION]
+        if direction is None:
+            probabilities = predict.probabilities(self._model, parameters, batch.images)
+        else:
+            logits, derivative = meta_weights.logit_derivative(
+                self._model, parameters, direction, batch.images
+            )
+            probabilities = logits.softmax(dim=1)
+            prices = meta_weights.label_prices(logits, derivative)
+            maps = predict.relative_weights(prices, batch.labels, logits.argmax(dim=1))
+            names = (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO)
+            for name, weights in zip(names, maps, strict=True):
+                found = self._source.to_file_pixels(weights[:, None], keys[0])[:, 0]
+                self._write(name, keys[0], found.half().cpu().numpy())
+                arrays.append(name)
+        self._write(ArrayName.PREDICTION, keys[0], self._labels(probabilities, keys[0]))
+        case, start, stop = block.case, block.start, block.stop
+        self._steps[case.id][start:stop] = step
+        return SlicesPublished(case.id, case.axis, start, stop, tuple(map(str, arrays)), step)
+
+    def write_initial_labels(self, block: Block, parameters: Mapping[str, Tensor]) -> None:
+        """Predict the slices and write them as initial labels."""
+        keys = block.keys
+        blank = [self._source.blank(k) for k in keys]
+        batch = self._source.batch(keys, blank, centred_placement(len(keys)))
+        probabilities = predict.probabilities(self._model, parameters, batch.images)
+        self._write(ArrayName.INITIAL_LABELS, keys[0], self._labels(probabilities, keys[0]))
+
+    def _labels(self, probabilities: Tensor, key: SliceKey) -> NDArray[np.uint8]:
+        hard = self._source.to_file_pixels(probabilities, key).argmax(dim=1).cpu().numpy()
+        labels: NDArray[np.uint8] = self._source.class_values[hard]
+        return labels
+
+    def _write(self, name: ArrayName, first: SliceKey, block: NDArray[np.generic]) -> None:
+        if not self._study.has_array(first.case_id, name):
+            self._study.create_array(first.case_id, name)
+        self._study.write_slices(first.case_id, name, first.axis, first.index, block)
+
+    def _in_focus(self, case_id: str) -> bool:
+        return self.focus is not None and self.focus.case_id == case_id

@@ -1,0 +1,211 @@
+"""One run from start to end: which stage comes when."""
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from napari_mlbseg.engine.attention import Attention
+from napari_mlbseg.engine.clean_set import check_enough
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.device import is_out_of_memory, release_memory
+from napari_mlbseg.engine.events import (
+    BatchShrunk,
+    CleanSetChanged,
+    Event,
+    Finished,
+    Inbox,
+    RunStarted,
+    Stage,
+    StageStarted,
+    StepDone,
+)
+from napari_mlbseg.engine.nets.network import count_parameters
+from napari_mlbseg.engine.pace import Pace
+from napari_mlbseg.engine.publisher import blocks_of
+from napari_mlbseg.engine.training import Trainer
+from napari_mlbseg.engine.upkeep import Upkeep
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.study import Study
+
+LAST_LEARNING_RATE_SHARE = 0.02
+
+Step = Callable[..., Mapping[str, Tensor]]
+
+
+class Run:
+    """The stages in order; the last event of a run that ends well is `Finished`."""
+
+    def __init__(self, study: Study, config: Config, inbox: Inbox) -> None:
+        check_enough(study)
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        self._study, self._config = study, config
+        self._attention = Attention(inbox)
+        self._trainer = Trainer(study, config)
+        self._pace = Pace()
+        self._began = time.perf_counter()
+
+    def events(self) -> Iterator[Event]:
+        """Everything that happens, from `RunStarted` to `Finished`."""
+        trainer, state = self._trainer, self._trainer.state
+        resumed = self._config.resume and trainer.restore()
+        trainer.read_clean_set()
+        device = str(trainer.device)
+        run_id = self._study.start_run(
+            self._config.to_dict(), seed=self._config.seed, device=device
+        )
+        self._upkeep = Upkeep(self._study, self._config, trainer, run_id=run_id)
+        outcome = "failed"
+        try:
+            yield RunStarted(
+                run_id,
+                device,
+                trainer.network_name,
+                count_parameters(state.network),
+                len(trainer.teaching),
+                len(trainer.held_back),
+                state.total if resumed else 0,
+            )
+            yield from self._stages()
+            outcome = "stopped" if self._attention.stop else "finished"
+        finally:
+            self._study.finish_run(run_id, outcome=outcome)
+        seconds = time.perf_counter() - self._began
+        yield Finished(run_id, state.total, self._attention.stop, seconds)
+
+    def _stages(self) -> Iterator[Event]:
+        state, config, trainer = self._trainer.state, self._config, self._trainer
+        if state.stage is Stage.BASE_MODEL:
+            yield from self._train(config.base_steps, trainer.base_step, later_steps=config.steps)
+            if not self._attention.stop:
+                state.enter(Stage.INITIAL_LABELS)
+        if state.stage is Stage.INITIAL_LABELS and not self._attention.stop:
+            yield from self._write_initial_labels()
+            if not self._attention.stop:
+                state.enter(Stage.BOOTSTRAPPING)
+        if state.stage is Stage.BOOTSTRAPPING and not self._attention.stop:
+            yield from self._train(config.steps, trainer.bootstrap_step, later_steps=0)
+            if not self._attention.stop:
+                state.enter(Stage.BOOTSTRAPPING)  # a later run adds its steps to a finished one
+        yield self._upkeep.save()
+        if not self._attention.stop:
+            yield from self._publish_all()
+
+    def _train(self, steps: int, step: Step, *, later_steps: int) -> Iterator[Event]:
+        state = self._trainer.state
+        stage = state.stage
+        yield StageStarted(stage, steps)
+        self._pace.restart()
+        while state.step < steps:
+            yield from self._between_steps()
+            done = max(state.step / steps, self._share_of_time(stage))
+            if self._attention.stop or done >= 1:
+                break
+            losses = yield from self._try(step, self._config.learning_rate * _cosine(done))
+            progress = self._pace.step_done(
+                losses, stage=stage, step=state.step, steps=steps, later_steps=later_steps
+            )
+            _check_finite(progress)
+            yield from self._upkeep.after_step(stage, progress, last=state.step == steps)
+
+    def _write_initial_labels(self) -> Iterator[Event]:
+        cases = [case for case in self._study.cases if case.labels_path is None]
+        blocks = [block for case in cases for block in blocks_of(case)]
+        yield StageStarted(Stage.INITIAL_LABELS, len(blocks))
+        for done, block in enumerate(blocks, start=1):
+            yield from self._between_steps()
+            if self._attention.stop:
+                return
+            self._upkeep.publisher.write_initial_labels(block, self._trainer.parameters)
+            progress = self._pace.step_done(
+                {}, stage=Stage.INITIAL_LABELS, step=done, steps=len(blocks), later_steps=0
+            )
+            if progress is not None:
+                yield progress
+
+    def _publish_all(self) -> Iterator[Event]:
+        """Bring every slice of every case to the state of the final network."""
+        step, done = self._trainer.state.total + 1, 0
+        publisher = self._upkeep.publisher
+        blocks = sum(len(blocks_of(case)) for case in self._study.cases)
+        yield StageStarted(Stage.PUBLISHING, blocks)
+        self._pace.restart()
+        while (block := publisher.stalest_block(step, youngest=1)) is not None:
+            yield from self._between_steps()
+            if self._attention.stop:
+                return
+            yield self._upkeep.publish(block, weigh=True, step=step)
+            done += 1
+            progress = self._pace.step_done(
+                {}, stage=Stage.PUBLISHING, step=done, steps=blocks, later_steps=0
+            )
+            if progress is not None:
+                yield progress
+
+    def _between_steps(self) -> Iterator[Event]:
+        """Heed the inbox; a pause is spent here."""
+        attention = self._attention
+        for event in attention.attend():
+            yield event
+            self._pace.restart()
+        self._upkeep.look_at(attention.focus)
+        if attention.clean_set_changed:
+            attention.clean_set_changed = False
+            yield from self._take_clean_set()
+
+    def _take_clean_set(self) -> Iterator[Event]:
+        """Go on with the clean slices of now, or with those of before where too few are left."""
+        try:
+            check_enough(self._study)
+        except UserError:
+            return
+        self._trainer.read_clean_set()
+        self._upkeep.clean_set_changed()
+        yield CleanSetChanged(len(self._trainer.teaching), len(self._trainer.held_back))
+
+    def _try(
+        self, step: Step, learning_rate: float
+    ) -> Generator[Event, None, Mapping[str, Tensor]]:
+        """A step; where the memory does not suffice, smaller batches until it does."""
+        state, device = self._trainer.state, self._trainer.device
+        while True:
+            try:
+                return step(learning_rate=learning_rate)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if state.batch == 1:
+                    raise UserError(
+                        f"The memory of {device} does not suffice for a single slice of "
+                        f"{self._trainer.source.grid.size} pixels a side. Choose a smaller slice "
+                        "size, a smaller network or another device."
+                    ) from error
+            state.batch = state.batch // 2
+            release_memory(device)
+            yield BatchShrunk(
+                state.batch, f"Out of memory: going on with {state.batch} slices a step."
+            )
+
+    def _share_of_time(self, stage: Stage) -> float:
+        if self._config.minutes is None or stage is Stage.BASE_MODEL:
+            return 0.0
+        return (time.perf_counter() - self._began) / (60 * self._config.minutes)
+
+
+def _cosine(done: float) -> float:
+    """Share of the learning rate that is left after `done` (0 to 1) of a stage."""
+    wave = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    return LAST_LEARNING_RATE_SHARE + (1 - LAST_LEARNING_RATE_SHARE) * wave
+
+
+def _check_finite(progress: StepDone | None) -> None:
+    losses = {} if progress is None else progress.losses
+    broken = [name for name, value in losses.items() if not math.isfinite(value)]
+    if broken:
+        raise UserError(
+            f"The training became unstable: the loss of {', '.join(broken)} is no longer a number. "
+            "Start again from the last checkpoint with a smaller learning rate."
+        )

@@ -1,0 +1,1 @@
+"""The method, one step a module: pure functions, arrays in, arrays out."""

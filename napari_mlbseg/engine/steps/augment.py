@@ -1,0 +1,80 @@
+"""Random appearances of the same anatomy: where a slice lies on the grid, and how it looks.
+
+Every random number comes from the generator that is passed in, on the CPU, so that a run can be
+repeated and resumed whatever the device.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from napari_mlbseg.engine.nets.sampling import Matrices
+
+
+def random_placement(
+    count: int,
+    generator: Generator,
+    *,
+    size: int,
+    max_degrees: float = 20.0,
+    max_log_zoom: float = 0.3,
+    max_shift: float = 0.1,
+) -> Matrices:
+    """``count 2 3``: random rotation, zoom, shift and mirroring, in pixels of a grid of `size`."""
+    angle = math.radians(max_degrees) * _symmetric(count, generator)
+    zoom = torch.exp(max_log_zoom * _symmetric(count, generator))
+    mirror = torch.randint(0, 2, (count, 2), generator=generator) * 2.0 - 1.0
+    shift = max_shift * size * _symmetric(2 * count, generator).reshape(count, 2)
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    rotation = torch.stack([cosine, -sine, sine, cosine], dim=1).reshape(count, 2, 2)
+    linear = rotation * zoom[:, None, None] * mirror[:, None, :]
+    return torch.cat([linear, shift[:, :, None]], dim=2)
+
+
+def centred_placement(count: int) -> Matrices:
+    """``count 2 3``: the slice as it is, in the middle of the grid."""
+    return torch.eye(2, 3).expand(count, 2, 3)
+
+
+def random_appearance(
+    images: Float[Tensor, "batch channels y x"], generator: Generator
+) -> Float[Tensor, "batch channels y x"]:
+    """Random contrast, brightness, gamma, smooth bias field, blur and noise, on z-scores."""
+    count = len(images)
+    draw = _Drawer(count, generator, images)
+    images = images * torch.exp(0.25 * draw.normal()) + 0.2 * draw.normal()
+    images = _gamma(images, torch.exp(0.3 * draw.normal()))
+    field = torch.randn(count, 1, 4, 4, generator=generator).to(images)
+    smooth = functional.interpolate(field, images.shape[2:], mode="bicubic", align_corners=False)
+    images = images + 0.2 * smooth
+    blurred = functional.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
+    images = torch.where(draw.chance(0.2), blurred, images)
+    noise = torch.randn(images.shape, generator=generator).to(images)
+    return images + 0.1 * draw.normal().abs() * noise
+
+
+def _gamma(images: Tensor, gamma: Tensor) -> Tensor:
+    low = images.amin(dim=(1, 2, 3), keepdim=True)
+    width = (images.amax(dim=(1, 2, 3), keepdim=True) - low).clamp_min(1e-6)
+    return ((images - low) / width).clamp(0, 1).pow(gamma) * width + low
+
+
+class _Drawer:
+    """Draws one number an image, shaped to broadcast over it."""
+
+    def __init__(self, count: int, generator: Generator, like: Tensor) -> None:
+        self.shape, self.generator, self.like = (count, 1, 1, 1), generator, like
+
+    def normal(self) -> Tensor:
+        return torch.randn(self.shape, generator=self.generator).to(self.like)
+
+    def chance(self, probability: float) -> Tensor:
+        drawn = torch.rand(self.shape, generator=self.generator) < probability
+        return drawn.to(self.like.device)
+
+
+def _symmetric(count: int, generator: Generator) -> Tensor:
+    return torch.rand(count, generator=generator) * 2 - 1

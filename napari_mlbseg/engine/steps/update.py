@@ -1,0 +1,123 @@
+"""The gradient of one bootstrapping step (Wei et al. 2023, algorithm 1).
+
+    sum_i w^n_i CE(p_i, y^n_i) + w^p_i CE(p_i, y^p_i)
+        + consistency * (L_views + L_teacher) + L_clean
+
+Where this differs from the released code: the clean loss shares the gradient that prices the
+pixels instead of taking a second step, views are inverted on the device with coverage masks, and
+every view gets a gradient from the consistency.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from napari_mlbseg.engine.nets.losses import disagreement, weighted_loss
+from napari_mlbseg.engine.nets.views import View, apply_view, apply_view_to_labels
+from napari_mlbseg.engine.steps import meta_weights
+from napari_mlbseg.engine.steps.base_model import clean_gradient
+from napari_mlbseg.engine.steps.meta_weights import Model
+from napari_mlbseg.engine.steps.pseudo_labels import pseudo_labels, view_disagreement
+
+TEACHER_NOISE = 0.1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Slices and their labels (class indices, `IGNORE` where there is none)."""
+
+    images: Float[Tensor, "batch channels *space"]
+    labels: Int[Tensor, "batch *space"]
+
+
+@dataclass(frozen=True)
+class BootstrapGradient:
+    """What a step found: the gradient by parameter name, and the losses by name."""
+
+    gradient: Mapping[str, Tensor]
+    losses: Mapping[str, Tensor]
+
+
+def bootstrap_gradient(
+    model: Model,
+    student: Mapping[str, Tensor],
+    noisy: Batch,
+    clean: Batch,
+    *,
+    views: Sequence[View],
+    weights: str,
+    learning_rate: float,
+    consistency: float,
+    clean_step: bool,
+    teacher: Mapping[str, Tensor] | None = None,
+    teacher_noise: Float[Tensor, "views_batch channels *space"] | None = None,
+) -> BootstrapGradient:
+    """Gradient of the whole objective with respect to the student's parameters.
+
+    Parameters
+    ----------
+    weights
+        ``meta``, ``uniform`` or ``none``.
+    learning_rate
+        Of the virtual step.
+    teacher, teacher_noise
+        Parameters of the mean teacher and what is added to the images it sees (all views of the
+        batch, view by view); without a teacher there is no teacher loss.
+    """
+    names = list(student)
+    images = torch.cat([apply_view(view, noisy.images) for view in views])
+    point = {name: value.detach().requires_grad_() for name, value in student.items()}
+    logits = model(point, images)
+    probabilities = logits.softmax(dim=1)
+    per_view = list(probabilities.chunk(len(views)))
+    losses = {"consistency": view_disagreement(views, per_view)}
+    if teacher is not None:
+        assert teacher_noise is not None
+        with torch.no_grad():
+            taught = model(teacher, images + teacher_noise).softmax(dim=1)
+        everywhere = torch.ones_like(taught[:, :1])
+        losses["teacher"] = disagreement(probabilities, taught, everywhere)
+    agreement = consistency * torch.stack(list(losses.values())).sum()
+    gradient = dict(
+        zip(
+            names,
+            torch.autograd.grad(agreement, list(point.values()), retain_graph=weights != "none"),
+            strict=True,
+        )
+    )
+    moved = meta_weights.virtual_parameters(student, gradient, learning_rate=learning_rate)
+    clean_direction, losses["clean"] = clean_gradient(model, moved, clean.images, clean.labels)
+    if clean_step:
+        gradient = _sum(gradient, clean_direction)
+    if weights != "none":
+        initial = torch.cat([apply_view_to_labels(v, noisy.labels, noisy.images) for v in views])
+        pseudo = torch.cat(pseudo_labels(views, per_view))
+        if weights == "meta":
+            w_initial, w_pseudo = _meta(model, point, clean_direction, images, (initial, pseudo))
+        else:
+            w_initial, w_pseudo = meta_weights.uniform(initial, pseudo)
+        losses["initial labels"] = weighted_loss(logits, initial, w_initial)
+        losses["pseudo labels"] = weighted_loss(logits, pseudo, w_pseudo)
+        weighted = losses["initial labels"] + losses["pseudo labels"]
+        found = torch.autograd.grad(weighted, list(point.values()))
+        gradient = _sum(gradient, dict(zip(names, found, strict=True)))
+    return BootstrapGradient(gradient, {name: loss.detach() for name, loss in losses.items()})
+
+
+def _meta(
+    model: Model,
+    point: Mapping[str, Tensor],
+    direction: Mapping[str, Tensor],
+    images: Tensor,
+    labels: tuple[Tensor, Tensor],
+) -> tuple[Tensor, ...]:
+    logits, derivative = meta_weights.logit_derivative(model, point, direction, images)
+    prices = meta_weights.label_prices(logits, derivative)
+    return meta_weights.normalised(*(meta_weights.price_of(prices, y) for y in labels))
+
+
+def _sum(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: a[name] + b[name] for name in a}

@@ -1,0 +1,170 @@
+"""Network, data and state of a run, and the steps that move them."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from napari_mlbseg.engine.clean_set import split_held_back
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.data import SliceSource, choose_grid
+from napari_mlbseg.engine.device import choose_device
+from napari_mlbseg.engine.nets.network import build_network
+from napari_mlbseg.engine.nets.views import VIEWS, View
+from napari_mlbseg.engine.state import TrainingState, as_model, load_checkpoint, save_checkpoint
+from napari_mlbseg.engine.steps.augment import (
+    centred_placement,
+    random_appearance,
+    random_placement,
+)
+from napari_mlbseg.engine.steps.base_model import clean_gradient
+from napari_mlbseg.engine.steps.predict import probabilities
+from napari_mlbseg.engine.steps.score import dice_per_class
+from napari_mlbseg.engine.steps.update import TEACHER_NOISE, Batch, bootstrap_gradient
+from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.study import Study
+
+DIRECTION_SLICES = 32
+
+
+class Trainer:
+    """What is trained, what on, and one step of it; knows no events and no clock."""
+
+    def __init__(self, study: Study, config: Config) -> None:
+        self._study, self._config, self._cases = study, config, study.cases
+        self.device = choose_device(config.device)
+        gpu = self.device.type != "cpu"
+        size = config.slice_size or (256 if gpu else 128)
+        grid = choose_grid(self._cases, size)
+        self.source = SliceSource(study, grid, context=config.context_slices, device=self.device)
+        self.network_name = "unet" if config.network == "auto" else config.network
+        self._values = [int(v) for v in self.source.class_values]
+        torch.manual_seed(config.seed)
+        network = build_network(
+            self.network_name,
+            channels=self.source.channels,
+            classes=len(self._values),
+            large=gpu,
+        ).to(self.device)
+        self.model = as_model(network)
+        self.state = TrainingState.fresh(
+            network, learning_rate=config.learning_rate, seed=config.seed, batch=config.batch
+        )
+        self._fits = {
+            "network": f"{self.network_name}, {'large' if gpu else 'small'}",
+            "class_values": self._values,
+            "channels": self.source.channels,
+            "size": grid.size,
+            "resolution_mm": grid.resolution_mm,
+        }
+        self.teaching: dict[SliceKey, Tensor] = {}
+        self.held_back: dict[SliceKey, Tensor] = {}
+        self._left_out: frozenset[SliceKey] = frozenset()
+
+    def restore(self) -> bool:
+        """Go on from the study's checkpoint where there is one for this network."""
+        path = self._study.checkpoint_path
+        return path.exists() and load_checkpoint(
+            path, self.state, fits=self._fits, device=self.device
+        )
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        save_checkpoint(self._study.checkpoint_path, self.state, fits=self._fits)
+
+    def read_clean_set(self) -> None:
+        """Take the clean slices from the catalogue, and decide which are held back."""
+        clean = self._study.clean_slices()
+        labels = {key: self.source.indices(self._study.slice_mask(key), key) for key in clean}
+        shown = {k: frozenset(mask.flatten().tolist()) - {0} for k, mask in labels.items()}
+        self.state.held_back = split_held_back(
+            shown, self.state.held_back, share=self._config.held_back_share
+        )
+        self.held_back = {k: v for k, v in labels.items() if k in self.state.held_back}
+        self.teaching = {k: v for k, v in labels.items() if k not in self.state.held_back}
+        skipped = {r.key for r in self._study.slice_records(state=SliceState.SKIPPED)}
+        self._left_out = frozenset(skipped | set(clean))
+
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        """Those that predictions are made with: the teacher's where there is one."""
+        return self.state.teacher if self._config.teacher else self.state.student
+
+    def base_step(self, *, learning_rate: float) -> dict[str, Tensor]:
+        """One supervised step on clean slices."""
+        batch = self._clean_batch()
+        gradient, loss = clean_gradient(self.model, self.state.student, batch.images, batch.labels)
+        self.state.apply(gradient, learning_rate=learning_rate, decay=self._config.ema_decay)
+        return {"clean": loss}
+
+    def bootstrap_step(self, *, learning_rate: float) -> Mapping[str, Tensor]:
+        """One step on noisy and clean slices together."""
+        noisy, views = self._noisy_batch(), self._draw_views()
+        noise = torch.randn(
+            (len(views) * len(noisy.images), *noisy.images.shape[1:]),
+            generator=self.state.generator,
+        )
+        found = bootstrap_gradient(
+            self.model,
+            self.state.student,
+            noisy,
+            self._clean_batch(),
+            views=views,
+            weights=self._config.weights,
+            learning_rate=learning_rate,
+            consistency=self._config.consistency,
+            clean_step=self._config.clean_step,
+            teacher=self.state.teacher if self._config.teacher else None,
+            teacher_noise=TEACHER_NOISE * noise.to(self.device),
+        )
+        self.state.apply(found.gradient, learning_rate=learning_rate, decay=self._config.ema_decay)
+        return found.losses
+
+    def direction(self) -> dict[str, Tensor]:
+        """Gradient of the clean loss over the teaching slices, for the weight maps on view."""
+        keys = list(self.teaching)
+        chosen = keys[:: max(1, len(keys) // DIRECTION_SLICES)][:DIRECTION_SLICES]
+        labels = [self.teaching[k] for k in chosen]
+        batch = self.source.batch(chosen, labels, centred_placement(len(chosen)))
+        return clean_gradient(self.model, self.parameters, batch.images, batch.labels)[0]
+
+    def held_back_dice(self) -> dict[int, float]:
+        """Dice by class value on the clean slices that are held back."""
+        pairs = ((self._predicted(key), truth) for key, truth in self.held_back.items())
+        found = dice_per_class(pairs, classes=len(self._values))
+        return {self._values[index]: dice for index, dice in found.items()}
+
+    def _predicted(self, key: SliceKey) -> Tensor:
+        batch = self.source.batch([key], [self.source.blank(key)], centred_placement(1))
+        found = probabilities(self.model, self.parameters, batch.images)
+        return self.source.to_file_pixels(found, key).argmax(dim=1)[0]
+
+    def _clean_batch(self) -> Batch:
+        keys = list(self.teaching)
+        chosen = [keys[i] for i in self._draw(len(keys), self._config.clean_batch)]
+        return self._augmented(chosen, [self.teaching[k] for k in chosen])
+
+    def _noisy_batch(self) -> Batch:
+        keys: list[SliceKey] = []
+        while len(keys) < self.state.batch:
+            case = self._cases[self._draw(len(self._cases), 1)[0]]
+            index = self._draw(case.geometry.shape[case.axis], 1)[0]
+            key = SliceKey(case.id, case.axis, index)
+            if key not in self._left_out:
+                keys.append(key)
+        return self._augmented(keys, [self.source.initial_labels(k) for k in keys])
+
+    def _augmented(self, keys: Sequence[SliceKey], labels: Sequence[Tensor]) -> Batch:
+        generator = self.state.generator
+        placement = random_placement(len(keys), generator, size=self.source.grid.size)
+        batch = self.source.batch(keys, labels, placement)
+        return Batch(random_appearance(batch.images, generator), batch.labels)
+
+    def _draw_views(self) -> list[View]:
+        others = [name for name in self._config.views if name != "identity"]
+        count = min(self._config.views_per_step - 1, len(others))
+        order = torch.randperm(len(others), generator=self.state.generator)[:count]
+        return [VIEWS["identity"], *(VIEWS[others[int(i)]] for i in order)]
+
+    def _draw(self, below: int, count: int) -> list[int]:
+        return torch.randint(below, (count,), generator=self.state.generator).tolist()

@@ -1,0 +1,117 @@
+"""What is due between two optimiser steps: publishing, scoring, logging, saving."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor
+
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.events import (
+    CheckpointSaved,
+    Event,
+    HeldBackScored,
+    Stage,
+    StepDone,
+)
+from napari_mlbseg.engine.publisher import Block, Publisher
+from napari_mlbseg.engine.training import Trainer
+from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.study import Study
+
+CHECKPOINT_EVERY_S = 60.0
+SCORE_EVERY_S = 5.0
+FOCUS_EVERY_S = 1.0
+LOG_EVERY_S = 2.0
+DIRECTION_EVERY_STEPS = 25
+YOUNGEST_STEPS = 50
+
+
+class Upkeep:
+    """Keeps the study up to date with the trainer without taking much of its time."""
+
+    def __init__(self, study: Study, config: Config, trainer: Trainer, *, run_id: int) -> None:
+        self._study, self._config, self._trainer, self._run_id = study, config, trainer, run_id
+        self.publisher = Publisher(study, trainer.source, trainer.model)
+        self._began = time.perf_counter()
+        self._publishing_s = 0.0
+        self._last = {"checkpoint": self._began}
+        self._direction: tuple[int, Mapping[str, Tensor]] | None = None
+
+    def look_at(self, key: SliceKey | None) -> None:
+        """Another slice is on view: it is due at once."""
+        if key != self.publisher.focus:
+            self.publisher.focus = key
+            self._last.pop("focus", None)
+
+    def clean_set_changed(self) -> None:
+        """The clean slices are others: weigh anew, beginning with the slice on view."""
+        self._direction = None
+        self._last.pop("focus", None)
+
+    def after_step(self, stage: Stage, progress: StepDone | None, *, last: bool) -> Iterator[Event]:
+        """All that is due after a step of training."""
+        if progress is not None:
+            yield progress
+            if self._due("log", LOG_EVERY_S):
+                self._log(progress.losses)
+        yield from self._publish_some(weigh=stage is Stage.BOOTSTRAPPING)
+        if self._trainer.held_back and (self._due("score", SCORE_EVERY_S) or last):
+            yield from self._score(stage)
+        if self._due("checkpoint", CHECKPOINT_EVERY_S):
+            yield self.save()
+
+    def publish(self, block: Block, *, weigh: bool, step: int) -> Event:
+        """Write predictions of a block of slices and, where asked, their weights."""
+        began = time.perf_counter()
+        event = self.publisher.publish(
+            block,
+            parameters=self._trainer.parameters,
+            direction=self._clean_direction() if weigh and self._weighs else None,
+            step=step,
+        )
+        self._publishing_s += time.perf_counter() - began
+        return event
+
+    def save(self) -> CheckpointSaved:
+        """Write a checkpoint."""
+        self._trainer.save()
+        return CheckpointSaved(str(self._study.checkpoint_path), self._trainer.state.total)
+
+    @property
+    def _weighs(self) -> bool:
+        return self._config.weights == "meta"
+
+    def _publish_some(self, *, weigh: bool) -> Iterator[Event]:
+        """The slice on view about once a second, other slices within their share of the time."""
+        step = self._trainer.state.total
+        focused = self.publisher.focused_slice()
+        if focused is not None and self._due("focus", FOCUS_EVERY_S):
+            yield self.publish(focused, weigh=weigh, step=step)
+        elif self._publishing_s < self._config.publish_share * (time.perf_counter() - self._began):
+            block = self.publisher.stalest_block(step, youngest=YOUNGEST_STEPS)
+            if block is not None:
+                yield self.publish(block, weigh=weigh, step=step)
+
+    def _clean_direction(self) -> Mapping[str, Tensor]:
+        step = self._trainer.state.total
+        if self._direction is None or step - self._direction[0] >= DIRECTION_EVERY_STEPS:
+            self._direction = step, self._trainer.direction()
+        return self._direction[1]
+
+    def _score(self, stage: Stage) -> Iterator[Event]:
+        found = self._trainer.held_back_dice()
+        if found:
+            mean = sum(found.values()) / len(found)
+            self._log({"held-back dice": mean})
+            yield HeldBackScored(stage, self._trainer.state.step, mean, found)
+
+    def _log(self, values: Mapping[str, float]) -> None:
+        self._study.log_metrics(self._run_id, self._trainer.state.total, values)
+
+    def _due(self, what: str, every_s: float) -> bool:
+        now = time.perf_counter()
+        if now - self._last.get(what, -math.inf) < every_s:
+            return False
+        self._last[what] = now
+        return True

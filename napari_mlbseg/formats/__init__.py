@@ -1,0 +1,1 @@
+"""Files on one side, volumes in the display frame on the other."""

@@ -1,0 +1,66 @@
+"""Masks of slices as the catalogue keeps them, and as they combine into labels."""
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.cases import MAX_CLASS
+from napari_mlbseg.project.slices import SliceKey
+
+
+@dataclass(frozen=True)
+class PackedMask:
+    """A zlib-compressed mask (row by row) with what is needed to unpack it."""
+
+    rows: int
+    columns: int
+    dtype: str
+    data: bytes
+
+    @classmethod
+    def pack(cls, mask: NDArray[np.uint8]) -> "PackedMask":
+        """Compress a slice; raises UserError where a value is not a class."""
+        if mask.ndim != 2 or mask.dtype != np.uint8:
+            raise ValueError(f"a mask is 2-D and uint8, got {mask.ndim}-D {mask.dtype}")
+        if mask.size and int(mask.max()) > MAX_CLASS:
+            raise UserError(
+                f"The mask holds the value {int(mask.max())}, but classes run from 0 to "
+                f"{MAX_CLASS}. Paint with one of the classes of the study."
+            )
+        rows, columns = mask.shape
+        return cls(rows, columns, mask.dtype.str, zlib.compress(mask.tobytes()))
+
+    def unpack(self) -> NDArray[np.uint8]:
+        """The mask; raises UserError where the stored bytes are damaged."""
+        try:
+            flat: NDArray[Any] = np.frombuffer(zlib.decompress(self.data), dtype=self.dtype)
+            return flat.reshape(self.rows, self.columns).copy()
+        except (zlib.error, ValueError) as error:
+            raise UserError(
+                f"A stored mask is damaged ({error}). Older revisions of the slice may still be "
+                "readable; otherwise restore the study from a backup."
+            ) from error
+
+
+def compose(
+    machine_labels: NDArray[np.uint8], slices: Iterable[tuple[SliceKey, NDArray[np.uint8]]]
+) -> NDArray[np.uint8]:
+    """Lay masks of slices over labels (z y x), in the order given.
+
+    Where orthogonal slices cross, the later one wins.
+    """
+    labels = machine_labels.copy()
+    for key, mask in slices:
+        labels[plane(key.axis, key.index)] = mask
+    return labels
+
+
+def plane(axis: int, start: int, stop: int | None = None) -> tuple[slice | int, ...]:
+    """Index of one slice along a display axis, or of a range of slices."""
+    where: slice | int = start if stop is None else slice(start, stop)
+    return tuple(where if k == axis else slice(None) for k in range(3))

@@ -1,0 +1,105 @@
+"""The tables of a catalogue and the way from one version of them to the next."""
+
+import sqlite3
+
+APPLICATION_ID = 0x6D6C6273  # "mlbs", in the header of the SQLite file
+
+_TABLES = (
+    """CREATE TABLE classes (
+        value INTEGER PRIMARY KEY CHECK (value BETWEEN 1 AND 254),
+        name TEXT NOT NULL UNIQUE,
+        red INTEGER NOT NULL, green INTEGER NOT NULL, blue INTEGER NOT NULL
+    )""",
+    """CREATE TABLE cases (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        image_path TEXT NOT NULL,
+        labels_path TEXT,
+        source_format TEXT NOT NULL,
+        source_header BLOB NOT NULL,
+        geometry TEXT NOT NULL,
+        intensity TEXT NOT NULL,
+        axis INTEGER NOT NULL CHECK (axis BETWEEN 0 AND 2)
+    )""",
+    """CREATE TABLE masks (
+        number INTEGER PRIMARY KEY,
+        rows INTEGER NOT NULL, columns INTEGER NOT NULL,
+        dtype TEXT NOT NULL,
+        data BLOB NOT NULL
+    )""",
+    """CREATE TABLE revisions (
+        number INTEGER PRIMARY KEY,
+        case_id TEXT NOT NULL REFERENCES cases (id),
+        axis INTEGER NOT NULL CHECK (axis BETWEEN 0 AND 2),
+        slice INTEGER NOT NULL CHECK (slice >= 0),
+        state TEXT NOT NULL CHECK (state IN ('untouched', 'draft', 'clean', 'skipped')),
+        mask INTEGER REFERENCES masks (number),
+        author TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        CHECK (state NOT IN ('draft', 'clean') OR mask IS NOT NULL)
+    )""",
+    "CREATE INDEX revisions_by_slice ON revisions (case_id, axis, slice, number)",
+    """CREATE TABLE audit (
+        number INTEGER PRIMARY KEY,
+        created_at TEXT NOT NULL,
+        author TEXT NOT NULL,
+        action TEXT NOT NULL,
+        case_id TEXT,
+        details TEXT NOT NULL
+    )""",
+    """CREATE TABLE runs (
+        number INTEGER PRIMARY KEY,
+        author TEXT NOT NULL,
+        started_at TEXT NOT NULL,
+        finished_at TEXT,
+        outcome TEXT,
+        config TEXT NOT NULL,
+        seed INTEGER NOT NULL,
+        device TEXT NOT NULL
+    )""",
+    # SQLite stores a NaN as NULL, so a diverged loss must be allowed to be NULL.
+    """CREATE TABLE metrics (
+        run INTEGER NOT NULL REFERENCES runs (number),
+        name TEXT NOT NULL,
+        step INTEGER NOT NULL,
+        value REAL,
+        PRIMARY KEY (run, name, step)
+    ) WITHOUT ROWID""",
+)
+
+
+def _append_only(table: str) -> tuple[str, ...]:
+    refuse = f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+    return (
+        f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {refuse}",
+        f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {refuse}",
+        # INSERT OR REPLACE deletes without firing delete triggers.
+        f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} "
+        f"WHEN EXISTS (SELECT 1 FROM {table} WHERE number = NEW.number) {refuse}",
+    )
+
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (*_TABLES, *_append_only("masks"), *_append_only("revisions"), *_append_only("audit")),
+)
+"""`MIGRATIONS[n]` leads from version n to version n + 1; a released entry never changes."""
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Schema version of a catalogue, 0 for an empty one."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a catalogue to the current version: all of it or, after an error, nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for version in range(version_of(connection), len(MIGRATIONS)):
+            for statement in MIGRATIONS[version]:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise

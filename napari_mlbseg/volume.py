@@ -1,0 +1,152 @@
+"""A volume in the display frame, and the exact way back to the frame of its file.
+
+Inside the project every array is ordered ``z y x`` and follows the closest anatomical axes:
+z runs to superior, y to posterior and x to the patient's left (LPS), so that an axial slice is
+shown as a radiologist expects it. Getting there only permutes and flips axes, never resamples.
+"""
+
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+AXIS_NAMES = ("z", "y", "x")
+
+_RAS_AXIS_OF_DISPLAY = (2, 1, 0)
+_RAS_SIGN_OF_DISPLAY = (1.0, -1.0, -1.0)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the voxels of a file lie in the patient, and how they are ordered for display.
+
+    Attributes
+    ----------
+    file_shape
+        Shape of the array as the file stores it (three axes).
+    affine
+        4 x 4, row by row: from the indices of the file's array to RAS positions in mm.
+    file_axes
+        For each display axis (z, y, x) the axis of the file's array that it shows.
+    flipped
+        For each display axis (z, y, x) whether it runs against the file's axis.
+    """
+
+    file_shape: tuple[int, int, int]
+    affine: tuple[tuple[float, ...], ...]
+    file_axes: tuple[int, int, int]
+    flipped: tuple[bool, bool, bool]
+
+    @classmethod
+    def from_affine(cls, file_shape: tuple[int, int, int], affine: NDArray[Any]) -> "Geometry":
+        """Choose the display axes that are closest to the anatomical ones.
+
+        Of all assignments of file axes to anatomical axes the one with the largest sum of
+        direction cosines is taken, so oblique and degenerate affines still get a permutation.
+        """
+        matrix = np.asarray(affine, dtype=np.float64)
+        if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+            raise ValueError(f"an affine is a finite 4 x 4 matrix, got {matrix!r}")
+        axes = _closest_axes(matrix[:3, :3])
+        columns = matrix[:3, :3]
+        flipped = tuple(
+            bool(columns[_RAS_AXIS_OF_DISPLAY[k], axes[k]] * _RAS_SIGN_OF_DISPLAY[k] < 0)
+            for k in range(3)
+        )
+        rows = tuple(tuple(float(v) for v in row) for row in matrix)
+        shape = (int(file_shape[0]), int(file_shape[1]), int(file_shape[2]))
+        return cls(shape, rows, axes, (flipped[0], flipped[1], flipped[2]))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the display array (z y x)."""
+        return _pick(self.file_shape, self.file_axes)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between voxel centres along z, y and x in mm."""
+        columns = np.asarray(self.affine)[:3, :3]
+        return tuple(float(np.linalg.norm(columns[:, a])) for a in self.file_axes)  # type: ignore[return-value]
+
+    @property
+    def origin_mm(self) -> tuple[float, float, float]:
+        """LPS position in mm of the first display voxel, ordered z y x."""
+        index = [0.0, 0.0, 0.0, 1.0]
+        for k in range(3):
+            if self.flipped[k]:
+                index[self.file_axes[k]] = float(self.file_shape[self.file_axes[k]] - 1)
+        right, anterior, superior = (np.asarray(self.affine) @ np.asarray(index))[:3]
+        return float(superior), float(-anterior), float(-right)
+
+    @property
+    def default_axis(self) -> int:
+        """Display axis along which slices are annotated unless somebody chooses another.
+
+        The axis with the largest spacing; the last axis of the file's array when all spacings
+        agree within one percent.
+        """
+        spacing = self.spacing_mm
+        if max(spacing) <= 1.01 * min(spacing):
+            return self.display_axis(2)
+        return int(np.argmax(spacing))
+
+    def display_axis(self, file_axis: int) -> int:
+        """The display axis (0 z, 1 y, 2 x) that shows an axis of the file's array."""
+        return self.file_axes.index(file_axis)
+
+    def display_index(self, file_axis: int, file_index: int) -> int:
+        """The display index of a slice given by axis and index of the file's array."""
+        size = self.file_shape[file_axis]
+        if not 0 <= file_index < size:
+            raise IndexError(f"slice {file_index} is outside 0 to {size - 1}")
+        return size - 1 - file_index if self.flipped[self.display_axis(file_axis)] else file_index
+
+    def file_index(self, axis: int, index: int) -> int:
+        """The index in the file's array of a slice given by display axis and index."""
+        return self.display_index(self.file_axes[axis], index)
+
+    def to_display(self, array: NDArray[Any]) -> NDArray[Any]:
+        """View an array of the file's frame in the display frame (z y x)."""
+        if array.shape != self.file_shape:
+            raise ValueError(f"expected the file's shape {self.file_shape}, got {array.shape}")
+        return array.transpose(self.file_axes)[self._flips()]
+
+    def to_file(self, array: NDArray[Any]) -> NDArray[Any]:
+        """View a display array (z y x) in the file's frame: the inverse of `to_display`."""
+        if array.shape != self.shape:
+            raise ValueError(f"expected the display shape {self.shape}, got {array.shape}")
+        return array[self._flips()].transpose(tuple(np.argsort(self.file_axes)))
+
+    def _flips(self) -> tuple[slice, ...]:
+        return tuple(slice(None, None, -1) if f else slice(None) for f in self.flipped)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Voxels in the display frame (z y x) with their geometry."""
+
+    voxels: NDArray[Any]
+    geometry: Geometry
+
+    def __post_init__(self) -> None:
+        if self.voxels.shape != self.geometry.shape:
+            raise ValueError(
+                f"voxels of shape {self.voxels.shape} do not fit a geometry of "
+                f"{self.geometry.shape}"
+            )
+
+
+def _closest_axes(columns: NDArray[np.float64]) -> tuple[int, int, int]:
+    norms = np.linalg.norm(columns, axis=0)
+    cosines = np.abs(columns / np.where(norms > 0, norms, 1.0))
+    best = max(
+        permutations(range(3)),
+        key=lambda axes: sum(cosines[_RAS_AXIS_OF_DISPLAY[k], axes[k]] for k in range(3)),
+    )
+    return best[0], best[1], best[2]
+
+
+def _pick(values: tuple[int, int, int], axes: tuple[int, int, int]) -> tuple[int, int, int]:
+    return values[axes[0]], values[axes[1]], values[axes[2]]

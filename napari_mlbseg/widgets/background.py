@@ -1,0 +1,83 @@
+"""Work in a thread of its own, heard on the main thread.
+
+The thread puts what it has to say into a queue and touches nothing of Qt; a timer on the main
+thread empties the queue. So nothing can arrive at a widget that is gone, a RuntimeError (every
+torch error is one) cannot be mistaken for a deleted worker, and a fast talker cannot starve the
+window.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+_POLL_MS = 30
+_BUDGET_S = 0.015
+
+_log = logging.getLogger(__name__)
+
+Report = Callable[[object], None]
+
+
+class BackgroundTask(QObject):
+    """Runs ``work(report)`` in a thread; every signal is emitted on the main thread.
+
+    Signals
+    -------
+    reported(object)
+        What `work` handed to `report`, in order.
+    ended(object, object)
+        Result and None, or None and the exception. Always the last signal, exactly once.
+    """
+
+    reported = Signal(object)
+    ended = Signal(object, object)
+
+    def __init__(
+        self, work: Callable[[Report], object], name: str, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._work = work
+        self._queue: SimpleQueue[object] = SimpleQueue()
+        self._result: object = None
+        self._error: BaseException | None = None
+        # A daemon: a run that does not heed a request to stop must not keep the process alive.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._timer = QTimer(self)
+        self._timer.setInterval(_POLL_MS)
+        self._timer.timeout.connect(self._deliver)
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+        self._timer.start()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until the thread has ended, and deliver what it said. False when it goes on."""
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            return False
+        self._deliver(budget_s=float("inf"))
+        return True
+
+    def _run(self) -> None:
+        # The boundary of the thread: nothing may escape it, everything is reported.
+        try:
+            self._result = self._work(self._queue.put)
+        except BaseException as error:
+            _log.exception("%s failed", self._thread.name)
+            self._error = error
+
+    def _deliver(self, *, budget_s: float = _BUDGET_S) -> None:
+        ended = not self._thread.is_alive()
+        deadline = time.perf_counter() + budget_s
+        try:
+            while time.perf_counter() < deadline:
+                self.reported.emit(self._queue.get_nowait())
+        except Empty:
+            if ended and self._timer.isActive():
+                self._timer.stop()
+                self.ended.emit(self._result, self._error)

@@ -1,0 +1,91 @@
+"""What the manifest offers besides the dock: readers, writers, sample data and commands."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import napari
+import numpy as np
+
+from napari_mlbseg.project.study import Study
+
+if TYPE_CHECKING:
+    from napari_mlbseg.samples import PhantomCohort
+
+LayerData = tuple[Any, dict[str, Any], str]
+# What a reader returns when it has opened something that is not a layer.
+_NO_LAYERS: list[Any] = [(None,)]
+
+
+def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[Any]] | None:
+    """A reader of study folders (``*.mlbseg``), or None for anything else."""
+    first = Path(path if isinstance(path, str) else path[0])
+    return read_study if first.suffix == ".mlbseg" and first.is_dir() else None
+
+
+def read_study(path: str | list[str]) -> list[Any]:
+    """Open a study in the dock; without a window, the layers of its first case."""
+    from napari_mlbseg.widgets import dock
+    from napari_mlbseg.widgets.layers import layer_data
+
+    first = Path(path if isinstance(path, str) else path[0])
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        dock.open_dock(viewer, first)
+        return _NO_LAYERS
+    with Study.open(first, writable=False) as study:
+        return layer_data(study, study.cases[0]) if study.cases else _NO_LAYERS
+
+
+def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Save a labels layer of a study in the frame of the image that it belongs to.
+
+    Layers without the metadata of a study are left to other plugins.
+    """
+    from napari_mlbseg.formats.registry import write_labels as write
+    from napari_mlbseg.volume import Volume
+    from napari_mlbseg.widgets.layers import CASE_KEY, STUDY_KEY
+
+    origin = meta.get("metadata", {})
+    if STUDY_KEY not in origin or CASE_KEY not in origin:
+        return []
+    with Study.open(Path(origin[STUDY_KEY]), writable=False) as study:
+        case = study.case(origin[CASE_KEY])
+    write(Path(path), Volume(np.asarray(data), case.geometry), case.source)
+    return [path]
+
+
+def phantom_case() -> list[LayerData]:
+    """Sample data: one phantom with rough labels, as plain layers."""
+    from napari_mlbseg.project.cohort import import_folder
+    from napari_mlbseg.widgets.layers import layer_data
+
+    folder, cohort = _phantoms(cases=1)
+    with Study.create(folder / "phantom.mlbseg") as study:
+        (case,) = import_folder(study, cohort.images, cohort.labels)
+        return layer_data(study, case)
+
+
+def open_dock(viewer: napari.Viewer) -> None:
+    """Command: show the dock."""
+    from napari_mlbseg.widgets import dock
+
+    dock.open_dock(viewer)
+
+
+def open_phantom_study(viewer: napari.Viewer) -> None:
+    """Command: a study of four phantoms in the dock, ready to be corrected."""
+    from napari_mlbseg.widgets import dock
+    from napari_mlbseg.widgets.requests import NewStudy
+
+    folder, cohort = _phantoms(cases=4)
+    new = NewStudy(folder / "phantoms.mlbseg", cohort.images, cohort.labels)
+    dock.open_dock(viewer).workbench.create_study(new)
+
+
+def _phantoms(*, cases: int) -> "tuple[Path, PhantomCohort]":
+    from napari_mlbseg.samples import make_phantom_cohort
+
+    folder = Path(tempfile.mkdtemp(prefix="napari-mlbseg-"))
+    return folder, make_phantom_cohort(folder / "files", cases=cases)

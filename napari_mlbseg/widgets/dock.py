@@ -1,0 +1,193 @@
+"""The dock widget: builds the panels and connects them with the bench."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from napari.utils.notifications import show_error
+from napari.viewer import Viewer
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import QApplication, QLabel, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.events import Event, Failed, Pause, Resume, Stop
+from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.widgets import shortcuts
+from napari_mlbseg.widgets.annotation import Annotation
+from napari_mlbseg.widgets.cases_panel import CasesPanel
+from napari_mlbseg.widgets.export_panel import ExportPanel
+from napari_mlbseg.widgets.slices_panel import SlicesPanel
+from napari_mlbseg.widgets.study_panel import StudyPanel
+from napari_mlbseg.widgets.training_panel import TrainingPanel
+from napari_mlbseg.widgets.workbench import Workbench
+
+_ACTIONS: dict[str, Callable[[Annotation], None]] = {
+    "accept": Annotation.accept,
+    "reopen": Annotation.reopen,
+    "skip": Annotation.skip,
+    "revert": Annotation.revert,
+    "copy_previous": lambda annotation: annotation.copy_from(-1),
+    "copy_next": lambda annotation: annotation.copy_from(+1),
+}
+_WIDTH = 380
+
+
+class MLBSegDock(QWidget):
+    """The window's share of a study: cases, slices, training and export."""
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self.workbench = Workbench(napari_viewer)
+        self.study_panel = StudyPanel()
+        self.cases_panel = CasesPanel()
+        self.slices_panel = SlicesPanel()
+        self.training_panel = TrainingPanel()
+        self.export_panel = ExportPanel()
+        self.tabs = QTabWidget()
+        self._lay_out()
+        self._connect_panels()
+        self._connect_workbench()
+        shortcuts.bind(napari_viewer, {name: self._command(name) for name in _ACTIONS})
+        # A dock's close event does not always come; the end of its object, or of the
+        # application, does.
+        self.destroyed.connect(self.workbench.shut_down)
+        app = QApplication.instance()
+        if app is not None:
+            app.aboutToQuit.connect(self.workbench.shut_down)
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:
+        """Save, stop the training and release the study."""
+        self.workbench.shut_down()
+        shortcuts.unbind(self._viewer)
+        super().closeEvent(event)
+
+    def sizeHint(self) -> QSize:
+        """Narrow enough to leave the image most of a small screen."""
+        return QSize(_WIDTH, 800)
+
+    # --- panels ask ------------------------------------------------------------------------------
+
+    def _connect_panels(self) -> None:
+        bench = self.workbench
+        self.study_panel.open_requested.connect(
+            lambda path, writable: bench.open_study(path, writable=writable)
+        )
+        self.study_panel.create_requested.connect(bench.create_study)
+        self.study_panel.close_requested.connect(bench.close_study)
+        self.cases_panel.case_chosen.connect(bench.choose_case)
+        self.slices_panel.command.connect(lambda name: bench.act(_ACTIONS[name]))
+        self.slices_panel.axis_chosen.connect(bench.choose_axis)
+        self.slices_panel.slice_chosen.connect(lambda i: bench.show(lambda a: a.go_to(i)))
+        self.slices_panel.label_chosen.connect(lambda v: bench.show(lambda a: a.paint_with(v)))
+        self.training_panel.start_requested.connect(self._train)
+        self.training_panel.pause_requested.connect(lambda: bench.send(Pause()))
+        self.training_panel.resume_requested.connect(lambda: bench.send(Resume()))
+        self.training_panel.stop_requested.connect(lambda: bench.send(Stop()))
+        self.export_panel.export_requested.connect(bench.export)
+
+    def _command(self, name: str) -> Callable[[], None]:
+        return lambda: self.workbench.act(_ACTIONS[name])
+
+    def _train(self, config: Config) -> None:
+        if self.workbench.train(config):
+            self.training_panel.begin()
+
+    # --- the workbench tells ---------------------------------------------------------------------
+
+    def _connect_workbench(self) -> None:
+        bench = self.workbench
+        bench.study_changed.connect(self._show_study)
+        bench.case_changed.connect(self._show_case)
+        bench.slice_changed.connect(self._show_slice_state)
+        bench.moved.connect(self._show_slice)
+        bench.label_picked.connect(self.slices_panel.set_label)
+        bench.engine_event.connect(self._show_event)
+        bench.failed.connect(self._show_failure)
+        bench.told.connect(self.study_panel.show_message)
+        bench.locked.connect(self.study_panel.ask_read_only)
+        bench.busy.connect(self.study_panel.show_busy)
+
+    def _show_study(self) -> None:
+        study = self.workbench.study
+        rows = self.workbench.case_rows()
+        self.cases_panel.set_rows(rows)
+        self.study_panel.show_message("")
+        if study is None:
+            self.study_panel.set_study(None)
+        else:
+            self.study_panel.set_study(study.path, cases=len(rows), writable=study.writable)
+            self.slices_panel.set_classes(study.classes)
+        self.training_panel.set_available(study is not None and study.writable)
+        self._show_case()
+
+    def _show_case(self) -> None:
+        annotation = self.workbench.annotation
+        case_id = annotation.case.id if annotation else None
+        self.cases_panel.set_current(case_id)
+        self.export_panel.set_available(self.workbench.study is not None, case_id)
+        self._show_slice()
+
+    def _show_slice_state(self, key: SliceKey) -> None:
+        self.cases_panel.set_row(self.workbench.case_row(key.case_id))
+        self._show_slice()
+
+    def _show_slice(self) -> None:
+        annotation, study = self.workbench.annotation, self.workbench.study
+        if annotation is None or study is None:
+            self.slices_panel.set_slice(None, None, ())
+            return
+        key = annotation.key
+        self.slices_panel.set_slice(
+            key.axis, key.index, annotation.states(), writable=study.writable
+        )
+        self.slices_panel.set_label(annotation.label)
+
+    def _show_event(self, event: Event) -> None:
+        self.training_panel.apply(event)
+        if isinstance(event, Failed):
+            self._show_failure(event.message)
+
+    def _show_failure(self, text: str) -> None:
+        self.study_panel.show_message(text, error=True)
+        show_error(text)
+
+    # --- looks -----------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        keys = QLabel(shortcuts.sheet())
+        keys.setAlignment(Qt.AlignmentFlag.AlignTop)
+        keys.setWordWrap(True)
+        keys.setToolTip("Keys work while the pointer is over the image")
+        self.tabs.addTab(self.training_panel, "Training")
+        self.tabs.addTab(self.export_panel, "Export")
+        self.tabs.addTab(keys, "Keys")
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(6, 4, 6, 4)
+        column.setSpacing(8)
+        column.addWidget(self.study_panel)
+        column.addWidget(self.cases_panel, 2)
+        column.addWidget(self.slices_panel)
+        column.addWidget(self.tabs, 5)
+        area = QScrollArea()
+        area.setWidget(inside)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(area)
+        bar = area.verticalScrollBar()
+        area.setMinimumWidth(
+            inside.minimumSizeHint().width() + (bar.sizeHint().width() if bar else 0)
+        )
+
+
+def open_dock(viewer: Viewer, study: Path | None = None) -> MLBSegDock:
+    """The dock of a window, made if it is not there yet, with a study open in it."""
+    _, dock = viewer.window.add_plugin_dock_widget("napari-mlbseg", "MLB-Seg")
+    assert isinstance(dock, MLBSegDock)
+    if study is not None:
+        dock.workbench.open_study(study)
+    return dock

@@ -1,0 +1,107 @@
+"""Writing labels, predictions and weight maps as files."""
+
+from pathlib import Path
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mlbseg.project.export import ExportKind
+from napari_mlbseg.widgets.requests import Export
+from napari_mlbseg.widgets.style import button, quiet
+
+_KINDS = {
+    ExportKind.LABELS: "labels: your slices over the prediction",
+    ExportKind.PREDICTION: "prediction alone",
+    ExportKind.INITIAL: "initial labels",
+    ExportKind.WEIGHTS: "meta-weight maps",
+}
+
+
+class ExportPanel(QWidget):
+    """What to write and where.
+
+    Signals
+    -------
+    export_requested(Export)
+        Somebody wants these files.
+    """
+
+    export_requested = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._case_id: str | None = None
+        self.kind = QComboBox()
+        self.kind.setToolTip("What to write; each file lies exactly on the image it belongs to")
+        for kind, text in _KINDS.items():
+            self.kind.addItem(text, kind)
+        self.folder = QLineEdit()
+        self.folder.setPlaceholderText("folder for the files")
+        self.folder.setToolTip("Folder that the files are written to")
+        self.folder.textChanged.connect(self._show_buttons)
+        self.case = button("Export this case", "Write files of the case on view", self._ask_case)
+        self.study = button("Export all cases", "Write files of every case", self._ask_study)
+        self._available = False
+        self._lay_out()
+        self._show_buttons()
+
+    def set_available(self, available: bool, case_id: str | None) -> None:
+        """Whether a study is open, and which case is on view."""
+        self._available, self._case_id = available, case_id
+        self._show_buttons()
+
+    def _ask_case(self) -> None:
+        self._ask(self._case_id)
+
+    def _ask_study(self) -> None:
+        self._ask(None)
+
+    def _ask(self, case_id: str | None) -> None:
+        kind = ExportKind(self.kind.currentData())
+        self.export_requested.emit(Export(kind, Path(self.folder.text().strip()), case_id))
+
+    def _browse(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Export to", self.folder.text())
+        if folder:
+            self.folder.setText(folder)
+
+    def _show_buttons(self) -> None:
+        ready = self._available and bool(self.folder.text().strip())
+        self.study.setEnabled(ready)
+        self.case.setEnabled(ready and self._case_id is not None)
+
+    def _lay_out(self) -> None:
+        browse = QPushButton("Browse…")
+        browse.setToolTip("Look for the folder")
+        browse.clicked.connect(self._browse)
+        place = QHBoxLayout()
+        place.addWidget(self.folder, 1)
+        place.addWidget(browse)
+        form = QFormLayout()
+        form.setVerticalSpacing(4)
+        form.addRow("Write", self.kind)
+        form.addRow("To", place)
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        row.addWidget(self.case)
+        row.addWidget(self.study)
+        layout = QVBoxLayout(self)
+        layout.setSpacing(6)
+        layout.addLayout(form)
+        layout.addLayout(row)
+        layout.addWidget(
+            quiet(
+                "NIfTI files in the frame of the imported images, with their headers. A single"
+                " layer can also be saved from napari's File menu."
+            )
+        )
+        layout.addStretch()

@@ -1,0 +1,98 @@
+"""All slices of a case side by side, coloured by state: see the work, click to go there."""
+
+from collections.abc import Sequence
+
+from qtpy.QtCore import QEvent, QRectF, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPen
+from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
+
+from napari_mlbseg.project.slices import SliceState
+from napari_mlbseg.widgets.style import STATE_COLORS, STATE_TEXTS
+
+_GAP_FROM_PX = 5.0
+_MARKER = QColor(255, 255, 255)
+
+
+class SliceStrip(QWidget):
+    """A bar with one cell per slice.
+
+    Signals
+    -------
+    chosen(int)
+        Somebody clicked or dragged to this slice.
+    """
+
+    chosen = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._states: tuple[SliceState, ...] = ()
+        self._current = 0
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setToolTip(
+            "All slices of this case: green clean, amber draft, light grey skipped, dark untouched."
+            " Click to go to a slice."
+        )
+
+    def sizeHint(self) -> QSize:
+        """As wide as there is room, and as high as a line of text."""
+        return QSize(240, 26)
+
+    def set_states(self, states: Sequence[SliceState]) -> None:
+        """Show these slices."""
+        self._states = tuple(states)
+        self.update()
+
+    def set_current(self, index: int) -> None:
+        """Mark the slice on view."""
+        self._current = index
+        self.update()
+
+    def index_at(self, x: float) -> int | None:
+        """Index of the slice under a horizontal position in pixels; None without slices."""
+        if not self._states or self.width() <= 0:
+            return None
+        return int(min(max(x / self.width(), 0.0), 0.999999) * len(self._states))
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Draw one cell per slice and a frame around the current one."""
+        painter = QPainter(self)
+        count = len(self._states)
+        if count == 0:
+            painter.fillRect(self.rect(), STATE_COLORS[SliceState.UNTOUCHED].darker(140))
+            return
+        width = self.width() / count
+        gap = 1.0 if width >= _GAP_FROM_PX else 0.0
+        for index, state in enumerate(self._states):
+            cell = QRectF(index * width, 3, width - gap, self.height() - 6)
+            painter.fillRect(cell, STATE_COLORS[state])
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(_MARKER, 2))
+        wide = max(width, 5.0)
+        left = min(max((self._current + 0.5) * width - wide / 2, 1.0), self.width() - wide - 1)
+        painter.drawRoundedRect(QRectF(left, 1, wide, self.height() - 2), 1.5, 1.5)
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:
+        """Go to the slice under the pointer."""
+        self._choose(event)
+
+    def mouseMoveEvent(self, event: QMouseEvent | None) -> None:
+        """Follow a drag."""
+        self._choose(event)
+
+    def event(self, event: QEvent | None) -> bool:
+        """Say in the tooltip which slice is under the pointer."""
+        if isinstance(event, QHelpEvent):
+            index = self.index_at(event.pos().x())
+            if index is not None:
+                text = f"Slice {index}: {STATE_TEXTS[self._states[index]]}. {self.toolTip()}"
+                QToolTip.showText(event.globalPos(), text, self)
+                return True
+        return super().event(event)
+
+    def _choose(self, event: QMouseEvent | None) -> None:
+        if event is not None and event.buttons() & Qt.MouseButton.LeftButton:
+            index = self.index_at(event.pos().x())
+            if index is not None and index != self._current:
+                self.chosen.emit(index)

@@ -1,0 +1,132 @@
+"""The slice on view: what state it is in, and what can be said about it."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from qtpy.QtCore import Signal
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_mlbseg.project.cases import LabelClass
+from napari_mlbseg.project.slices import SliceState
+from napari_mlbseg.volume import AXIS_NAMES
+from napari_mlbseg.widgets.shortcuts import COMMANDS
+from napari_mlbseg.widgets.slice_strip import SliceStrip
+from napari_mlbseg.widgets.style import STATE_COLORS, STATE_TEXTS, button, enable, heading
+
+_PLANES = ("axial", "coronal", "sagittal")
+
+
+class SlicesPanel(QWidget):
+    """Slices of the case on view.
+
+    Signals
+    -------
+    command(str)
+        Name of one of `shortcuts.COMMANDS`.
+    slice_chosen(int), axis_chosen(int), label_chosen(int)
+        Somebody wants this slice, this axis, this class to paint with.
+    """
+
+    command = Signal(str)
+    slice_chosen = Signal(int)
+    axis_chosen = Signal(int)
+    label_chosen = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.title = heading("Slice")
+        self.state = QLabel()
+        self.axis = QComboBox()
+        self.axis.setToolTip("Axis along which slices are shown and annotated")
+        for name, plane in zip(AXIS_NAMES, _PLANES, strict=True):
+            self.axis.addItem(f"{plane} ({name})")
+        self.axis.activated.connect(self.axis_chosen)
+        self.label = QComboBox()
+        self.label.setToolTip("Class to paint with")
+        self.label.activated.connect(
+            lambda row: self.label_chosen.emit(int(self.label.itemData(row)))
+        )
+        self.strip = SliceStrip()
+        self.strip.chosen.connect(self.slice_chosen)
+        self.buttons = {
+            c.name: button(c.text, c.tooltip, partial(self.command.emit, c.name)) for c in COMMANDS
+        }
+        self._lay_out()
+        self.set_slice(None, None, ())
+
+    def set_classes(self, classes: Sequence[LabelClass]) -> None:
+        """Offer these classes, and the background."""
+        self.label.clear()
+        for label in classes:
+            self.label.addItem(
+                _swatch(QColor(*label.color)), f"{label.value}  {label.name}", label.value
+            )
+        self.label.addItem(_swatch(QColor(0, 0, 0, 0)), "0  background", 0)
+
+    def set_label(self, value: int) -> None:
+        """Show which class is painted with."""
+        self.label.setCurrentIndex(self.label.findData(value))
+
+    def set_slice(
+        self,
+        axis: int | None,
+        index: int | None,
+        states: Sequence[SliceState],
+        *,
+        writable: bool = True,
+    ) -> None:
+        """Show the slice at `index` along `axis`; None for both where there is no case."""
+        there = axis is not None and index is not None
+        self.strip.set_states(states)
+        enable([self.axis, self.strip], there)
+        enable([self.label, *self.buttons.values()], there and writable)
+        if axis is None or index is None:
+            self.title.setText("Slice")
+            self.state.setText("")
+            return
+        self.axis.setCurrentIndex(axis)
+        self.strip.set_current(index)
+        state = states[index]
+        self.title.setText(f"Slice {index} / {len(states) - 1}")
+        self.state.setText(STATE_TEXTS[state])
+        color = STATE_COLORS[state]
+        ink = "#111" if color.lightness() > 110 else "#eee"
+        self.state.setStyleSheet(
+            f"background: {color.name()}; color: {ink}; border-radius: 3px; padding: 1px 7px;"
+        )
+        self.buttons["reopen"].setEnabled(
+            writable and state in (SliceState.CLEAN, SliceState.SKIPPED)
+        )
+        self.buttons["copy_previous"].setEnabled(writable and index > 0)
+        self.buttons["copy_next"].setEnabled(writable and index < len(states) - 1)
+
+    def _lay_out(self) -> None:
+        top = QHBoxLayout()
+        top.addWidget(self.title)
+        top.addWidget(self.state)
+        top.addStretch()
+        top.addWidget(self.axis)
+        paint = QHBoxLayout()
+        paint.addWidget(QLabel("Paint with"))
+        paint.addWidget(self.label, 1)
+        grid = QGridLayout()
+        grid.setSpacing(4)
+        accept = self.buttons["accept"]
+        accept.setStyleSheet("QPushButton:enabled { background: #1f8a58; color: white; }")
+        grid.addWidget(accept, 0, 0)
+        for place, name in enumerate(("skip", "reopen", "revert", "copy_previous", "copy_next"), 1):
+            grid.addWidget(self.buttons[name], place // 3, place % 3)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(top)
+        layout.addWidget(self.strip)
+        layout.addLayout(paint)
+        layout.addLayout(grid)
+
+
+def _swatch(color: QColor) -> QIcon:
+    pixmap = QPixmap(12, 12)
+    pixmap.fill(color)
+    return QIcon(pixmap)

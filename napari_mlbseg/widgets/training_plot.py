@@ -1,0 +1,114 @@
+"""Losses and held-back Dice, live."""
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_mlbseg.engine.events import HeldBackScored, StageStarted, StepDone
+
+_PENS = ("#6cb6ff", "#f0b232", "#c297ff", "#57c99a", "#ff8e7a", "#9fb3c8")
+_INK = "#a8b0bd"
+
+
+class _PlotArea(pg.GraphicsLayoutWidget):  # type: ignore[misc]
+    """Asks for less room than pyqtgraph does."""
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(240, 170)
+
+    def sizeHint(self) -> QSize:
+        return QSize(320, 230)
+
+
+class TrainingPlot(QWidget):
+    """Two plots over the optimiser steps of the whole run, stage after stage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setToolTip(
+            "Above: losses. Below: Dice on clean slices that are held back from training."
+            " Steps of all stages in a row, a dashed line where a stage begins."
+        )
+        self._area = _PlotArea()
+        self._area.setBackground(None)
+        self._losses = self._add_plot("loss")
+        self._area.nextRow()
+        self._scores = self._add_plot("Dice")
+        self._scores.setXLink(self._losses)
+        self._scores.setYRange(0, 1, padding=0.02)
+        self._scores.setLabel("bottom", "step", color=_INK)
+        self._legend = self._losses.addLegend(
+            offset=(-4, 2), labelTextSize="8pt", labelTextColor=_INK, verSpacing=-6, colCount=2
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._area)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the last run."""
+        for plot in (self._losses, self._scores):
+            plot.clear()
+        self._legend.clear()
+        self._curves: dict[str, pg.PlotDataItem] = {}
+        self._points: dict[str, list[tuple[float, float]]] = {}
+        self._dice: list[tuple[float, float]] = []
+        self._dice_curve = self._scores.plot(
+            pen=pg.mkPen("#57c99a", width=2),
+            symbol="o",
+            symbolSize=5,
+            symbolBrush="#57c99a",
+            symbolPen=None,
+        )
+        self._before = 0
+        self._step = 0
+
+    def start_stage(self, event: StageStarted) -> None:
+        """Steps count from the end of the stage before."""
+        self._before += self._step
+        self._step = 0
+        if self._before and event.steps:
+            for plot in (self._losses, self._scores):
+                plot.addLine(
+                    x=self._before, pen=pg.mkPen(_INK, width=1, style=Qt.PenStyle.DashLine)
+                )
+
+    def add_step(self, event: StepDone) -> None:
+        """Draw the losses of a step."""
+        self._step = event.step
+        for name, value in event.losses.items():
+            if np.isfinite(value):
+                points = self._points.setdefault(name, [])
+                points.append((self._before + event.step, value))
+                self._curve(name).setData(*np.asarray(points).T)
+
+    def add_score(self, event: HeldBackScored) -> None:
+        """Draw a Dice."""
+        if np.isfinite(event.dice):
+            self._dice.append((self._before + event.step, event.dice))
+            self._dice_curve.setData(*np.asarray(self._dice).T)
+
+    def points(self, name: str) -> list[tuple[float, float]]:
+        """What is drawn: pairs of step and value of a loss, or of ``dice``."""
+        return list(self._dice if name == "dice" else self._points.get(name, []))
+
+    def _curve(self, name: str) -> pg.PlotDataItem:
+        if name not in self._curves:
+            pen = pg.mkPen(_PENS[len(self._curves) % len(_PENS)], width=1.5)
+            self._curves[name] = self._losses.plot(pen=pen, name=name.replace("_", " "))
+        return self._curves[name]
+
+    def _add_plot(self, label: str) -> pg.PlotItem:
+        plot = self._area.addPlot()
+        plot.setLabel("left", label, color=_INK)
+        plot.setMenuEnabled(False)
+        plot.hideButtons()
+        plot.setMouseEnabled(x=False, y=False)
+        plot.showGrid(x=False, y=True, alpha=0.15)
+        for side in ("left", "bottom"):
+            axis = plot.getAxis(side)
+            axis.setTextPen(_INK)
+            axis.setPen(_INK)
+        plot.getAxis("left").setWidth(48)
+        return plot

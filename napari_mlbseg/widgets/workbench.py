@@ -1,0 +1,316 @@
+"""The open study, its case on view and its engine: everything behind the panels, without looks."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.events import Event, Focus, Inbox, Request, SlicesPublished
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.cohort import import_folder
+from napari_mlbseg.project.export import export_case, export_study
+from napari_mlbseg.project.lock import StudyLocked
+from napari_mlbseg.project.slices import SliceState
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.annotation import Annotation
+from napari_mlbseg.widgets.background import BackgroundTask, Report
+from napari_mlbseg.widgets.bridge import EngineBridge, EventSource
+from napari_mlbseg.widgets.requests import CaseRow, Export, NewStudy
+
+_FOCUS_AFTER_MS = 150
+_STOP_TIMEOUT_S = 10.0
+
+EngineFactory = Callable[[Study, Config], EventSource]
+
+
+def engine_of(study: Study, config: Config) -> EventSource:
+    """The engine's events as a source that imports and builds it in the thread that calls it."""
+
+    def events(inbox: Inbox) -> Iterator[Event]:
+        from napari_mlbseg.engine.loop import Bootstrapper
+
+        return Bootstrapper(study, config).events(inbox)
+
+    return events
+
+
+class Workbench(QObject):
+    """Does what the panels ask for.
+
+    Attributes
+    ----------
+    engine
+        Makes the source of events of a run.
+
+    Signals
+    -------
+    study_changed(), case_changed()
+        Another study, another case, or none.
+    slice_changed(SliceKey), moved(SliceKey), label_picked(int)
+        Of the case on view, see `Annotation`.
+    engine_event(Event)
+        From the engine, on the main thread.
+    failed(str), told(str)
+        Something went wrong, or well; for the annotator.
+    locked(Path, str)
+        The study is in use elsewhere, by whom; it can still be opened for reading.
+    busy(str, int, int)
+        A long operation: what it works at, how many are done, of how many (0: not known). An
+        empty text ends it.
+    """
+
+    study_changed = Signal()
+    case_changed = Signal()
+    slice_changed = Signal(object)
+    moved = Signal(object)
+    label_picked = Signal(int)
+    engine_event = Signal(object)
+    failed = Signal(str)
+    told = Signal(str)
+    locked = Signal(object, str)
+    busy = Signal(str, int, int)
+
+    def __init__(self, viewer: ViewerModel, engine: EngineFactory = engine_of) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.engine = engine
+        self._task: BackgroundTask | None = None
+        self._closing = False
+        self.study: Study | None = None
+        self.annotation: Annotation | None = None
+        self.bridge = EngineBridge(self)
+        self.bridge.told.connect(self._on_engine_event)
+        self._focus_timer = QTimer(self)
+        self._focus_timer.setSingleShot(True)
+        self._focus_timer.setInterval(_FOCUS_AFTER_MS)
+        self._focus_timer.timeout.connect(self._focus)
+
+    # --- studies -------------------------------------------------------------------------------
+
+    def open_study(self, path: Path, *, writable: bool = True) -> None:
+        """Open a study in place of the one that is open."""
+        with self._reporting():
+            if self.study is not None and self.study.path.resolve() == Path(path).resolve():
+                return
+            try:
+                study = Study.open(Path(path), writable=writable)
+            except StudyLocked as error:
+                self.locked.emit(Path(path), str(error))
+                return
+            self._take(study)
+
+    def create_study(self, new: NewStudy) -> None:
+        """Make a study from folders in the background, then open it."""
+
+        def work(report: Report) -> Study:
+            study = Study.create(new.path)
+            try:
+                progress = _progress(report)
+                import_folder(study, new.images, new.labels, progress=progress)
+            except BaseException:
+                study.close()
+                shutil.rmtree(new.path, ignore_errors=True)
+                raise
+            return study
+
+        with self._reporting():
+            self._run(work, self._take)
+
+    def close_study(self) -> bool:
+        """Stop the engine, save what is painted, release the study. False if it cannot stop."""
+        self._focus_timer.stop()
+        if not self.bridge.stop(_STOP_TIMEOUT_S):
+            self.failed.emit("The training has not stopped yet; close the study once it has.")
+            return False
+        self._close_case()
+        if self.study is not None:
+            self.study.close()
+            self.study = None
+            self.study_changed.emit()
+        return True
+
+    def shut_down(self) -> None:
+        """For the end of the window: save and release; twice does no harm.
+
+        An engine that does not stop in time keeps the study's lock until the process ends; its
+        thread does not keep the process alive.
+        """
+        self._closing = True
+        if self.annotation is not None:
+            self.annotation.flush()
+        if self._task is not None:
+            self._task.wait(_STOP_TIMEOUT_S)
+        self.close_study()
+
+    # --- cases and slices ----------------------------------------------------------------------
+
+    def case_rows(self) -> list[CaseRow]:
+        """The list of cases with their progress."""
+        return [self.case_row(case.id) for case in self.study.cases] if self.study else []
+
+    def case_row(self, case_id: str) -> CaseRow:
+        """Progress of one case."""
+        study = self._open_study()
+        case = study.case(case_id)
+        states = [r.state for r in study.slice_records(case_id) if r.key.axis == case.axis]
+        counts = [states.count(s) for s in (SliceState.CLEAN, SliceState.DRAFT, SliceState.SKIPPED)]
+        return CaseRow(case_id, case.geometry.shape[case.axis], *counts)
+
+    def choose_case(self, case_id: str) -> None:
+        """Show a case; the one on view is saved first."""
+        if self.annotation is not None and self.annotation.case.id == case_id:
+            return
+        with self._reporting():
+            study = self._open_study()
+            case = study.case(case_id)
+            self._close_case()
+            if study.writable and not study.has_array(case_id, ArrayName.IMAGE):
+                self.busy.emit("Rebuilding arrays from the source files", 0, 0)
+                self._run(lambda _: study.rebuild_arrays(), lambda _: self.choose_case(case_id))
+                return
+            self.annotation = Annotation(self._viewer, study, case, self)
+            self.annotation.slice_changed.connect(self.slice_changed)
+            self.annotation.moved.connect(self.moved)
+            self.annotation.moved.connect(lambda _: self._focus_timer.start())
+            self.annotation.label_picked.connect(self.label_picked)
+            self.annotation.request.connect(self.send)
+            self.annotation.failed.connect(self.failed)
+            self.case_changed.emit()
+            self._focus_timer.start()
+
+    def show(self, action: Callable[[Annotation], None]) -> None:
+        """Change what is shown of the case on view, if there is one."""
+        if self.annotation is not None:
+            action(self.annotation)
+
+    def act(self, action: Callable[[Annotation], None]) -> None:
+        """Do something to the case on view, if the study can be written to."""
+        with self._reporting():
+            if self.annotation is None:
+                raise UserError("Choose a case first.")
+            if not self._open_study().writable:
+                raise UserError("This study is open for reading only.")
+            action(self.annotation)
+
+    def choose_axis(self, axis: int) -> None:
+        """Annotate the case on view along another axis, from now on."""
+        with self._reporting():
+            if self.annotation is None:
+                return
+            self.annotation.show_axis(axis)
+            study = self._open_study()
+            if study.writable:
+                study.set_axis(self.annotation.case.id, axis)
+
+    # --- engine --------------------------------------------------------------------------------
+
+    def train(self, config: Config) -> bool:
+        """Start the engine on the open study; whether it could be started."""
+        started = False
+        with self._reporting():
+            study = self._open_study()
+            if not study.writable:
+                raise UserError("This study is open for reading only, so it cannot be trained.")
+            if self.annotation is not None:
+                self.annotation.flush()
+            self.bridge.start(self.engine(study, config))
+            self._focus_timer.start()
+            started = True
+        return started
+
+    def send(self, request: Request) -> None:
+        """Tell a running engine something; without one nothing happens."""
+        self.bridge.send(request)
+
+    # --- export --------------------------------------------------------------------------------
+
+    def export(self, export: Export) -> None:
+        """Write files in the background."""
+        with self._reporting():
+            study = self._open_study()
+            if self.annotation is not None:
+                self.annotation.flush()
+
+            def work(report: Report) -> list[Path]:
+                if export.case_id is not None:
+                    return export_case(study, export.case_id, export.folder, export.kind)
+                progress = _progress(report)
+                return export_study(study, export.folder, export.kind, progress=progress)
+
+            def done(paths: list[Path]) -> None:
+                files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
+                self.told.emit(f"Wrote {files} to {export.folder}")
+
+            self._run(work, done)
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _open_study(self) -> Study:
+        if self.study is None:
+            raise UserError("Open or create a study first.")
+        return self.study
+
+    def _take(self, study: Study) -> None:
+        if self._closing or not self.close_study():
+            study.close()
+            return
+        self.study = study
+        self.study_changed.emit()
+        if study.cases:
+            self.choose_case(study.cases[0].id)
+
+    def _close_case(self) -> None:
+        annotation, self.annotation = self.annotation, None
+        if annotation is not None:
+            annotation.close()
+            annotation.deleteLater()
+            self.case_changed.emit()
+
+    def _focus(self) -> None:
+        if self.annotation is not None:
+            self.send(Focus(self.annotation.key))
+
+    def _on_engine_event(self, event: Event) -> None:
+        if isinstance(event, SlicesPublished):
+            annotation = self.annotation
+            if annotation is not None and annotation.case.id == event.case_id:
+                with self._reporting():
+                    annotation.published(event)
+        self.engine_event.emit(event)
+
+    def _run(self, work: Callable[[Report], Any], done: Callable[[Any], None]) -> None:
+        if self._task is not None:
+            raise UserError("Another import or export is under way. Wait until it has ended.")
+
+        def ended(result: object, error: BaseException | None) -> None:
+            self._task = None
+            task.deleteLater()
+            self.busy.emit("", 0, 0)
+            if error is None:
+                done(result)
+            else:
+                prefix = "" if isinstance(error, UserError) else "An unexpected error: "
+                self.failed.emit(f"{prefix}{error}")
+
+        self._task = task = BackgroundTask(work, "mlbseg-files", self)
+        task.reported.connect(lambda progress: self.busy.emit(*progress))
+        task.ended.connect(ended)
+        self.busy.emit("Working", 0, 0)
+        task.start()
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except (UserError, OSError) as error:
+            self.failed.emit(str(error))
+
+
+def _progress(report: Report) -> Callable[[str, int, int], None]:
+    return lambda what, done, total: report((what, done, total))

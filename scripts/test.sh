@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Lint, types and tests. All of them run even where an early one fails; the exit status is
+# non-zero if any failed, and the last line is the summary of the main test run.
+# Usage: scripts/test.sh VENV [pytest arguments]
+set -uo pipefail
+bin=${1:?usage: scripts/test.sh VENV [pytest arguments]}/bin
+shift
+
+if ! command -v xvfb-run >/dev/null; then
+    echo "xvfb-run is missing (Debian: apt-get install xvfb xauth)" >&2
+    exit 1
+fi
+export MPLBACKEND=Agg NAPARI_ENSURE_PLUGIN_MAIN_THREAD=1 OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
+export LIBGL_ALWAYS_SOFTWARE=1 QT_LOGGING_RULES="${QT_LOGGING_RULES:-*.debug=false}"
+unset QT_PLUGIN_PATH QT_QPA_PLATFORM QT_QPA_PLATFORM_PLUGIN_PATH WAYLAND_DISPLAY
+
+failed=()
+check() {
+    local name=$1
+    shift
+    echo "== $name"
+    "$@" || failed+=("$name")
+}
+on_screen() {
+    # QT_API is for qtpy, PYTEST_QT_API for pytest-qt, which imports a binding first.
+    xvfb-run -a -s "-screen 0 1600x1000x24" \
+        env QT_API="$1" PYTEST_QT_API="$1" "$bin/python" -m pytest "${@:2}"
+}
+
+check "ruff check" "$bin/ruff" check .
+check "ruff format" "$bin/ruff" format --check .
+check "mypy" "$bin/mypy"
+check "window tests, PyQt6" on_screen pyqt6 tests/widgets "$@"
+[ ${#failed[@]} -eq 0 ] || printf '!! failed: %s\n' "${failed[@]}"
+check "all tests, PyQt5" on_screen pyqt5 "$@"
+[ ${#failed[@]} -eq 0 ]

@@ -1,0 +1,56 @@
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_mlbseg.engine.clean_set import FEWEST_FOR_HOLDING_BACK, split_held_back
+from napari_mlbseg.project.slices import SliceKey
+
+sets_of_classes = st.lists(st.frozensets(st.integers(1, 4)), max_size=40)
+
+
+def keyed(classes: list[frozenset[int]]) -> dict[SliceKey, frozenset[int]]:
+    return {SliceKey("case", 0, i): shown for i, shown in enumerate(classes)}
+
+
+@given(sets_of_classes, st.floats(0, 0.5))
+def test_no_class_loses_its_teachers(classes: list[frozenset[int]], share: float) -> None:
+    shown = keyed(classes)
+    held = split_held_back(shown, frozenset(), share=share)
+    assert held <= set(shown)
+    assert len(held) <= round(share * len(shown))
+    for value in range(1, 5):
+        with_class = [key for key, found in shown.items() if value in found]
+        teachers = [key for key in with_class if key not in held]
+        assert len(teachers) == len(with_class) or len(teachers) >= 2
+
+
+@given(sets_of_classes, sets_of_classes)
+def test_a_slice_keeps_its_role_as_others_come(
+    first: list[frozenset[int]], later: list[frozenset[int]]
+) -> None:
+    before, after = keyed(first), keyed(first + later)
+    held = split_held_back(before, frozenset(), share=0.2)
+    held_later = split_held_back(after, held, share=0.2)
+    if len(before) >= FEWEST_FOR_HOLDING_BACK:
+        assert held <= held_later
+
+
+def test_a_share_is_held_back_spread_over_the_order_of_acceptance() -> None:
+    shown = keyed([frozenset({1})] * 40)
+    held = split_held_back(shown, frozenset(), share=0.2)
+    assert len(held) == 8
+    indices = sorted(key.index for key in held)
+    assert {b - a for a, b in pairwise(indices)} == {5}
+
+
+def test_a_slice_that_is_no_longer_clean_is_not_held_back() -> None:
+    shown = keyed([frozenset({1})] * 10)
+    held = split_held_back(shown, frozenset({SliceKey("gone", 0, 1)}), share=0.2)
+    assert SliceKey("gone", 0, 1) not in held
+    assert len(held) == 2
+
+
+def test_few_slices_all_teach() -> None:
+    shown = keyed([frozenset({1})] * (FEWEST_FOR_HOLDING_BACK - 1))
+    assert split_held_back(shown, frozenset(), share=0.5) == frozenset()

@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats import registry, source
+from napari_mlbseg.volume import Geometry, Volume
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "suffix"),
+    [
+        ("a.nii", "a", ".nii"),
+        ("a.nii.gz", "a", ".nii.gz"),
+        ("A.b.NII.GZ", "A.b", ".NII.GZ"),
+        ("case_0000.nii.gz", "case_0000", ".nii.gz"),
+        ("notes.txt", "notes.txt", ""),
+        ("a.gz", "a.gz", ""),
+        ("nii", "nii", ""),
+    ],
+)
+def test_names_are_split_at_the_known_ending(name, stem, suffix):
+    path = Path("folder") / name
+    assert (registry.stem_of(path), registry.suffix_of(path)) == (stem, suffix)
+    assert (registry.format_of(path) is not None) == bool(suffix)
+
+
+@pytest.mark.parametrize("read", [registry.read_image, registry.read_labels])
+def test_an_unknown_ending_is_an_error_that_lists_the_known_ones(read):
+    with pytest.raises(UserError, match=r"scan\.mha.*\.nii\.gz, \.nii"):
+        read(Path("scan.mha"))
+
+
+def test_there_is_one_source_info():
+    assert registry.SourceInfo is source.SourceInfo
+
+
+def test_a_source_of_another_format_is_refused(tmp_path):
+    volume = Volume(np.zeros((2, 3, 4), np.uint8), Geometry.from_affine((4, 3, 2), np.eye(4)))
+    with pytest.raises(UserError, match="dicom"):
+        registry.write_labels(tmp_path / "a.nii", volume, source.SourceInfo("dicom", b""))
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,261 @@
+import inspect
+import math
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.source import SourceInfo
+from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.cases import LabelClass
+from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.study import Study
+
+CLASSES = (LabelClass(1, "liver", (200, 30, 30)), LabelClass(254, "tumour", (0, 255, 1)))
+
+
+REOPEN = """
+import pickle, sys
+from pathlib import Path
+import numpy as np
+from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.study import Study
+
+with Study.open(Path(sys.argv[1])) as study:
+    print(pickle.dumps(_everything(study)).hex())
+"""
+
+
+def mask_of(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, shape).astype(np.uint8)
+
+
+def test_a_new_process_finds_everything_again(study, make_case, other_process):
+    study.set_classes(CLASSES)
+    study.add_cases([make_case("b", labels=True), make_case("ü x", dtype=">i2")])
+    mask = mask_of((7, 8))
+    first = study.save_slice(SliceKey("a", 0, 2), mask, SliceState.DRAFT)
+    second = study.set_state(SliceKey("a", 0, 2), SliceState.CLEAN)
+    study.set_state(SliceKey("b", 2, 7), SliceState.SKIPPED)
+    run = study.start_run({"steps": 5, "device": "cpu"}, seed=7, device="cpu")
+    study.log_metrics(run, 1, {"loss": 0.5, "dice": math.nan})
+    study.log_metrics(run, 2, {"loss": math.inf})
+    study.finish_run(run, outcome="stopped")
+    study.create_array("a", ArrayName.META_WEIGHTS_PSEUDO)
+    study.write_slices("a", ArrayName.META_WEIGHTS_PSEUDO, 0, 1, np.full((2, 7, 8), 1.5, "f4"))
+    expected = _everything(study)
+    study.close()
+
+    process = other_process(f"{inspect.getsource(_everything)}{REOPEN}", study.path)
+    out, _ = process.communicate(timeout=60)
+    assert pickle.loads(bytes.fromhex(out)) == expected
+
+    with Study.open(study.path) as again:
+        assert again.classes == CLASSES
+        assert again.name == "cohort"
+        assert [case.id for case in again.cases] == ["a", "b", "ü x"]
+        assert again.case("b").labels_path == Path("/rough/b.nii")
+        assert again.case("a").source == SourceInfo("nifti", b"\x00header")
+        assert again.case("a").geometry == make_case().image.geometry
+        assert again.slice_history(SliceKey("a", 0, 2)) == (first, second)
+        np.testing.assert_array_equal(again.slice_mask(SliceKey("a", 0, 2)), mask)
+        np.testing.assert_array_equal(again.revision_mask(first.revision), mask)
+        assert again.clean_slices() == (SliceKey("a", 0, 2),)
+        (record,) = again.runs()
+        assert (record.config, record.seed, record.outcome) == (
+            {"steps": 5, "device": "cpu"},
+            7,
+            "stopped",
+        )
+        assert again.metrics(run, "loss") == [(1, 0.5), (2, math.inf)]
+        assert math.isnan(again.metrics(run, "dice")[0][1])
+        weights = again.array("a", ArrayName.META_WEIGHTS_PSEUDO)[:]
+        assert weights.dtype == np.float16
+        assert weights.sum() == 1.5 * 2 * 7 * 8
+        assert weights[1:3].min() == 1.5
+        np.testing.assert_array_equal(
+            again.array("b", ArrayName.INITIAL_LABELS)[:], make_case("b", labels=True).labels.voxels
+        )
+        np.testing.assert_array_equal(
+            again.array("ü x", ArrayName.IMAGE)[:], make_case().image.voxels
+        )
+
+
+def _everything(study):
+    """All that a study holds, as values that can be compared."""
+    return (
+        study.classes,
+        study.cases,
+        study.slice_records(),
+        [study.slice_history(record.key) for record in study.slice_records()],
+        study.audit(),
+        study.runs(),
+        {c.id: study.working_labels(c.id).tobytes() for c in study.cases},
+        {
+            (c.id, name): np.asarray(study.array(c.id, name)[:]).tobytes()
+            for c in study.cases
+            for name in ArrayName
+            if study.has_array(c.id, name)
+        },
+    )
+
+
+def test_a_slice_goes_through_its_states(study):
+    key = SliceKey("a", 1, 3)
+    assert study.slice_record(key) is None
+    with pytest.raises(UserError, match="no corrected mask"):
+        study.set_state(key, SliceState.CLEAN)
+    with pytest.raises(UserError, match="no corrected mask"):
+        study.slice_mask(key)
+    skipped = study.set_state(key, SliceState.SKIPPED)
+    assert not skipped.has_mask
+    mask = mask_of((6, 8))
+    draft = study.save_slice(key, mask, SliceState.DRAFT)
+    accepted = study.set_state(key, SliceState.CLEAN)
+    reopened = study.set_state(key, SliceState.DRAFT)
+    untouched = study.set_state(key, SliceState.UNTOUCHED)
+    revisions = [r.revision for r in (skipped, draft, accepted, reopened, untouched)]
+    assert revisions == sorted(set(revisions))
+    assert all(r.has_mask for r in (draft, accepted, reopened, untouched))
+    assert study.slice_records() == (untouched,)
+    assert study.slice_records(state=SliceState.DRAFT) == ()
+    assert study.slice_record(key).author == "ada"
+    np.testing.assert_array_equal(study.slice_mask(key), mask)
+    with pytest.raises(UserError, match="no mask in revision"):
+        study.revision_mask(skipped.revision)
+
+
+def test_every_act_leaves_a_line_in_the_audit_log(study):
+    key = SliceKey("a", 0, 0)
+    study.set_classes(CLASSES)
+    study.save_slice(key, mask_of((7, 8)), SliceState.DRAFT)
+    study.set_state(key, SliceState.CLEAN)
+    study.set_axis("a", 2)
+    study.finish_run(study.start_run({}, seed=0, device="cpu"), outcome="finished")
+    actions = [entry.action for entry in study.audit()]
+    assert actions == [
+        "create study",
+        "add case",
+        "set classes",
+        "save slice",
+        "set slice state",
+        "set axis",
+        "start run",
+        "finish run",
+    ]
+    assert [entry.action for entry in study.audit(2)] == actions[-2:]
+    assert {entry.author for entry in study.audit()} == {"ada"}
+    saved = study.audit()[3]
+    assert saved.case_id == "a"
+    assert saved.details == {"axis": 0, "slice": 0, "state": "draft", "revision": 1}
+    assert saved.created_at.tzinfo is not None
+
+
+def test_another_axis_keeps_the_slices_of_the_old_one(study):
+    mask = mask_of((7, 8))
+    study.save_slice(SliceKey("a", 0, 2), mask, SliceState.CLEAN)
+    study.set_axis("a", 2)
+    across = mask_of((6, 7), seed=1)
+    study.save_slice(SliceKey("a", 2, 5), across, SliceState.CLEAN)
+    assert study.case("a").axis == 2
+    assert study.clean_slices() == (SliceKey("a", 0, 2), SliceKey("a", 2, 5))
+    labels = study.working_labels("a")
+    np.testing.assert_array_equal(labels[:, :, 5], across)
+    np.testing.assert_array_equal(labels[2, :, :5], mask[:, :5])
+
+
+def test_what_is_seen_is_prediction_then_initial_labels_then_nothing(study, make_case):
+    study.add_case(make_case("b", labels=True))
+    assert not study.machine_labels("a").any()
+    initial = make_case("b", labels=True).labels.voxels
+    np.testing.assert_array_equal(study.machine_labels("b"), initial)
+    study.create_array("b", ArrayName.PREDICTION)
+    study.write_slices("b", ArrayName.PREDICTION, 0, 4, np.full((1, 7, 8), 9, np.uint8))
+    study.save_slice(SliceKey("b", 0, 4), np.full((7, 8), 2, np.uint8), SliceState.DRAFT)
+    study.save_slice(SliceKey("b", 0, 5), np.full((7, 8), 3, np.uint8), SliceState.CLEAN)
+    study.save_slice(SliceKey("b", 0, 0), np.full((7, 8), 4, np.uint8), SliceState.DRAFT)
+    study.set_state(SliceKey("b", 0, 0), SliceState.SKIPPED)
+    assert study.machine_labels("b")[4].min() == 9
+    assert [int(v) for v in study.working_labels("b")[:, 0, 0]] == [0, 0, 0, 0, 2, 3]
+
+
+def test_cases_come_in_all_or_none(study, make_case):
+    def cases():
+        yield make_case("b")
+        yield make_case("c", labels=True)
+        yield make_case("A")
+
+    with pytest.raises(UserError, match="second case 'A'"):
+        study.add_cases(cases())
+    assert [case.id for case in study.cases] == ["a"]
+    assert [p.name for p in (study.path / "arrays").iterdir()] == ["a"]
+    assert study.has_array("a", ArrayName.IMAGE)
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\\b"])
+def test_a_case_never_leaves_the_folder(make_case, name):
+    with pytest.raises(UserError, match="cannot be the name"):
+        make_case(name)
+
+
+def test_unknown_names_and_slices_are_explained(study):
+    with pytest.raises(UserError, match=r"no case 'z'.* a\."):
+        study.case("z")
+    with pytest.raises(UserError, match="slices 0 to 5"):
+        study.set_state(SliceKey("a", 0, 6), SliceState.SKIPPED)
+    with pytest.raises(ValueError, match="shape"):
+        study.save_slice(SliceKey("a", 0, 0), mask_of((8, 7)), SliceState.DRAFT)
+    with pytest.raises(UserError, match="value 255"):
+        study.save_slice(SliceKey("a", 0, 0), np.full((7, 8), 255, np.uint8), SliceState.DRAFT)
+    with pytest.raises(UserError, match="same name"):
+        study.set_classes([LabelClass(1, "x", (0, 0, 0)), LabelClass(2, "x", (0, 0, 0))])
+    assert study.slice_records() == ()
+    assert study.classes == ()
+
+
+def test_create_refuses_what_is_there_and_other_names(study, tmp_path):
+    with pytest.raises(UserError, match="exists already"):
+        Study.create(study.path)
+    with pytest.raises(UserError, match=r"NAME\.mlbseg"):
+        Study.create(tmp_path / "cohort")
+    with pytest.raises(UserError, match="is not a study"):
+        Study.open(tmp_path)
+
+
+MUTATIONS: dict[str, Callable[[Study], object]] = {
+    "set_classes": lambda s: s.set_classes(CLASSES),
+    "add_cases": lambda s: s.add_cases([]),
+    "set_axis": lambda s: s.set_axis("a", 1),
+    "save_slice": lambda s: s.save_slice(SliceKey("a", 0, 0), mask_of((7, 8)), SliceState.DRAFT),
+    "set_state": lambda s: s.set_state(SliceKey("a", 0, 0), SliceState.SKIPPED),
+    "create_array": lambda s: s.create_array("a", ArrayName.PREDICTION),
+    "write_slices": lambda s: s.write_slices(
+        "a", ArrayName.IMAGE, 0, 0, np.zeros((1, 7, 8), np.int16)
+    ),
+    "rebuild_arrays": lambda s: s.rebuild_arrays(),
+    "start_run": lambda s: s.start_run({}, seed=0, device="cpu"),
+    "log_metrics": lambda s: s.log_metrics(1, 1, {"loss": 1.0}),
+    "finish_run": lambda s: s.finish_run(1, outcome="x"),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_reader_changes_nothing(study, name):
+    study.close()
+    before = _bytes_in(study.path)
+    with Study.open(study.path, writable=False) as reader:
+        assert not reader.writable
+        assert reader.read_slice("a", ArrayName.IMAGE, 0, 0).shape == (7, 8)
+        with pytest.raises(UserError, match="reading only"):
+            MUTATIONS[name](reader)
+    assert _bytes_in(study.path) == before
+
+
+def _bytes_in(folder: Path) -> dict[Path, bytes]:
+    """Contents of all files but those by which SQLite's readers and writers find each other."""
+    files = (p for p in folder.rglob("*") if p.is_file() and p.suffix not in {".sqlite-shm"})
+    contents = {p: p.read_bytes() for p in files}
+    return {p: c for p, c in contents.items() if c or p.suffix != ".sqlite-wal"}

@@ -1,0 +1,404 @@
+"""The command line as a person and as a script see it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from napari_mlbseg.cli import app, runs, studies
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.events import (
+    Event,
+    Failed,
+    Finished,
+    Inbox,
+    RunStarted,
+    Stage,
+    Stop,
+)
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.study import Study
+
+SHAPE = (20, 24, 9)
+# The file's axes run to L, A and S; the display's to S, P and L: y runs against the file.
+AFFINE = np.array([[-1.0, 0, 0, 10], [0, 1.0, 0, -5], [0, 0, 3.0, 7], [0, 0, 0, 1]])
+CASES = ("a", "b")
+
+Mlbseg = Callable[..., Any]
+
+
+@pytest.fixture
+def mlbseg() -> Mlbseg:
+    def call(*arguments: object, code: int = 0) -> Any:
+        result = CliRunner().invoke(app, [str(a) for a in arguments])
+        assert result.exit_code == code, (result.exit_code, result.stdout, result.stderr)
+        return result
+
+    return call
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """Folders images, rough and truth with one blob per case."""
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij"))
+    for number, name in enumerate(CASES):
+        truth = ((grid**2).sum(axis=0) < 0.5 + 0.1 * number).astype(np.uint8)
+        image = (truth * 100 + rng.normal(0, 5, SHAPE)).astype(np.int16)
+        for folder, array in (
+            ("images", image),
+            ("rough", np.roll(truth, 3, axis=0)),
+            ("truth", truth),
+        ):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            nib.save(nib.Nifti1Image(array, AFFINE), tmp_path / folder / f"{name}.nii.gz")
+    return tmp_path
+
+
+@pytest.fixture
+def study(files: Path, mlbseg: Mlbseg) -> Path:
+    path = files / "heart.mlbseg"
+    mlbseg("init", path, files / "images", "--labels", files / "rough", "--classes", "left atrium")
+    return path
+
+
+@pytest.fixture
+def accepted(study: Path, files: Path, mlbseg: Mlbseg) -> Path:
+    for name in CASES:
+        truth = files / "truth" / f"{name}.nii.gz"
+        mlbseg("accept", study, name, "--slices", "3-5", "--labels", truth)
+    return study
+
+
+def document(result: Any) -> Any:
+    return json.loads(result.stdout)
+
+
+def script() -> str:
+    return str(Path(sys.executable).with_name("mlbseg"))
+
+
+def one_sentence(result: Any) -> str:
+    assert result.stdout == ""
+    assert result.stderr.startswith("mlbseg: ")
+    assert "Traceback" not in result.stderr
+    return str(result.stderr)
+
+
+# --- studies ------------------------------------------------------------------
+
+
+def test_init_and_info_say_the_same(study: Path, mlbseg: Mlbseg):
+    told = document(mlbseg("info", study, "--json"))
+    assert told["classes"][0] | {"value": 1, "name": "left atrium"} == told["classes"][0]
+    assert [case["id"] for case in told["cases"]] == list(CASES)
+    for case in told["cases"]:
+        assert case["shape"] == list(SHAPE)
+        assert case["spacing_mm"] == [1.0, 1.0, 3.0]
+        assert case["axis"] == 2
+        assert case["slices"] == {"draft": 0, "clean": 0, "skipped": 0}
+        assert "initial_labels" in case["arrays"]
+    assert told["runs"] == []
+    assert "left atrium" in mlbseg("info", study).stdout
+
+
+def test_init_without_labels(files: Path, mlbseg: Mlbseg):
+    mlbseg("init", files / "s.mlbseg", files / "images", "--classes", "organ, lesion")
+    told = document(mlbseg("info", files / "s.mlbseg", "--json"))
+    assert [(c["value"], c["name"]) for c in told["classes"]] == [(1, "organ"), (2, "lesion")]
+    assert all(case["labels"] is None for case in told["cases"])
+
+
+def test_failed_init_leaves_nothing(files: Path, mlbseg: Mlbseg):
+    (files / "rough" / "b.nii.gz").unlink()
+    path = files / "s.mlbseg"
+    one_sentence(mlbseg("init", path, files / "images", "--labels", files / "rough", code=1))
+    assert not path.exists()
+
+
+def test_init_leaves_an_existing_study_alone(study: Path, files: Path, mlbseg: Mlbseg):
+    one_sentence(mlbseg("init", study, files / "images", code=1))
+    assert document(mlbseg("info", study, "--json"))["cases"]
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, 2])
+def test_accepted_slices_are_those_of_the_file(
+    axis: int | None, study: Path, files: Path, mlbseg: Mlbseg
+):
+    path = files / "truth" / "a.nii.gz"
+    asked = [] if axis is None else ["--axis", axis]
+    told = document(
+        mlbseg("accept", study, "a", "--slices", "3,6-8:2", "--labels", path, *asked, "--json")
+    )
+    file_axis = 2 if axis is None else axis
+    assert (told["axis"], told["slices"], told["clean_slices"]) == (file_axis, [3, 6, 8], 3)
+    truth = np.asarray(nib.load(path).dataobj)
+    mlbseg("export", study, files / "out")
+    labels = np.asarray(nib.load(files / "out" / "a.nii.gz").dataobj)
+    rough = np.asarray(nib.load(files / "rough" / "a.nii.gz").dataobj)
+    expected = rough.swapaxes(0, file_axis).copy()
+    expected[told["slices"]] = truth.swapaxes(0, file_axis)[told["slices"]]
+    np.testing.assert_array_equal(labels.swapaxes(0, file_axis), expected)
+    clean = document(mlbseg("info", study, "--json"))["cases"][0]["clean"]
+    assert clean == [{"axis": file_axis, "slice": index} for index in told["slices"]]
+
+
+def test_export_keeps_names_and_geometry(accepted: Path, files: Path, mlbseg: Mlbseg):
+    told = document(mlbseg("export", accepted, files / "out", "--what", "initial", "--json"))
+    assert [Path(path).name for path in told["files"]] == [f"{name}.nii.gz" for name in CASES]
+    for name in CASES:
+        ours = nib.load(files / "out" / f"{name}.nii.gz")
+        theirs = nib.load(files / "rough" / f"{name}.nii.gz")
+        np.testing.assert_array_equal(ours.affine, theirs.affine)
+        np.testing.assert_array_equal(np.asarray(ours.dataobj), np.asarray(theirs.dataobj))
+
+
+def test_info_while_somebody_writes(study: Path, mlbseg: Mlbseg):
+    with Study.open(study):
+        assert document(mlbseg("info", study, "--json"))["cases"]
+        mlbseg("run", study, code=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("3", [3]), ("44,10", [10, 44]), ("2-5", [2, 3, 4, 5]), ("0-9:4, 1", [0, 1, 4, 8])],
+)
+def test_parse_slices(text: str, expected: list[int]):
+    assert studies.parse_slices(text, 50) == expected
+
+
+@pytest.mark.parametrize("text", ["", "a", "1-", "-1", "1--2", "1:2:3", "1-4:0", "50", "5-3", "1,"])
+def test_parse_slices_refuses(text: str):
+    with pytest.raises(UserError):
+        studies.parse_slices(text, 50)
+
+
+# --- what a person can mend ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("info", "nowhere.mlbseg"),
+        ("run", "nowhere.mlbseg"),
+        ("export", "nowhere.mlbseg", "out"),
+        ("init", "wrong_suffix", "images"),
+        ("init", "new.mlbseg", "nowhere"),
+        ("init", "new.mlbseg", "images", "--classes", "a,,b"),
+        ("accept", "heart.mlbseg", "c", "--slices", "1", "--labels", "truth/a.nii.gz"),
+        ("accept", "heart.mlbseg", "a", "--slices", "99", "--labels", "truth/a.nii.gz"),
+        ("accept", "heart.mlbseg", "a", "--slices", "1", "--labels", "nowhere.nii.gz"),
+        ("accept", "heart.mlbseg", "a", "--slices", "1", "--labels", "moved.nii.gz"),
+        ("accept", "heart.mlbseg", "a", "--slices", "1", "--labels", "class_9.nii.gz"),
+        ("run", "heart.mlbseg", "--steps", "-1"),
+        ("run", "heart.mlbseg", "--minutes", "0"),
+    ],
+)
+def test_user_errors(
+    arguments: tuple[str, ...],
+    study: Path,
+    files: Path,
+    mlbseg: Mlbseg,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.chdir(files)
+    moved = AFFINE.copy()
+    moved[2, 3] += 3.0
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), moved), "moved.nii.gz")
+    nib.save(nib.Nifti1Image(np.full(SHAPE, 9, np.uint8), AFFINE), "class_9.nii.gz")
+    one_sentence(mlbseg(*arguments, code=1))
+    assert document(mlbseg("info", study, "--json"))["cases"][0]["slices"]["clean"] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("no-such-command",),
+        ("info",),
+        ("info", "x", "--no-such-option"),
+        ("accept", "x", "a", "--slices", "1", "--labels", "y", "--axis", "3"),
+        ("run", "x", "--steps", "many"),
+        ("run", "x", "--device", "abacus"),
+        ("export", "x", "y", "--what", "everything"),
+    ],
+)
+def test_usage_errors(arguments: tuple[str, ...], mlbseg: Mlbseg):
+    result = mlbseg(*arguments, code=2)
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+
+
+def test_unexpected_errors(mlbseg: Mlbseg, monkeypatch: pytest.MonkeyPatch):
+    def broken(path: Path) -> None:
+        raise ZeroDivisionError("not a\nuser's error")
+
+    monkeypatch.setattr(studies, "info", broken)
+    assert "ZeroDivisionError" in one_sentence(mlbseg("info", "x", code=3))
+    assert "Traceback" in mlbseg("--debug", "info", "x", code=3).stderr
+
+
+# --- runs ---------------------------------------------------------------------
+
+STARTED = RunStarted(1, "cpu", "unet", 10, 6, 0, 0)
+
+
+class FakeBootstrapper:
+    """Plays `script`; a callable in it is called with the inbox."""
+
+    script: tuple[Event | Callable[[Inbox], Event], ...] = ()
+
+    def __init__(self, study: Study, config: Config) -> None:
+        assert study.writable
+
+    def events(self, inbox: Inbox) -> Iterator[Event]:
+        for item in self.script:
+            yield item(inbox) if callable(item) else item
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> type[FakeBootstrapper]:
+    monkeypatch.setattr(runs, "Bootstrapper", FakeBootstrapper)
+    return FakeBootstrapper
+
+
+def test_failures_tell_the_user_or_the_developer(
+    study: Path, mlbseg: Mlbseg, engine: type[FakeBootstrapper], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(engine, "script", (STARTED, Failed("Accept a slice first.", "")))
+    result = mlbseg("run", study, "--json", code=1)
+    assert result.stdout == ""
+    assert "mlbseg: Accept a slice first.\n" in result.stderr
+    monkeypatch.setattr(engine, "script", (STARTED, Failed("The engine broke.", "in line 7")))
+    result = mlbseg("run", study, code=3)
+    assert "The engine broke." in result.stderr
+    assert "line 7" not in result.stderr
+    assert "line 7" in mlbseg("--debug", "run", study, code=3).stderr
+
+
+def test_interrupt_asks_the_engine_to_stop(
+    study: Path, mlbseg: Mlbseg, engine: type[FakeBootstrapper], monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(inbox: Inbox) -> Event:
+        os.kill(os.getpid(), signal.SIGINT)
+        stopped = inbox.drain(timeout_s=5) == [Stop()]
+        return Finished(1, 40, stopped, 2.0)
+
+    monkeypatch.setattr(engine, "script", (STARTED, interrupted))
+    before = signal.getsignal(signal.SIGINT)
+    told = document(mlbseg("run", study, "--json", code=130))
+    assert told["stopped"] is True
+    assert told["step"] == 40
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_second_interrupt_leaves_at_once(
+    study: Path, mlbseg: Mlbseg, engine: type[FakeBootstrapper], monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted_twice(inbox: Inbox) -> Event:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+        raise AssertionError("still there")
+
+    monkeypatch.setattr(engine, "script", (STARTED, interrupted_twice))
+    mlbseg("run", study, code=130)
+    # Nothing stays locked.
+    Study.open(study).close()
+
+
+def test_run_then_export(accepted: Path, files: Path, mlbseg: Mlbseg):
+    options = ("--steps", 3, "--base-steps", 3, "--device", "cpu", "--network", "unet")
+    told = document(mlbseg("run", accepted, *options, "--json"))
+    assert told["stopped"] is False
+    assert told["device"] == "cpu"
+    assert told["training_slices"] + told["held_back_slices"] == 6
+    case = document(mlbseg("info", accepted, "--json"))
+    assert case["runs"][0]["outcome"] == "finished"
+    for what, count in (("prediction", 2), ("labels", 2), ("weights", 4)):
+        out = files / what
+        written = document(mlbseg("export", accepted, out, "--what", what, "--json"))["files"]
+        assert len(written) == count
+        for path in written:
+            np.testing.assert_allclose(nib.load(path).affine, AFFINE)
+
+
+def test_interrupted_process_resumes(accepted: Path, mlbseg: Mlbseg):
+    options = ("--base-steps", "5", "--device", "cpu", "--network", "unet", "--json")
+    process = subprocess.Popen(
+        [script(), "run", str(accepted), "--steps", "100000", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.strip() == Stage.BOOTSTRAPPING.value:
+            break
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    stopped = json.loads(out)
+    assert stopped["stopped"] is True
+    assert stopped["step"] > 5
+
+    again = document(mlbseg("run", accepted, "--steps", stopped["step"], *options))
+    assert again["resumed_step"] == stopped["step"]
+    assert again["stopped"] is False
+    assert again["step"] >= stopped["step"]
+    fresh = document(mlbseg("run", accepted, "--steps", 1, *options, "--fresh"))
+    assert fresh["resumed_step"] == 0
+    outcomes = [run["outcome"] for run in document(mlbseg("info", accepted, "--json"))["runs"]]
+    assert outcomes == ["stopped", "finished", "finished"]
+
+
+# --- the rest -----------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_demo_improves_the_labels_and_is_told_again(tmp_path: Path, mlbseg: Mlbseg):
+    told = document(mlbseg("demo", tmp_path / "demo", "--json"))
+    assert told["dice_after"]["mean"] > told["dice_before"]["mean"]
+    assert all(Path(path).exists() for path in told["files"].values())
+    assert document(mlbseg("demo", tmp_path / "demo", "--json")) == told
+    assert "before" in mlbseg("demo", tmp_path / "demo").stdout
+
+
+def test_demo_leaves_other_folders_alone(tmp_path: Path, mlbseg: Mlbseg):
+    (tmp_path / "thesis.tex").write_text("precious")
+    one_sentence(mlbseg("demo", tmp_path, code=1))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_script_helps_at_once():
+    began = time.perf_counter()
+    done = subprocess.run([script(), "--help"], capture_output=True, text=True, timeout=30)
+    seconds = time.perf_counter() - began
+    assert done.returncode == 0
+    for command in ("init", "info", "accept", "run", "export", "gui", "demo"):
+        assert command in done.stdout
+    # Half a second on an idle machine; test_layering makes sure that nothing heavy is imported.
+    assert seconds < 3.0
+
+
+def test_version():
+    done = CliRunner().invoke(app, ["--version"])
+    assert done.stdout.startswith("napari-mlbseg ")
+
+
+def test_keys_are_of_the_display_frame(accepted: Path):
+    with Study.open(accepted, writable=False) as study:
+        assert {key.axis for key in study.clean_slices()} == {0}
+        assert study.slice_record(SliceKey("a", 0, 3)) is not None

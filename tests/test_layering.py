@@ -1,0 +1,164 @@
+"""Who may import whom; the picture is in docs/architecture.md."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import napari_mlbseg
+
+ROOT = Path(napari_mlbseg.__file__).parent
+
+# cli, widgets -> engine -> project -> formats -> volume
+MAY_IMPORT = {
+    "__init__": set(),
+    "errors": set(),
+    "volume": {"errors"},
+    "formats": {"volume", "errors"},
+    "project": {"formats", "volume", "errors"},
+    "engine": {"project", "formats", "volume", "errors"},
+    "samples": {"formats", "volume", "errors"},
+    "demo": {"samples", "engine", "project", "formats", "volume", "errors"},
+    "widgets": {"samples", "engine", "project", "formats", "volume", "errors"},
+    "cli": {"demo", "engine", "project", "formats", "volume", "errors"},
+}
+# Only here: the parts that may import what the name stands for.
+HOME_OF = {
+    "torch": {"engine"},
+    "monai": {"engine"},
+    "jaxtyping": {"engine"},
+    "napari": {"widgets"},
+    "qtpy": {"widgets"},
+    "superqt": {"widgets"},
+    "magicgui": {"widgets"},
+    "pyqtgraph": {"widgets"},
+    "PyQt5": set(),
+    "PyQt6": set(),
+    "sqlite3": {"project"},
+    "filelock": {"project"},
+    "zarr": {"project"},
+    "nibabel": {"formats", "samples"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "matplotlib": {"demo"},
+}
+HEAVY = ("torch", "monai", "napari", "qtpy", "PyQt5", "PyQt6", "matplotlib", "zarr", "scipy")
+
+
+@dataclass(frozen=True)
+class Import:
+    file: str
+    line: int
+    part: str
+    """First name below the package: a module or a sub-package."""
+    target: str
+    lazy: bool
+    """Inside a function."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} imports {self.target}"
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    relative = path.relative_to(ROOT)
+    part = relative.parts[0].removesuffix(".py")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    lazy = {
+        id(inner)
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef)
+        for inner in ast.walk(outer)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{relative}:{node.lineno}: write absolute imports"
+            assert node.module is not None
+            targets = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for target in targets:
+            yield Import(str(relative), node.lineno, part, target, id(node) in lazy)
+
+
+ALL = [found for path in sorted(ROOT.rglob("*.py")) for found in imports_of(path)]
+WITHIN = [found for found in ALL if found.target.split(".")[0] == "napari_mlbseg"]
+
+
+def test_there_is_something_to_check():
+    assert len(WITHIN) > 10
+    assert {found.part for found in ALL} <= set(MAY_IMPORT), "a new part needs a place in the arrow"
+
+
+def opens_a_window(found: Import, target: str) -> bool:
+    """`mlbseg gui` is the one way from the command line to a window."""
+    return found.part == "cli" and found.lazy and target in ("widgets", "napari")
+
+
+def test_imports_follow_the_arrow():
+    wrong = []
+    for found in WITHIN:
+        target = found.target.split(".")[1]
+        if target in (found.part, "__version__"):
+            continue
+        if target not in MAY_IMPORT[found.part] and not opens_a_window(found, target):
+            wrong.append(str(found))
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("library", sorted(HOME_OF))
+def test_libraries_stay_at_home(library: str):
+    wrong = [
+        str(found)
+        for found in ALL
+        if found.target.split(".")[0] == library
+        and found.part not in HOME_OF[library]
+        and not opens_a_window(found, library)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def modules_after(code: str) -> set[str]:
+    """The top-level modules that a fresh interpreter holds after running `code`."""
+    report = "import json, sys; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("module", ["napari_mlbseg", "napari_mlbseg.cli"])
+def test_import_is_light(module: str):
+    assert not modules_after(f"import {module}") & set(HEAVY)
+
+
+def test_discovery_imports_no_torch():
+    # What napari imports when the dock opens or a run is prepared, before a run starts.
+    code = "import napari_mlbseg.engine.loop, napari_mlbseg.engine.config, napari_mlbseg.samples"
+    assert not modules_after(code) & {"torch", "monai", "napari", "qtpy", "PyQt5", "PyQt6"}
+
+
+def test_engine_imports_where_qt_and_napari_are_blocked():
+    engine = sorted(
+        ".".join(("napari_mlbseg", *path.relative_to(ROOT).with_suffix("").parts))
+        for path in (ROOT / "engine").rglob("*.py")
+    )
+    code = f"""
+import importlib, sys
+for name in ("napari", "qtpy", "superqt", "magicgui", "PyQt5", "PyQt6", "PySide2", "PySide6"):
+    sys.modules[name] = None
+for name in {[name.removesuffix(".__init__") for name in engine]!r}:
+    importlib.import_module(name)
+importlib.import_module("napari_mlbseg.demo")
+"""
+    assert "torch" in modules_after(code)

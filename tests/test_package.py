@@ -1,0 +1,90 @@
+"""What is built is what runs: the wheel, not the working tree."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import napari_mlbseg
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    run("-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(REPOSITORY))
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def run(*arguments: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd="/",
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel: Path):
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"napari_mlbseg", f"napari_mlbseg-{napari_mlbseg.__version__}.dist-info"}
+    sources = {
+        str(path.relative_to(REPOSITORY))
+        for path in (REPOSITORY / "napari_mlbseg").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert sources <= set(names)
+    assert {"napari_mlbseg/napari.yaml", "napari_mlbseg/py.typed"} <= set(names)
+
+
+def test_manifest_of_the_wheel_is_valid(wheel: Path, tmp_path: Path):
+    run(
+        "-m",
+        "pip",
+        "install",
+        "-qq",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        str(tmp_path),
+        str(wheel),
+    )
+    # The target folder comes before the working tree, and npe2 imports every command from it.
+    code = """
+import napari_mlbseg, npe2, pathlib, sys
+assert pathlib.Path(napari_mlbseg.__file__).is_relative_to(sys.argv[1]), napari_mlbseg.__file__
+manifest = npe2.PluginManifest.from_distribution("napari-mlbseg")
+manifest.validate_imports()
+print(manifest.name, len(manifest.contributions.commands))
+"""
+    name, commands = run("-c", code, str(tmp_path), PYTHONPATH=str(tmp_path)).split()
+    assert name == "napari-mlbseg"
+    assert int(commands) >= 1
+
+
+def test_metadata():
+    found = metadata.metadata("napari-mlbseg")
+    assert found["Version"] == napari_mlbseg.__version__
+    assert "Framework :: napari" in found.get_all("Classifier", [])
+    (script,) = metadata.entry_points(group="console_scripts", name="mlbseg")
+    assert script.value == "napari_mlbseg.cli:main"
+    (manifest,) = metadata.entry_points(group="napari.manifest", name="napari-mlbseg")
+    assert manifest.value == "napari_mlbseg:napari.yaml"
+
+
+def test_no_qt_binding_is_forced_on_anybody():
+    base = [r for r in metadata.requires("napari-mlbseg") or [] if "extra ==" not in r]
+    assert base
+    assert not [r for r in base if r.lower().startswith(("pyqt5", "pyqt6", "pyside"))]
+    assert not [r for r in base if r.lower().startswith("napari[")]

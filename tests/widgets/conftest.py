@@ -1,0 +1,33 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from napari.components import ViewerModel
+
+from napari_mlbseg.project.cohort import import_folder
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.samples import PhantomCohort, make_phantom_cohort
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> PhantomCohort:
+    return make_phantom_cohort(tmp_path_factory.mktemp("cohort"), cases=2)
+
+
+@pytest.fixture
+def study_path(cohort: PhantomCohort, tmp_path: Path) -> Path:
+    path = tmp_path / "phantoms.mlbseg"
+    with Study.create(path, author="annotator") as study:
+        import_folder(study, cohort.images, cohort.labels)
+    return path
+
+
+@pytest.fixture
+def study(study_path: Path) -> Iterator[Study]:
+    with Study.open(study_path, author="annotator") as opened:
+        yield opened
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    return ViewerModel()

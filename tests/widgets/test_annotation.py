@@ -1,0 +1,309 @@
+"""One case at work, on a viewer without a window."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from numpy.typing import NDArray
+from pytestqt.qtbot import QtBot
+
+from napari_mlbseg.engine.events import SliceAccepted, SliceReopened, SlicesPublished
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.annotation import Annotation
+
+DRAFT, CLEAN = SliceState.DRAFT, SliceState.CLEAN
+SKIPPED, UNTOUCHED = SliceState.SKIPPED, SliceState.UNTOUCHED
+
+
+class Desk:
+    """An annotation with everything that it told."""
+
+    def __init__(self, viewer: ViewerModel, study: Study) -> None:
+        self.study = study
+        self.case = study.cases[0]
+        self.annotation = Annotation(viewer, study, self.case)
+        self.layer = self.annotation.layers.working
+        self.requests: list[Any] = []
+        self.failures: list[str] = []
+        self.annotation.request.connect(self.requests.append)
+        self.annotation.failed.connect(self.failures.append)
+
+    def key(self, index: int, axis: int | None = None) -> SliceKey:
+        return SliceKey(self.case.id, self.case.axis if axis is None else axis, index)
+
+    def paint(self, index: int, y: int = 4, x: int = 4, value: int = 2) -> None:
+        self.annotation.go_to(index)
+        self.layer.paint((index, y, x), value)
+
+    def state(self, index: int, axis: int | None = None) -> SliceState:
+        record = self.study.slice_record(self.key(index, axis))
+        return record.state if record else UNTOUCHED
+
+    def publish(self, start: int, block: NDArray[np.uint8]) -> None:
+        name = ArrayName.PREDICTION
+        if not self.study.has_array(self.case.id, name):
+            self.study.create_array(self.case.id, name)
+        self.study.write_slices(self.case.id, name, 0, start, block)
+        event = SlicesPublished(self.case.id, 0, start, start + len(block), (name.value,), 1)
+        self.annotation.published(event)
+
+    def ones(self, count: int) -> NDArray[np.uint8]:
+        return np.ones((count, *self.case.geometry.shape[1:]), np.uint8)
+
+
+@pytest.fixture
+def desk(qtbot: QtBot, viewer: ViewerModel, study: Study) -> Iterator[Desk]:
+    made = Desk(viewer, study)
+    made.layer.brush_size = 5
+    yield made
+    made.annotation.close()
+    assert made.failures == []
+
+
+def test_painting_is_saved_by_itself(qtbot: QtBot, desk: Desk) -> None:
+    desk.paint(7)
+    qtbot.waitUntil(lambda: desk.state(7) is DRAFT, timeout=2000)
+    assert np.array_equal(desk.study.slice_mask(desk.key(7)), desk.layer.data[7])
+    assert len(desk.study.slice_records()) == 1
+
+
+def test_undo_is_noticed_and_gives_the_slice_back(qtbot: QtBot, desk: Desk) -> None:
+    desk.paint(7)
+    qtbot.waitUntil(lambda: desk.state(7) is DRAFT, timeout=2000)
+    desk.layer.undo()
+    qtbot.waitUntil(lambda: desk.state(7) is UNTOUCHED, timeout=2000)
+    desk.layer.redo()
+    qtbot.waitUntil(lambda: desk.state(7) is DRAFT, timeout=2000)
+
+
+def test_leaving_a_slice_saves_it_at_once(desk: Desk) -> None:
+    desk.paint(7)
+    desk.annotation.go_to(8)
+    assert desk.state(7) is DRAFT
+
+
+def test_closing_saves_at_once(qtbot: QtBot, viewer: ViewerModel, study: Study) -> None:
+    desk = Desk(viewer, study)
+    desk.paint(3)
+    desk.annotation.close()
+    assert desk.state(3) is DRAFT
+    assert len(viewer.layers) == 0
+
+
+def test_a_fill_through_the_volume_drafts_every_slice_it_changed(desk: Desk) -> None:
+    before = desk.layer.data.copy()
+    desk.layer.n_edit_dimensions = 3
+    desk.layer.brush_size = 15
+    desk.layer.paint((10, 4, 4), 2)
+    desk.annotation.flush()
+    changed = {i for i in range(len(before)) if (before[i] != desk.layer.data[i]).any()}
+    assert len(changed) > 1
+    assert {r.key.index for r in desk.study.slice_records(state=DRAFT)} == changed
+
+
+def test_accept_makes_clean_tells_the_engine_and_goes_on(desk: Desk) -> None:
+    desk.paint(5)
+    desk.annotation.accept()
+    assert desk.state(5) is CLEAN
+    assert desk.requests == [SliceAccepted(desk.key(5))]
+    assert desk.annotation.key == desk.key(6)
+    assert np.array_equal(desk.study.slice_mask(desk.key(5)), desk.layer.data[5])
+
+
+def test_an_untouched_slice_can_be_accepted_as_it_is_shown(desk: Desk) -> None:
+    desk.annotation.go_to(6)
+    desk.annotation.accept()
+    assert np.array_equal(desk.study.slice_mask(desk.key(6)), desk.layer.data[6])
+
+
+def test_accept_passes_over_what_is_done(desk: Desk) -> None:
+    last = desk.case.geometry.shape[0] - 1
+    desk.annotation.go_to(last)
+    desk.annotation.accept()
+    assert desk.annotation.key.index == 0
+    for index in (1, 0):
+        desk.annotation.go_to(index)
+        desk.annotation.accept()
+    assert desk.annotation.key.index == 2
+
+
+def test_painting_on_a_clean_slice_reopens_it(qtbot: QtBot, desk: Desk) -> None:
+    desk.annotation.go_to(5)
+    desk.annotation.accept()
+    desk.paint(5)
+    qtbot.waitUntil(lambda: desk.state(5) is DRAFT, timeout=2000)
+    assert desk.requests == [SliceAccepted(desk.key(5)), SliceReopened(desk.key(5))]
+
+
+def test_reopen_takes_acceptance_and_skipping_back(desk: Desk) -> None:
+    desk.annotation.go_to(5)
+    desk.annotation.accept()
+    desk.annotation.go_to(5)
+    desk.annotation.reopen()
+    assert desk.state(5) is DRAFT
+    assert desk.requests[-1] == SliceReopened(desk.key(5))
+    desk.annotation.go_to(6)
+    desk.annotation.skip()
+    assert desk.state(6) is SKIPPED
+    desk.annotation.go_to(6)
+    desk.annotation.reopen()
+    assert desk.state(6) is UNTOUCHED
+
+
+def test_revert_takes_the_prediction_and_undo_the_paint_back(desk: Desk) -> None:
+    machine = desk.layer.data[5].copy()
+    desk.paint(5)
+    painted = desk.layer.data[5].copy()
+    desk.annotation.revert()
+    assert np.array_equal(desk.layer.data[5], machine)
+    assert desk.state(5) is UNTOUCHED
+    desk.layer.undo()
+    desk.annotation.flush()
+    assert np.array_equal(desk.layer.data[5], painted)
+    assert desk.state(5) is DRAFT
+    desk.layer.undo()
+    desk.annotation.flush()
+    assert desk.state(5) is UNTOUCHED
+
+
+def test_skip_shows_the_machine_s_labels_again(desk: Desk) -> None:
+    machine = desk.layer.data[5].copy()
+    desk.paint(5)
+    desk.annotation.skip()
+    assert desk.state(5) is SKIPPED
+    assert np.array_equal(desk.layer.data[5], machine)
+    assert np.array_equal(desk.study.working_labels(desk.case.id), desk.layer.data)
+    assert desk.annotation.key.index == 6
+
+
+@pytest.mark.parametrize("step", [-1, 1])
+def test_copy_from_a_neighbour_is_one_undo_step_and_a_draft(desk: Desk, step: int) -> None:
+    desk.paint(5 + step, 30, 30)
+    desk.annotation.go_to(5)
+    before = desk.layer.data[5].copy()
+    desk.annotation.copy_from(step)
+    assert np.array_equal(desk.layer.data[5], desk.layer.data[5 + step])
+    assert desk.state(5) is DRAFT
+    desk.layer.undo()
+    assert np.array_equal(desk.layer.data[5], before)
+
+
+def test_there_is_nothing_to_copy_beyond_the_ends(desk: Desk) -> None:
+    desk.annotation.go_to(0)
+    with pytest.raises(UserError, match="no slice"):
+        desk.annotation.copy_from(-1)
+
+
+def test_predictions_reach_the_slices_without_human_work(qtbot: QtBot, desk: Desk) -> None:
+    desk.paint(5)
+    desk.paint(6)
+    desk.annotation.accept()
+    before = desk.layer.data.copy()
+    desk.publish(4, desk.ones(4))
+    shown = desk.annotation.layers
+    qtbot.waitUntil(lambda: bool((shown.machine_slice(0, 7) == 1).all()))
+    assert (desk.layer.data[4] == 1).all()
+    assert (desk.layer.data[7] == 1).all()
+    for index in (3, 5, 6, 8):
+        assert np.array_equal(desk.layer.data[index], before[index])
+    assert {r.key.index for r in desk.study.slice_records()} == {5, 6}
+
+
+def test_undo_after_a_prediction_takes_back_the_paint_alone(qtbot: QtBot, desk: Desk) -> None:
+    before = desk.layer.data.copy()
+    desk.paint(5)
+    desk.publish(0, desk.ones(10))
+    qtbot.waitUntil(lambda: bool((desk.layer.data[9] == 1).all()))
+    desk.layer.undo()
+    assert np.array_equal(desk.layer.data[5], before[5])
+    assert (np.delete(desk.layer.data[:10], 5, axis=0) == 1).all()
+
+
+def test_redo_and_undo_around_a_prediction_take_back_the_paint_alone(
+    qtbot: QtBot, desk: Desk
+) -> None:
+    before = desk.layer.data.copy()
+    desk.paint(5)
+    desk.layer.undo()
+    desk.publish(0, 2 * desk.ones(10))
+    qtbot.waitUntil(lambda: bool((desk.layer.data[9] == 2).all()))
+    desk.layer.redo()
+    desk.layer.undo()
+    desk.annotation.flush()
+    assert np.array_equal(desk.layer.data[5], before[5])
+    assert desk.state(5) is UNTOUCHED
+
+
+def test_the_slice_on_view_is_served_at_once(desk: Desk) -> None:
+    desk.annotation.go_to(20)
+    desk.publish(0, desk.ones(24))
+    assert (desk.annotation.layers.machine_slice(0, 20) == 1).all()
+    assert (desk.layer.data[20] == 1).all()
+
+
+def test_another_axis_rolls_the_view_and_owns_its_edits(desk: Desk, viewer: ViewerModel) -> None:
+    desk.annotation.show_axis(1)
+    assert viewer.dims.order[0] == 1
+    desk.annotation.go_to(30)
+    desk.layer.paint((10, 30, 4), 2)
+    desk.annotation.flush()
+    assert [r.key for r in desk.study.slice_records()] == [desk.key(30, axis=1)]
+    mask = desk.study.slice_mask(desk.key(30, axis=1))
+    assert np.array_equal(mask, desk.layer.data[:, 30])
+
+
+def test_rolling_in_napari_is_followed(desk: Desk, viewer: ViewerModel) -> None:
+    desk.paint(5)
+    viewer.dims.roll()
+    assert desk.state(5) is DRAFT  # saved along the axis it was painted on
+    assert desk.annotation.key.axis == viewer.dims.order[0] != 0
+
+
+def test_coming_back_shows_what_was_left(viewer: ViewerModel, study: Study, qtbot: QtBot) -> None:
+    first = Desk(viewer, study)
+    first.paint(5)
+    first.annotation.accept()
+    first.paint(9)
+    left = first.layer.data.copy()
+    first.annotation.close()
+    second = Desk(viewer, study)
+    assert np.array_equal(second.layer.data, left)
+    assert second.annotation.state(second.key(5)) is CLEAN
+    assert second.annotation.state(second.key(9)) is DRAFT
+    second.layer.undo()  # nothing of the first visit can come back
+    assert np.array_equal(second.layer.data, left)
+    second.annotation.close()
+
+
+def test_a_study_for_reading_cannot_be_painted(
+    viewer: ViewerModel, study: Study, qtbot: QtBot
+) -> None:
+    with Study.open(study.path, writable=False) as reading:
+        desk = Desk(viewer, reading)
+        assert not desk.layer.editable
+        desk.annotation.flush()
+        desk.annotation.close()
+        assert reading.slice_records() == ()
+
+
+def test_a_failure_to_save_is_told_and_nothing_is_forgotten(
+    viewer: ViewerModel, study: Study, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(viewer, study)
+
+    def full(*_: object) -> None:
+        raise UserError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "save_slice", full)
+        desk.paint(5)
+        desk.annotation.flush()
+    assert desk.failures == ["The last edits are not saved: The disk is full."]
+    desk.annotation.flush()
+    assert desk.state(5) is DRAFT
+    desk.annotation.close()

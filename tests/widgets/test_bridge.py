@@ -1,0 +1,141 @@
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QThread
+from qtpy.QtWidgets import QApplication
+
+from napari_mlbseg.engine import events as ev
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.widgets.bridge import EngineBridge, EventSource
+
+
+def collect(qtbot: QtBot, source: EventSource) -> list[ev.Event]:
+    bridge = EngineBridge()
+    told: list[ev.Event] = []
+    bridge.told.connect(told.append)
+    bridge.start(source)
+    qtbot.waitUntil(lambda: not bridge.running)
+    return told
+
+
+def test_events_arrive_in_order_and_on_the_main_thread(qtbot: QtBot) -> None:
+    threads: list[Any] = []
+
+    def source(_: ev.Inbox) -> Iterator[ev.Event]:
+        threads.append(threading.current_thread())
+        for step in range(500):
+            yield ev.CleanSetChanged(step, 0)
+        yield ev.Finished(1, 500, False, 1.0)
+
+    bridge = EngineBridge()
+    told: list[ev.Event] = []
+    homes: list[bool] = []
+    app = QApplication.instance()
+    assert app is not None
+    bridge.told.connect(told.append)
+    bridge.told.connect(lambda _: homes.append(QThread.currentThread() is app.thread()))
+    bridge.start(source)
+    qtbot.waitUntil(lambda: not bridge.running)
+    assert told[:-1] == [ev.CleanSetChanged(step, 0) for step in range(500)]
+    assert isinstance(told[-1], ev.Finished)
+    assert all(homes)
+    assert threads[0] is not threading.main_thread()
+
+
+def test_a_runtime_error_is_told_as_a_failure(qtbot: QtBot) -> None:
+    def source(_: ev.Inbox) -> Iterator[ev.Event]:
+        yield ev.Heartbeat()
+        raise RuntimeError("CUDA is unhappy")
+
+    last = collect(qtbot, source)[-1]
+    assert isinstance(last, ev.Failed)
+    assert "CUDA is unhappy" in last.message
+    assert "Traceback" not in last.message
+    assert "RuntimeError" in last.details
+
+
+def test_what_a_user_can_mend_is_told_as_it_is(qtbot: QtBot) -> None:
+    def source(_: ev.Inbox) -> Iterator[ev.Event]:
+        raise UserError("Accept a slice first.")
+
+    assert collect(qtbot, source) == [ev.Failed("Accept a slice first.", "")]
+
+
+def test_an_end_without_a_last_event_is_a_failure(qtbot: QtBot) -> None:
+    told = collect(qtbot, lambda _: iter([ev.Heartbeat()]))
+    assert isinstance(told[-1], ev.Failed)
+
+
+def listen_until_stopped(inbox: ev.Inbox) -> Iterator[ev.Event]:
+    while True:
+        for request in inbox.drain(timeout_s=0.02):
+            match request:
+                case ev.Stop():
+                    yield ev.Finished(1, 7, True, 0.5)
+                    return
+                case ev.Pause():
+                    yield ev.Paused()
+                case _:
+                    yield ev.Resumed()
+        yield ev.Heartbeat()
+
+
+def test_requests_reach_the_engine_and_stop_waits_for_its_end(qtbot: QtBot) -> None:
+    bridge = EngineBridge()
+    told: list[ev.Event] = []
+    bridge.told.connect(told.append)
+    bridge.send(ev.Pause())  # nobody there: dropped
+    bridge.start(listen_until_stopped)
+    bridge.send(ev.Pause())
+    qtbot.waitUntil(lambda: ev.Paused() in told)
+    assert bridge.stop(timeout_s=5)
+    assert not bridge.running
+    assert told[-1] == ev.Finished(1, 7, True, 0.5)
+    assert told.count(ev.Paused()) == 1
+
+
+def test_only_one_run_at_a_time(qtbot: QtBot) -> None:
+    bridge = EngineBridge()
+    bridge.start(listen_until_stopped)
+    with pytest.raises(UserError, match="running already"):
+        bridge.start(listen_until_stopped)
+    assert bridge.stop(timeout_s=5)
+    bridge.start(listen_until_stopped)
+    assert bridge.stop(timeout_s=5)
+
+
+def test_a_stuck_engine_does_not_hold_the_window(qtbot: QtBot) -> None:
+    release = threading.Event()
+
+    def stuck(_: ev.Inbox) -> Iterator[ev.Event]:
+        release.wait()
+        yield ev.Finished(1, 0, True, 0.0)
+
+    bridge = EngineBridge()
+    bridge.start(stuck)
+    begun = time.monotonic()
+    assert not bridge.stop(timeout_s=0.2)
+    assert time.monotonic() - begun < 2
+    assert bridge.running
+    release.set()
+    qtbot.waitUntil(lambda: not bridge.running)
+
+
+def test_a_talkative_engine_leaves_the_window_alive(qtbot: QtBot) -> None:
+    def talk(_: ev.Inbox) -> Iterator[ev.Event]:
+        for _step in range(20_000):
+            yield ev.Heartbeat()
+        yield ev.Finished(1, 0, False, 0.0)
+
+    bridge = EngineBridge()
+    bridge.start(talk)
+    longest, last = 0.0, time.perf_counter()
+    while bridge.running:
+        QApplication.processEvents()
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    assert longest < 0.25

@@ -1,0 +1,117 @@
+import importlib.metadata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import napari
+import numpy as np
+import pytest
+import SimpleITK
+from npe2 import PluginManifest
+from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QWidget
+
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets import contributions
+from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
+from napari_mlbseg.widgets.screenshot import screenshot
+
+PLUGIN = "napari-mlbseg"
+
+
+@pytest.fixture
+def window(make_napari_viewer: Callable[..., napari.Viewer]) -> Iterator[napari.Viewer]:
+    viewer = make_napari_viewer()
+    yield viewer
+    open_dock(viewer).workbench.shut_down()
+
+
+@pytest.fixture
+def manifest() -> PluginManifest:
+    return PluginManifest.from_distribution(PLUGIN)
+
+
+def test_the_manifest_is_valid_and_everything_in_it_exists(manifest: PluginManifest) -> None:
+    manifest.validate_imports()
+    assert manifest.package_metadata is not None
+    assert manifest.package_metadata.version == importlib.metadata.version(PLUGIN)
+    assert [w.display_name for w in manifest.contributions.widgets or []] == ["MLB-Seg"]
+
+
+def test_menus_offer_known_commands(manifest: PluginManifest) -> None:
+    commands = {c.id for c in manifest.contributions.commands or []}
+    menus = manifest.contributions.menus
+    assert {"napari/layers/annotate", "napari/layers/segment"} <= set(menus)
+    assert {item.command for items in menus.values() for item in items} <= commands
+
+
+def test_only_studies_are_claimed(study_path: Path, tmp_path: Path) -> None:
+    assert contributions.get_reader(str(study_path)) is not None
+    assert contributions.get_reader([str(study_path)]) is not None
+    (tmp_path / "a.mlbseg").write_text("no folder")
+    for other in ("a.mlbseg", "b.nii.gz", "missing.mlbseg"):
+        assert contributions.get_reader(str(tmp_path / other)) is None
+
+
+def test_without_a_window_a_study_is_read_as_layers(study_path: Path) -> None:
+    layers = contributions.read_study(str(study_path))
+    assert [kind for _, _, kind in layers] == ["image", "labels"]
+    with Study.open(study_path) as study:
+        spacing = study.cases[0].geometry.spacing_mm
+    assert all(meta["scale"] == spacing for _, meta, _ in layers)
+
+
+def test_opening_a_study_in_napari_opens_the_dock(window: napari.Viewer, study_path: Path) -> None:
+    window.open(str(study_path), plugin=PLUGIN)
+    assert "working labels" in window.layers
+    assert open_dock(window).workbench.study is not None
+
+
+def test_saving_a_labels_layer_writes_the_frame_of_its_image(
+    window: napari.Viewer, study_path: Path, tmp_path: Path
+) -> None:
+    open_dock(window, study_path)
+    layer = window.layers["working labels"]
+    layer.data[3, 5:9, 5:9] = 2
+    path = tmp_path / "labels.nii.gz"
+    assert layer.save(str(path), plugin=PLUGIN) == [str(path)]
+    with Study.open(study_path, writable=False) as study:
+        case = study.cases[0]
+    saved, image = SimpleITK.ReadImage(str(path)), SimpleITK.ReadImage(str(case.image_path))
+    assert np.allclose(saved.GetDirection(), image.GetDirection(), atol=1e-5)
+    assert np.allclose(saved.GetOrigin(), image.GetOrigin(), atol=1e-4)
+    voxels = SimpleITK.GetArrayFromImage(saved).transpose()
+    assert np.array_equal(voxels, case.geometry.to_file(layer.data))
+
+
+def test_layers_of_nobody_are_left_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    assert contributions.write_labels(str(path), np.zeros((2, 2, 2), np.uint8), {}) == []
+    assert not path.exists()
+
+
+def test_a_sample_case_is_plain_layers(window: napari.Viewer) -> None:
+    layers = window.open_sample(PLUGIN, "phantom-case")
+    assert [type(layer).__name__ for layer in layers] == ["Image", "Labels"]
+
+
+def test_a_command_opens_a_study_of_phantoms(qtbot: QtBot, window: napari.Viewer) -> None:
+    contributions.open_phantom_study(window)
+    bench = open_dock(window).workbench
+    qtbot.waitUntil(lambda: bench.annotation is not None, timeout=20_000)
+    assert len(bench.case_rows()) == 4
+
+
+def test_the_command_opens_one_dock(window: napari.Viewer) -> None:
+    contributions.open_dock(window)
+    contributions.open_dock(window)
+    docks = [w for w in window.window.dock_widgets.values() if isinstance(w, MLBSegDock)]
+    assert len(docks) == 1
+    assert isinstance(docks[0], QWidget)
+
+
+def test_a_screenshot_shows_the_case_and_the_dock(study_path: Path, tmp_path: Path) -> None:
+    picture = screenshot(study_path, tmp_path / "a.png", size=(1300, 850))
+    assert picture.shape[:2] == (850, 1300)
+    assert (tmp_path / "a.png").stat().st_size > 20_000
+    middle = picture[200:600, 450:800, :3].reshape(-1, 3)
+    assert np.unique(middle, axis=0).shape[0] > 50

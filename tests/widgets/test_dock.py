@@ -1,0 +1,184 @@
+"""The dock in the real window."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import napari
+import pytest
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from napari_mlbseg.engine import events as ev
+from napari_mlbseg.project.slices import SliceState
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
+
+from .scripted import ScriptedEngine
+
+LEFT = Qt.MouseButton.LeftButton
+
+
+@pytest.fixture
+def window(make_napari_viewer: Callable[..., napari.Viewer]) -> napari.Viewer:
+    return make_napari_viewer()
+
+
+@pytest.fixture
+def dock(window: napari.Viewer, study_path: Path) -> Iterator[MLBSegDock]:
+    made = open_dock(window, study_path)
+    yield made
+    made.workbench.shut_down()
+
+
+def paint(dock: MLBSegDock, index: int) -> Any:
+    annotation = dock.workbench.annotation
+    assert annotation is not None
+    annotation.go_to(index)
+    annotation.layers.working.paint((index, 4, 4), 2)
+    return annotation.layers.working
+
+
+def states(study_path: Path) -> dict[int, SliceState]:
+    with Study.open(study_path, writable=False) as study:
+        return {r.key.index: r.state for r in study.slice_records()}
+
+
+def test_opening_the_dock_is_cheap() -> None:
+    code = (
+        "import sys, napari_mlbseg.widgets.dock;"
+        "sys.exit(int('torch' in sys.modules or 'monai' in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code]).returncode == 0
+
+
+def test_keys_do_what_buttons_do(dock: MLBSegDock, window: napari.Viewer, study_path: Path) -> None:
+    paint(dock, 5)
+    press = {str(key): action for key, action in window.keymap.items()}
+    press["Shift+A"](window)
+    assert states(study_path) == {5: SliceState.CLEAN}
+    assert "Slice 6" in dock.slices_panel.title.text()
+    press["Shift+S"](window)
+    assert states(study_path)[6] is SliceState.SKIPPED
+
+
+def test_panels_follow_what_is_done(
+    qtbot: QtBot, dock: MLBSegDock, window: napari.Viewer, study_path: Path
+) -> None:
+    paint(dock, 5)
+    qtbot.waitUntil(lambda: dock.slices_panel.state.text() == "draft")
+    qtbot.mouseClick(dock.slices_panel.buttons["accept"], LEFT)
+    row = dock.cases_panel.model.rows[0]
+    assert (row.clean, row.drafts) == (1, 0)
+    dock.slices_panel.strip.chosen.emit(5)
+    assert dock.slices_panel.state.text() == "clean"
+    dock.cases_panel.case_chosen.emit("phantom_02")
+    assert dock.slices_panel.state.text() == "untouched"
+    window.layers["working labels"].selected_label = 2
+    assert dock.slices_panel.label.currentData() == 2
+    dock.slices_panel.label_chosen.emit(0)
+    assert window.layers["working labels"].selected_label == 0
+
+
+def test_another_axis_from_the_panel(dock: MLBSegDock, window: napari.Viewer) -> None:
+    dock.slices_panel.axis_chosen.emit(2)
+    assert window.dims.order[0] == 2
+    assert dock.slices_panel.axis.currentIndex() == 2
+    assert dock.slices_panel.strip.index_at(1e9) == 87
+
+
+def test_training_is_shown_and_can_be_held_and_stopped(qtbot: QtBot, dock: MLBSegDock) -> None:
+    engine = ScriptedEngine()
+    dock.workbench.engine = engine
+    panel = dock.training_panel
+    qtbot.mouseClick(panel.start, LEFT)
+    qtbot.waitUntil(lambda: "scripted" in panel.run.text())
+    engine.tell(ev.StageStarted(ev.Stage.BOOTSTRAPPING, 100))
+    engine.tell(ev.StepDone(ev.Stage.BOOTSTRAPPING, 10, 100, {"clean": 0.5}, 8.0, 20.0))
+    qtbot.waitUntil(lambda: panel.plot.points("clean") != [])
+    qtbot.mouseClick(panel.pause, LEFT)
+    qtbot.waitUntil(lambda: panel.pause.text() == "Resume")
+    qtbot.mouseClick(panel.pause, LEFT)
+    qtbot.waitUntil(lambda: panel.pause.text() == "Pause")
+    qtbot.mouseClick(panel.stop, LEFT)
+    qtbot.waitUntil(lambda: "Stopped" in panel.status.text())
+    assert panel.start.isEnabled()
+
+
+def test_a_failure_of_the_engine_is_shown_without_a_traceback(
+    qtbot: QtBot, dock: MLBSegDock
+) -> None:
+    engine = ScriptedEngine()
+    dock.workbench.engine = engine
+    qtbot.mouseClick(dock.training_panel.start, LEFT)
+    engine.tell(RuntimeError("CUDA error: device-side assert"))
+    qtbot.waitUntil(lambda: dock.training_panel.start.isEnabled())
+    assert "CUDA error" in dock.study_panel.message.text()
+    assert "Traceback" not in dock.study_panel.message.text()
+
+
+def test_closing_the_study_empties_the_window(dock: MLBSegDock, window: napari.Viewer) -> None:
+    dock.study_panel.close_requested.emit()
+    assert len(window.layers) == 0
+    assert dock.cases_panel.model.rows == []
+    assert not dock.training_panel.start.isEnabled()
+
+
+def test_removing_the_dock_saves_and_releases(
+    dock: MLBSegDock, window: napari.Viewer, study_path: Path
+) -> None:
+    paint(dock, 5)
+    window.window.remove_dock_widget(dock)
+    dock.deleteLater()
+    QApplication.processEvents()
+    QApplication.sendPostedEvents(None, 52)  # deferred deletes
+    Study.open(study_path).close()
+    assert states(study_path) == {5: SliceState.DRAFT}
+
+
+PAINTER = """
+import sys, napari
+from pathlib import Path
+from napari_mlbseg.widgets.dock import open_dock
+viewer = napari.Viewer(show=False)
+dock = open_dock(viewer, Path(sys.argv[1]))
+from qtpy.QtCore import QTimer
+def paint():
+    annotation = dock.workbench.annotation
+    annotation.go_to(7)
+    annotation.layers.working.paint((7, 4, 4), 2)
+    print("painted", flush=True)
+QTimer.singleShot(0, paint)
+if sys.argv[2] == "quit":
+    from qtpy.QtWidgets import QApplication
+    QTimer.singleShot(20, QApplication.quit)
+napari.run(force=True)
+"""
+
+
+def start_painter(study_path: Path, ending: str) -> subprocess.Popen[str]:
+    code = [sys.executable, "-W", "ignore", "-c", PAINTER, str(study_path), ending]
+    process = subprocess.Popen(code, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "painted"
+    return process
+
+
+def test_a_kill_after_painting_loses_nothing(study_path: Path) -> None:
+    with start_painter(study_path, "kill") as process:
+        time.sleep(1.5)
+        process.kill()
+    assert states(study_path) == {7: SliceState.DRAFT}
+    with Study.open(study_path) as study:  # the lock went with the process
+        key = study.slice_records()[0].key
+        assert (study.slice_mask(key)[4, 4], key.index) == (2, 7)
+
+
+def test_quitting_right_after_painting_loses_nothing(study_path: Path) -> None:
+    with start_painter(study_path, "quit") as process:
+        assert process.wait(timeout=60) == 0
+    assert states(study_path) == {7: SliceState.DRAFT}

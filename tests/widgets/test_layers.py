@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.layers import CaseLayers, label_colors
+
+
+@pytest.fixture
+def layers(viewer: ViewerModel, study: Study) -> CaseLayers:
+    case = study.cases[0]
+    return CaseLayers(viewer, study, case, study.working_labels(case.id))
+
+
+def test_layers_lie_where_the_patient_lies_in_mm(
+    layers: CaseLayers, viewer: ViewerModel, study: Study
+) -> None:
+    geometry = study.cases[0].geometry
+    assert len(viewer.layers) == 6
+    for layer in viewer.layers:
+        assert np.allclose(layer.scale, geometry.spacing_mm)
+        assert np.allclose(layer.translate, geometry.origin_mm)
+        assert {str(u) for u in layer.units} == {"millimeter"}
+        assert layer.axis_labels == ("z", "y", "x")
+
+
+def test_working_labels_are_on_top_and_ready_to_be_painted(
+    layers: CaseLayers, viewer: ViewerModel
+) -> None:
+    assert viewer.layers[-1] is layers.working
+    assert viewer.layers.selection.active is layers.working
+    assert layers.working.mode == "paint"
+    shown = {layer.name for layer in viewer.layers if layer.visible}
+    assert shown == {"image", "prediction", "working labels"}
+
+
+def test_weights_are_scaled_in_multiples_of_the_uniform_weight(
+    layers: CaseLayers, viewer: ViewerModel
+) -> None:
+    for name in ("meta-weights: initial labels", "meta-weights: pseudo labels"):
+        assert viewer.layers[name].contrast_limits == [0.0, 3.0]
+
+
+def test_the_slice_on_view_is_found_whatever_the_viewer_counts_in(
+    layers: CaseLayers, viewer: ViewerModel
+) -> None:
+    viewer.add_image(np.zeros((60, 20, 20)), scale=(7, 1, 1), units="mm")
+    for axis, index in ((0, 0), (0, 13), (0, 23), (1, 95), (2, 40)):
+        layers.show_axis(axis)
+        layers.show_slice(axis, index)
+        assert layers.axis == axis
+        assert layers.index(axis) == index
+
+
+def test_a_fourth_dimension_of_another_layer_does_not_confuse(
+    layers: CaseLayers, viewer: ViewerModel
+) -> None:
+    viewer.add_image(np.zeros((2, 4, 20, 20)))
+    layers.show_axis(1)
+    layers.show_slice(1, 17)
+    assert layers.axis == 1
+    assert layers.index(1) == 17
+
+
+def test_superior_is_up_in_coronal_and_sagittal_views(
+    layers: CaseLayers, viewer: ViewerModel
+) -> None:
+    directions = []
+    for axis in range(3):
+        layers.show_axis(axis)
+        directions.append(str(viewer.scene.camera.orientation2d[0]))
+    assert directions == ["down", "up", "up"]
+
+
+def test_writing_a_slice_is_one_undo_step(layers: CaseLayers) -> None:
+    before = layers.working.data.copy()
+    labels = np.full(before.shape[1:], 2, np.uint8)
+    layers.write_slice(0, 4, labels)
+    assert np.array_equal(layers.working.data[4], labels)
+    layers.working.undo()
+    assert np.array_equal(layers.working.data, before)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_are_read_from_the_store(
+    layers: CaseLayers, viewer: ViewerModel, study: Study, axis: int
+) -> None:
+    case = study.cases[0]
+    name = ArrayName.META_WEIGHTS_INITIAL
+    array = study.create_array(case.id, name)
+    array[:] = 2.5
+    layers.reload([name], axis, 3, 5)
+    shown = np.moveaxis(viewer.layers["meta-weights: initial labels"].data, axis, 0)
+    assert (shown[3:5] == 2.5).all()
+    assert shown[:3].max() == shown[5:].max() == 0
+
+
+def test_the_prediction_replaces_the_initial_labels_once_there_is_one(
+    layers: CaseLayers, study: Study
+) -> None:
+    case = study.cases[0]
+    assert layers.machine_array is ArrayName.INITIAL_LABELS
+    study.create_array(case.id, ArrayName.PREDICTION)[:] = 1
+    layers.reload([ArrayName.PREDICTION], 0, 0, 2)
+    assert layers.machine_array is ArrayName.PREDICTION
+    assert (layers.machine_slice(0, 1) == 1).all()
+
+
+def test_what_is_on_view_survives_that_a_layer_was_deleted(
+    layers: CaseLayers, viewer: ViewerModel
+) -> None:
+    viewer.layers.remove("prediction")
+    layers.draw()
+    layers.remove()
+    assert len(viewer.layers) == 0
+
+
+def test_classes_have_the_study_s_colours(study: Study) -> None:
+    colors = label_colors(study.classes)
+    for label in study.classes:
+        shown = colors.map(np.array([label.value], np.uint8))[0]
+        assert np.allclose(shown[:3], np.array(label.color) / 255, atol=1e-3)
+    assert colors.map(np.array([0], np.uint8))[0][3] == 0

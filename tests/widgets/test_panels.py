@@ -1,0 +1,299 @@
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QSpinBox, QWidget
+
+from napari_mlbseg.engine import events as ev
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.project.cases import LabelClass
+from napari_mlbseg.project.export import ExportKind
+from napari_mlbseg.project.slices import SliceState
+from napari_mlbseg.widgets.cases_panel import CasesPanel
+from napari_mlbseg.widgets.export_panel import ExportPanel
+from napari_mlbseg.widgets.requests import CaseRow, Export, NewStudy
+from napari_mlbseg.widgets.shortcuts import COMMANDS, sheet
+from napari_mlbseg.widgets.slice_strip import SliceStrip
+from napari_mlbseg.widgets.slices_panel import SlicesPanel
+from napari_mlbseg.widgets.study_panel import NewStudyDialog, StudyPanel
+from napari_mlbseg.widgets.style import duration
+from napari_mlbseg.widgets.training_panel import TrainingPanel
+
+LEFT = Qt.MouseButton.LeftButton
+
+
+def heard(signal: Any) -> list[Any]:
+    """Everything that a signal emits from now on."""
+    told: list[Any] = []
+    signal.connect(lambda *values: told.append(values if len(values) != 1 else values[0]))
+    return told
+
+
+@pytest.mark.parametrize(
+    "panel", [StudyPanel, CasesPanel, SlicesPanel, TrainingPanel, ExportPanel, NewStudyDialog]
+)
+def test_every_control_says_what_it_does(qtbot: QtBot, panel: type[QWidget]) -> None:
+    widget = panel()
+    qtbot.addWidget(widget)
+    for kind in (QAbstractButton, QComboBox, QSpinBox):
+        for control in widget.findChildren(kind):
+            if control.parent().metaObject().className() not in ("QDialogButtonBox", "QTableView"):
+                assert control.toolTip(), control
+    for edit in widget.findChildren(QLineEdit):
+        assert edit.toolTip() or isinstance(edit.parent(), QSpinBox)
+
+
+# --- cases ----------------------------------------------------------------------------------------
+
+
+def test_the_state_of_a_case_follows_from_its_slices() -> None:
+    assert CaseRow("a", 10, 0, 0, 0).state == "untouched"
+    assert CaseRow("a", 10, 0, 1, 0).state == "in work"
+    assert CaseRow("a", 10, 9, 1, 0).state == "in work"
+    assert CaseRow("a", 10, 9, 0, 1).state == "done"
+
+
+def test_clicking_a_case_asks_for_it_and_setting_it_does_not(qtbot: QtBot) -> None:
+    panel = CasesPanel()
+    qtbot.addWidget(panel)
+    panel.resize(360, 200)
+    panel.show()
+    panel.set_rows([CaseRow("one", 10, 0, 0, 0), CaseRow("two", 10, 3, 1, 1)])
+    told = heard(panel.case_chosen)
+    panel.set_current("two")
+    assert told == []
+    place = panel.table.visualRect(panel.model.index(1, 0)).center()
+    qtbot.mouseClick(panel.table.viewport(), LEFT, pos=place)
+    assert told == ["two"]
+    panel.set_row(CaseRow("one", 10, 4, 0, 0))
+    texts = [panel.model.data(panel.model.index(0, column)) for column in range(5)]
+    assert texts == ["one", "in work", "4", "0", "40 %"]
+
+
+# --- slices ---------------------------------------------------------------------------------------
+
+
+def test_a_click_on_the_strip_asks_for_the_slice_under_it(qtbot: QtBot) -> None:
+    strip = SliceStrip()
+    qtbot.addWidget(strip)
+    strip.resize(200, 26)
+    strip.set_states([SliceState.UNTOUCHED] * 20)
+    told = heard(strip.chosen)
+    qtbot.mouseClick(strip, LEFT, pos=QPoint(105, 10))
+    assert told == [10]
+    assert [strip.index_at(x) for x in (-5, 0, 199, 500)] == [0, 0, 19, 19]
+    strip.set_states([])
+    assert strip.index_at(5) is None
+
+
+def test_buttons_ask_for_their_command(qtbot: QtBot) -> None:
+    panel = SlicesPanel()
+    qtbot.addWidget(panel)
+    states = [SliceState.CLEAN, SliceState.SKIPPED, SliceState.UNTOUCHED]
+    panel.set_slice(0, 1, states)
+    told = heard(panel.command)
+    for command in COMMANDS:
+        qtbot.mouseClick(panel.buttons[command.name], LEFT)
+        assert command.key.replace("-", "+") in panel.buttons[command.name].toolTip()
+    assert told == [command.name for command in COMMANDS]
+
+
+def test_what_cannot_be_done_cannot_be_asked_for(qtbot: QtBot) -> None:
+    panel = SlicesPanel()
+    qtbot.addWidget(panel)
+    assert not any(b.isEnabled() for b in panel.buttons.values())
+    panel.set_slice(0, 0, [SliceState.UNTOUCHED] * 2)
+    off = {name for name, b in panel.buttons.items() if not b.isEnabled()}
+    assert off == {"reopen", "copy_previous"}
+    panel.set_slice(0, 1, [SliceState.CLEAN] * 2, writable=False)
+    assert not any(b.isEnabled() for b in panel.buttons.values())
+
+
+def test_setters_of_the_slices_panel_do_not_emit(qtbot: QtBot) -> None:
+    panel = SlicesPanel()
+    qtbot.addWidget(panel)
+    told = [heard(s) for s in (panel.axis_chosen, panel.label_chosen, panel.slice_chosen)]
+    panel.set_classes([LabelClass(1, "liver", (1, 2, 3)), LabelClass(4, "tumour", (9, 9, 9))])
+    panel.set_slice(2, 1, [SliceState.DRAFT] * 3)
+    panel.set_label(4)
+    assert panel.label.currentText() == "4  tumour"
+    assert told == [[], [], []]
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+def shown(panel: TrainingPanel) -> set[str]:
+    buttons = {"start": panel.start, "pause": panel.pause, "stop": panel.stop}
+    return {name for name, each in buttons.items() if each.isEnabled()}
+
+
+RUN = ev.RunStarted(1, "cpu", "unet", 1_200_000, 5, 1, 0)
+STEP = ev.StepDone(ev.Stage.BOOTSTRAPPING, 10, 100, {"clean": 0.5, "noisy": 0.7}, 8.04, 200.0)
+
+
+def test_a_run_from_start_to_end(qtbot: QtBot) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    assert shown(panel) == set()
+    panel.set_available(True)
+    asked = [heard(panel.start_requested), heard(panel.pause_requested)]
+    asked += [heard(panel.resume_requested), heard(panel.stop_requested)]
+    assert shown(panel) == {"start"}
+    qtbot.mouseClick(panel.start, LEFT)
+    panel.begin()
+    assert shown(panel) == {"pause", "stop"}
+    panel.apply(RUN)
+    panel.apply(ev.StageStarted(ev.Stage.BOOTSTRAPPING, 100))
+    panel.apply(STEP)
+    assert "8.0 steps per second" in panel.status.text()
+    assert "3 min 20 s left" in panel.status.text()
+    assert (panel.progress.value(), panel.progress.maximum()) == (10, 100)
+    qtbot.mouseClick(panel.pause, LEFT)
+    assert shown(panel) == {"stop"}  # until the engine says that it holds
+    panel.apply(ev.Paused())
+    assert panel.pause.text() == "Resume"
+    qtbot.mouseClick(panel.pause, LEFT)
+    panel.apply(ev.Resumed())
+    assert panel.pause.text() == "Pause"
+    qtbot.mouseClick(panel.stop, LEFT)
+    panel.apply(STEP)  # on its way already
+    assert "Stopping" in panel.status.text()
+    assert shown(panel) == set()
+    panel.apply(ev.Finished(1, 11, True, 61.0))
+    assert panel.status.text() == "Stopped after 1 min 01 s."
+    assert shown(panel) == {"start"}
+    assert [len(a) for a in asked] == [1, 1, 1, 1]
+
+
+def test_settings_become_a_configuration(qtbot: QtBot) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    assert panel.config() == Config()
+    panel.device.setCurrentIndex(panel.device.findData("cpu"))
+    panel.minutes.setValue(5)
+    panel.steps.setValue(70)
+    assert panel.config() == dataclasses.replace(Config(), device="cpu", minutes=5.0, steps=70)
+
+
+def test_a_failure_is_shown_in_words(qtbot: QtBot) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    panel.set_available(True)
+    panel.begin()
+    panel.apply(ev.Failed("The GPU went away.", "Traceback ..."))
+    assert panel.status.text() == "The GPU went away."
+    assert shown(panel) == {"start"}
+
+
+def test_curves_follow_the_losses_and_the_held_back_dice(qtbot: QtBot) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    panel.begin()
+    panel.apply(ev.StageStarted(ev.Stage.BASE_MODEL, 50))
+    panel.apply(dataclasses.replace(STEP, stage=ev.Stage.BASE_MODEL, step=50))
+    panel.apply(ev.StageStarted(ev.Stage.BOOTSTRAPPING, 100))
+    panel.apply(STEP)
+    panel.apply(dataclasses.replace(STEP, step=20, losses={"clean": float("nan")}))
+    panel.apply(ev.HeldBackScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.9, 2: 0.72}))
+    assert panel.plot.points("clean") == [(50, 0.5), (60, 0.5)]
+    assert panel.plot.points("dice") == [(70, 0.81)]
+    assert "0.810" in panel.score.text()
+    panel.begin()
+    assert panel.plot.points("clean") == panel.plot.points("dice") == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        RUN,
+        ev.CleanSetChanged(3, 1),
+        ev.BatchShrunk(2, "Out of memory: smaller batches."),
+        ev.Heartbeat(),
+        ev.CheckpointSaved("x", 3),
+        ev.SlicesPublished("a", 0, 0, 3, ("prediction",), 1),
+        dataclasses.replace(STEP, steps=None, remaining_s=None),
+    ],
+)
+def test_every_event_can_be_shown(qtbot: QtBot, event: ev.Event) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    panel.apply(event)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")]
+)
+def test_durations_are_for_people(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+# --- study and export -----------------------------------------------------------------------------
+
+
+def test_a_new_study_needs_images_a_place_and_a_name(qtbot: QtBot) -> None:
+    dialog = NewStudyDialog()
+    qtbot.addWidget(dialog)
+    assert not dialog.ok.isEnabled()
+    dialog.images.text.setText("/data/images")
+    dialog.folder.text.setText("/data")
+    dialog.name.setText("Livers")
+    assert dialog.ok.isEnabled()
+    assert dialog.answer() == NewStudy(Path("/data/Livers.mlbseg"), Path("/data/images"), None)
+    dialog.labels.text.setText("/data/labels")
+    assert dialog.answer().labels == Path("/data/labels")
+
+
+def test_the_head_shows_what_is_open_and_what_went_wrong(qtbot: QtBot) -> None:
+    panel = StudyPanel()
+    qtbot.addWidget(panel)
+    panel.show()
+    assert not panel.close_study.isEnabled()
+    panel.set_study(Path("/data/Livers.mlbseg"), cases=1, writable=False)
+    assert panel.name.text() == "Livers"
+    assert panel.place.text() == "1 case, reading only"
+    panel.show_message("No.", error=True)
+    assert panel.message.isVisible()
+    panel.show_message("")
+    assert not panel.message.isVisible()
+    panel.show_busy("Importing a.nii.gz", 1, 4)
+    assert panel.progress.isVisible()
+    assert not panel.open.isEnabled()
+    panel.show_busy("", 0, 0)
+    assert panel.open.isEnabled()
+
+
+def test_a_locked_study_can_be_opened_for_reading(qtbot: QtBot) -> None:
+    panel = StudyPanel()
+    qtbot.addWidget(panel)
+    panel.show()
+    told = heard(panel.open_requested)
+    box = panel.ask_read_only(Path("/data/a.mlbseg"), "Somebody works on it.")
+    read = next(b for b in box.buttons() if "reading" in b.text())
+    qtbot.mouseClick(read, LEFT)
+    assert told == [(Path("/data/a.mlbseg"), False)]
+
+
+def test_export_asks_for_a_case_or_for_all(qtbot: QtBot) -> None:
+    panel = ExportPanel()
+    qtbot.addWidget(panel)
+    told = heard(panel.export_requested)
+    panel.set_available(True, "one")
+    assert not panel.case.isEnabled()
+    panel.folder.setText("/out")
+    panel.kind.setCurrentIndex(panel.kind.findData(ExportKind.PREDICTION))
+    qtbot.mouseClick(panel.case, LEFT)
+    qtbot.mouseClick(panel.study, LEFT)
+    assert told == [
+        Export(ExportKind.PREDICTION, Path("/out"), "one"),
+        Export(ExportKind.PREDICTION, Path("/out"), None),
+    ]
+    panel.set_available(True, None)
+    assert not panel.case.isEnabled()
+
+
+def test_the_sheet_lists_every_key() -> None:
+    assert all(command.key.replace("-", "+") in sheet() for command in COMMANDS)

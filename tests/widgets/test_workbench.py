@@ -1,0 +1,242 @@
+"""The open study behind the panels, on a viewer without a window."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+from napari.components import ViewerModel
+from pytestqt.qtbot import QtBot
+
+from napari_mlbseg.engine import events as ev
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.export import ExportKind
+from napari_mlbseg.project.slices import SliceState
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.samples import PhantomCohort
+from napari_mlbseg.widgets.annotation import Annotation
+from napari_mlbseg.widgets.requests import Export, NewStudy
+from napari_mlbseg.widgets.workbench import Workbench
+
+from .scripted import ScriptedEngine
+
+
+@pytest.fixture
+def engine() -> ScriptedEngine:
+    return ScriptedEngine()
+
+
+@pytest.fixture
+def bench(
+    qtbot: QtBot, viewer: ViewerModel, engine: ScriptedEngine, study_path: Path
+) -> Iterator[Workbench]:
+    made = Workbench(viewer, engine)
+    made.open_study(study_path)
+    yield made
+    made.shut_down()
+
+
+def on_view(bench: Workbench) -> Annotation:
+    assert bench.annotation is not None
+    return bench.annotation
+
+
+def paint(bench: Workbench, index: int) -> None:
+    annotation = on_view(bench)
+    annotation.go_to(index)
+    annotation.layers.working.paint((index, 4, 4), 2)
+
+
+def test_opening_shows_the_first_case(bench: Workbench, viewer: ViewerModel) -> None:
+    assert [row.case_id for row in bench.case_rows()] == ["phantom_01", "phantom_02"]
+    assert on_view(bench).case.id == "phantom_01"
+    assert len(viewer.layers) == 6
+
+
+def test_another_case_replaces_the_layers_and_saves_the_paint(
+    bench: Workbench, viewer: ViewerModel
+) -> None:
+    paint(bench, 5)
+    bench.choose_case("phantom_02")
+    assert bench.case_row("phantom_01").drafts == 1
+    assert len(viewer.layers) == 6
+    second = on_view(bench).layers.working.data.copy()
+    on_view(bench).layers.working.undo()
+    assert np.array_equal(on_view(bench).layers.working.data, second)
+
+
+def test_closing_saves_and_releases(bench: Workbench, study_path: Path) -> None:
+    paint(bench, 5)
+    assert bench.close_study()
+    with Study.open(study_path) as study:
+        assert [r.key.index for r in study.slice_records(state=SliceState.DRAFT)] == [5]
+
+
+def test_a_locked_study_is_offered_for_reading(
+    qtbot: QtBot, viewer: ViewerModel, study: Study
+) -> None:
+    bench = Workbench(viewer)
+    with qtbot.waitSignal(bench.locked) as locked:
+        bench.open_study(study.path)
+    assert bench.study is None
+    assert locked.args is not None
+    bench.open_study(locked.args[0], writable=False)
+    assert bench.study is not None
+    assert not bench.study.writable
+    with qtbot.waitSignal(bench.failed) as failed:
+        bench.act(Annotation.accept)
+    assert failed.args == ["This study is open for reading only."]
+    assert not bench.train(Config())
+    bench.shut_down()
+
+
+def test_what_cannot_be_opened_is_told(qtbot: QtBot, viewer: ViewerModel, tmp_path: Path) -> None:
+    bench = Workbench(viewer)
+    with qtbot.waitSignal(bench.failed) as failed:
+        bench.open_study(tmp_path / "nothing.mlbseg")
+    assert failed.args is not None
+    assert "not a study" in failed.args[0]
+
+
+def test_a_study_is_made_from_folders(
+    qtbot: QtBot, viewer: ViewerModel, cohort: PhantomCohort, tmp_path: Path
+) -> None:
+    bench = Workbench(viewer)
+    with qtbot.waitSignal(bench.case_changed, timeout=20_000):
+        bench.create_study(NewStudy(tmp_path / "new.mlbseg", cohort.images, cohort.labels))
+    assert bench.study is not None
+    assert len(bench.case_rows()) == 2
+    bench.shut_down()
+
+
+def test_a_failed_import_leaves_nothing_behind(
+    qtbot: QtBot, viewer: ViewerModel, tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    bench = Workbench(viewer)
+    with qtbot.waitSignal(bench.failed, timeout=20_000) as failed:
+        bench.create_study(NewStudy(tmp_path / "new.mlbseg", tmp_path / "images", None))
+    assert failed.args is not None
+    assert "unexpected" not in failed.args[0]
+    assert not (tmp_path / "new.mlbseg").exists()
+    assert bench.study is None
+
+
+def test_an_import_never_touches_a_study_that_was_there(
+    qtbot: QtBot, viewer: ViewerModel, cohort: PhantomCohort, study_path: Path
+) -> None:
+    bench = Workbench(viewer)
+    with qtbot.waitSignal(bench.failed, timeout=20_000):
+        bench.create_study(NewStudy(study_path, cohort.images, None))
+    with Study.open(study_path) as study:
+        assert len(study.cases) == 2
+
+
+def test_the_engine_hears_of_slices_and_of_what_is_looked_at(
+    qtbot: QtBot, bench: Workbench, engine: ScriptedEngine
+) -> None:
+    assert bench.train(Config(steps=3))
+    assert engine.started[0][1].steps == 3
+    on_view(bench).go_to(5)
+    key = on_view(bench).key
+    bench.act(Annotation.accept)
+    qtbot.waitUntil(lambda: ev.Focus(on_view(bench).key) in engine.heard)
+    assert ev.SliceAccepted(key) in engine.heard
+    paint(bench, 5)
+    on_view(bench).flush()
+    qtbot.waitUntil(lambda: ev.SliceReopened(key) in engine.heard)
+    bench.choose_case("phantom_02")
+    qtbot.waitUntil(lambda: ev.Focus(on_view(bench).key) in engine.heard)
+
+
+def test_predictions_appear_while_the_engine_runs(
+    qtbot: QtBot, bench: Workbench, engine: ScriptedEngine
+) -> None:
+    assert bench.study is not None
+    bench.train(Config())
+    paint(bench, 5)
+    name = ArrayName.PREDICTION
+    for case in bench.study.cases:
+        bench.study.create_array(case.id, name)[:] = 1
+        shape = case.geometry.shape
+        engine.tell(ev.SlicesPublished(case.id, 0, 0, shape[0], (name.value,), 1))
+    data = on_view(bench).layers.working.data
+    qtbot.waitUntil(lambda: bool((np.delete(data, 5, axis=0) == 1).all()))
+    assert not (data[5] == 1).all()
+
+
+def test_a_failing_engine_is_told_and_can_be_started_again(
+    qtbot: QtBot, bench: Workbench, engine: ScriptedEngine
+) -> None:
+    bench.train(Config())
+    engine.tell(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    told: list[ev.Event] = []
+    bench.engine_event.connect(told.append)
+    qtbot.waitUntil(lambda: not bench.bridge.running)
+    assert isinstance(told[-1], ev.Failed)
+    assert bench.train(Config())
+
+
+def test_a_second_start_is_refused_in_words(
+    qtbot: QtBot, bench: Workbench, engine: ScriptedEngine
+) -> None:
+    assert bench.train(Config())
+    with qtbot.waitSignal(bench.failed):
+        assert not bench.train(Config())
+
+
+def test_closing_stops_the_engine(bench: Workbench, engine: ScriptedEngine) -> None:
+    bench.train(Config())
+    assert bench.close_study()
+    assert not bench.bridge.running
+    assert engine.heard[-1] == ev.Stop()
+
+
+@pytest.mark.parametrize("case_id", ["phantom_01", None])
+def test_export_writes_what_is_shown(
+    qtbot: QtBot, bench: Workbench, tmp_path: Path, case_id: str | None
+) -> None:
+    paint(bench, 5)
+    with qtbot.waitSignal(bench.told, timeout=20_000) as told:
+        bench.export(Export(ExportKind.LABELS, tmp_path / "out", case_id))
+    files = sorted((tmp_path / "out").iterdir())
+    assert told.args is not None
+    assert told.args[0].startswith("Wrote 1 file " if case_id else "Wrote 2 files ")
+    annotation = on_view(bench)
+    voxels = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(files[0]))).transpose()
+    shown = annotation.case.geometry.to_file(annotation.layers.working.data)
+    assert np.array_equal(voxels, shown)
+
+
+def test_a_vanished_image_is_read_from_its_source_again(qtbot: QtBot, bench: Workbench) -> None:
+    assert bench.study is not None
+    image = np.asarray(bench.study.array("phantom_02", ArrayName.IMAGE)[:])
+    shutil.rmtree(bench.study.path / "arrays" / "phantom_02")
+    bench.choose_case("phantom_02")
+    qtbot.waitUntil(lambda: bench.annotation is not None, timeout=20_000)
+    assert on_view(bench).case.id == "phantom_02"
+    assert np.array_equal(bench.study.array("phantom_02", ArrayName.IMAGE)[:], image)
+
+
+def test_an_image_that_is_gone_for_good_is_told(
+    qtbot: QtBot, viewer: ViewerModel, study_path: Path
+) -> None:
+    shutil.rmtree(study_path / "arrays" / "phantom_01")
+    bench = Workbench(viewer)
+    with qtbot.waitSignal(bench.failed) as failed:
+        bench.open_study(study_path, writable=False)
+    assert failed.args is not None
+    assert "phantom_01 is gone" in failed.args[0]
+    assert bench.annotation is None
+    bench.shut_down()
+
+
+def test_the_axis_is_remembered(bench: Workbench) -> None:
+    bench.choose_axis(2)
+    assert on_view(bench).key.axis == 2
+    bench.choose_case("phantom_02")
+    bench.choose_case("phantom_01")
+    assert on_view(bench).key.axis == 2
