@@ -118,21 +118,24 @@ def require_plausible(path: Path, header: Header, shape: tuple[int, int, int]) -
 def geometry_of(path: Path, header: Header, shape: tuple[int, int, int]) -> Geometry:
     """Where the voxels lie, in mm whatever unit the file uses."""
     try:
-        affine: NDArray[Any] = np.array(header.get_best_affine(), dtype=np.float64)
+        with np.errstate(invalid="ignore"):  # numbers that are none are told below
+            affine: NDArray[Any] = np.array(header.get_best_affine(), dtype=np.float64)
     except (HeaderDataError, ValueError) as error:
         raise UserError(f"{path} has a damaged orientation in its header: {error}.") from error
     affine[:3] *= _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
-    norms = np.linalg.norm(affine[:3, :3], axis=0)
-    if (
-        not np.isfinite(affine).all()
-        or norms.min() <= 0
-        or abs(np.linalg.det(affine[:3, :3] / norms)) < 1e-6
-    ):
+    if not _is_usable(affine):
         raise UserError(
             f"{path} has no usable geometry: its affine is {affine.tolist()}. Voxels need a size "
             "and three independent directions."
         )
     return Geometry.from_affine(shape, affine)
+
+
+def _is_usable(affine: NDArray[Any]) -> bool:
+    if not np.isfinite(affine).all():
+        return False
+    norms = np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(norms.min() > 0 and abs(np.linalg.det(affine[:3, :3] / norms)) > 1e-6)
 
 
 def _byte_order(block: bytes, size: int) -> str:

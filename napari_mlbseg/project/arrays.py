@@ -17,10 +17,10 @@ from zarr.codecs import BloscCodec
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.masks import plane
 
-# Measured on 300 x 512 x 512 int16 (see docs): blocks of this shape, with the short side along
-# the annotated axis, read a slice along any axis in about 5 to 12 ms; cubes of 64 need 13 to 24,
-# shards of small cubes 30 to 60, and whole planes 80 across. LZ4 halves the size; Zstandard saves
-# another third and doubles the time.
+# Measured on 300 x 512 x 512 int16 with two idle cores (benchmarks/study_io.py): blocks of this
+# shape, with the short side along the annotated axis, read a slice along that axis in about 5 ms
+# and across it in 11; cubes of 64 need 13 to 24, shards of cubes of 32 need 30 to 60, and whole
+# planes 80 across. LZ4 halves the size; Zstandard saves another third and doubles the time.
 _BLOCK_ALONG_AXIS = 32
 _BLOCK_ACROSS = 128
 

@@ -42,7 +42,7 @@ class Intensity:
     Attributes
     ----------
     low, high
-        The 0.5 and 99.5 percentiles.
+        The 0.5 and 99.5 percentiles; the extremes where these are the same.
     mean, std
         Of the voxels clipped to [low, high]; `std` is always positive, 1 for a constant image.
     """
@@ -59,6 +59,8 @@ class Intensity:
         if finite.size == 0:
             raise UserError("The image has no finite voxel. Check how it was made.")
         low, high = (float(v) for v in np.percentile(finite, (0.5, 99.5)))
+        if low == high:  # almost all is background: percentiles would clip the rest away
+            low, high = float(finite.min()), float(finite.max())
         # In pieces, because the float64 copies of a whole CT would need gigabytes.
         total = squares = 0.0
         for start in range(0, finite.size, 1 << 22):

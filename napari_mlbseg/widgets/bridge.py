@@ -5,11 +5,25 @@ from collections.abc import Callable, Iterator
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Failed, Finished, Inbox, Request, Stop
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background import BackgroundTask, Report
 
 EventSource = Callable[[Inbox], Iterator[Event]]
+EngineFactory = Callable[[Study, Config], EventSource]
+
+
+def engine_of(study: Study, config: Config) -> EventSource:
+    """The engine's events as a source that imports and builds it in the thread that calls it."""
+
+    def events(inbox: Inbox) -> Iterator[Event]:
+        from napari_mlbseg.engine.loop import Bootstrapper
+
+        return Bootstrapper(study, config).events(inbox)
+
+    return events
 
 
 class EngineBridge(QObject):

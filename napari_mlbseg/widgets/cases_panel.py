@@ -8,6 +8,7 @@ from qtpy.QtGui import QPainter
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
+    QSizePolicy,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QTableView,
@@ -21,6 +22,8 @@ from napari_mlbseg.widgets.style import STATE_COLORS
 
 _COLUMNS = ("Case", "State", "Clean", "Drafts", "Progress")
 _PROGRESS = 4
+# Head and four rows; more where the window has room.
+_HEIGHT = 124
 
 
 class CasesModel(QAbstractTableModel):
@@ -131,6 +134,8 @@ class CasesPanel(QWidget):
         self._size_columns()
         self.table.clicked.connect(self._on_clicked)
         self.table.activated.connect(self._on_clicked)
+        self.table.setMinimumHeight(_HEIGHT)
+        self.table.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 
 from napari_mlbseg.project.export import ExportKind
 from napari_mlbseg.widgets.requests import Export
-from napari_mlbseg.widgets.style import button, quiet
+from napari_mlbseg.widgets.style import button, narrow, quiet
 
 _KINDS = {
     ExportKind.LABELS: "labels: your slices over the prediction",
@@ -40,7 +40,7 @@ class ExportPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._case_id: str | None = None
-        self.kind = QComboBox()
+        self.kind = narrow(QComboBox())
         self.kind.setToolTip("What to write; each file lies exactly on the image it belongs to")
         for kind, text in _KINDS.items():
             self.kind.addItem(text, kind)

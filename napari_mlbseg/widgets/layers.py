@@ -170,6 +170,11 @@ class CaseLayers:
             if isinstance(layer, Labels):
                 layer.colormap = colors
 
+    @property
+    def complete(self) -> bool:
+        """Whether nobody has deleted one of the layers."""
+        return all(layer in self._viewer.layers for layer in (self.working, *self._layers.values()))
+
     def remove(self) -> None:
         """Take the layers out of the viewer."""
         for layer in (self.working, *self._layers.values()):

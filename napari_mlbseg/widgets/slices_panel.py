@@ -12,7 +12,7 @@ from napari_mlbseg.project.slices import SliceState
 from napari_mlbseg.volume import AXIS_NAMES
 from napari_mlbseg.widgets.shortcuts import COMMANDS
 from napari_mlbseg.widgets.slice_strip import SliceStrip
-from napari_mlbseg.widgets.style import STATE_COLORS, STATE_TEXTS, button, enable, heading
+from napari_mlbseg.widgets.style import STATE_COLORS, STATE_TEXTS, button, enable, heading, narrow
 
 _PLANES = ("axial", "coronal", "sagittal")
 
@@ -42,7 +42,7 @@ class SlicesPanel(QWidget):
         for name, plane in zip(AXIS_NAMES, _PLANES, strict=True):
             self.axis.addItem(f"{plane} ({name})")
         self.axis.activated.connect(self.axis_chosen)
-        self.label = QComboBox()
+        self.label = narrow(QComboBox())
         self.label.setToolTip("Class to paint with")
         self.label.activated.connect(
             lambda row: self.label_chosen.emit(int(self.label.itemData(row)))

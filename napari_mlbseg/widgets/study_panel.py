@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QMessageBox,
     QProgressBar,
     QPushButton,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -67,12 +68,12 @@ class StudyPanel(QWidget):
         self.close_study.setEnabled(path is not None)
         if path is None:
             self.name.setText("No study open")
-            self.place.setText("Make one from a folder of images, or open one to go on.")
+            self.place.setText("")
             return
         mode = "" if writable else ", reading only"
         self.name.setText(path.stem)
         self.place.setText(f"{cases} {'case' if cases == 1 else 'cases'}{mode}")
-        self.place.setToolTip(str(path))
+        self.name.setToolTip(str(path))
 
     def show_message(self, text: str, *, error: bool = False) -> None:
         """Show what happened last; an empty text hides it."""
@@ -124,6 +125,8 @@ class StudyPanel(QWidget):
         head = QHBoxLayout()
         head.addWidget(self.name, 1)
         head.addWidget(self.place)
+        # A long name is cut instead of widening the dock.
+        self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.place.setWordWrap(False)
         row = QHBoxLayout()
         row.setSpacing(4)

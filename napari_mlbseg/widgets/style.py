@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSizePolicy, QWidget
 
 from napari_mlbseg.project.slices import SliceState
 
@@ -65,6 +65,13 @@ def button(text: str, tooltip: str, clicked: Callable[[], object]) -> QPushButto
     made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     made.clicked.connect(lambda: clicked())
     return made
+
+
+def narrow(box: QComboBox) -> QComboBox:
+    """Let a long entry be cut where there is no room, instead of widening the dock."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(8)
+    return box
 
 
 def enable(widgets: list[QWidget], on: bool) -> None:

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
-from napari_mlbseg.widgets.style import Note, button, duration, enable
+from napari_mlbseg.widgets.style import Note, button, duration, enable, narrow
 from napari_mlbseg.widgets.training_plot import TrainingPlot
 
 _DEVICES = {
@@ -144,9 +144,9 @@ class TrainingPanel(QWidget):
         self.status.say(text)
 
     def _show_run(self, event: ev.RunStarted) -> None:
+        size = f"{event.parameters / 1e6:.1f} M parameters"
         resumed = f", resumed at step {event.resumed_step}" if event.resumed_step else ""
-        millions = event.parameters / 1e6
-        self.run.say(f"{event.network} ({millions:.1f} M parameters) on {event.device}{resumed}")
+        self.run.say(f"{event.network} ({size}) on {event.device}{resumed}")
         self._show_clean_set(event.training_slices, event.held_back_slices)
 
     def _show_clean_set(self, training: int, held_back: int) -> None:
@@ -178,7 +178,7 @@ class TrainingPanel(QWidget):
         self.progress.setVisible(self._running)
 
     def _make_settings(self) -> None:
-        self.device = QComboBox()
+        self.device = narrow(QComboBox())
         self.device.setToolTip("Where to train; automatic takes a GPU where there is one")
         for name, text in _DEVICES.items():
             self.device.addItem(text, name)
@@ -192,7 +192,7 @@ class TrainingPanel(QWidget):
         self.minutes.setSuffix(" min")
         self.minutes.setSpecialValueText("none")
         self.minutes.setToolTip("End the bootstrapping after this long; none: after all steps")
-        self.weights = QComboBox()
+        self.weights = narrow(QComboBox())
         self.weights.setToolTip("How far each pixel of the rough labels is trusted")
         for name, text in (
             ("meta", "by agreement with clean slices"),
@@ -208,7 +208,7 @@ class TrainingPanel(QWidget):
             row.addWidget(each)
         limits = QHBoxLayout()
         limits.addWidget(self.steps, 1)
-        limits.addWidget(QLabel("time limit"))
+        limits.addWidget(QLabel("limit"))
         limits.addWidget(self.minutes, 1)
         form = QFormLayout()
         form.setVerticalSpacing(4)
@@ -216,10 +216,11 @@ class TrainingPanel(QWidget):
         form.addRow("Steps", limits)
         form.addRow("Trust labels", self.weights)
         layout = QVBoxLayout(self)
-        layout.setSpacing(4)
+        layout.setContentsMargins(6, 6, 6, 4)
+        layout.setSpacing(3)
         layout.addLayout(form)
         layout.addLayout(row)
         layout.addWidget(self.progress)
-        for label in (self.status, self.run, self.clean_set, self.score, self.note):
+        for label in (self.status, self.note, self.clean_set, self.run, self.score):
             layout.addWidget(label)
         layout.addWidget(self.plot, 1)

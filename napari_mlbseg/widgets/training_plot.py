@@ -1,9 +1,11 @@
 """Losses and held-back Dice, live."""
 
+from itertools import cycle
+
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_mlbseg.engine.events import HeldBackScored, StageStarted, StepDone
 
@@ -15,7 +17,7 @@ class _PlotArea(pg.GraphicsLayoutWidget):  # type: ignore[misc]
     """Asks for less room than pyqtgraph does."""
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(240, 170)
+        return QSize(240, 165)
 
     def sizeHint(self) -> QSize:
         return QSize(320, 230)
@@ -33,24 +35,27 @@ class TrainingPlot(QWidget):
         self._area = _PlotArea()
         self._area.setBackground(None)
         self._losses = self._add_plot("loss")
+        self._losses.getAxis("bottom").setStyle(showValues=False)
         self._area.nextRow()
         self._scores = self._add_plot("Dice")
         self._scores.setXLink(self._losses)
         self._scores.setYRange(0, 1, padding=0.02)
         self._scores.setLabel("bottom", "step", color=_INK)
-        self._legend = self._losses.addLegend(
-            offset=(-4, 2), labelTextSize="8pt", labelTextColor=_INK, verSpacing=-6, colCount=2
-        )
+        # Above the plot, not in it: no curve can hide behind it.
+        self._legend = QLabel()
+        self._legend.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._area)
+        layout.setSpacing(0)
+        layout.addWidget(self._legend)
+        layout.addWidget(self._area, 1)
         self.clear()
 
     def clear(self) -> None:
         """Forget the last run."""
         for plot in (self._losses, self._scores):
             plot.clear()
-        self._legend.clear()
+        self._legend.hide()
         self._curves: dict[str, pg.PlotDataItem] = {}
         self._points: dict[str, list[tuple[float, float]]] = {}
         self._dice: list[tuple[float, float]] = []
@@ -96,8 +101,17 @@ class TrainingPlot(QWidget):
     def _curve(self, name: str) -> pg.PlotDataItem:
         if name not in self._curves:
             pen = pg.mkPen(_PENS[len(self._curves) % len(_PENS)], width=1.5)
-            self._curves[name] = self._losses.plot(pen=pen, name=name.replace("_", " "))
+            self._curves[name] = self._losses.plot(pen=pen)
+            self._show_legend()
         return self._curves[name]
+
+    def _show_legend(self) -> None:
+        entries = (
+            f'<span style="color: {color}">■</span>&nbsp;{_unbroken(name)}'
+            for name, color in zip(self._curves, cycle(_PENS), strict=False)
+        )
+        self._legend.setText("&nbsp; ".join(entries))
+        self._legend.show()
 
     def _add_plot(self, label: str) -> pg.PlotItem:
         plot = self._area.addPlot()
@@ -112,3 +126,7 @@ class TrainingPlot(QWidget):
             axis.setPen(_INK)
         plot.getAxis("left").setWidth(48)
         return plot
+
+
+def _unbroken(name: str) -> str:
+    return "&nbsp;".join(name.replace("_", " ").split())

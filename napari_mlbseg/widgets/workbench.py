@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_mlbseg.engine.config import Config
-from napari_mlbseg.engine.events import Event, Focus, Inbox, Request, SlicesPublished
+from napari_mlbseg.engine.events import Event, Focus, Request, SlicesPublished
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cohort import import_folder
@@ -20,24 +20,11 @@ from napari_mlbseg.project.slices import SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.annotation import Annotation
 from napari_mlbseg.widgets.background import BackgroundTask, Report
-from napari_mlbseg.widgets.bridge import EngineBridge, EventSource
+from napari_mlbseg.widgets.bridge import EngineBridge, EngineFactory, engine_of
 from napari_mlbseg.widgets.requests import CaseRow, Export, NewStudy
 
 _FOCUS_AFTER_MS = 150
 _STOP_TIMEOUT_S = 10.0
-
-EngineFactory = Callable[[Study, Config], EventSource]
-
-
-def engine_of(study: Study, config: Config) -> EventSource:
-    """The engine's events as a source that imports and builds it in the thread that calls it."""
-
-    def events(inbox: Inbox) -> Iterator[Event]:
-        from napari_mlbseg.engine.loop import Bootstrapper
-
-        return Bootstrapper(study, config).events(inbox)
-
-    return events
 
 
 class Workbench(QObject):
@@ -111,8 +98,7 @@ class Workbench(QObject):
         def work(report: Report) -> Study:
             study = Study.create(new.path)
             try:
-                progress = _progress(report)
-                import_folder(study, new.images, new.labels, progress=progress)
+                import_folder(study, new.images, new.labels, progress=lambda *step: report(step))
             except BaseException:
                 study.close()
                 shutil.rmtree(new.path, ignore_errors=True)
@@ -164,15 +150,16 @@ class Workbench(QObject):
 
     def choose_case(self, case_id: str) -> None:
         """Show a case; the one on view is saved first."""
-        if self.annotation is not None and self.annotation.case.id == case_id:
+        shown = self.annotation
+        if shown is not None and shown.case.id == case_id and shown.layers.complete:
             return
         with self._reporting():
             study = self._open_study()
             case = study.case(case_id)
             self._close_case()
             if study.writable and not study.has_array(case_id, ArrayName.IMAGE):
-                self.busy.emit("Rebuilding arrays from the source files", 0, 0)
                 self._run(lambda _: study.rebuild_arrays(), lambda _: self.choose_case(case_id))
+                self.busy.emit("Rebuilding arrays from the source files", 0, 0)
                 return
             self.annotation = Annotation(self._viewer, study, case, self)
             self.annotation.slice_changed.connect(self.slice_changed)
@@ -240,8 +227,9 @@ class Workbench(QObject):
             def work(report: Report) -> list[Path]:
                 if export.case_id is not None:
                     return export_case(study, export.case_id, export.folder, export.kind)
-                progress = _progress(report)
-                return export_study(study, export.folder, export.kind, progress=progress)
+                return export_study(
+                    study, export.folder, export.kind, progress=lambda *step: report(step)
+                )
 
             def done(paths: list[Path]) -> None:
                 files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
@@ -310,7 +298,3 @@ class Workbench(QObject):
             yield
         except (UserError, OSError) as error:
             self.failed.emit(str(error))
-
-
-def _progress(report: Report) -> Callable[[str, int, int], None]:
-    return lambda what, done, total: report((what, done, total))

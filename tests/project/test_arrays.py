@@ -115,19 +115,27 @@ def test_a_damaged_array_is_explained(study, file):
         study.read_slice("a", ArrayName.IMAGE, 0, 0)
 
 
-def test_an_interrupted_import_is_no_array(study, make_case, monkeypatch):
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
+DIE_BEFORE_THE_END = """
+import os, signal, sys
+from pathlib import Path
+from types import SimpleNamespace
+import numpy as np
+from napari_mlbseg.project import arrays
 
-    with monkeypatch.context() as patch:
-        patch.setattr("napari_mlbseg.project.arrays.os.replace", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            study.create_array("a", ArrayName.PREDICTION)
-    assert not study.has_array("a", ArrayName.PREDICTION)
-    study.create_array("a", ArrayName.PREDICTION)
+store = arrays.ArrayStore(Path(sys.argv[1]), writable=True)
+arrays.os = SimpleNamespace(replace=lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+store.put("a", arrays.ArrayName.INITIAL_LABELS, np.ones((6, 7, 8), np.uint8), 0)
+"""
+
+
+def test_an_interrupted_import_is_no_array(study, other_process):
+    process = other_process(DIE_BEFORE_THE_END, study.path / "arrays")
+    assert process.wait(timeout=60) < 0
+    assert not study.has_array("a", ArrayName.INITIAL_LABELS)
+    study.create_array("a", ArrayName.INITIAL_LABELS)
     assert [p.name for p in sorted((study.path / "arrays" / "a").iterdir())] == [
         "image.zarr",
-        "prediction.zarr",
+        "initial_labels.zarr",
     ]
 
 

@@ -20,12 +20,22 @@ from napari_mlbseg.volume import Geometry, Volume
 def test_intensity_agrees_with_its_definition(voxels):
     found = Intensity.of(voxels)
     low, high = np.percentile(voxels, (0.5, 99.5))
+    if low == high:
+        low, high = voxels.min(), voxels.max()
     clipped = np.clip(voxels.astype(float), low, high)
     assert (found.low, found.high) == (low, high)
     assert found.mean == pytest.approx(clipped.mean(), abs=1e-6)
     assert found.std > 0
     if clipped.std() > 1e-3:
         assert found.std == pytest.approx(clipped.std(), rel=1e-4)
+
+
+def test_a_small_object_in_an_even_background_is_not_clipped_away():
+    voxels = np.zeros((10, 20, 20), np.int16)
+    voxels[5, 5, 5:8] = 100
+    found = Intensity.of(voxels)
+    assert (found.low, found.high) == (0.0, 100.0)
+    assert found.std == pytest.approx(voxels.std())
 
 
 def test_intensity_over_several_pieces():

@@ -1,7 +1,6 @@
 import inspect
 import math
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -154,34 +153,6 @@ def test_every_act_leaves_a_line_in_the_audit_log(study):
     assert saved.created_at.tzinfo is not None
 
 
-def test_another_axis_keeps_the_slices_of_the_old_one(study):
-    mask = mask_of((7, 8))
-    study.save_slice(SliceKey("a", 0, 2), mask, SliceState.CLEAN)
-    study.set_axis("a", 2)
-    across = mask_of((6, 7), seed=1)
-    study.save_slice(SliceKey("a", 2, 5), across, SliceState.CLEAN)
-    assert study.case("a").axis == 2
-    assert study.clean_slices() == (SliceKey("a", 0, 2), SliceKey("a", 2, 5))
-    labels = study.working_labels("a")
-    np.testing.assert_array_equal(labels[:, :, 5], across)
-    np.testing.assert_array_equal(labels[2, :, :5], mask[:, :5])
-
-
-def test_what_is_seen_is_prediction_then_initial_labels_then_nothing(study, make_case):
-    study.add_case(make_case("b", labels=True))
-    assert not study.machine_labels("a").any()
-    initial = make_case("b", labels=True).labels.voxels
-    np.testing.assert_array_equal(study.machine_labels("b"), initial)
-    study.create_array("b", ArrayName.PREDICTION)
-    study.write_slices("b", ArrayName.PREDICTION, 0, 4, np.full((1, 7, 8), 9, np.uint8))
-    study.save_slice(SliceKey("b", 0, 4), np.full((7, 8), 2, np.uint8), SliceState.DRAFT)
-    study.save_slice(SliceKey("b", 0, 5), np.full((7, 8), 3, np.uint8), SliceState.CLEAN)
-    study.save_slice(SliceKey("b", 0, 0), np.full((7, 8), 4, np.uint8), SliceState.DRAFT)
-    study.set_state(SliceKey("b", 0, 0), SliceState.SKIPPED)
-    assert study.machine_labels("b")[4].min() == 9
-    assert [int(v) for v in study.working_labels("b")[:, 0, 0]] == [0, 0, 0, 0, 2, 3]
-
-
 def test_cases_come_in_all_or_none(study, make_case):
     def cases():
         yield make_case("b")
@@ -223,39 +194,3 @@ def test_create_refuses_what_is_there_and_other_names(study, tmp_path):
         Study.create(tmp_path / "cohort")
     with pytest.raises(UserError, match="is not a study"):
         Study.open(tmp_path)
-
-
-MUTATIONS: dict[str, Callable[[Study], object]] = {
-    "set_classes": lambda s: s.set_classes(CLASSES),
-    "add_cases": lambda s: s.add_cases([]),
-    "set_axis": lambda s: s.set_axis("a", 1),
-    "save_slice": lambda s: s.save_slice(SliceKey("a", 0, 0), mask_of((7, 8)), SliceState.DRAFT),
-    "set_state": lambda s: s.set_state(SliceKey("a", 0, 0), SliceState.SKIPPED),
-    "create_array": lambda s: s.create_array("a", ArrayName.PREDICTION),
-    "write_slices": lambda s: s.write_slices(
-        "a", ArrayName.IMAGE, 0, 0, np.zeros((1, 7, 8), np.int16)
-    ),
-    "rebuild_arrays": lambda s: s.rebuild_arrays(),
-    "start_run": lambda s: s.start_run({}, seed=0, device="cpu"),
-    "log_metrics": lambda s: s.log_metrics(1, 1, {"loss": 1.0}),
-    "finish_run": lambda s: s.finish_run(1, outcome="x"),
-}
-
-
-@pytest.mark.parametrize("name", MUTATIONS)
-def test_a_reader_changes_nothing(study, name):
-    study.close()
-    before = _bytes_in(study.path)
-    with Study.open(study.path, writable=False) as reader:
-        assert not reader.writable
-        assert reader.read_slice("a", ArrayName.IMAGE, 0, 0).shape == (7, 8)
-        with pytest.raises(UserError, match="reading only"):
-            MUTATIONS[name](reader)
-    assert _bytes_in(study.path) == before
-
-
-def _bytes_in(folder: Path) -> dict[Path, bytes]:
-    """Contents of all files but those by which SQLite's readers and writers find each other."""
-    files = (p for p in folder.rglob("*") if p.is_file() and p.suffix not in {".sqlite-shm"})
-    contents = {p: p.read_bytes() for p in files}
-    return {p: c for p, c in contents.items() if c or p.suffix != ".sqlite-wal"}

@@ -14,9 +14,8 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.formats.registry import read_labels
 from napari_mlbseg.project.slices import SliceState
 from napari_mlbseg.samples import PhantomCohort
-from napari_mlbseg.widgets.bridge import EventSource
+from napari_mlbseg.widgets.bridge import EventSource, engine_of
 from napari_mlbseg.widgets.dock import open_dock
-from napari_mlbseg.widgets.workbench import engine_of
 
 LEFT = Qt.MouseButton.LeftButton
 TINY = {"base_steps": 15, "steps": 10, "slice_size": 48, "device": "cpu", "threads": 1}

@@ -68,6 +68,16 @@ def test_another_case_replaces_the_layers_and_saves_the_paint(
     assert np.array_equal(on_view(bench).layers.working.data, second)
 
 
+def test_choosing_the_case_again_brings_deleted_layers_back(
+    bench: Workbench, viewer: ViewerModel
+) -> None:
+    paint(bench, 5)
+    viewer.layers.remove("working labels")
+    bench.choose_case("phantom_01")
+    assert len(viewer.layers) == 6
+    assert viewer.layers["working labels"].data[5, 4, 4] == 2
+
+
 def test_closing_saves_and_releases(bench: Workbench, study_path: Path) -> None:
     paint(bench, 5)
     assert bench.close_study()

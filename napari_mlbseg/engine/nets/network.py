@@ -8,6 +8,7 @@ from monai.networks.nets import BasicUNetPlusPlus, UNet
 from torch import Tensor, nn
 
 _NORM = ("instance", {"affine": True})
+_ACTIVATION = ("leakyrelu", {"negative_slope": 0.01})
 
 
 def build_network(name: str, *, channels: int, classes: int, large: bool = False) -> nn.Module:
@@ -32,16 +33,24 @@ def build_network(name: str, *, channels: int, classes: int, large: bool = False
             )
         )
     widths = (32, 64, 128, 256, 320, 320) if large else (16, 32, 64, 128, 128)
-    return UNet(
+    trunk = UNet(
         spatial_dims=2,
         in_channels=channels,
-        out_channels=classes,
+        out_channels=widths[0],
         channels=widths,
         strides=(2,) * (len(widths) - 1),
         num_res_units=2 if large else 1,
         norm=_NORM,
-        act=("leakyrelu", {"negative_slope": 0.01}),
+        act=_ACTIVATION,
     )
+    # MONAI's own last layer has only as many channels as there are classes, all through its
+    # normalisation, and hardly learns a small structure; a plain linear head on features does.
+    head = nn.Sequential(
+        nn.InstanceNorm2d(widths[0], affine=True),
+        nn.LeakyReLU(0.01),
+        nn.Conv2d(widths[0], classes, 1),
+    )
+    return nn.Sequential(trunk, head)
 
 
 def count_parameters(network: nn.Module) -> int:
