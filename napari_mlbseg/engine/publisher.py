@@ -87,7 +87,12 @@ class Publisher:
         direction: Mapping[str, Tensor] | None,
         step: int,
     ) -> SlicesPublished:
-        """Predict the slices and write them; with a clean gradient `direction`, weigh them too."""
+        """Predict the slices and write them; with a clean gradient `direction`, weigh them too.
+
+        A prediction begins as a copy of the initial labels, so that it is never half empty.
+        """
+        if not self._study.has_array(block.case.id, ArrayName.PREDICTION):
+            self._begin_prediction(block.case)
         keys = block.keys
         initial = [self._source.initial_labels(k) for k in keys] if direction else None
         blank = [self._source.blank(k) for k in keys]
@@ -114,11 +119,20 @@ class Publisher:
 
     def write_initial_labels(self, block: Block, parameters: Mapping[str, Tensor]) -> None:
         """Predict the slices and write them as initial labels."""
-        keys = block.keys
-        blank = [self._source.blank(k) for k in keys]
-        batch = self._source.batch(keys, blank, centred_placement(len(keys)))
+        blank = [self._source.blank(k) for k in block.keys]
+        batch = self._source.batch(block.keys, blank, centred_placement(len(block.keys)))
         probabilities = predict.probabilities(self._model, parameters, batch.images)
-        self._write(ArrayName.INITIAL_LABELS, keys[0], self._labels(probabilities, keys[0]))
+        labels = self._labels(probabilities, block.keys[0])
+        self._write(ArrayName.INITIAL_LABELS, block.keys[0], labels)
+
+    def _begin_prediction(self, case: Case) -> None:
+        self._study.create_array(case.id, ArrayName.PREDICTION)
+        for block in blocks_of(case):
+            slices = [
+                self._study.read_slice(k.case_id, ArrayName.INITIAL_LABELS, k.axis, k.index)
+                for k in block.keys
+            ]
+            self._write(ArrayName.PREDICTION, block.keys[0], np.stack(slices))
 
     def _labels(self, probabilities: Tensor, key: SliceKey) -> NDArray[np.uint8]:
         hard = self._source.to_file_pixels(probabilities, key).argmax(dim=1).cpu().numpy()

@@ -137,7 +137,7 @@ class Run:
             yield from self._between_steps()
             if self._attention.stop:
                 return
-            yield self._upkeep.publish(block, weigh=True, step=step)
+            yield self._upkeep.publish(block, step=step)
             done += 1
             progress = self._pace.step_done(
                 {}, stage=Stage.PUBLISHING, step=done, steps=blocks, later_steps=0

@@ -55,19 +55,20 @@ class Upkeep:
             yield progress
             if self._due("log", LOG_EVERY_S):
                 self._log(progress.losses)
-        yield from self._publish_some(weigh=stage is Stage.BOOTSTRAPPING)
+        if stage is Stage.BOOTSTRAPPING:  # a base model in the making is worse than rough labels
+            yield from self._publish_some()
         if self._trainer.held_back and (self._due("score", SCORE_EVERY_S) or last):
             yield from self._score(stage)
         if self._due("checkpoint", CHECKPOINT_EVERY_S):
             yield self.save()
 
-    def publish(self, block: Block, *, weigh: bool, step: int) -> Event:
+    def publish(self, block: Block, *, step: int) -> Event:
         """Write predictions of a block of slices and, where asked, their weights."""
         began = time.perf_counter()
         event = self.publisher.publish(
             block,
             parameters=self._trainer.parameters,
-            direction=self._clean_direction() if weigh and self._weighs else None,
+            direction=self._clean_direction() if self._weighs else None,
             step=step,
         )
         self._publishing_s += time.perf_counter() - began
@@ -82,16 +83,16 @@ class Upkeep:
     def _weighs(self) -> bool:
         return self._config.weights == "meta"
 
-    def _publish_some(self, *, weigh: bool) -> Iterator[Event]:
+    def _publish_some(self) -> Iterator[Event]:
         """The slice on view about once a second, other slices within their share of the time."""
         step = self._trainer.state.total
         focused = self.publisher.focused_slice()
         if focused is not None and self._due("focus", FOCUS_EVERY_S):
-            yield self.publish(focused, weigh=weigh, step=step)
+            yield self.publish(focused, step=step)
         elif self._publishing_s < self._config.publish_share * (time.perf_counter() - self._began):
             block = self.publisher.stalest_block(step, youngest=YOUNGEST_STEPS)
             if block is not None:
-                yield self.publish(block, weigh=weigh, step=step)
+                yield self.publish(block, step=step)
 
     def _clean_direction(self) -> Mapping[str, Tensor]:
         step = self._trainer.state.total

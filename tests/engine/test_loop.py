@@ -119,6 +119,52 @@ def test_imported_initial_labels_are_kept_and_improved_on(rough_phantoms: Phanto
     assert rough_phantoms.dice("phantom1", prediction) > rough_phantoms.dice("phantom1", before)
 
 
+def test_a_prediction_is_never_half_empty(rough_phantoms: Phantoms) -> None:
+    rough_phantoms.accept("phantom0", 3, 5, 8)
+    study = rough_phantoms.study
+
+    def look_then_stop(event: Event, inbox: Inbox) -> None:
+        if isinstance(event, StageStarted) and event.stage is Stage.BOOTSTRAPPING:
+            inbox.put(Focus(SliceKey("phantom1", 0, 9)))
+        if isinstance(event, SlicesPublished):
+            inbox.put(Stop())
+
+    events = run(rough_phantoms, replace(QUICK, base_steps=2, steps=50), on_event=look_then_stop)
+    published = {
+        (e.case_id, i)
+        for e in events
+        if isinstance(e, SlicesPublished)
+        for i in range(e.start, e.stop)
+    }
+    assert ("phantom1", 0) not in published
+    for case_id in ("phantom0", "phantom1"):
+        if study.has_array(case_id, ArrayName.PREDICTION):
+            for index in range(12):
+                if (case_id, index) not in published:
+                    np.testing.assert_array_equal(
+                        study.read_slice(case_id, ArrayName.PREDICTION, 0, index),
+                        study.read_slice(case_id, ArrayName.INITIAL_LABELS, 0, index),
+                    )
+
+
+def test_rough_labels_stay_on_view_while_the_base_model_learns(rough_phantoms: Phantoms) -> None:
+    (key, *_) = rough_phantoms.accept("phantom0", 3, 5, 8)
+
+    def look(event: Event, inbox: Inbox) -> None:
+        if isinstance(event, StageStarted) and event.stage is Stage.BASE_MODEL:
+            inbox.put(Focus(key))
+
+    events = run(rough_phantoms, replace(QUICK, base_steps=4, steps=2), on_event=look)
+    stage, order = None, []
+    for event in events:
+        if isinstance(event, StageStarted):
+            stage = event.stage
+        if isinstance(event, SlicesPublished):
+            order.append(stage)
+    assert Stage.BASE_MODEL not in order
+    assert Stage.BOOTSTRAPPING in order
+
+
 def test_orthogonal_slices_of_a_case_teach_together(phantoms: Phantoms) -> None:
     phantoms.accept("phantom0", 5, 7)
     phantoms.accept("phantom0", 18, 22, axis=1)
