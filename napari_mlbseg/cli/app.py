@@ -161,7 +161,7 @@ def run(
     base_steps: Annotated[int | None, typer.Option(help="Steps of the base model.")] = None,
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option()] = None,
     network: Annotated[Literal["auto", "unet", "unet++"] | None, typer.Option()] = None,
-    weights: Annotated[Literal["meta", "uniform", "none"] | None, typer.Option()] = None,
+    weights: Annotated[Literal["meta", "published", "uniform", "none"] | None, typer.Option()] = None,
     seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start again, no checkpoint.")] = False,
     json: AsJson = False,

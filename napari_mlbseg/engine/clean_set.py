@@ -44,8 +44,8 @@ def check_enough(study: Study) -> None:
         raise UserError("The study has no case yet: import images first.")
     if not study.classes:
         raise UserError(
-            "The study has no class yet: name the structures to segment, for example with "
-            "--classes when the study is made."
+            "The study has no class yet: name the structures to segment, with "
+            "--classes when the study is made or with 'Classes…' in the window."
         )
     records = study.slice_records(state=SliceState.CLEAN)
     if not records:

@@ -8,7 +8,7 @@ from napari_mlbseg.errors import UserError
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Network = Literal["auto", "unet", "unet++"]
-Weights = Literal["meta", "uniform", "none"]
+Weights = Literal["meta", "published", "uniform", "none"]
 ViewName = Literal[
     "identity", "flip_x", "flip_y", "zoom_in", "zoom_out", "rotate_left", "rotate_right"
 ]
@@ -32,7 +32,8 @@ class Config:
         ``auto`` is a small U-Net on the CPU and a larger one on a GPU; ``unet++`` is the paper's.
     weights
         Per-pixel weights of the initial and the pseudo labels: ``meta`` by agreement with the
-        clean slices, ``uniform`` all alike, ``none`` leaves both labels out.
+        clean slices, ``published`` likewise by the rule of the paper, ``uniform`` all alike,
+        ``none`` leaves both labels out.
     views
         Views whose predictions make the pseudo labels; ``identity`` is always among them.
     views_per_step

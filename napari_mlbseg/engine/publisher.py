@@ -1,6 +1,6 @@
 """Brings predictions and weight maps up to date, what is on view first."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +9,10 @@ from torch import Tensor
 
 from napari_mlbseg.engine.data import SliceSource
 from napari_mlbseg.engine.events import SlicesPublished
-from napari_mlbseg.engine.steps import meta_weights, predict
+from napari_mlbseg.engine.nets.views import View
+from napari_mlbseg.engine.steps import predict
 from napari_mlbseg.engine.steps.augment import centred_placement
-from napari_mlbseg.engine.steps.meta_weights import Model
+from napari_mlbseg.engine.steps.meta_weights import Model, WeightRule, logit_derivative
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.slices import SliceKey
@@ -50,9 +51,18 @@ class Publisher:
     where the case on view ages four times as fast as the others.
     """
 
-    def __init__(self, study: Study, source: SliceSource, model: Model) -> None:
+    def __init__(
+        self,
+        study: Study,
+        source: SliceSource,
+        model: Model,
+        *,
+        views: Sequence[View],
+        weigh: WeightRule | None,
+    ) -> None:
         self.focus: SliceKey | None = None
         self._study, self._source, self._model = study, source, model
+        self._views, self.weigh = views, weigh
         self._cases = {case.id: case for case in study.cases}
         self._steps = {
             case.id: np.full(case.geometry.shape[case.axis], NEVER) for case in study.cases
@@ -98,32 +108,32 @@ class Publisher:
         blank = [self._source.blank(k) for k in keys]
         batch = self._source.batch(keys, initial or blank, centred_placement(len(keys)))
         arrays = [ArrayName.PREDICTION]
-        if direction is None:
-            probabilities = predict.probabilities(self._model, parameters, batch.images)
-        else:
-            logits, derivative = meta_weights.logit_derivative(
-                self._model, parameters, direction, batch.images
-            )
-            probabilities = logits.softmax(dim=1)
-            prices = meta_weights.label_prices(logits, derivative)
-            maps = predict.relative_weights(prices, batch.labels, logits.argmax(dim=1))
+        probabilities = self._predict(parameters, batch.images)
+        if self.weigh is not None and direction is not None:
+            found = logit_derivative(self._model, parameters, direction, batch.images)
+            pseudo = probabilities.argmax(dim=1)
+            maps = predict.relative_weights(*self.weigh(*found, batch.labels, pseudo))
             names = (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO)
             for name, weights in zip(names, maps, strict=True):
-                found = self._source.to_file_pixels(weights[:, None], keys[0])[:, 0]
-                self._write(name, keys[0], found.half().cpu().numpy())
+                sharp = self._source.to_file_pixels(weights[:, None], keys[0])[:, 0]
+                self._write(name, keys[0], sharp.half().cpu().numpy())
                 arrays.append(name)
         self._write(ArrayName.PREDICTION, keys[0], self._labels(probabilities, keys[0]))
         case, start, stop = block.case, block.start, block.stop
         self._steps[case.id][start:stop] = step
         return SlicesPublished(case.id, case.axis, start, stop, tuple(map(str, arrays)), step)
 
-    def write_initial_labels(self, block: Block, parameters: Mapping[str, Tensor]) -> None:
+    def write_initial_labels(
+        self, block: Block, parameters: Mapping[str, Tensor], *, step: int
+    ) -> SlicesPublished:
         """Predict the slices and write them as initial labels."""
         blank = [self._source.blank(k) for k in block.keys]
         batch = self._source.batch(block.keys, blank, centred_placement(len(block.keys)))
-        probabilities = predict.probabilities(self._model, parameters, batch.images)
+        probabilities = self._predict(parameters, batch.images)
         labels = self._labels(probabilities, block.keys[0])
-        self._write(ArrayName.INITIAL_LABELS, block.keys[0], labels)
+        name, case = ArrayName.INITIAL_LABELS, block.case
+        self._write(name, block.keys[0], labels)
+        return SlicesPublished(case.id, case.axis, block.start, block.stop, (name.value,), step)
 
     def _begin_prediction(self, case: Case) -> None:
         self._study.create_array(case.id, ArrayName.PREDICTION)
@@ -133,6 +143,9 @@ class Publisher:
                 for k in block.keys
             ]
             self._write(ArrayName.PREDICTION, block.keys[0], np.stack(slices))
+
+    def _predict(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        return predict.probabilities(self._model, parameters, images, views=self._views)
 
     def _labels(self, probabilities: Tensor, key: SliceKey) -> NDArray[np.uint8]:
         hard = self._source.to_file_pixels(probabilities, key).argmax(dim=1).cpu().numpy()

@@ -119,7 +119,9 @@ class Run:
             yield from self._between_steps()
             if self._attention.stop:
                 return
-            self._upkeep.publisher.write_initial_labels(block, self._trainer.parameters)
+            yield self._upkeep.publisher.write_initial_labels(
+                block, self._trainer.parameters, step=self._trainer.state.total
+            )
             progress = self._pace.step_done(
                 {}, stage=Stage.INITIAL_LABELS, step=done, steps=len(blocks), later_steps=0
             )

@@ -90,6 +90,12 @@ class Trainer:
         """Those that predictions are made with: the teacher's where there is one."""
         return self.state.teacher if self._config.teacher else self.state.student
 
+    @property
+    def prediction_views(self) -> list[View]:
+        """Views that predictions are averaged over: the mirrored ones, which cost no sharpness."""
+        mirrored = [VIEWS[name] for name in self._config.views if name.startswith("flip")]
+        return [VIEWS["identity"], *mirrored]
+
     def base_step(self, *, learning_rate: float) -> dict[str, Tensor]:
         """One supervised step on clean slices."""
         batch = self._clean_batch()
@@ -136,7 +142,9 @@ class Trainer:
 
     def _predicted(self, key: SliceKey) -> Tensor:
         batch = self.source.batch([key], [self.source.blank(key)], centred_placement(1))
-        found = probabilities(self.model, self.parameters, batch.images)
+        found = probabilities(
+            self.model, self.parameters, batch.images, views=self.prediction_views
+        )
         return self.source.to_file_pixels(found, key).argmax(dim=1)[0]
 
     def _clean_batch(self) -> Batch:

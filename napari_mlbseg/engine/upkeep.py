@@ -15,6 +15,7 @@ from napari_mlbseg.engine.events import (
     StepDone,
 )
 from napari_mlbseg.engine.publisher import Block, Publisher
+from napari_mlbseg.engine.steps.update import WEIGHT_RULES
 from napari_mlbseg.engine.training import Trainer
 from napari_mlbseg.project.slices import SliceKey
 from napari_mlbseg.project.study import Study
@@ -32,7 +33,13 @@ class Upkeep:
 
     def __init__(self, study: Study, config: Config, trainer: Trainer, *, run_id: int) -> None:
         self._study, self._config, self._trainer, self._run_id = study, config, trainer, run_id
-        self.publisher = Publisher(study, trainer.source, trainer.model)
+        self.publisher = Publisher(
+            study,
+            trainer.source,
+            trainer.model,
+            views=trainer.prediction_views,
+            weigh=WEIGHT_RULES.get(config.weights),
+        )
         self._began = time.perf_counter()
         self._publishing_s = 0.0
         self._last = {"checkpoint": self._began}
@@ -68,7 +75,7 @@ class Upkeep:
         event = self.publisher.publish(
             block,
             parameters=self._trainer.parameters,
-            direction=self._clean_direction() if self._weighs else None,
+            direction=self._clean_direction() if self.publisher.weigh else None,
             step=step,
         )
         self._publishing_s += time.perf_counter() - began
@@ -78,10 +85,6 @@ class Upkeep:
         """Write a checkpoint."""
         self._trainer.save()
         return CheckpointSaved(str(self._study.checkpoint_path), self._trainer.state.total)
-
-    @property
-    def _weighs(self) -> bool:
-        return self._config.weights == "meta"
 
     def _publish_some(self) -> Iterator[Event]:
         """The slice on view about once a second, other slices within their share of the time."""

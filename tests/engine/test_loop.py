@@ -119,6 +119,18 @@ def test_imported_initial_labels_are_kept_and_improved_on(rough_phantoms: Phanto
     assert rough_phantoms.dice("phantom1", prediction) > rough_phantoms.dice("phantom1", before)
 
 
+def test_initial_labels_of_the_base_model_are_announced(phantoms: Phantoms) -> None:
+    phantoms.accept("phantom0", 3, 5, 8)
+    name = ArrayName.INITIAL_LABELS.value
+    told = {
+        (e.case_id, i)
+        for e in run(phantoms, replace(QUICK, base_steps=2, steps=1))
+        if isinstance(e, SlicesPublished) and name in e.arrays
+        for i in range(e.start, e.stop)
+    }
+    assert told == {(case.id, i) for case in phantoms.study.cases for i in range(12)}
+
+
 def test_a_prediction_is_never_half_empty(rough_phantoms: Phantoms) -> None:
     rough_phantoms.accept("phantom0", 3, 5, 8)
     study = rough_phantoms.study
@@ -410,6 +422,7 @@ def test_too_little_to_learn_from_is_said_in_one_sentence(
 @pytest.mark.parametrize(
     "change",
     [
+        {"weights": "published"},
         {"weights": "uniform"},
         {"weights": "none"},
         {"teacher": False},

@@ -12,11 +12,16 @@ from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.views import VIEWS, apply_view
 from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps.meta_weights import (
+    TILT,
+    WeightRule,
     label_prices,
     logit_derivative,
+    meta_weights,
     normalised,
-    price_of,
+    published_weights,
+    tilted_probabilities,
     uniform,
+    value_of,
     virtual_parameters,
 )
 from napari_mlbseg.engine.steps.pseudo_labels import view_disagreement
@@ -100,7 +105,7 @@ def by_closed_form(
     direction = dict(zip(moved, torch.autograd.grad(loss, list(moved.values())), strict=True))
     logits, derivative = logit_derivative(model, point, direction, images)
     prices = LEARNING_RATE * label_prices(logits, derivative)
-    return price_of(prices, initial), price_of(prices, pseudo)
+    return value_of(prices, initial), value_of(prices, pseudo)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -139,8 +144,40 @@ def test_prices_cover_every_class_and_average_to_nothing_under_the_prediction() 
         labels = torch.full((3, 6, 6), value)
         error = logits.softmax(1) - nn.functional.one_hot(labels, 4).movedim(-1, 1)
         by_hand = (error * derivative).sum(1)
-        torch.testing.assert_close(price_of(prices, labels), by_hand)
+        torch.testing.assert_close(value_of(prices, labels), by_hand)
     torch.testing.assert_close((prices * logits.softmax(1)).sum(1), torch.zeros(3, 6, 6).double())
+
+
+def test_tilted_probabilities_are_one_step_of_exponentiated_gradient() -> None:
+    torch.manual_seed(3)
+    logits, derivative = torch.randn(2, 3, 4, 6, 6, dtype=torch.float64)
+    tilted = tilted_probabilities(logits, derivative)
+    step = TILT / (2 * (derivative - derivative.mean(1, keepdim=True)).std())
+    by_hand = logits.softmax(1) * torch.exp(step * label_prices(logits, derivative))
+    torch.testing.assert_close(tilted, by_hand / by_hand.sum(1, keepdim=True))
+    torch.testing.assert_close(tilted, tilted_probabilities(logits, 1000 * derivative))
+
+
+def test_a_label_that_the_clean_slices_object_to_weighs_less_than_the_network_believes_it() -> None:
+    torch.manual_seed(4)
+    logits, derivative = torch.randn(2, 2, 3, 8, 8, dtype=torch.float64)
+    labels = torch.randint(0, 3, (2, 8, 8))
+    confidence = value_of(logits.softmax(1), labels)
+    price = value_of(label_prices(logits, derivative), labels)
+    ratio = value_of(tilted_probabilities(logits, derivative), labels) / confidence
+    extremes = price.abs() > price.abs().quantile(0.9)
+    assert ((ratio > 1) == (price > 0))[extremes].double().mean() > 0.9
+
+
+@pytest.mark.parametrize("rule", [meta_weights, published_weights])
+def test_rules_leave_out_what_is_to_be_ignored(rule: WeightRule) -> None:
+    torch.manual_seed(5)
+    logits, derivative = torch.randn(2, 1, 3, 6, 6)
+    labels = torch.randint(0, 3, (2, 1, 6, 6))
+    labels[:, :, 0] = IGNORE
+    weights = rule(logits, derivative, *labels)
+    assert all((w[:, 0] == 0).all() for w in weights)
+    torch.testing.assert_close(sum(w.sum() for w in weights), torch.tensor(1.0))
 
 
 def test_weights_are_a_distribution_over_both_maps() -> None:

@@ -9,6 +9,10 @@ virtual parameters, ``z`` the logits and ``s = J z . g`` their directional deriv
 
 One Jacobian-vector product in forward mode prices every label of every pixel; no second-order
 graph is built.
+
+Two rules make weights of prices. `published_weights` are the paper's: the positive part of u. On a
+network that already fits the clean slices the sign of u is close to chance, and normalising what is
+left amplifies noise; so the loop uses `meta_weights`, the network's confidence tilted by u.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,8 +23,12 @@ from torch import Tensor
 
 from napari_mlbseg.engine.nets.labels import IGNORE
 
+TILT = 0.25
+
 Parameters = Mapping[str, Tensor]
 Model = Callable[[Parameters, Tensor], Tensor]
+WeightRule = Callable[..., tuple[Tensor, ...]]
+"""Makes weights, summing to 1, of logits, their derivative and any number of label maps."""
 
 
 def virtual_parameters(
@@ -72,11 +80,11 @@ def label_prices(
     return expected - derivative
 
 
-def price_of(
-    prices: Float[Tensor, "batch classes *space"], labels: Int[Tensor, "batch *space"]
+def value_of(
+    maps: Float[Tensor, "batch classes *space"], labels: Int[Tensor, "batch *space"]
 ) -> Float[Tensor, "batch *space"]:
-    """The price of the given label at every pixel; 0 where the label is to be ignored."""
-    chosen = prices.gather(1, labels.clamp_min(0).unsqueeze(1)).squeeze(1)
+    """The entry of the given label at every pixel; 0 where the label is to be ignored."""
+    chosen = maps.gather(1, labels.clamp_min(0).unsqueeze(1)).squeeze(1)
     return chosen * (labels != IGNORE)
 
 
@@ -89,6 +97,41 @@ def normalised(*prices: Float[Tensor, "batch *space"]) -> tuple[Tensor, ...]:
     total = torch.stack([p.sum() for p in positive]).sum()
     scale = torch.where(total > 0, 1 / total.clamp_min(torch.finfo(total.dtype).tiny), 0.0)
     return tuple(p * scale for p in positive)
+
+
+def tilted_probabilities(
+    logits: Float[Tensor, "batch classes *space"], derivative: Float[Tensor, "batch classes *space"]
+) -> Float[Tensor, "batch classes *space"]:
+    """What the network would believe of every label after a small step towards the clean slices.
+
+    ``softmax(z - a s)``, which is ``p(y) exp(a u(y))`` up to a factor per pixel: one step of
+    exponentiated gradient (Kivinen & Warmuth 1997) on the same prices u, from the network's
+    confidence, where `normalised` takes one projected gradient step from zero. The size ``a`` is
+    `TILT` over the standard deviation of the derivative, so it does not depend on its scale.
+    """
+    spread = 2 * (derivative - derivative.mean(dim=1, keepdim=True)).std()
+    step = TILT / spread.clamp_min(torch.finfo(spread.dtype).tiny)
+    return (logits - step * derivative).softmax(dim=1)
+
+
+def meta_weights(
+    logits: Float[Tensor, "batch classes *space"],
+    derivative: Float[Tensor, "batch classes *space"],
+    *labels: Int[Tensor, "batch *space"],
+) -> tuple[Float[Tensor, "batch *space"], ...]:
+    """Weights of label maps from tilted probabilities, summing to 1 over all maps together."""
+    tilted = tilted_probabilities(logits, derivative)
+    return normalised(*(value_of(tilted, y) for y in labels))
+
+
+def published_weights(
+    logits: Float[Tensor, "batch classes *space"],
+    derivative: Float[Tensor, "batch classes *space"],
+    *labels: Int[Tensor, "batch *space"],
+) -> tuple[Float[Tensor, "batch *space"], ...]:
+    """Weights of label maps from the positive part of u, summing to 1 over all maps together."""
+    prices = label_prices(logits, derivative)
+    return normalised(*(value_of(prices, y) for y in labels))
 
 
 def uniform(*labels: Int[Tensor, "batch *space"]) -> tuple[Tensor, ...]:

@@ -1,34 +1,37 @@
 """Predictions and weight maps of slices as they are, for the eye and for the export."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from napari_mlbseg.engine.steps import meta_weights
+from napari_mlbseg.engine.nets.views import View, apply_view
 from napari_mlbseg.engine.steps.meta_weights import Model
+from napari_mlbseg.engine.steps.pseudo_labels import average_prediction
 
 
 def probabilities(
-    model: Model, parameters: Mapping[str, Tensor], images: Float[Tensor, "batch channels y x"]
+    model: Model,
+    parameters: Mapping[str, Tensor],
+    images: Float[Tensor, "batch channels y x"],
+    *,
+    views: Sequence[View],
 ) -> Float[Tensor, "batch classes y x"]:
-    """Class probabilities."""
+    """Class probabilities, averaged over views of the images."""
     with torch.no_grad():
-        return model(parameters, images).softmax(dim=1)
+        seen = [model(parameters, apply_view(view, images)).softmax(dim=1) for view in views]
+        return average_prediction(views, seen)[0]
 
 
 def relative_weights(
-    prices: Float[Tensor, "batch classes y x"],
-    initial: Int[Tensor, "batch y x"],
-    pseudo: Int[Tensor, "batch y x"],
-) -> tuple[Float[Tensor, "batch y x"], Float[Tensor, "batch y x"]]:
-    """Weights of both labels in multiples of the uniform weight of their slice.
+    *weights: Float[Tensor, "batch y x"],
+) -> tuple[Float[Tensor, "batch y x"], ...]:
+    """Weights in multiples of the uniform weight of their slice.
 
-    1 is what a pixel would get if all labels of the slice counted alike, 0 a label that the clean
-    slices object to.
+    1 is what a pixel would get if all labels of the slice counted alike, 0 a label that counts for
+    nothing.
     """
-    maps = [meta_weights.price_of(prices, labels).clamp_min(0) for labels in (initial, pseudo)]
-    mean = torch.stack(maps).mean(dim=(0, 2, 3)).clamp_min(torch.finfo(prices.dtype).tiny)
-    first, second = (m / mean[:, None, None] for m in maps)
-    return first, second
+    mean = torch.stack(weights).mean(dim=(0, 2, 3), dtype=weights[0].dtype)
+    scale = 1 / mean.clamp_min(torch.finfo(mean.dtype).tiny)
+    return tuple(w * scale[:, None, None] for w in weights)

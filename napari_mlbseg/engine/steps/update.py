@@ -24,6 +24,11 @@ from napari_mlbseg.engine.steps.pseudo_labels import pseudo_labels, view_disagre
 
 TEACHER_NOISE = 0.1
 
+WEIGHT_RULES = {
+    "meta": meta_weights.meta_weights,
+    "published": meta_weights.published_weights,
+}
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -60,7 +65,7 @@ def bootstrap_gradient(
     Parameters
     ----------
     weights
-        ``meta``, ``uniform`` or ``none``.
+        ``uniform``, ``none`` or one of `WEIGHT_RULES`.
     learning_rate
         Of the virtual step.
     teacher, teacher_noise
@@ -95,28 +100,18 @@ def bootstrap_gradient(
     if weights != "none":
         initial = torch.cat([apply_view_to_labels(v, noisy.labels, noisy.images) for v in views])
         pseudo = torch.cat(pseudo_labels(views, per_view))
-        if weights == "meta":
-            w_initial, w_pseudo = _meta(model, point, clean_direction, images, (initial, pseudo))
-        else:
+        rule = WEIGHT_RULES.get(weights)
+        if rule is None:
             w_initial, w_pseudo = meta_weights.uniform(initial, pseudo)
+        else:
+            found = meta_weights.logit_derivative(model, point, clean_direction, images)
+            w_initial, w_pseudo = rule(*found, initial, pseudo)
         losses["initial labels"] = weighted_loss(logits, initial, w_initial)
         losses["pseudo labels"] = weighted_loss(logits, pseudo, w_pseudo)
         weighted = losses["initial labels"] + losses["pseudo labels"]
-        found = torch.autograd.grad(weighted, list(point.values()))
-        gradient = _sum(gradient, dict(zip(names, found, strict=True)))
+        learnt = torch.autograd.grad(weighted, list(point.values()))
+        gradient = _sum(gradient, dict(zip(names, learnt, strict=True)))
     return BootstrapGradient(gradient, {name: loss.detach() for name, loss in losses.items()})
-
-
-def _meta(
-    model: Model,
-    point: Mapping[str, Tensor],
-    direction: Mapping[str, Tensor],
-    images: Tensor,
-    labels: tuple[Tensor, Tensor],
-) -> tuple[Tensor, ...]:
-    logits, derivative = meta_weights.logit_derivative(model, point, direction, images)
-    prices = meta_weights.label_prices(logits, derivative)
-    return meta_weights.normalised(*(meta_weights.price_of(prices, y) for y in labels))
 
 
 def _sum(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> dict[str, Tensor]:
