@@ -41,9 +41,8 @@ format: setup ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-screenshots: setup ## the pictures in docs/, from the demo study
-	@test -d $(OUT)/demo.mlbseg || $(BIN)/mlbseg demo $(OUT)
-	$(SCREEN) $(BIN)/python -m napari_mlbseg.widgets.screenshot $(OUT)/demo.mlbseg docs/window.png
+screenshots: setup ## the pictures in docs/images: a short training on real scans, or phantoms
+	QT_API=pyqt6 $(SCREEN) $(BIN)/python scripts/screenshots.py
 
 benchmarks: setup ## every script in benchmarks/; each prints a table and writes JSON
 	@for script in benchmarks/[a-z]*.py; do \

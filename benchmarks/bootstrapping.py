@@ -46,9 +46,10 @@ WHAT = (ExportKind.INITIAL, ExportKind.PREDICTION, ExportKind.LABELS)
 def main() -> None:
     options = parse()
     cases = json.loads((DATA / "splits.json").read_text())[options.cases]
-    config = Config(base_steps=options.base_steps, steps=options.steps, device=options.device)
+    changes = {name: json.loads(value) for name, value in options.set}
+    config = Config.from_dict(Config().to_dict() | changes)
     records = []
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         with tempfile.TemporaryDirectory() as folder:
             records += run_seed(Path(folder), cases, options.slices, replace(config, seed=seed))
     show(records, Console())
@@ -69,9 +70,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cases", default="labelled_8", help="a list of splits.json")
     parser.add_argument("--slices", type=int, default=16, help="corrected slices over all cases")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--base-steps", type=int, default=Config.base_steps)
-    parser.add_argument("--steps", type=int, default=Config.steps)
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=lambda text: text.split("=", 1),
+        metavar="NAME=JSON",
+        help="a setting of the run that differs from the default",
+    )
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 

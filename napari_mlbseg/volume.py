@@ -5,14 +5,17 @@ z runs to superior, y to posterior and x to the patient's left (LPS), so that an
 shown as a radiologist expects it. Getting there only permutes and flips axes, never resamples.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import permutations
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 AXIS_NAMES = ("z", "y", "x")
+SAME_PLACE_VOXELS = 1e-3
+"""How far apart, in voxels, two positions may lie and still be one: headers round."""
 
 _RAS_AXIS_OF_DISPLAY = (2, 1, 0)
 _RAS_SIGN_OF_DISPLAY = (1.0, -1.0, -1.0)
@@ -119,6 +122,55 @@ class Geometry:
             raise ValueError(f"expected the display shape {self.shape}, got {array.shape}")
         return array[self._flips()].transpose(tuple(np.argsort(self.file_axes)))
 
+    @property
+    def display_affine(self) -> NDArray[np.float64]:
+        """4 x 4: from display indices (z, y, x) to RAS positions in mm."""
+        to_file = np.zeros((4, 4))
+        to_file[3, 3] = 1
+        for k in range(3):
+            axis = self.file_axes[k]
+            to_file[axis, k] = -1 if self.flipped[k] else 1
+            to_file[axis, 3] = self.file_shape[axis] - 1 if self.flipped[k] else 0
+        return np.asarray(self.affine) @ to_file
+
+    def aligned_with(self, other: "Geometry") -> "Geometry | None":
+        """The same file, shown in the display order of `other`; None if it is another grid.
+
+        Two files may store one grid with axes in another order or running the other way; what
+        this returns shows every voxel where `other` shows the voxel of the same position.
+        """
+        offset = self.offset_in(other)
+        if offset is None or offset[1] != (0, 0, 0) or offset[0].shape != other.shape:
+            return None
+        return offset[0]
+
+    def offset_in(self, other: "Geometry") -> "tuple[Geometry, tuple[int, int, int]] | None":
+        """The same file in the display order of `other`, and its first voxel's index (z y x) there.
+
+        None unless all voxels of this file lie on voxels of `other`.
+        """
+        step = np.linalg.solve(other.display_affine, np.asarray(self.affine))
+        turn = np.rint(step[:3, :3]).astype(int)
+        if sorted(np.abs(turn).sum(0)) != [1, 1, 1] or sorted(np.abs(turn).sum(1)) != [1, 1, 1]:
+            return None
+        axes = [int(np.flatnonzero(turn[k])[0]) for k in range(3)]
+        down = [bool(turn[k, axes[k]] < 0) for k in range(3)]
+        found = replace(
+            self,
+            file_axes=(axes[0], axes[1], axes[2]),
+            flipped=(down[0], down[1], down[2]),
+        )
+        theirs = np.linalg.solve(other.display_affine, found.display_affine)
+        first = np.rint(theirs[:3, 3]).astype(int)
+        last = np.array([*found.shape, 1]) - [1, 1, 1, 0]
+        exact = np.column_stack([np.eye(3), first])
+        # The error of a position is linear in the index, so that no voxel is worse than this.
+        worst = np.abs(theirs[:3] - exact) @ last
+        inside = all(0 <= first[k] <= other.shape[k] - found.shape[k] for k in range(3))
+        if worst.max() > SAME_PLACE_VOXELS or not inside:
+            return None
+        return found, (int(first[0]), int(first[1]), int(first[2]))
+
     def _flips(self) -> tuple[slice, ...]:
         return tuple(slice(None, None, -1) if f else slice(None) for f in self.flipped)
 
@@ -136,6 +188,33 @@ class Volume:
                 f"voxels of shape {self.voxels.shape} do not fit a geometry of "
                 f"{self.geometry.shape}"
             )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the voxels."""
+        return self.voxels.dtype
+
+    def slabs(self) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        """The voxels as one slab, see `VoxelSource`."""
+        yield 0, 0, self.voxels
+
+
+class VoxelSource(Protocol):
+    """Voxels that come slab by slab: a volume in memory, or a file that is read on the way."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where the voxels lie."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the voxels."""
+
+    def slabs(self) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        """Display axis, index of the first slice, and slices (z y x), each slice exactly once.
+
+        All slabs run along the same axis, forwards or backwards without gaps.
+        """
 
 
 def _closest_axes(columns: NDArray[np.float64]) -> tuple[int, int, int]:

@@ -2,6 +2,12 @@ import os
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+# Shapes and types of the numerics are checked whenever a test calls them.
+install_import_hook(
+    ["napari_mlbseg.engine.steps", "napari_mlbseg.engine.nets"], "beartype.beartype"
+)
 
 
 @pytest.fixture(scope="session")

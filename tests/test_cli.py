@@ -120,11 +120,47 @@ def test_init_without_labels(files: Path, mlbseg: Mlbseg):
     assert all(case["labels"] is None for case in told["cases"])
 
 
-def test_failed_init_leaves_nothing(files: Path, mlbseg: Mlbseg):
-    (files / "rough" / "b.nii.gz").unlink()
+def test_init_takes_in_what_is_sound_and_lists_the_rest(files: Path, mlbseg: Mlbseg):
+    (files / "rough" / "b.nii.gz").write_bytes(b"")
     path = files / "s.mlbseg"
-    one_sentence(mlbseg("init", path, files / "images", "--labels", files / "rough", code=1))
+    options = ("--labels", files / "rough", "--json")
+    told = mlbseg("init", path, files / "images", *options, code=4)
+    assert "b.nii.gz is empty" in told.stderr
+    assert "Traceback" not in told.stderr
+    (failure,) = document(told)["failures"]
+    assert failure["path"] == str(files / "images" / "b.nii.gz")
+    names = [case["id"] for case in document(mlbseg("info", path, "--json"))["cases"]]
+    assert names == [name for name in CASES if name != "b"]
+
+
+def test_failed_init_leaves_nothing(files: Path, mlbseg: Mlbseg):
+    for image in (files / "images").iterdir():
+        image.write_bytes(b"")
+    path = files / "s.mlbseg"
+    failed = mlbseg("init", path, files / "images", "--labels", files / "rough", code=1)
+    assert "is empty" in failed.stderr
     assert not path.exists()
+
+
+def test_one_frame_of_files_with_several(files: Path, mlbseg: Mlbseg):
+    frames = np.arange(2 * np.prod(SHAPE), dtype=np.int16).reshape(*SHAPE, 2)
+    nib.save(nib.Nifti1Image(frames, AFFINE), files / "four.nii")
+    assert "2 frames" in mlbseg("init", files / "s.mlbseg", files / "four.nii", code=1).stderr
+    mlbseg("init", files / "s.mlbseg", files / "four.nii", "--frame", "1")
+    (case,) = document(mlbseg("info", files / "s.mlbseg", "--json"))["cases"]
+    assert case["id"] == "four"
+    assert case["shape"] == list(SHAPE)
+
+
+def test_corrected_labels_may_be_stored_in_another_order(study: Path, files: Path, mlbseg: Mlbseg):
+    truth = nib.load(files / "truth" / "a.nii.gz")
+    turned = truth.as_reoriented([[1, -1], [0, 1], [2, -1]])
+    nib.save(turned, files / "turned.nii.gz")
+    options = ("--slices", "2", "--labels", files / "turned.nii.gz", "--axis", "2")
+    mlbseg("accept", study, "a", *options)
+    mlbseg("export", study, files / "out")
+    ours = np.asarray(nib.load(files / "out" / "a.nii.gz").dataobj)
+    np.testing.assert_array_equal(ours[:, :, 2], np.asarray(truth.dataobj)[:, :, 2])
 
 
 def test_init_leaves_an_existing_study_alone(study: Path, files: Path, mlbseg: Mlbseg):

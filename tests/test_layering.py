@@ -41,13 +41,17 @@ HOME_OF = {
     "PyQt6": set(),
     "sqlite3": {"project"},
     "filelock": {"project"},
-    "zarr": {"project"},
+    "zarr": {"project", "formats"},
+    "pydicom": {"formats"},
+    "h5py": {"formats"},
+    "tifffile": {"formats"},
     "nibabel": {"formats", "samples"},
     "typer": {"cli"},
     "rich": {"cli"},
     "matplotlib": {"demo"},
 }
 HEAVY = ("torch", "monai", "napari", "qtpy", "PyQt5", "PyQt6", "matplotlib", "zarr", "scipy")
+HEAVY += ("pydicom", "h5py", "tifffile", "SimpleITK")
 
 
 @dataclass(frozen=True)

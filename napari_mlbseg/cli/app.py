@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     USER_ERROR = 1
     USAGE = 2
     UNEXPECTED = 3
+    PARTLY = 4
     INTERRUPTED = 130
 
 
@@ -30,6 +31,7 @@ class What(StrEnum):
     PREDICTION = "prediction"
     INITIAL = "initial"
     WEIGHTS = "weights"
+    TRUST = "trust"
 
 
 class _Commands(TyperGroup):
@@ -106,21 +108,36 @@ def _options(
 @app.command()
 def init(
     study: StudyPath,
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder with 3-D images.")],
+    images: Annotated[
+        Path, typer.Argument(metavar="IMAGES", help="Folder with 3-D images, or one image.")
+    ],
     *,
     labels: Annotated[
-        Path | None, typer.Option(help="Folder with rough labels, named like the images.")
+        Path | None, typer.Option(help="Folder (or file) with rough labels, named like the images.")
     ] = None,
     classes: Annotated[
         str | None, typer.Option(help='Names for the values 1, 2, ...: "left atrium,scar".')
     ] = None,
+    frame: Annotated[
+        int | None, typer.Option(min=0, help="Frame or channel of files with several, from 0.")
+    ] = None,
+    series: Annotated[
+        str | None, typer.Option(help="DICOM series of folders with several: its name, or all.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
-    """Make a study from a folder of images, with or without rough labels."""
-    from napari_mlbseg.cli import studies
+    """Make a study from a folder of images, with or without rough labels.
 
-    made = studies.init(study, images, labels, classes)
+    Files that cannot be read are listed and left out.
+    """
+    from napari_mlbseg.cli import studies
+    from napari_mlbseg.formats.source import Choice
+
+    made = studies.init(study, images, labels, classes, Choice(frame, series))
     output.show(made, json=json, text=output.study_text)
+    output.import_notes(made)
+    if made["failures"]:
+        raise typer.Exit(ExitCode.PARTLY)
 
 
 @app.command()
@@ -161,7 +178,9 @@ def run(
     base_steps: Annotated[int | None, typer.Option(help="Steps of the base model.")] = None,
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option()] = None,
     network: Annotated[Literal["auto", "unet", "unet++"] | None, typer.Option()] = None,
-    weights: Annotated[Literal["meta", "published", "uniform", "none"] | None, typer.Option()] = None,
+    weights: Annotated[
+        Literal["meta", "published", "uniform", "none"] | None, typer.Option()
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start again, no checkpoint.")] = False,
     json: AsJson = False,

@@ -56,6 +56,16 @@ def study_text(study: Document) -> None:
         _line(f"runs: {len(study['runs'])}, the last {last['outcome'] or 'did not end'}")
 
 
+def import_notes(study: Document) -> None:
+    """What is unusual about files that came in, and which did not and why."""
+    for found in study["notes"]:
+        note(f"note: {found['note']}")
+    if study["failures"]:
+        error(f"{len(study['failures'])} files were not taken in:")
+    for failure in study["failures"]:
+        note(f"  {failure['reason']}")
+
+
 def accepted_text(accepted: Document) -> None:
     """Which slices became clean."""
     _line(

@@ -3,7 +3,6 @@
 Axes and indices are those of the file's array, as in every command.
 """
 
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +12,12 @@ import numpy as np
 
 from napari_mlbseg.cli.progress import counting
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.formats.registry import read_labels
+from napari_mlbseg.formats.registry import Choice, open_labels
 from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import Case, LabelClass
-from napari_mlbseg.project.cohort import import_folder
+from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.cohort import Imported, make_study
 from napari_mlbseg.project.export import ExportKind, export_study
-from napari_mlbseg.project.palette import color_of
+from napari_mlbseg.project.grids import on_grid_of
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Volume
@@ -26,21 +25,22 @@ from napari_mlbseg.volume import Volume
 Document = Mapping[str, Any]
 
 
-def init(path: Path, images: Path, labels: Path | None, classes: str | None) -> Document:
-    """Make a study; nothing is left behind where a file cannot be taken in."""
-    with Study.create(path) as study:
-        try:
-            if classes is not None:
-                study.set_classes(_named(classes))
-            with counting() as progress:
-                import_folder(study, images, labels, progress=progress)
-            if not study.classes:
-                study.set_classes(_named("class 1"))
-        except BaseException:
-            study.close()
-            shutil.rmtree(path)
-            raise
-        return _describe(study)
+def init(
+    path: Path, images: Path, labels: Path | None, classes: str | None, choice: Choice
+) -> Document:
+    """Make a study of all sound files; nothing is left behind where there are none."""
+    told: list[Imported] = []
+    with counting() as progress:
+        study = make_study(
+            path, images, labels, classes, choice=choice, progress=progress, done=told.append
+        )
+    (imported,) = told
+    with study:
+        return {
+            **_describe(study),
+            "failures": [{"path": str(f.path), "reason": f.reason} for f in imported.failures],
+            "notes": [{"path": str(n.path), "note": n.reason} for n in imported.notes],
+        }
 
 
 def info(path: Path) -> Document:
@@ -53,10 +53,10 @@ def accept(path: Path, case_id: str, slices: str, labels: Path, file_axis: int |
     """Take slices of a label file as clean; all of them or none."""
     with Study.open(path) as study:
         case = study.case(case_id)
-        volume, _ = read_labels(labels)
-        _check_same_grid(volume, case, labels)
+        found = open_labels(labels, case.source.choice)
+        volume = on_grid_of(found, case.geometry, labels, case.image_path).volume()
         _check_classes(volume, study, labels)
-        geometry = volume.geometry
+        geometry = case.geometry
         if file_axis is None:
             file_axis = geometry.file_axes[case.axis]
         indices = parse_slices(slices, geometry.file_shape[file_axis])
@@ -94,23 +94,6 @@ def parse_slices(text: str, size: int) -> list[int]:
     if outside or not indices:
         raise UserError(f"Slices {text} are not all within 0 to {size - 1} of that axis.")
     return sorted(indices)
-
-
-def _named(names: str) -> list[LabelClass]:
-    split = [name.strip() for name in names.split(",")]
-    return [LabelClass(value, name, color_of(value)) for value, name in enumerate(split, start=1)]
-
-
-def _check_same_grid(volume: Volume, case: Case, path: Path) -> None:
-    ours, theirs = case.geometry, volume.geometry
-    # No corner is further apart than this, along R, A and S.
-    apart_mm = np.abs(np.subtract(ours.affine, theirs.affine))[:3] @ [*ours.file_shape, 1]
-    if ours.file_shape != theirs.file_shape or apart_mm.max() > 0.01 * min(ours.spacing_mm):
-        raise UserError(
-            f"{path} does not lie on the grid of {case.image_path.name}: its shape is "
-            f"{theirs.file_shape}, that of the case {ours.file_shape}, and both need the same "
-            "affine. Correct a file that was exported from this study."
-        )
 
 
 def _check_classes(volume: Volume, study: Study, path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -12,7 +14,12 @@ from napari_mlbseg.engine.events import SlicesPublished
 from napari_mlbseg.engine.nets.views import View
 from napari_mlbseg.engine.steps import predict
 from napari_mlbseg.engine.steps.augment import centred_placement
-from napari_mlbseg.engine.steps.meta_weights import Model, WeightRule, logit_derivative
+from napari_mlbseg.engine.steps.meta_weights import (
+    Model,
+    WeightRule,
+    logit_derivative,
+    tilted_probabilities,
+)
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.slices import SliceKey
@@ -21,6 +28,8 @@ from napari_mlbseg.project.study import Study
 SLICES_PER_BLOCK = 8
 FOCUSED_CASE_FACTOR = 4
 NEVER = -(10**9)
+
+Maps = dict[ArrayName, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -107,21 +116,18 @@ class Publisher:
         initial = [self._source.initial_labels(k) for k in keys] if direction else None
         blank = [self._source.blank(k) for k in keys]
         batch = self._source.batch(keys, initial or blank, centred_placement(len(keys)))
-        arrays = [ArrayName.PREDICTION]
         probabilities = self._predict(parameters, batch.images)
+        maps: Maps = {ArrayName.PREDICTION: self._labels(probabilities, keys[0])}
         if self.weigh is not None and direction is not None:
             found = logit_derivative(self._model, parameters, direction, batch.images)
-            pseudo = probabilities.argmax(dim=1)
-            maps = predict.relative_weights(*self.weigh(*found, batch.labels, pseudo))
-            names = (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO)
-            for name, weights in zip(names, maps, strict=True):
-                sharp = self._source.to_file_pixels(weights[:, None], keys[0])[:, 0]
-                self._write(name, keys[0], sharp.half().cpu().numpy())
-                arrays.append(name)
-        self._write(ArrayName.PREDICTION, keys[0], self._labels(probabilities, keys[0]))
+            weights = self.weigh(*found, batch.labels, probabilities.argmax(dim=1))
+            maps |= self._weights(weights, keys[0])
+            maps |= self._trust(tilted_probabilities(*found), probabilities, keys[0])
+        for name, voxels in maps.items():
+            self._write(name, keys[0], voxels)
         case, start, stop = block.case, block.start, block.stop
         self._steps[case.id][start:stop] = step
-        return SlicesPublished(case.id, case.axis, start, stop, tuple(map(str, arrays)), step)
+        return SlicesPublished(case.id, case.axis, start, stop, tuple(map(str, maps)), step)
 
     def write_initial_labels(
         self, block: Block, parameters: Mapping[str, Tensor], *, step: int
@@ -146,6 +152,19 @@ class Publisher:
 
     def _predict(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
         return predict.probabilities(self._model, parameters, images, views=self._views)
+
+    def _weights(self, weights: Sequence[Tensor], key: SliceKey) -> Maps:
+        names = (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO)
+        relative = torch.stack(predict.relative_weights(*weights), dim=1)
+        sharp = self._source.to_file_pixels(relative, key).half().cpu().numpy()
+        return {name: sharp[:, i] for i, name in enumerate(names)}
+
+    def _trust(self, tilted: Tensor, probabilities: Tensor, key: SliceKey) -> Maps:
+        believed = self._source.to_file_pixels(tilted, key)
+        shown = self._source.to_file_pixels(probabilities, key).argmax(dim=1, keepdim=True)
+        trust = believed.gather(1, shown).squeeze(1).half().cpu().numpy()
+        votes = self._source.class_values[believed.argmax(dim=1).cpu().numpy()]
+        return {ArrayName.TRUST: trust, ArrayName.VOTES: votes}
 
     def _labels(self, probabilities: Tensor, key: SliceKey) -> NDArray[np.uint8]:
         hard = self._source.to_file_pixels(probabilities, key).argmax(dim=1).cpu().numpy()

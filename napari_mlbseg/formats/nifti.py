@@ -1,32 +1,31 @@
 """NIfTI-1 and NIfTI-2 single files, compressed or not."""
 
 import gzip
+from math import prod
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, cast
 
 import numpy as np
-from nibabel.nifti1 import Nifti1Header, Nifti1Image
-from nibabel.nifti2 import Nifti2Image
-from numpy.typing import NDArray
 
-from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.nifti_header import (
     Header,
+    chosen_frame,
+    compression_of,
     geometry_of,
-    is_gzip,
-    open_file,
+    header_for,
     parse_header,
     read_header_block,
-    require_plausible,
+    require_numbers,
+    single_frame,
     spatial_shape,
 )
-from napari_mlbseg.formats.source import SourceInfo
+from napari_mlbseg.formats.scan import Scan, finite_only, scaled, whole_numbers
+from napari_mlbseg.formats.source import Choice, SourceInfo
+from napari_mlbseg.formats.stream import Stream, file_slabs
 from napari_mlbseg.volume import Volume
 
-_CHUNK_BYTES: Final = 1 << 22
 _COMPRESSION: Final = 4
-_WHOLE: Final = 1e-4
-"""How far a label may be from a whole number: scaled files store 2 as 1.9999999."""
+_NO_EXTENSIONS: Final = bytes(4)
 
 _FREE_TEXT: Final = ("descrip", "aux_file", "db_name", "data_type")
 """Header fields that scanners and converters fill as they like, with names of patients too."""
@@ -38,36 +37,30 @@ class NiftiFormat:
     name: str = "nifti"
     suffixes: tuple[str, ...] = (".nii.gz", ".nii")
 
-    def read_image(self, path: Path) -> tuple[Volume, SourceInfo]:
+    def open_image(self, path: Path, choice: Choice) -> Scan:
         """An image with the file's scaling applied: float32 if there is one, else as stored.
 
         Raises
         ------
         UserError
-            If the file is no sound NIfTI file, has several frames, or holds voxels that are
-            not finite or beyond the range of 32-bit floating point numbers.
+            If the file is no sound NIfTI file, has several frames and none was chosen, or (when
+            it is read) holds voxels that are not finite or beyond the range of 32-bit floating
+            point numbers.
         """
-        block, header, volume = _read(path)
-        slope, inter = _scaling(header)
-        voxels = volume.voxels
-        if (slope, inter) != (1.0, 0.0):
-            voxels = _scaled(voxels, slope, inter)
-        _require_finite(path, voxels)
-        return Volume(voxels, volume.geometry), SourceInfo(self.name, block)
+        scan, slope, inter = _open(path, choice)
+        return finite_only(path, scaled(scan, slope, inter))
 
-    def read_labels(self, path: Path) -> tuple[Volume, SourceInfo]:
+    def open_labels(self, path: Path, choice: Choice) -> Scan:
         """Labels as uint8, whatever number type the file uses for them.
 
         Raises
         ------
         UserError
-            If the file is no sound NIfTI file, has several frames, or holds anything else than
-            whole numbers from 0 to 255.
+            If the file is no sound NIfTI file, has several frames and none was chosen, or (when
+            it is read) holds anything else than whole numbers from 0 to 255.
         """
-        block, header, volume = _read(path)
-        slope, inter = _scaling(header)
-        labels = _whole_numbers(path, volume.voxels, slope, inter)
-        return Volume(labels, volume.geometry), SourceInfo(self.name, block)
+        scan, slope, inter = _open(path, choice)
+        return whole_numbers(path, scan, slope, inter)
 
     def write_labels(self, path: Path, volume: Volume, source: SourceInfo) -> None:
         """Write uint8 labels with the geometry, version and byte order of the source's header."""
@@ -78,39 +71,23 @@ class NiftiFormat:
         _write(path, volume, source, np.dtype(np.float32), "none")
 
 
-def _read(path: Path) -> tuple[bytes, Header, Volume]:
+def _open(path: Path, choice: Choice) -> tuple[Scan, float, float]:
     block = read_header_block(path)
     header = parse_header(path, block)
-    shape = spatial_shape(path, header)
-    require_plausible(path, header, shape)
-    geometry = geometry_of(path, header, shape)
-    stored = _stored_voxels(path, header, shape)
-    return block, header, Volume(geometry.to_display(stored), geometry)
-
-
-def _stored_voxels(path: Path, header: Header, shape: tuple[int, int, int]) -> NDArray[Any]:
-    """The numbers of the file in native byte order; a gzip file's checksum is verified too."""
+    shape, frames = spatial_shape(path, header)
+    frame = chosen_frame(path, header, choice)
+    require_numbers(path, header)
     dtype = header.get_data_dtype()
-    try:
-        voxels = np.empty(shape, dtype, order="F")
-    except MemoryError as error:
-        raise UserError(f"{path} does not fit into memory ({shape} voxels).") from error
-    target = voxels.reshape(-1, order="F").view(np.uint8)
-    with open_file(path) as file:
-        file.seek(header.get_data_offset())
-        done = 0
-        while done < target.size:
-            chunk = file.read(min(_CHUNK_BYTES, target.size - done))
-            if not chunk:
-                raise UserError(
-                    f"{path} is truncated: {done:,} of {target.size:,} bytes of voxels are there. "
-                    "Copy the file again."
-                )
-            target[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)
-            done += len(chunk)
-        while is_gzip(path) and file.read(_CHUNK_BYTES):
-            pass
-    return voxels.astype(dtype.newbyteorder("="), copy=False)
+    offset = header.get_data_offset() + frame * prod(shape) * dtype.itemsize
+    compression = compression_of(path)
+    stream = Stream(path, offset, compression, shape, dtype, inside=bool(compression))
+    stream.require_plausible()
+    if frames > 1:
+        block = single_frame(header)
+    source = SourceInfo(NiftiFormat.name, block, Choice(frame) if frames > 1 else Choice())
+    geometry = geometry_of(path, header, shape)
+    scan = Scan(geometry, dtype.newbyteorder("="), source, 2, stream.slabs)
+    return scan, *_scaling(header)
 
 
 def _scaling(header: Header) -> tuple[float, float]:
@@ -118,56 +95,12 @@ def _scaling(header: Header) -> tuple[float, float]:
     return (1.0 if slope is None else float(slope)), (0.0 if inter is None else float(inter))
 
 
-def _scaled(voxels: NDArray[Any], slope: float, inter: float) -> NDArray[np.float32]:
-    """Computed in float64 slab by slab, so that large integers keep what float32 can hold."""
-    out = np.empty_like(voxels, dtype=np.float32)
-    with np.errstate(over="ignore"):
-        for source, target in zip(voxels, out, strict=True):
-            target[...] = source.astype(np.float64) * slope + inter
-    return out
-
-
-def _require_finite(path: Path, voxels: NDArray[Any]) -> None:
-    if voxels.dtype.kind != "f":
-        return
-    largest = np.finfo(np.float32).max
-    bad = sum(int(np.count_nonzero(~(np.abs(slab) <= largest))) for slab in voxels)
-    if bad:
-        raise UserError(
-            f"{path} holds {bad:,} voxels that are NaN or infinite (of {voxels.size:,}). Replace "
-            "them by a finite value, such as the background's, and import again."
-        )
-
-
-def _whole_numbers(
-    path: Path, stored: NDArray[Any], slope: float, inter: float
-) -> NDArray[np.uint8]:
-    labels = np.empty_like(stored, dtype=np.uint8)
-    bad = 0
-    examples: set[float] = set()
-    for source, target in zip(stored, labels, strict=True):
-        values = source.astype(np.float64) * slope + inter
-        nearest = np.rint(values)
-        with np.errstate(invalid="ignore"):  # infinity minus infinity
-            wrong = ~((np.abs(values - nearest) <= _WHOLE) & (nearest >= 0) & (nearest <= 255))
-        if wrong.any():
-            bad += int(np.count_nonzero(wrong))
-            examples.update(np.unique(values[wrong])[:5].tolist())
-        target[...] = np.where(wrong, 0, nearest)
-    if bad:
-        found = ", ".join(f"{value:.6g}" for value in sorted(examples)[:5])
-        raise UserError(
-            f"{path} is not a label file: {bad:,} of its {stored.size:,} voxels are not whole "
-            f"numbers from 0 to 255 (for example {found})."
-        )
-    return labels
-
-
 def _write(
     path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any], intent: str
 ) -> None:
-    header = parse_header(path, source.header)
-    shape = spatial_shape(path, header)
+    own = source.format == NiftiFormat.name
+    header = parse_header(path, source.header if own else header_for(volume.geometry))
+    shape, _ = spatial_shape(path, header)
     if shape != volume.geometry.file_shape:
         raise ValueError(f"a source of shape {shape} cannot carry {volume.geometry.file_shape}")
     header.set_data_dtype(dtype)
@@ -178,14 +111,17 @@ def _write(
     for field in _FREE_TEXT:
         if field in header:
             header[field] = b""
-    voxels = volume.geometry.to_file(volume.voxels).astype(dtype, order="F")
-    voxels = voxels.reshape(tuple(header.get_data_shape()), order="F")
-    image_class: Any = Nifti1Image if type(header) is Nifti1Header else Nifti2Image
-    image = image_class(voxels, None, header)
-    # Opened here, because nibabel leaves its own file open when the disk is full.
+    header.set_data_offset(len(header.binaryblock) + len(_NO_EXTENSIONS))
     with path.open("wb") as file:
-        if not is_gzip(path):
-            image.to_stream(file)
+        if not compression_of(path):
+            _write_blocks(file, header, volume, dtype)
             return
         with gzip.GzipFile("", "wb", _COMPRESSION, file, mtime=0) as zipped:
-            image.to_stream(zipped)
+            _write_blocks(cast(BinaryIO, zipped), header, volume, dtype)
+
+
+def _write_blocks(file: BinaryIO, header: Header, volume: Volume, dtype: np.dtype[Any]) -> None:
+    file.write(header.binaryblock + _NO_EXTENSIONS)
+    ordered = dtype.newbyteorder(header.endianness)
+    for _, slab in file_slabs(volume, ordered):
+        file.write(slab.tobytes(order="F"))

@@ -1,12 +1,8 @@
 """NIfTI headers, checked before any voxel is read or any memory is taken."""
 
-import gzip
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from nibabel.nifti1 import Nifti1Header
@@ -15,6 +11,9 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.scan import frame_of, usable_geometry
+from napari_mlbseg.formats.source import Choice
+from napari_mlbseg.formats.stream import explained, unpacked
 from napari_mlbseg.volume import Geometry
 
 Header = Any
@@ -22,37 +21,17 @@ Header = Any
 
 _NIFTI_1: Final = (348, 344, b"n+1\0")
 _NIFTI_2: Final = (540, 4, b"n+2\0\r\n\x1a\n")
-_MOST_BYTES_PER_GZIP_BYTE: Final = 1032
 _MM_PER_UNIT: Final = {1: 1000.0, 3: 0.001}
 
 
-def is_gzip(path: Path) -> bool:
-    """Whether the name says that the file is compressed."""
-    return path.name.lower().endswith(".gz")
-
-
-@contextmanager
-def open_file(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a .nii or .nii.gz file; every failure to read becomes a `UserError`."""
-    try:
-        if path.stat().st_size == 0:
-            raise UserError(f"{path} is empty (0 bytes). Copy the file again.")
-        with gzip.open(path) if is_gzip(path) else path.open("rb") as file:
-            yield cast(BinaryIO, file)
-    except gzip.BadGzipFile as error:
-        raise UserError(
-            f"{path} ends in .gz but is not a sound gzip file ({error}). Copy the file again, or "
-            "rename it to .nii if it is not compressed."
-        ) from error
-    except (EOFError, zlib.error) as error:
-        raise UserError(f"{path} is truncated or damaged ({error}). Copy it again.") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
+def compression_of(path: Path) -> str:
+    """``"gzip"`` if the name says that the file is compressed, else empty."""
+    return "gzip" if path.name.lower().endswith(".gz") else ""
 
 
 def read_header_block(path: Path) -> bytes:
     """The header of a NIfTI-1 or NIfTI-2 file as it stands in the file (348 or 540 bytes)."""
-    with open_file(path) as file:
+    with explained(path), unpacked(path, compression_of(path)) as file:
         block = file.read(_NIFTI_2[0])
     for size, start, magic in (_NIFTI_1, _NIFTI_2):
         if _byte_order(block, size) and block[start : start + len(magic)] == magic:
@@ -79,25 +58,37 @@ def parse_header(path: Path, block: bytes) -> Header:
     return header
 
 
-def spatial_shape(path: Path, header: Header) -> tuple[int, int, int]:
-    """The shape of the file's array; axes of length 1 are added or dropped to make it three."""
+def spatial_shape(path: Path, header: Header) -> tuple[tuple[int, int, int], int]:
+    """The shape of one frame of the file's array, three axes, and the number of frames.
+
+    Axes of length 1 are added or dropped to make it three.
+    """
     count = int(header["dim"][0])
     shape = tuple(int(n) for n in header["dim"][1 : count + 1])
     if not 2 <= count <= 7 or min(shape) < 1:
         raise UserError(f"{path} has a damaged NIfTI header: dimensions {shape}.")
     frames = prod(shape[3:])
-    if frames > 1:
-        raise UserError(
-            f"{path} has {len(shape)} dimensions with {frames} frames ({_times(shape)}); a study "
-            "takes one frame per file. Split the file and import the frame that is to be "
-            "segmented."
-        )
     shape = (*shape, 1)
-    return shape[0], shape[1], shape[2]
+    return (shape[0], shape[1], shape[2]), frames
 
 
-def require_plausible(path: Path, header: Header, shape: tuple[int, int, int]) -> None:
-    """Refuse voxel types that are no numbers, and more voxels than the file can hold."""
+def chosen_frame(path: Path, header: Header, choice: Choice) -> int:
+    """The number of the frame to read; UserError where one has to be chosen."""
+    count = int(header["dim"][0])
+    shape = tuple(int(n) for n in header["dim"][1 : count + 1])
+    return frame_of(path, choice, prod(shape[3:]), shape)
+
+
+def single_frame(header: Header) -> bytes:
+    """The header block of a file that holds one frame of this one."""
+    one = header.copy()
+    one["dim"][0] = 3
+    one["dim"][4:] = 1
+    return cast(bytes, one.binaryblock)
+
+
+def require_numbers(path: Path, header: Header) -> None:
+    """Refuse voxel types that are no numbers."""
     dtype = header.get_data_dtype()
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise UserError(
@@ -105,43 +96,30 @@ def require_plausible(path: Path, header: Header, shape: tuple[int, int, int]) -
             "study takes whole numbers and 32 or 64-bit floating point numbers (no colours, no "
             "complex numbers)."
         )
-    needed = header.get_data_offset() + prod(shape) * dtype.itemsize
-    held = path.stat().st_size * (_MOST_BYTES_PER_GZIP_BYTE if is_gzip(path) else 1)
-    if needed > held:
-        raise UserError(
-            f"{path} is truncated or its header is damaged: the header announces {_times(shape)} "
-            f"voxels ({needed:,} bytes), but the file can hold no more than {held:,} bytes. Copy "
-            "the file again."
-        )
 
 
 def geometry_of(path: Path, header: Header, shape: tuple[int, int, int]) -> Geometry:
     """Where the voxels lie, in mm whatever unit the file uses."""
     try:
-        with np.errstate(invalid="ignore"):  # numbers that are none are told below
+        with np.errstate(all="ignore"):  # numbers that are none are told below
             affine: NDArray[Any] = np.array(header.get_best_affine(), dtype=np.float64)
+            affine[:3] *= _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
     except (HeaderDataError, ValueError) as error:
         raise UserError(f"{path} has a damaged orientation in its header: {error}.") from error
-    affine[:3] *= _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
-    if not _is_usable(affine):
-        raise UserError(
-            f"{path} has no usable geometry: its affine is {affine.tolist()}. Voxels need a size "
-            "and three independent directions."
-        )
-    return Geometry.from_affine(shape, affine)
+    return usable_geometry(path, shape, affine)
 
 
-def _is_usable(affine: NDArray[Any]) -> bool:
-    if not np.isfinite(affine).all():
-        return False
-    norms = np.linalg.norm(affine[:3, :3], axis=0)
-    return bool(norms.min() > 0 and abs(np.linalg.det(affine[:3, :3] / norms)) > 1e-6)
+def header_for(geometry: Geometry) -> bytes:
+    """A new NIfTI-1 header block (sform and, where it can, qform) for a file of another format."""
+    header: Header = cast(Any, Nifti1Header)()
+    header.set_data_shape(geometry.file_shape)
+    affine = np.array(geometry.affine)
+    header.set_sform(affine, code=1)
+    header.set_qform(affine, code=1)  # of a sheared grid the closest; the sform is exact
+    header.set_xyzt_units("mm")
+    return cast(bytes, header.binaryblock)
 
 
 def _byte_order(block: bytes, size: int) -> str:
     orders = {size.to_bytes(4, "little"): "<", size.to_bytes(4, "big"): ">"}
     return orders.get(block[:4], "")
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(n) for n in shape)

@@ -1,21 +1,32 @@
-"""Which format a file has, and reading and writing through it."""
+"""Which format a file or folder has, and reading and writing through it."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol, cast, runtime_checkable
 from uuid import uuid4
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.formats.nifti import NiftiFormat
-from napari_mlbseg.formats.source import SourceInfo
+from napari_mlbseg.formats.scan import Scan
+from napari_mlbseg.formats.source import Choice, SourceInfo
 from napari_mlbseg.volume import Volume
 
 __all__ = [
+    "Choice",
     "Format",
+    "Scan",
     "SourceInfo",
+    "export_suffix",
     "format_of",
+    "has_own_labels",
+    "known_suffixes",
+    "open_image",
+    "open_labels",
     "read_image",
     "read_labels",
     "stem_of",
@@ -27,24 +38,26 @@ __all__ = [
 
 @runtime_checkable
 class Format(Protocol):
-    """A family of files that can be turned into volumes and back.
+    """A family of files that can be turned into volumes.
 
     Attributes
     ----------
     name
         What `SourceInfo.format` says.
-    suffixes
-        Endings of file names in lower case, longer ones first.
     """
 
     name: str
-    suffixes: tuple[str, ...]
 
-    def read_image(self, path: Path) -> tuple[Volume, SourceInfo]:
+    def open_image(self, path: Path, choice: Choice) -> Scan:
         """A finite image; raises `UserError` that names the file."""
 
-    def read_labels(self, path: Path) -> tuple[Volume, SourceInfo]:
+    def open_labels(self, path: Path, choice: Choice) -> Scan:
         """Labels as uint8; raises `UserError` that names the file."""
+
+
+@runtime_checkable
+class WritableFormat(Format, Protocol):
+    """A format in which maps can be written."""
 
     def write_labels(self, path: Path, volume: Volume, source: SourceInfo) -> None:
         """Write uint8 labels that lie where the source's voxels lie."""
@@ -53,18 +66,77 @@ class Format(Protocol):
         """Write a float32 map that lies where the source's voxels lie."""
 
 
-_FORMATS: Final[tuple[Format, ...]] = (NiftiFormat(),)
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a format before its libraries are loaded.
+
+    Attributes
+    ----------
+    suffixes
+        Endings of names in lower case, longer ones first.
+    folders
+        Whether a folder may have such a name (and for OME-Zarr must).
+    export
+        Ending of what is exported; empty for NIfTI files and "as it came in" for the same.
+    own_labels
+        Whether a file can hold an image and its labels.
+    """
+
+    name: str
+    where: str
+    suffixes: tuple[str, ...]
+    export: str
+    folders: bool = False
+    own_labels: bool = False
 
 
-def format_of(path: Path) -> Format | None:
-    """The format that a file's name stands for."""
-    return next((f for f in _FORMATS if _suffix_in(path, f) is not None), None)
+_AS_IT_CAME: Final = "="
+_NIFTI_SUFFIX: Final = ".nii.gz"
+_HOME: Final = "napari_mlbseg.formats."
+
+_ENTRIES: Final = (
+    Entry("nifti", "nifti:NiftiFormat", (".nii.gz", ".nii"), _AS_IT_CAME),
+    Entry("nrrd", "nrrd:NrrdFormat", (".nrrd", ".nhdr"), ".nrrd"),
+    Entry("metaimage", "metaimage:MetaImageFormat", (".mha", ".mhd"), ".mha"),
+    Entry("dicom", "dicom:DicomFormat", (".dcm", ".dicom", ".ima"), _NIFTI_SUFFIX),
+    Entry(
+        "ome-zarr",
+        "ome_zarr:OmeZarrFormat",
+        (".ome.zarr", ".zarr"),
+        ".ome.zarr",
+        folders=True,
+        own_labels=True,
+    ),
+    Entry("tiff", "tiff:TiffFormat", (".ome.tiff", ".ome.tif", ".tiff", ".tif"), _NIFTI_SUFFIX),
+    Entry("hdf5", "hdf5:Hdf5Format", (".hdf5", ".h5"), _NIFTI_SUFFIX, own_labels=True),
+)
+_DICOM: Final = next(entry for entry in _ENTRIES if entry.name == "dicom")
+
+
+def known_suffixes() -> tuple[str, ...]:
+    """Every known ending of a name."""
+    return tuple(suffix for entry in _ENTRIES for suffix in entry.suffixes)
+
+
+def format_of(path: Path) -> str | None:
+    """Name of the format of a file or folder, told by its name or, without one, a few bytes.
+
+    Takes about a millisecond; a format here does not mean that the file is sound.
+    """
+    entry = _entry_of(path)
+    return None if entry is None else entry.name
+
+
+def has_own_labels(path: Path) -> bool:
+    """Whether a file of this kind may hold an image and its labels."""
+    entry = _entry_of(path)
+    return entry is not None and entry.own_labels
 
 
 def suffix_of(path: Path) -> str:
     """The known ending of a file's name, spelt as in the name; empty if none is known."""
-    found = format_of(path)
-    suffix = None if found is None else _suffix_in(path, found)
+    entry = _named(path)
+    suffix = None if entry is None else _suffix_in(path, entry)
     return path.name[len(path.name) - len(suffix) :] if suffix else ""
 
 
@@ -73,14 +145,34 @@ def stem_of(path: Path) -> str:
     return path.name.removesuffix(suffix_of(path))
 
 
-def read_image(path: Path) -> tuple[Volume, SourceInfo]:
-    """Read an image; raises `UserError` that names the file."""
-    return _format_for(path).read_image(path)
+def export_suffix(path: Path, source: SourceInfo) -> str:
+    """Ending of files that are exported for a case that came from `path`."""
+    entry = next((e for e in _ENTRIES if e.name == source.format), None)
+    if entry is None or entry.export == _AS_IT_CAME:
+        return suffix_of(path) or _NIFTI_SUFFIX
+    return entry.export
 
 
-def read_labels(path: Path) -> tuple[Volume, SourceInfo]:
-    """Read labels as uint8; raises `UserError` that names the file."""
-    return _format_for(path).read_labels(path)
+def open_image(path: Path, choice: Choice | None = None) -> Scan:
+    """An image, to be read slab by slab; raises `UserError` that names the file."""
+    return _format_for(path).open_image(path, choice or Choice())
+
+
+def open_labels(path: Path, choice: Choice | None = None) -> Scan:
+    """Labels as uint8, to be read slab by slab; raises `UserError` that names the file."""
+    return _format_for(path).open_labels(path, choice or Choice())
+
+
+def read_image(path: Path, choice: Choice | None = None) -> tuple[Volume, SourceInfo]:
+    """Read an image into memory; raises `UserError` that names the file."""
+    scan = open_image(path, choice)
+    return scan.volume(), scan.source
+
+
+def read_labels(path: Path, choice: Choice | None = None) -> tuple[Volume, SourceInfo]:
+    """Read labels as uint8 into memory; raises `UserError` that names the file."""
+    scan = open_labels(path, choice)
+    return scan.volume(), scan.source
 
 
 def write_labels(path: Path, volume: Volume, source: SourceInfo) -> None:
@@ -99,34 +191,75 @@ def write_map(path: Path, volume: Volume, source: SourceInfo) -> None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A hidden file in the same folder that takes the place of `path` once it is on the disk."""
+    """A hidden file or folder beside `path` that takes its place once it is on the disk."""
     temporary = path.with_name(f".{stem_of(path)}.{uuid4().hex[:8]}{suffix_of(path)}")
+    old = temporary.with_name(f"{temporary.name}.old")
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if temporary.is_dir():
+            if path.exists():
+                path.replace(old)
+        else:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        for leftover in (temporary, old):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            leftover.unlink(missing_ok=True)
 
 
-def _suffix_in(path: Path, candidate: Format) -> str | None:
+def _suffix_in(path: Path, entry: Entry) -> str | None:
     name = path.name.lower()
-    return next((s for s in candidate.suffixes if name.endswith(s)), None)
+    return next((s for s in entry.suffixes if name.endswith(s)), None)
+
+
+def _named(path: Path) -> Entry | None:
+    """The format that a name alone stands for."""
+    return next((entry for entry in _ENTRIES if _suffix_in(path, entry) is not None), None)
+
+
+def _entry_of(path: Path) -> Entry | None:
+    from napari_mlbseg.formats.dicom_sniff import holds_dicom, is_dicom
+
+    if path.is_dir():
+        named = _named(path)
+        if named is not None and named.folders:
+            return named
+        return _DICOM if holds_dicom(path) else None
+    named = _named(path)
+    if named is not None:
+        return None if named.folders else named
+    return _DICOM if is_dicom(path) else None
+
+
+@cache
+def _loaded(entry: Entry) -> Format:
+    """The format's module is imported here, so that nobody pays for libraries of other formats."""
+    module, _, name = entry.where.partition(":")
+    return cast(Format, getattr(import_module(_HOME + module), name)())
 
 
 def _format_for(path: Path) -> Format:
-    found = format_of(path)
-    if found is None:
-        known = ", ".join(suffix for f in _FORMATS for suffix in f.suffixes)
-        raise UserError(f"{path} has no known format. Known endings are {known}.")
-    return found
+    entry = _entry_of(path)
+    if entry is None and not path.exists():
+        entry = _named(path)  # which says that the file is missing
+    if entry is None:
+        raise UserError(
+            f"{path} has no known format. Known are DICOM files and folders, and the endings "
+            f"{', '.join(known_suffixes())}."
+        )
+    return _loaded(entry)
 
 
-def _format_for_source(path: Path, source: SourceInfo) -> Format:
-    found = _format_for(path)
-    if found.name != source.format:
-        raise UserError(f"{path} cannot be written: it belongs to a {source.format} file.")
-    return found
+def _format_for_source(path: Path, source: SourceInfo) -> WritableFormat:
+    entry = _named(path)
+    expected = export_suffix(path, source)
+    if entry is None or not (entry.name == source.format or path.name.endswith(expected)):
+        raise UserError(
+            f"{path} cannot be written: maps of a {source.format} file end in {expected}."
+        )
+    return cast(WritableFormat, _loaded(entry))

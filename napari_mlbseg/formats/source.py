@@ -4,16 +4,35 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Which part of a file or folder is meant, where it holds more than one volume.
+
+    Attributes
+    ----------
+    frame
+        Number from 0 of a time point or channel, counted over all axes beyond the spatial ones.
+    series
+        Name of a DICOM series, as the folder's list of series gives it.
+    """
+
+    frame: int | None = None
+    series: str | None = None
+
+
+@dataclass(frozen=True)
 class SourceInfo:
-    """Where a case came from, enough to export maps that match the source file.
+    """Where a case came from, enough to read it again and to write maps that match it.
 
     Attributes
     ----------
     format
         Name of the format, for example ``"nifti"``.
     header
-        The file's own header, verbatim, which only that format can interpret.
+        What that format needs; for formats with a header of their own that header, verbatim.
+    choice
+        Which part of the file it was.
     """
 
     format: str
     header: bytes
+    choice: Choice = Choice()

@@ -16,6 +16,7 @@ from zarr.codecs import BloscCodec
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.masks import plane
+from napari_mlbseg.volume import VoxelSource
 
 # Measured on 300 x 512 x 512 int16 with two idle cores (benchmarks/study_io.py): blocks of this
 # shape, with the short side along the annotated axis, read a slice along that axis in about 5 ms
@@ -30,6 +31,8 @@ class ArrayName(StrEnum):
 
     The image has its own dtype, labels are uint8, and weights are float16 in multiples of the
     uniform weight: 1 is the weight of every pixel if all counted the same, 0 is ignored.
+    `TRUST`, float16 from 0 to 1, tells how far the clean slices bear out the prediction, and
+    `VOTES` holds the label that they would give instead.
     """
 
     IMAGE = "image"
@@ -37,6 +40,8 @@ class ArrayName(StrEnum):
     PREDICTION = "prediction"
     META_WEIGHTS_INITIAL = "meta_weights_initial"
     META_WEIGHTS_PSEUDO = "meta_weights_pseudo"
+    TRUST = "trust"
+    VOTES = "votes"
 
 
 _DTYPES: dict[ArrayName, np.dtype[Any]] = {
@@ -44,6 +49,8 @@ _DTYPES: dict[ArrayName, np.dtype[Any]] = {
     ArrayName.PREDICTION: np.dtype(np.uint8),
     ArrayName.META_WEIGHTS_INITIAL: np.dtype(np.float16),
     ArrayName.META_WEIGHTS_PSEUDO: np.dtype(np.float16),
+    ArrayName.TRUST: np.dtype(np.float16),
+    ArrayName.VOTES: np.dtype(np.uint8),
 }
 
 
@@ -92,12 +99,16 @@ class ArrayStore:
         self._replace(case_id, name, shape=shape, dtype=_DTYPES[name], chunks=chunks)
         return self.array(case_id, name)
 
-    def put(self, case_id: str, name: ArrayName, voxels: NDArray[Any], axis: int) -> None:
-        """Replace an array by a whole volume, stored so that any slice opens fast."""
-        dtype = _DTYPES.get(name, voxels.dtype.newbyteorder("="))
+    def put(self, case_id: str, name: ArrayName, source: VoxelSource, axis: int) -> None:
+        """Replace an array by a whole volume, stored so that any slice opens fast.
+
+        A volume that comes in slabs is never in memory as a whole.
+        """
+        shape = source.geometry.shape
+        dtype = _DTYPES.get(name, source.dtype.newbyteorder("="))
         sides = (_BLOCK_ALONG_AXIS if k == axis else _BLOCK_ACROSS for k in range(3))
-        chunks = tuple(min(side, n) for side, n in zip(sides, voxels.shape, strict=True))
-        self._replace(case_id, name, shape=voxels.shape, dtype=dtype, chunks=chunks, voxels=voxels)
+        chunks = tuple(min(side, n) for side, n in zip(sides, shape, strict=True))
+        self._replace(case_id, name, shape=shape, dtype=dtype, chunks=chunks, source=source)
 
     def read(self, case_id: str, name: ArrayName, axis: int, index: int) -> NDArray[Any]:
         """One slice along a display axis."""
@@ -122,6 +133,10 @@ class ArrayStore:
         with _explained(self._path(case_id, name)):
             array[plane(axis, start, stop)] = slab.astype(array.dtype)
 
+    def remove(self, case_id: str, name: ArrayName) -> None:
+        """Delete an array."""
+        shutil.rmtree(self._path(case_id, name), ignore_errors=True)
+
     def discard(self, case_id: str) -> None:
         """Delete all arrays of a case."""
         shutil.rmtree(self._folder / case_id, ignore_errors=True)
@@ -137,7 +152,7 @@ class ArrayStore:
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
         chunks: tuple[int, ...],
-        voxels: NDArray[Any] | None = None,
+        source: VoxelSource | None = None,
     ) -> None:
         """Write beside, then swap: an interrupted import never looks like a finished one."""
         path = self._path(case_id, name)
@@ -156,12 +171,39 @@ class ArrayStore:
                 zarr_format=3,
                 dimension_names=("z", "y", "x"),
             )
-            if voxels is not None:
-                array[:] = np.ascontiguousarray(voxels, dtype=dtype)
+        if source is not None:
+            try:
+                _pour(array, source, path)
+            except BaseException:
+                shutil.rmtree(beside, ignore_errors=True)
+                raise
+        with _explained(path):
             if path.exists():
                 os.replace(path, old)
             os.replace(beside, path)
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _pour(array: zarr.Array[Any], source: VoxelSource, path: Path) -> None:
+    """Store slabs, each chunk once: slices are gathered until a row of chunks is complete."""
+    rows: dict[int, tuple[NDArray[Any], int]] = {}
+    for axis, start, slab in source.slabs():
+        depth, length = array.chunks[axis], array.shape[axis]
+        for row in range(start // depth, (start + slab.shape[axis] - 1) // depth + 1):
+            first, last = row * depth, min(length, (row + 1) * depth)
+            since, until = max(first, start), min(last, start + slab.shape[axis])
+            piece = slab[plane(axis, since - start, until - start)]
+            if row not in rows:
+                shape = tuple(last - first if k == axis else n for k, n in enumerate(array.shape))
+                rows[row] = np.empty(shape, array.dtype), 0
+            gathered, filled = rows.pop(row)
+            gathered[plane(axis, since - first, until - first)] = piece
+            filled += until - since
+            if filled < last - first:
+                rows[row] = gathered, filled
+                continue
+            with _explained(path):
+                array[plane(axis, first, last)] = gathered
 
 
 def _absent(case_id: str, name: ArrayName) -> str:

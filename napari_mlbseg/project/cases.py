@@ -1,15 +1,20 @@
 """What a study knows about its cases and classes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import SourceInfo
-from napari_mlbseg.volume import Geometry, Volume
+from napari_mlbseg.project.percentiles import distribution_of
+from napari_mlbseg.volume import Geometry, Volume, VoxelSource
+
+if TYPE_CHECKING:
+    import zarr
 
 MAX_CLASS = 254
 """Largest class value; 0 is the background and 255 stays free for "no label"."""
@@ -53,23 +58,16 @@ class Intensity:
     std: float
 
     @classmethod
-    def of(cls, voxels: NDArray[Any]) -> "Intensity":
-        """Measure an image; raises UserError where not one voxel is finite."""
-        finite = voxels[np.isfinite(voxels)] if voxels.dtype.kind == "f" else voxels.ravel()
-        if finite.size == 0:
+    def of(cls, voxels: "NDArray[Any] | zarr.Array[Any]") -> "Intensity":
+        """Measure an image, an array in memory or a zarr array; UserError if no voxel is finite."""
+        found = distribution_of(voxels)
+        if found.count == 0:
             raise UserError("The image has no finite voxel. Check how it was made.")
-        low, high = (float(v) for v in np.percentile(finite, (0.5, 99.5)))
+        low, high = found.percentiles((0.5, 99.5))
         if low == high:  # almost all is background: percentiles would clip the rest away
-            low, high = float(finite.min()), float(finite.max())
-        # In pieces, because the float64 copies of a whole CT would need gigabytes.
-        total = squares = 0.0
-        for start in range(0, finite.size, 1 << 22):
-            piece = np.clip(finite[start : start + (1 << 22)].astype(np.float64), low, high) - low
-            total += float(piece.sum())
-            squares += float(np.square(piece).sum())
-        mean = total / finite.size
-        std = float(np.sqrt(max(0.0, squares / finite.size - mean**2)))
-        return cls(low, high, low + mean, std if std > 0 else 1.0)
+            low, high = found.percentiles((0, 100))
+        mean, std = found.clipped_moments(low, high)
+        return cls(low, high, mean, std if std > 0 else 1.0)
 
 
 @dataclass(frozen=True)
@@ -94,15 +92,16 @@ class Case:
 class NewCase:
     """What an importer hands over for one case.
 
-    `labels`, if given, are integers from 0 to 254 (z y x) of the image's shape.
+    `labels`, if given, are integers from 0 to 254 (z y x) of the image's shape. Both may be
+    files that are read while the case is stored.
     """
 
     id: str
     image_path: Path
-    image: Volume
+    image: VoxelSource
     source: SourceInfo
     labels_path: Path | None = None
-    labels: Volume | None = None
+    labels: VoxelSource | None = None
 
     def __post_init__(self) -> None:
         if self.id in {"", ".", ".."} or any(c in self.id for c in "/\\\0"):
@@ -113,16 +112,48 @@ class NewCase:
             check_labels(self.labels, self.image.geometry, self.labels_path)
 
 
-def check_labels(labels: Volume, geometry: Geometry, path: Path | None) -> None:
-    """Raise UserError unless labels fit an image's shape and hold classes only."""
+def check_labels(labels: VoxelSource, geometry: Geometry, path: Path | None) -> None:
+    """Raise UserError unless labels fit an image's shape and hold classes only.
+
+    The values of a file are checked when they are read, see `ClassesOnly`.
+    """
     if labels.geometry.shape != geometry.shape:
         raise UserError(
             f"{path} has the shape {labels.geometry.shape} (z y x), but its image has "
             f"{geometry.shape}. Bring the labels onto the grid of the image first."
         )
-    if labels.voxels.dtype.kind not in "biu":
-        raise ValueError(f"labels are integers, got {labels.voxels.dtype}")
-    low, high = int(labels.voxels.min()), int(labels.voxels.max())
+    if labels.dtype.kind not in "biu":
+        raise ValueError(f"labels are integers, got {labels.dtype}")
+    if isinstance(labels, Volume):
+        _require_classes(labels.voxels, path)
+
+
+@dataclass(frozen=True)
+class ClassesOnly:
+    """Labels that raise UserError while they are read if a value is no class."""
+
+    labels: VoxelSource
+    path: Path | None
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where the labels lie."""
+        return self.labels.geometry
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the labels."""
+        return self.labels.dtype
+
+    def slabs(self) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        """The labels slab by slab, see `VoxelSource`."""
+        for axis, start, slab in self.labels.slabs():
+            _require_classes(slab, self.path)
+            yield axis, start, slab
+
+
+def _require_classes(voxels: NDArray[Any], path: Path | None) -> None:
+    low, high = int(voxels.min()), int(voxels.max())
     if low < 0 or high > MAX_CLASS:
         raise UserError(
             f"{path} holds the values {low} to {high}, but classes run from 0 to {MAX_CLASS}. "

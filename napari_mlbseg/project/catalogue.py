@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.formats.source import SourceInfo
+from napari_mlbseg.formats.source import Choice, SourceInfo
 from napari_mlbseg.project.cases import Case, Intensity, LabelClass
 from napari_mlbseg.project.database import Database
 from napari_mlbseg.volume import Geometry
 
 _CASE_COLUMNS = (
-    "id, image_path, labels_path, source_format, source_header, geometry, intensity, axis"
+    "id, image_path, labels_path, source_format, source_header, source_choice, geometry, "
+    "intensity, axis"
 )
 
 
@@ -77,8 +78,9 @@ class Catalogue:
             for c in cases:
                 labels_path = None if c.labels_path is None else str(c.labels_path)
                 write.execute(
-                    f"INSERT INTO cases ({_CASE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    f"INSERT INTO cases ({_CASE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     *(c.id, str(c.image_path), labels_path, c.source.format, c.source.header),
+                    json.dumps(asdict(c.source.choice)),
                     *(json.dumps(asdict(c.geometry)), json.dumps(asdict(c.intensity)), c.axis),
                 )
                 write.note("add case", c.id, image=str(c.image_path), labels=labels_path)
@@ -104,12 +106,12 @@ class Catalogue:
 
 
 def _case(row: tuple[Any, ...]) -> Case:
-    case_id, image_path, labels_path, source_format, header, geometry, intensity, axis = row
+    case_id, image_path, labels_path, name, header, choice, geometry, intensity, axis = row
     return Case(
         id=case_id,
         image_path=Path(image_path),
         labels_path=None if labels_path is None else Path(labels_path),
-        source=SourceInfo(source_format, header),
+        source=SourceInfo(name, header, Choice(**json.loads(choice))),
         geometry=_geometry(json.loads(geometry)),
         intensity=Intensity(**json.loads(intensity)),
         axis=axis,

@@ -1,54 +1,122 @@
-"""Import of a cohort: everything is checked first, then all of it comes in, or nothing."""
+"""Import of a cohort: what is sound comes in, what is not is listed with its reason."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import product
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Final
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.formats.registry import read_image, read_labels, stem_of
-from napari_mlbseg.project.cases import Case, LabelClass, NewCase, check_labels
-from napari_mlbseg.project.pairing import files_in, pair, require_unique, shortened
-from napari_mlbseg.project.palette import color_of
+from napari_mlbseg.formats.registry import Choice, has_own_labels, stem_of
+from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.classes import named
+from napari_mlbseg.project.gathering import ALL_SERIES, Gathering, Progress
+from napari_mlbseg.project.pairing import Failure, files_in, pair, shortened, without_twins
 from napari_mlbseg.project.study import Study
-from napari_mlbseg.volume import Geometry, Volume
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many steps are done, and how many there are."""
-
-_VOXEL_SHARE: Final = 1e-3
-"""How far apart, in voxels, the corners of an image and of its labels may lie."""
+__all__ = ["ALL_SERIES", "Imported", "Progress", "import_folder", "import_images", "make_study"]
 
 _PROBLEMS_SHOWN: Final = 5
 
 
-def import_folder(
-    study: Study, images: Path, labels: Path | None = None, *, progress: Progress | None = None
-) -> tuple[Case, ...]:
-    """Add every image of a folder to a study, with initial labels from another folder.
+@dataclass(frozen=True)
+class Imported:
+    """What an import did.
 
-    Labels are found by name, see `pairing.pair`; with a folder of labels every image needs one.
-    Where the study has no classes yet, they are made from the values in the label files.
+    Attributes
+    ----------
+    cases
+        The cases that came in.
+    failures
+        Files that did not, each with its reason.
+    notes
+        What is unusual about files that came in.
+    """
+
+    cases: tuple[Case, ...]
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[Failure, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The failures in a few lines; empty where there are none."""
+        return _told(self.failures)
+
+
+def make_study(
+    path: Path,
+    images: Path,
+    labels: Path | None = None,
+    classes: str | None = None,
+    *,
+    choice: Choice | None = None,
+    progress: Progress | None = None,
+    done: Callable[[Imported], None] | None = None,
+) -> Study:
+    """Make a study from folders, open for writing; nothing is left behind after an error.
+
+    Parameters
+    ----------
+    path
+        Folder NAME.mlbseg, which must not exist.
+    images, labels, choice
+        See `import_folder`.
+    classes
+        Comma separated names for the values 1, 2, ...; without them the classes are those of the
+        label files, or a single one named ``class 1`` where there are none.
+    done
+        Called with what came in and what did not.
+    """
+    study = Study.create(path)
+    try:
+        if classes is not None:
+            study.set_classes(named(classes))
+        imported = import_folder(study, images, labels, choice=choice, progress=progress)
+        if not study.classes:
+            study.set_classes(named("class 1"))
+    except BaseException:
+        study.close()
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    if done is not None:
+        done(imported)
+    return study
+
+
+def import_folder(
+    study: Study,
+    images: Path,
+    labels: Path | None = None,
+    *,
+    choice: Choice | None = None,
+    progress: Progress | None = None,
+) -> Imported:
+    """Add the images of a folder to a study, with initial labels from another folder.
+
+    Which entries are images, `pairing.files_in` says; which labels are theirs, `pairing.pair`.
+    With labels every image needs some. Where files hold both, as HDF5 and OME-Zarr do, `labels`
+    is the same folder as `images`. Where the study has no classes yet, they are made from the
+    values (and names) in the label files. `choice` says which frame of files with several and
+    which series of folders with several is meant.
 
     Raises
     ------
     UserError
-        If anything is wrong with any file; the message names it and the study is as it was.
+        If a folder cannot be used or not one image could be taken in; the study is as it was.
     """
-    image_paths = files_in(images)
-    require_unique(image_paths)
-    if labels is None:
-        return import_images(study, image_paths, {}, progress=progress)
-    if labels.resolve() == images.resolve():
-        raise UserError(
-            f"Images and labels are both looked for in {images}. Put the labels into a folder of "
-            "their own."
-        )
-    pairs = pair(image_paths, files_in(labels))
-    return import_images(study, image_paths, pairs, progress=progress)
+    found, failures = without_twins(files_in(images))
+    pairs: Mapping[str, Path] = {}
+    if labels is not None and labels.resolve() == images.resolve():
+        _require_own_labels(images, found)
+        pairs = {stem_of(image): image for image in found}
+    elif labels is not None:
+        pairs, alone = pair(found, files_in(labels, labels=True))
+        failures += alone
+        found = [image for image in found if stem_of(image) in pairs]
+    imported = import_images(
+        study, found, pairs, choice=choice, progress=progress, failures=failures
+    )
+    return imported
 
 
 def import_images(
@@ -56,25 +124,23 @@ def import_images(
     images: Sequence[Path],
     labels_by_id: Mapping[str, Path],
     *,
+    choice: Choice | None = None,
     progress: Progress | None = None,
-) -> tuple[Case, ...]:
+    failures: Sequence[Failure] = (),
+) -> Imported:
     """Add images, with initial labels where `labels_by_id` has the image's name without suffix.
 
-    Files are read twice, once to check them and once to keep them, so that memory holds one
-    case at a time however large the cohort is. Raises as `import_folder` does.
+    Each file is read once, slab by slab. `failures` are those that are known already. Raises as
+    `import_folder` does.
     """
-    report = progress or _silent
-    require_unique(images)
-    _require_new(study, images)
     strangers = sorted(set(labels_by_id) - {stem_of(image) for image in images})
     if strangers:
         raise UserError(f"There are labels but no images for {shortened(strangers)}.")
-    pairs = [(image.absolute(), labels_by_id.get(stem_of(image))) for image in images]
     before = study.classes
-    values = _checked_values(study, pairs, report)
-    classes = before or _classes_of(values)
+    gathering = Gathering(study, labels_by_id, choice or Choice(), progress or _silent)
+    gathering.failures += failures
     try:
-        return study.add_cases(_new_cases(study, pairs, classes, report))
+        cases = study.add_cases(gathering.new_cases(images), failed=gathering.failed)
     except BaseException as error:
         if study.classes != before:
             study.set_classes(before)
@@ -84,111 +150,23 @@ def import_images(
                 "is as it was. Make room or check that the folder may be written, then try again."
             ) from error
         raise
+    if not cases:
+        raise UserError(_told(gathering.failures))
+    return Imported(cases, tuple(gathering.failures), tuple(gathering.notes))
 
 
-# --- before anything is written -------------------------------------------------------------------
-
-
-def _checked_values(
-    study: Study, pairs: Sequence[tuple[Path, Path | None]], report: Progress
-) -> set[int]:
-    """The values in all label files; raises UserError with every problem that was found."""
-    known = {c.value for c in study.classes}
-    values: set[int] = set()
-    problems: list[str] = []
-    for done, (image, labels) in enumerate(pairs):
-        report(f"Checking {image.name}", done, 2 * len(pairs))
-        try:
-            found = _values_of(image, labels)
-            if known and found - known:
-                raise UserError(_unknown(labels, found - known, study.classes))
-            values |= found
-        except UserError as error:
-            problems.append(str(error))
-    if problems:
-        more = len(problems) - _PROBLEMS_SHOWN
-        rest = [f"{more} more files have problems."] if more > 0 else []
-        raise UserError("\n".join(problems[:_PROBLEMS_SHOWN] + rest))
-    return values
-
-
-def _values_of(image: Path, labels: Path | None) -> set[int]:
-    """The class values in a label file, empty without one; the background is left out."""
-    geometry = read_image(image)[0].geometry
-    if labels is None:
-        return set()
-    if labels.resolve() == image.resolve():
-        raise UserError(f"{image} is given as an image and as its own labels.")
-    volume, _ = read_labels(labels)
-    _require_same_grid(image, geometry, labels, volume.geometry)
-    check_labels(volume, geometry, labels)
-    return {int(value) for slab in volume.voxels for value in np.unique(slab)} - {0}
-
-
-def _require_same_grid(image: Path, ours: Geometry, labels: Path, theirs: Geometry) -> None:
-    if ours.file_shape != theirs.file_shape:
+def _require_own_labels(folder: Path, images: Sequence[Path]) -> None:
+    if not all(has_own_labels(image) for image in images):
         raise UserError(
-            f"{labels} has {theirs.file_shape} voxels, but its image {image} has "
-            f"{ours.file_shape}. Resample the labels onto the grid of the image."
-        )
-    apart = np.linalg.norm(_corners_mm(ours) - _corners_mm(theirs), axis=0).max()
-    if apart > _VOXEL_SHARE * min(ours.spacing_mm):
-        raise UserError(
-            f"{labels} lies elsewhere than its image {image}: corners are up to {apart:.4g} mm "
-            "apart. Resample the labels onto the grid of the image, or correct the header that "
-            "is wrong."
+            f"Images and labels are both looked for in {folder}. Put the labels into a folder of "
+            "their own."
         )
 
 
-def _corners_mm(geometry: Geometry) -> NDArray[np.float64]:
-    """Positions of the eight corner voxels, shape (4, 8)."""
-    indices = list(product(*((0, n - 1) for n in geometry.file_shape)))
-    homogeneous: NDArray[Any] = np.array([[*index, 1] for index in indices], dtype=np.float64)
-    return np.asarray(np.array(geometry.affine) @ homogeneous.T)
-
-
-def _require_new(study: Study, images: Sequence[Path]) -> None:
-    known = {case.id.casefold() for case in study.cases}
-    again = [stem_of(image) for image in images if stem_of(image).casefold() in known]
-    if again:
-        raise UserError(
-            f"{len(again)} images are in the study already: {shortened(again)}. Import only new "
-            "ones, or rename them."
-        )
-
-
-def _unknown(labels: Path | None, values: set[int], classes: Sequence[LabelClass]) -> str:
-    found = shortened(str(value) for value in sorted(values))
-    known = shortened(f"{c.value} ({c.name})" for c in classes)
-    return (
-        f"{labels} holds unknown labels: {found}. The classes of the study are {known}. Add the "
-        "missing classes to the study, or renumber the labels."
-    )
-
-
-def _classes_of(values: set[int]) -> tuple[LabelClass, ...]:
-    return tuple(LabelClass(value, f"class {value}", color_of(value)) for value in sorted(values))
-
-
-# --- the import itself ----------------------------------------------------------------------------
-
-
-def _new_cases(
-    study: Study,
-    pairs: Sequence[tuple[Path, Path | None]],
-    classes: tuple[LabelClass, ...],
-    report: Progress,
-) -> Iterator[NewCase]:
-    """One case after the other; the classes follow last, when everything else has succeeded."""
-    for done, (image, labels) in enumerate(pairs, start=len(pairs)):
-        report(f"Importing {image.name}", done, 2 * len(pairs))
-        volume, source = read_image(image)
-        label_volume: Volume | None = None if labels is None else read_labels(labels)[0]
-        labels_path = None if labels is None else labels.absolute()
-        yield NewCase(stem_of(image), image, volume, source, labels_path, label_volume)
-    report("Imported", 2 * len(pairs), 2 * len(pairs))
-    if classes != study.classes:
-        study.set_classes(classes)
+def _told(failures: Sequence[Failure]) -> str:
+    more = len(failures) - _PROBLEMS_SHOWN
+    rest = [f"{more} more files have problems."] if more > 0 else []
+    return "\n".join([failure.reason for failure in failures[:_PROBLEMS_SHOWN]] + rest)
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.formats.registry import suffix_of, write_labels, write_map
+from napari_mlbseg.formats.registry import export_suffix, write_labels, write_map
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.pairing import shortened
@@ -21,12 +22,15 @@ class ExportKind(StrEnum):
     LABELS are what a person sees: the machine's labels with every corrected slice on top.
     PREDICTION and INITIAL are the machine's alone. WEIGHTS are two float32 maps per case,
     ``ID_meta_weights_initial`` and ``ID_meta_weights_pseudo``, in multiples of the uniform weight.
+    TRUST are ``ID_trust``, float32 from 0 to 1, how far the clean slices bear out the prediction,
+    and ``ID_votes``, the label that they vote for.
     """
 
     LABELS = "labels"
     PREDICTION = "prediction"
     INITIAL = "initial"
     WEIGHTS = "weights"
+    TRUST = "trust"
 
 
 _ARRAYS = {
@@ -34,6 +38,7 @@ _ARRAYS = {
     ExportKind.PREDICTION: (ArrayName.PREDICTION,),
     ExportKind.INITIAL: (ArrayName.INITIAL_LABELS,),
     ExportKind.WEIGHTS: (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO),
+    ExportKind.TRUST: (ArrayName.TRUST, ArrayName.VOTES),
 }
 
 
@@ -89,8 +94,8 @@ def _export(
 
 
 def _targets(case: Case, folder: Path, kind: ExportKind) -> list[Path]:
-    suffix = suffix_of(case.image_path)
-    if kind is ExportKind.WEIGHTS:
+    suffix = export_suffix(case.image_path, case.source)
+    if len(_ARRAYS[kind]) > 1:
         return [folder / f"{case.id}_{name.value}{suffix}" for name in _ARRAYS[kind]]
     return [folder / f"{case.id}{suffix}"]
 
@@ -100,11 +105,14 @@ def _write(study: Study, case: Case, paths: Sequence[Path], kind: ExportKind) ->
         write_labels(paths[0], Volume(study.working_labels(case.id), case.geometry), case.source)
         return
     for path, name in zip(paths, _ARRAYS[kind], strict=True):
-        voxels = np.asarray(study.array(case.id, name)[:])
-        if kind is ExportKind.WEIGHTS:
-            write_map(path, Volume(voxels.astype(np.float32), case.geometry), case.source)
+        array: Any = study.array(case.id, name)
+        # Where the file's slabs are those of the array, they are read as they are written.
+        streamed = case.geometry.display_axis(2) == case.axis
+        volume = Volume(array if streamed else np.asarray(array[:]), case.geometry)
+        if array.dtype.kind == "f":
+            write_map(path, volume, case.source)
         else:
-            write_labels(path, Volume(voxels, case.geometry), case.source)
+            write_labels(path, volume, case.source)
 
 
 def _require_arrays(study: Study, cases: Sequence[Case], kind: ExportKind) -> None:
@@ -122,6 +130,7 @@ def _require_arrays(study: Study, cases: Sequence[Case], kind: ExportKind) -> No
             "Import labels with the images, or start the training, whose base model makes them",
         ),
         ExportKind.WEIGHTS: ("weight maps", "Start the training, which computes them"),
+        ExportKind.TRUST: ("trust maps", "Start the training, which computes them"),
     }[kind]
     raise UserError(
         f"{len(lacking)} cases have no {what} yet: {shortened(lacking)}. {how} (on the command "

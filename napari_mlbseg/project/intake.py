@@ -1,37 +1,50 @@
 """How source files become cases, and how their arrays come back after they were deleted."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import astuple
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName, ArrayStore
-from napari_mlbseg.project.cases import Case, Intensity, NewCase, check_labels
+from napari_mlbseg.project.cases import Case, ClassesOnly, Intensity, NewCase
 from napari_mlbseg.project.catalogue import Catalogue
-from napari_mlbseg.volume import Volume
+from napari_mlbseg.volume import VoxelSource
+
+if TYPE_CHECKING:
+    import zarr
 
 
 def add_cases(
-    catalogue: Catalogue, arrays: ArrayStore, new_cases: Iterable[NewCase]
+    catalogue: Catalogue,
+    arrays: ArrayStore,
+    new_cases: Iterable[NewCase],
+    failed: Callable[[NewCase, UserError], None] | None = None,
 ) -> tuple[Case, ...]:
-    """Store volumes, then all rows in one transaction; after an error neither is there."""
+    """Store volumes, then all rows in one transaction; after an error neither is there.
+
+    With `failed`, a case whose files turn out to be bad is told to it and left out.
+    """
     # Folders carry these names, and some disks take upper and lower case for the same.
     known = {case.id.casefold() for case in catalogue.cases()}
     added: list[Case] = []
     try:
         for new in new_cases:
-            if new.id.casefold() in known:
-                raise UserError(
-                    f"{new.image_path} would be a second case {new.id!r}. Rename one of the files."
-                )
-            known.add(new.id.casefold())
-            case = _case_of(new)
-            added.append(case)
-            arrays.put(case.id, ArrayName.IMAGE, new.image.voxels, case.axis)
-            if new.labels is not None:
-                arrays.put(case.id, ArrayName.INITIAL_LABELS, new.labels.voxels, case.axis)
-        catalogue.add_cases(added)
+            try:
+                if new.id.casefold() in known:
+                    raise UserError(
+                        f"{new.image_path} would be a second case {new.id!r}. Rename one of the "
+                        "files."
+                    )
+                added.append(_stored(new, arrays))
+                known.add(new.id.casefold())
+            except UserError as error:
+                if failed is None:
+                    raise
+                failed(new, error)
+        if added:
+            catalogue.add_cases(added)
     except BaseException:
         for case in added:
             arrays.discard(case.id)
@@ -42,17 +55,38 @@ def add_cases(
 def rebuild_arrays(cases: Iterable[Case], arrays: ArrayStore) -> None:
     """Make absent images and imported initial labels again from their source files."""
     # Here, so that opening a study does not load every reader.
-    from napari_mlbseg.formats.registry import read_image, read_labels
+    from napari_mlbseg.formats.registry import open_image, open_labels
+    from napari_mlbseg.project.grids import on_grid_of
 
     for case in cases:
+        choice = case.source.choice
         if not arrays.has(case.id, ArrayName.IMAGE):
-            image, _ = read_image(_present(case.image_path, case))
-            _check_same_image(image, case)
-            arrays.put(case.id, ArrayName.IMAGE, image.voxels, case.axis)
+            image = open_image(_present(case.image_path, case), choice)
+            arrays.put(case.id, ArrayName.IMAGE, image, case.axis)
+            try:
+                _check_same_image(image, arrays.array(case.id, ArrayName.IMAGE), case)
+            except UserError:
+                arrays.remove(case.id, ArrayName.IMAGE)
+                raise
         if case.labels_path is not None and not arrays.has(case.id, ArrayName.INITIAL_LABELS):
-            labels, _ = read_labels(_present(case.labels_path, case))
-            check_labels(labels, case.geometry, case.labels_path)
-            arrays.put(case.id, ArrayName.INITIAL_LABELS, labels.voxels, case.axis)
+            found = open_labels(_present(case.labels_path, case), choice)
+            labels = on_grid_of(found, case.geometry, case.labels_path, case.image_path)
+            checked = ClassesOnly(labels, case.labels_path)
+            arrays.put(case.id, ArrayName.INITIAL_LABELS, checked, case.axis)
+
+
+def _stored(new: NewCase, arrays: ArrayStore) -> Case:
+    """Keep the arrays of a case; without its files after an error."""
+    axis = new.image.geometry.default_axis
+    try:
+        arrays.put(new.id, ArrayName.IMAGE, new.image, axis)
+        if new.labels is not None:
+            labels = ClassesOnly(new.labels, new.labels_path)
+            arrays.put(new.id, ArrayName.INITIAL_LABELS, labels, axis)
+        return _case_of(new, arrays.array(new.id, ArrayName.IMAGE), axis)
+    except BaseException:
+        arrays.discard(new.id)
+        raise
 
 
 def _present(path: Path, case: Case) -> Path:
@@ -64,9 +98,9 @@ def _present(path: Path, case: Case) -> Path:
     return path
 
 
-def _case_of(new: NewCase) -> Case:
+def _case_of(new: NewCase, voxels: "zarr.Array[Any]", axis: int) -> Case:
     try:
-        intensity = Intensity.of(new.image.voxels)
+        intensity = Intensity.of(voxels)
     except UserError as error:
         raise UserError(f"{new.image_path}: {error}") from error
     return Case(
@@ -76,17 +110,15 @@ def _case_of(new: NewCase) -> Case:
         source=new.source,
         geometry=new.image.geometry,
         intensity=intensity,
-        axis=new.image.geometry.default_axis,
+        axis=axis,
     )
 
 
-def _check_same_image(image: Volume, case: Case) -> None:
+def _check_same_image(image: VoxelSource, voxels: "zarr.Array[Any]", case: Case) -> None:
     # Masks belong to voxels: with another image under them they would be wrong without a sign.
     same = image.geometry == case.geometry and all(
         math.isclose(now, then, rel_tol=1e-6, abs_tol=1e-6)
-        for now, then in zip(
-            astuple(Intensity.of(image.voxels)), astuple(case.intensity), strict=True
-        )
+        for now, then in zip(astuple(Intensity.of(voxels)), astuple(case.intensity), strict=True)
     )
     if not same:
         raise UserError(

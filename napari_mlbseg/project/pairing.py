@@ -1,91 +1,106 @@
-"""Which label file belongs to which image, told by their names."""
+"""Which files of a folder are images, and which label file belongs to which image."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.formats.registry import format_of, stem_of
+from napari_mlbseg.formats.registry import format_of, known_suffixes, stem_of, suffix_of
 
 _LABEL_ENDINGS: Final = ("_seg", "_mask", "_label", "_labels")
 _NNUNET_CHANNEL: Final = "_0000"
 _NAMES_SHOWN: Final = 5
 
 
-def files_in(folder: Path) -> list[Path]:
-    """The files of a known format directly in a folder, by name; hidden ones are left out.
+@dataclass(frozen=True)
+class Failure:
+    """A file that was not taken in, and why, in a sentence that names it."""
+
+    path: Path
+    reason: str
+
+
+def files_in(folder: Path, *, labels: bool = False) -> list[Path]:
+    """The images of a folder, by name: files of a known format and folders that are an image.
+
+    A folder with DICOM files is an image, also `folder` itself, and so is an OME-Zarr store.
+    Hidden entries are left out; other folders are not searched. A single file, or a store, stands
+    for itself. With `labels`, DICOM files directly in the folder count one by one, because each
+    DICOM segmentation is a file of its own.
 
     Raises
     ------
     UserError
-        If the folder cannot be read or holds no such file.
+        If the folder cannot be read or holds no image.
     """
+    if folder.is_file() or (folder.is_dir() and format_of(folder) == "ome-zarr"):
+        if format_of(folder) is None:
+            raise UserError(f"{folder} has no known format. {_KNOWN}")
+        return [folder]
     try:
-        entries = sorted(folder.iterdir())
+        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         raise UserError(
             f"The folder {folder} cannot be read: {error.strerror or error}."
         ) from error
-    files = [
-        entry
-        for entry in entries
-        if format_of(entry) is not None and not entry.name.startswith(".") and not entry.is_dir()
-    ]
-    if not files:
+    found: list[Path] = []
+    for entry in entries:
+        if not labels and folder in found and not entry.is_dir() and not suffix_of(entry):
+            continue  # one more slice of the series that the folder is
+        kind = format_of(entry)
+        if kind == "dicom" and not labels and not entry.is_dir():
+            entry = folder
+        if kind is not None and entry not in found:
+            found.append(entry)
+    if not found:
         raise UserError(
-            f"The folder {folder} holds no .nii or .nii.gz files. Choose the folder in which the "
-            "files lie; folders inside it are not searched."
+            f"The folder {folder} holds no images: no .nii or .nii.gz files and nothing else of a "
+            f"known format. {_KNOWN} Choose the folder in which the files lie; folders inside it "
+            "are not searched, unless they are a DICOM series or an OME-Zarr store."
         )
-    return files
+    return found
 
 
-def require_unique(images: Sequence[Path]) -> None:
-    """Refuse two images that would become one case, such as ``a.nii`` and ``a.nii.gz``."""
+def without_twins(images: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
+    """Leave out images that would become one case, such as ``a.nii`` and ``a.nii.gz``."""
     # Without regard to case, because the study may be copied to a disk that has none.
     counts = Counter(stem_of(image).casefold() for image in images)
+    failures = []
     for image in images:
         name = stem_of(image).casefold()
         if counts[name] > 1:
             twins = [str(other) for other in images if stem_of(other).casefold() == name]
-            raise UserError(
+            reason = (
                 f"Several images have the same name {stem_of(image)}: {shortened(twins)}. Rename "
                 "or remove all but one."
             )
+            failures.append(Failure(image, reason))
+    alone = [image for image in images if counts[stem_of(image).casefold()] == 1]
+    return alone, failures
 
 
-def pair(images: Sequence[Path], labels: Sequence[Path]) -> dict[str, Path]:
-    """For each image's name without suffix its label file.
+def pair(images: Sequence[Path], labels: Sequence[Path]) -> tuple[dict[str, Path], list[Failure]]:
+    """For each image's name without suffix its label file, and the files without a partner.
 
     A label belongs to the image of the same name. Where there is none, ``A_seg``, ``A_mask``,
     ``A_label`` and ``A_labels`` belong to ``A``, and ``A`` belongs to ``A_0000``, as nnU-Net
-    names them.
-
-    Raises
-    ------
-    UserError
-        If an image or a label is left without a partner, or has more than one.
+    names them. A single label file belongs to a single image whatever their names are.
     """
+    if len(images) == len(labels) == 1:
+        return {stem_of(images[0]): labels[0]}, []
     ids = {stem_of(image) for image in images}
     owners = {label: _owners(stem_of(label), ids) for label in labels}
-    for label, found in owners.items():
-        if len(found) > 1:
-            raise UserError(
-                f"{label} could belong to several images: {shortened(sorted(found))}. Give it the "
-                "name of its image."
-            )
     claims: dict[str, list[Path]] = {}
     for label, found in owners.items():
-        for owner in found:
-            claims.setdefault(owner, []).append(label)
-    for owner, rivals in claims.items():
-        if len(rivals) > 1:
-            raise UserError(
-                f"Several label files could belong to the image {owner}: "
-                f"{shortened(str(rival) for rival in rivals)}. Keep one."
-            )
-    _require_partners(images, owners, claims)
-    return {owner: rivals[0] for owner, rivals in claims.items()}
+        if len(found) == 1:
+            claims.setdefault(min(found), []).append(label)
+    failures = [
+        Failure(label, _unclear(label, found)) for label, found in owners.items() if len(found) != 1
+    ]
+    failures += _without_one_label(images, claims)
+    return {owner: rivals[0] for owner, rivals in claims.items() if len(rivals) == 1}, failures
 
 
 def shortened(names: Iterable[str]) -> str:
@@ -95,22 +110,32 @@ def shortened(names: Iterable[str]) -> str:
     return ", ".join(listed[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _require_partners(
-    images: Sequence[Path], owners: Mapping[Path, set[str]], claims: Mapping[str, list[Path]]
-) -> None:
-    lonely_images = [image.name for image in images if stem_of(image) not in claims]
-    lonely_labels = [label.name for label, found in owners.items() if not found]
-    problems = []
-    if lonely_images:
-        problems.append(f"{len(lonely_images)} images without labels: {shortened(lonely_images)}")
-    if lonely_labels:
-        problems.append(f"{len(lonely_labels)} labels without image: {shortened(lonely_labels)}")
-    if problems:
-        raise UserError(
-            f"Images and labels do not match by name. {'; '.join(problems)}. A label file has the "
-            "name of its image, or that name followed by _seg, _mask, _label or _labels. Add "
-            "what is missing or move the others to another folder."
+def _without_one_label(images: Sequence[Path], claims: Mapping[str, list[Path]]) -> list[Failure]:
+    failures = []
+    for image in images:
+        rivals = claims.get(stem_of(image), [])
+        if not rivals:
+            failures.append(
+                Failure(image, f"{image} is an image without labels. {_HOW_NAMES_MATCH}")
+            )
+        elif len(rivals) > 1:
+            names = shortened(str(rival) for rival in rivals)
+            failures.append(
+                Failure(
+                    image,
+                    f"Several label files could belong to the image {image}: {names}. Keep one.",
+                )
+            )
+    return failures
+
+
+def _unclear(label: Path, owners: set[str]) -> str:
+    if owners:
+        return (
+            f"{label} could belong to several images: {shortened(sorted(owners))}. Give it the "
+            "name of its image."
         )
+    return f"{label} holds labels without an image. {_HOW_NAMES_MATCH}"
 
 
 def _owners(stem: str, ids: set[str]) -> set[str]:
@@ -118,3 +143,10 @@ def _owners(stem: str, ids: set[str]) -> set[str]:
         return {stem}
     names = {stem} | {stem.removesuffix(ending) for ending in _LABEL_ENDINGS}
     return ids & (names | {name + _NNUNET_CHANNEL for name in names})
+
+
+_HOW_NAMES_MATCH: Final = (
+    "A label file has the name of its image, or that name followed by _seg, _mask, _label or "
+    "_labels."
+)
+_KNOWN: Final = f"Known are DICOM files and folders, and the endings {', '.join(known_suffixes())}."

@@ -81,6 +81,8 @@ def _append_only(table: str) -> tuple[str, ...]:
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (*_TABLES, *_append_only("masks"), *_append_only("revisions"), *_append_only("audit")),
+    # Which frame or series of the source it was, as JSON.
+    ("ALTER TABLE cases ADD COLUMN source_choice TEXT NOT NULL DEFAULT '{}'",),
 )
 """`MIGRATIONS[n]` leads from version n to version n + 1; a released entry never changes."""
 

@@ -1,7 +1,7 @@
 """A study on disk: the folder ``NAME.mlbseg`` with human work, machine work and one writer."""
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -140,13 +140,19 @@ class Study:
         """One case; raises UserError with the known names."""
         return self._catalogue.case(case_id)
 
-    def add_cases(self, new_cases: Iterable[NewCase]) -> tuple[Case, ...]:
+    def add_cases(
+        self,
+        new_cases: Iterable[NewCase],
+        *,
+        failed: Callable[[NewCase, UserError], None] | None = None,
+    ) -> tuple[Case, ...]:
         """Add cases, all or none: after an error the study is as it was.
 
-        Takes one volume after the other, so a generator keeps a single one in memory.
+        Takes one case after the other, so a generator keeps a single one in memory. With
+        `failed`, cases whose files are bad are told to it and left out, and the others come in.
         """
         self._require_writable()
-        return intake.add_cases(self._catalogue, self._arrays, new_cases)
+        return intake.add_cases(self._catalogue, self._arrays, new_cases, failed)
 
     def add_case(self, new_case: NewCase) -> Case:
         """Add one case."""

@@ -1,18 +1,20 @@
 """One case at work: what is painted becomes drafts, what is accepted becomes clean."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_mlbseg.engine.events import SliceAccepted, SliceReopened, SlicesPublished
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.cases import Case, LabelClass
 from napari_mlbseg.project.slices import SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.background import timer
 from napari_mlbseg.widgets.layers import CaseLayers
 from napari_mlbseg.widgets.working_labels import Labels, WorkingLabels, slice_of
 
@@ -62,9 +64,9 @@ class Annotation(QObject):
         for key in self._human():
             self._working.set_before(*key, self.layers.machine_slice(*key))
         self._drawing = False
-        self._note_timer = _timer(self, 0, self._note, single_shot=True)
-        self._save_timer = _timer(self, _SAVE_AFTER_MS, self.flush, single_shot=True)
-        self._catch_up_timer = _timer(self, _CATCH_UP_MS, self._catch_up)
+        self._note_timer = timer(self, 0, self._note, single_shot=True)
+        self._save_timer = timer(self, _SAVE_AFTER_MS, self.flush, single_shot=True)
+        self._catch_up_timer = timer(self, _CATCH_UP_MS, self._catch_up)
         self._connections = [
             (self.layers.working.events.paint, self._on_paint),
             (self.layers.working.events.set_data, self._on_drawn),
@@ -109,6 +111,13 @@ class Annotation(QObject):
     def paint_with(self, label: int) -> None:
         """Paint with this class from now on."""
         self.layers.working.selected_label = label
+
+    def set_classes(self, classes: Sequence[LabelClass]) -> None:
+        """Show these classes; another one is painted with where the one in hand is gone."""
+        self.layers.set_classes(classes)
+        values = [c.value for c in classes]
+        if self.label not in (0, *values) and values:
+            self.paint_with(values[0])
 
     # --- what the annotator says ---------------------------------------------------------------
 
@@ -288,11 +297,3 @@ class Annotation(QObject):
             self._working.refresh(axis, index, fresh, self._human())
         seen = axis != self._axis or index == self._index or self.layers.axis is None
         return names if seen else set()
-
-
-def _timer(parent: QObject, interval_ms: int, slot: Any, *, single_shot: bool = False) -> QTimer:
-    timer = QTimer(parent)
-    timer.setInterval(interval_ms)
-    timer.setSingleShot(single_shot)
-    timer.timeout.connect(slot)
-    return timer

@@ -46,9 +46,7 @@ class BackgroundTask(QObject):
         self._error: BaseException | None = None
         # A daemon: a run that does not heed a request to stop must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._timer = QTimer(self)
-        self._timer.setInterval(_POLL_MS)
-        self._timer.timeout.connect(self._deliver)
+        self._timer = timer(self, _POLL_MS, self._deliver)
 
     def start(self) -> None:
         """Begin; returns at once."""
@@ -81,3 +79,14 @@ class BackgroundTask(QObject):
             if ended and self._timer.isActive():
                 self._timer.stop()
                 self.ended.emit(self._result, self._error)
+
+
+def timer(
+    parent: QObject, interval_ms: int, slot: Callable[[], object], *, single_shot: bool = False
+) -> QTimer:
+    """A timer that is not running yet."""
+    made = QTimer(parent)
+    made.setInterval(interval_ms)
+    made.setSingleShot(single_shot)
+    made.timeout.connect(slot)
+    return made

@@ -63,7 +63,7 @@ def phantom_case() -> list[LayerData]:
 
     folder, cohort = _phantoms(cases=1)
     with Study.create(folder / "phantom.mlbseg") as study:
-        (case,) = import_folder(study, cohort.images, cohort.labels)
+        (case,) = import_folder(study, cohort.images, cohort.labels).cases
         return layer_data(study, case)
 
 
@@ -80,7 +80,7 @@ def open_phantom_study(viewer: napari.Viewer) -> None:
     from napari_mlbseg.widgets.requests import NewStudy
 
     folder, cohort = _phantoms(cases=4)
-    new = NewStudy(folder / "phantoms.mlbseg", cohort.images, cohort.labels)
+    new = NewStudy(folder / "phantoms.mlbseg", cohort.images, cohort.labels, "organ, lesion")
     dock.open_dock(viewer).workbench.create_study(new)
 
 

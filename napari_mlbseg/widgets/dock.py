@@ -80,6 +80,7 @@ class MLBSegDock(QWidget):
         self.slices_panel.axis_chosen.connect(bench.choose_axis)
         self.slices_panel.slice_chosen.connect(lambda i: bench.show(lambda a: a.go_to(i)))
         self.slices_panel.label_chosen.connect(lambda v: bench.show(lambda a: a.paint_with(v)))
+        self.slices_panel.classes_chosen.connect(bench.set_classes)
         self.training_panel.start_requested.connect(self._train)
         self.training_panel.pause_requested.connect(lambda: bench.send(Pause()))
         self.training_panel.resume_requested.connect(lambda: bench.send(Resume()))
@@ -99,6 +100,7 @@ class MLBSegDock(QWidget):
         bench = self.workbench
         bench.study_changed.connect(self._show_study)
         bench.case_changed.connect(self._show_case)
+        bench.classes_changed.connect(self._show_classes)
         bench.slice_changed.connect(self._show_slice_state)
         bench.moved.connect(self._show_slice)
         bench.label_picked.connect(self.slices_panel.set_label)
@@ -117,9 +119,15 @@ class MLBSegDock(QWidget):
             self.study_panel.set_study(None)
         else:
             self.study_panel.set_study(study.path, cases=len(rows), writable=study.writable)
-            self.slices_panel.set_classes(study.classes)
+        self._show_classes()
         self.training_panel.set_available(study is not None and study.writable)
         self._show_case()
+
+    def _show_classes(self) -> None:
+        study, annotation = self.workbench.study, self.workbench.annotation
+        self.slices_panel.set_classes(study.classes if study else ())
+        if annotation is not None:
+            self.slices_panel.set_label(annotation.label)
 
     def _show_case(self) -> None:
         annotation = self.workbench.annotation

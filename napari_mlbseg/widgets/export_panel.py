@@ -23,6 +23,7 @@ _KINDS = {
     ExportKind.PREDICTION: "prediction alone",
     ExportKind.INITIAL: "initial labels",
     ExportKind.WEIGHTS: "meta-weight maps",
+    ExportKind.TRUST: "trust in the prediction, and votes",
 }
 
 
@@ -100,8 +101,8 @@ class ExportPanel(QWidget):
         layout.addLayout(row)
         layout.addWidget(
             quiet(
-                "NIfTI files in the frame of the imported images, with their headers. A single"
-                " layer can also be saved from napari's File menu."
+                "Files in the frame of the imported images. A single layer can also be saved from"
+                " napari's File menu."
             )
         )
         layout.addStretch()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
-from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.colormaps import Colormap, DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_mlbseg.project.arrays import ArrayName
@@ -38,6 +38,8 @@ MACHINE_ARRAYS = (
 )
 # Meta-weights are multiples of the uniform weight: 1 is average trust, 0 is ignored.
 _WEIGHT_LIMITS = (0.0, 3.0)
+# Clear at 1, so that the image is veiled only where a label counts less (magenta) or more (teal).
+_WEIGHT_COLORS = ((0.85, 0.0, 0.55, 1.0), (1.0, 1.0, 1.0, 0.0), (0.0, 0.65, 0.65, 1.0))
 _BRUSH_MM = 8.0
 
 
@@ -80,7 +82,7 @@ class CaseLayers:
         self._viewer = viewer
         self._study = study
         self._case = case
-        self._arrays = {name: self._read(name) for name in ArrayName}
+        self._arrays = {name: self._read(name) for name in LAYER_NAMES}
         self._predicted = study.has_array(case.id, ArrayName.PREDICTION)
         self._layers: dict[ArrayName, Layer] = {}
         self._add_image()
@@ -138,8 +140,11 @@ class CaseLayers:
         return self._arrays[self.machine_array][slice_of(axis, index)]
 
     def reload(self, names: Iterable[ArrayName], axis: int, start: int, stop: int) -> None:
-        """Read slices anew from the study's store; `draw` shows them."""
-        for name in names:
+        """Read slices anew from the study's store; `draw` shows them.
+
+        Arrays without a layer are passed over, also by `draw`.
+        """
+        for name in self._arrays.keys() & set(names):
             self._predicted |= name is ArrayName.PREDICTION
             block = self._study.array(self._case.id, name)
             where = tuple(slice(start, stop) if k == axis else slice(None) for k in range(3))
@@ -147,7 +152,7 @@ class CaseLayers:
 
     def draw(self, names: Iterable[ArrayName] = MACHINE_ARRAYS, *, working: bool = True) -> None:
         """Show what the arrays hold now; costs about a millisecond a layer."""
-        layers = [self._layers[name] for name in names]
+        layers = [self._layers[name] for name in names if name in self._layers]
         for layer in [*layers, *([self.working] if working else [])]:
             if layer in self._viewer.layers:
                 layer.refresh(thumbnail=False, highlight=False, extent=False)
@@ -203,10 +208,9 @@ class CaseLayers:
         self._layers[name] = self._viewer.add_image(
             self._arrays[name],
             name=LAYER_NAMES[name],
-            colormap="magma",
+            colormap=Colormap(_WEIGHT_COLORS, name="trust", controls=(0.0, 1 / 3, 1.0)),
             contrast_limits=_WEIGHT_LIMITS,
-            blending="translucent_no_depth",
-            opacity=0.6,
+            opacity=0.8,
             visible=False,
             **placement(self._study, self._case),
         )

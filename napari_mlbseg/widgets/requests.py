@@ -8,11 +8,15 @@ from napari_mlbseg.project.export import ExportKind
 
 @dataclass(frozen=True)
 class NewStudy:
-    """What a study is made from; `labels` may be None."""
+    """What a study is made from.
+
+    `labels` may be None; `classes` are comma separated names for the values 1, 2, ..., or None.
+    """
 
     path: Path
     images: Path
     labels: Path | None
+    classes: str | None = None
 
 
 @dataclass(frozen=True)

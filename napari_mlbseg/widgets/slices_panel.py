@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from functools import partial
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.slices import SliceState
 from napari_mlbseg.volume import AXIS_NAMES
+from napari_mlbseg.widgets.classes_dialog import ClassesDialog
 from napari_mlbseg.widgets.shortcuts import COMMANDS
 from napari_mlbseg.widgets.slice_strip import SliceStrip
 from napari_mlbseg.widgets.style import STATE_COLORS, STATE_TEXTS, button, enable, heading, narrow
@@ -26,12 +27,15 @@ class SlicesPanel(QWidget):
         Name of one of `shortcuts.COMMANDS`.
     slice_chosen(int), axis_chosen(int), label_chosen(int)
         Somebody wants this slice, this axis, this class to paint with.
+    classes_chosen(object)
+        Somebody wants these classes for the study, a tuple of `LabelClass`.
     """
 
     command = Signal(str)
     slice_chosen = Signal(int)
     axis_chosen = Signal(int)
     label_chosen = Signal(int)
+    classes_chosen = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,6 +51,10 @@ class SlicesPanel(QWidget):
         self.label.activated.connect(
             lambda row: self.label_chosen.emit(int(self.label.itemData(row)))
         )
+        self._classes: tuple[LabelClass, ...] = ()
+        self.classes = button(
+            "Classes…", "Rename, recolour, add or remove classes of the study", self.ask_classes
+        )
         self.strip = SliceStrip()
         self.strip.chosen.connect(self.slice_chosen)
         self.buttons = {
@@ -57,12 +65,21 @@ class SlicesPanel(QWidget):
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Offer these classes, and the background."""
+        self._classes = tuple(classes)
         self.label.clear()
         for label in classes:
             self.label.addItem(
                 _swatch(QColor(*label.color)), f"{label.value}  {label.name}", label.value
             )
         self.label.addItem(_swatch(QColor(0, 0, 0, 0)), "0  background", 0)
+
+    def ask_classes(self) -> ClassesDialog:
+        """Let somebody change the classes."""
+        dialog = ClassesDialog(self._classes, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.accepted.connect(lambda: self.classes_chosen.emit(dialog.answer()))
+        dialog.open()
+        return dialog
 
     def set_label(self, value: int) -> None:
         """Show which class is painted with."""
@@ -80,7 +97,7 @@ class SlicesPanel(QWidget):
         there = axis is not None and index is not None
         self.strip.set_states(states)
         enable([self.axis, self.strip], there)
-        enable([self.label, *self.buttons.values()], there and writable)
+        enable([self.label, self.classes, *self.buttons.values()], there and writable)
         if axis is None or index is None:
             self.title.setText("Slice")
             self.state.setText("")
@@ -109,7 +126,8 @@ class SlicesPanel(QWidget):
         top.addWidget(self.axis)
         paint = QHBoxLayout()
         paint.addWidget(QLabel("Paint with"))
-        paint.addWidget(self.label, 1)
+        paint.addWidget(self.label, 2)
+        paint.addWidget(self.classes, 1)
         grid = QGridLayout()
         grid.setSpacing(4)
         accept = self.buttons["accept"]

@@ -148,14 +148,21 @@ class NewStudyDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("New study")
         self.setMinimumWidth(520)
-        self.images = _FolderField("Folder with the images, one NIfTI file per case")
-        self.labels = _FolderField("Folder with label files of the same names; may stay empty")
+        self.images = _FolderField("Folder with the images, one file or DICOM folder per case")
+        self.labels = _FolderField("Folder with labels of the same names; may stay empty")
         self.folder = _FolderField("Folder that the study is made in")
         self.name = QLineEdit("my study")
         self.name.setToolTip("Name of the study; it becomes a folder of this name")
+        self.classes = QLineEdit()
+        self.classes.setPlaceholderText("left atrium, scar")
+        self.classes.setToolTip(
+            "Names of the classes, separated by commas, for the values 1, 2, … in this order. May"
+            " stay empty: the classes are then those of the label files, or a single one."
+        )
         form = QFormLayout()
         form.addRow("Images", self.images)
         form.addRow("Initial labels (optional)", self.labels)
+        form.addRow("Classes", self.classes)
         form.addRow("Save the study in", self.folder)
         form.addRow("Name", self.name)
         buttons = QDialogButtonBox(
@@ -177,7 +184,8 @@ class NewStudyDialog(QDialog):
         labels = self.labels.text.text().strip()
         path = Path(self.folder.text.text().strip()) / f"{self.name.text().strip()}{SUFFIX}"
         images = Path(self.images.text.text().strip())
-        return NewStudy(path, images, Path(labels) if labels else None)
+        classes = self.classes.text().strip()
+        return NewStudy(path, images, Path(labels) if labels else None, classes or None)
 
     def _check(self) -> None:
         needed = (self.images.text, self.folder.text, self.name)

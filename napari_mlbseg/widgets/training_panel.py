@@ -1,5 +1,6 @@
 """Starting, pausing and stopping the engine, and what it tells."""
 
+import os
 from typing import assert_never
 
 from qtpy.QtCore import Signal
@@ -75,6 +76,7 @@ class TrainingPanel(QWidget):
             steps=self.steps.value(),
             minutes=float(minutes) if minutes else None,
             weights=self.weights.currentData(),
+            threads=max(1, (os.cpu_count() or 2) - 1),  # one core stays with the window
         )
 
     def apply(self, event: ev.Event) -> None:
@@ -154,11 +156,9 @@ class TrainingPanel(QWidget):
 
     def _show_step(self, event: ev.StepDone) -> None:
         self._show_progress(event.step, event.steps)
-        left = "" if event.remaining_s is None else f", about {duration(event.remaining_s)} left"
+        left = "" if event.remaining_s is None else f", {duration(event.remaining_s)} left"
         if not self._paused and self.stop.isEnabled():
-            self._say(
-                f"{event.stage.value.capitalize()}: {event.steps_per_s:.1f} steps per second{left}"
-            )
+            self._say(f"{event.stage.value.capitalize()}: {event.steps_per_s:.1f} steps/s{left}")
 
     def _show_score(self, event: ev.HeldBackScored) -> None:
         classes = ", ".join(f"{value}: {dice:.2f}" for value, dice in event.dice_per_class.items())
@@ -195,7 +195,7 @@ class TrainingPanel(QWidget):
         self.weights = narrow(QComboBox())
         self.weights.setToolTip("How far each pixel of the rough labels is trusted")
         for name, text in (
-            ("meta", "by agreement with clean slices"),
+            ("meta", "where clean slices agree"),
             ("uniform", "all alike"),
             ("none", "not at all: clean slices only"),
         ):

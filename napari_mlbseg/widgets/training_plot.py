@@ -17,10 +17,10 @@ class _PlotArea(pg.GraphicsLayoutWidget):  # type: ignore[misc]
     """Asks for less room than pyqtgraph does."""
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(240, 165)
+        return QSize(240, 120)
 
     def sizeHint(self) -> QSize:
-        return QSize(320, 230)
+        return QSize(320, 170)
 
 
 class TrainingPlot(QWidget):
@@ -73,14 +73,15 @@ class TrainingPlot(QWidget):
         """Steps count from the end of the stage before."""
         self._before += self._step
         self._step = 0
-        if self._before and event.steps:
-            for plot in (self._losses, self._scores):
-                plot.addLine(
-                    x=self._before, pen=pg.mkPen(_INK, width=1, style=Qt.PenStyle.DashLine)
-                )
 
     def add_step(self, event: StepDone) -> None:
-        """Draw the losses of a step."""
+        """Draw the losses of a step; one without losses is not a step of the optimiser."""
+        if not event.losses:
+            return
+        if self._before and not self._step:
+            pen = pg.mkPen(_INK, width=1, style=Qt.PenStyle.DashLine)
+            for plot in (self._losses, self._scores):
+                plot.addLine(x=self._before, pen=pen)
         self._step = event.step
         for name, value in event.losses.items():
             if np.isfinite(value):

@@ -1,25 +1,24 @@
 """The open study, its case on view and its engine: everything behind the panels, without looks."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Focus, Request, SlicesPublished
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cohort import import_folder
-from napari_mlbseg.project.export import export_case, export_study
+from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.lock import StudyLocked
 from napari_mlbseg.project.slices import SliceState
 from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets import jobs
 from napari_mlbseg.widgets.annotation import Annotation
-from napari_mlbseg.widgets.background import BackgroundTask, Report
+from napari_mlbseg.widgets.background import BackgroundTask, Report, timer
 from napari_mlbseg.widgets.bridge import EngineBridge, EngineFactory, engine_of
 from napari_mlbseg.widgets.requests import CaseRow, Export, NewStudy
 
@@ -37,8 +36,8 @@ class Workbench(QObject):
 
     Signals
     -------
-    study_changed(), case_changed()
-        Another study, another case, or none.
+    study_changed(), case_changed(), classes_changed()
+        Another study, another case, or none; other classes in the same study.
     slice_changed(SliceKey), moved(SliceKey), label_picked(int)
         Of the case on view, see `Annotation`.
     engine_event(Event)
@@ -54,6 +53,7 @@ class Workbench(QObject):
 
     study_changed = Signal()
     case_changed = Signal()
+    classes_changed = Signal()
     slice_changed = Signal(object)
     moved = Signal(object)
     label_picked = Signal(int)
@@ -73,10 +73,7 @@ class Workbench(QObject):
         self.annotation: Annotation | None = None
         self.bridge = EngineBridge(self)
         self.bridge.told.connect(self._on_engine_event)
-        self._focus_timer = QTimer(self)
-        self._focus_timer.setSingleShot(True)
-        self._focus_timer.setInterval(_FOCUS_AFTER_MS)
-        self._focus_timer.timeout.connect(self._focus)
+        self._focus_timer = timer(self, _FOCUS_AFTER_MS, self._focus, single_shot=True)
 
     # --- studies -------------------------------------------------------------------------------
 
@@ -94,19 +91,29 @@ class Workbench(QObject):
 
     def create_study(self, new: NewStudy) -> None:
         """Make a study from folders in the background, then open it."""
-
-        def work(report: Report) -> Study:
-            study = Study.create(new.path)
-            try:
-                import_folder(study, new.images, new.labels, progress=lambda *step: report(step))
-            except BaseException:
-                study.close()
-                shutil.rmtree(new.path, ignore_errors=True)
-                raise
-            return study
-
         with self._reporting():
-            self._run(work, self._take)
+            self._run(jobs.creation(new), lambda made: self._take(*made))
+
+    def set_classes(self, classes: Sequence[LabelClass]) -> None:
+        """Give the study other classes; one that is in use cannot go."""
+        with self._reporting():
+            study = self._writable_study()
+            known, wanted = ({c.value for c in each} for each in (study.classes, classes))
+            if self.bridge.running and known != wanted:
+                raise UserError(
+                    "Classes cannot be added or removed while the training runs. Stop it first."
+                )
+            self.show(Annotation.flush)
+
+            def done(now: tuple[LabelClass, ...]) -> None:
+                if self.study is not study:
+                    return
+                self.show(lambda annotation: annotation.set_classes(now))
+                self.classes_changed.emit()
+                if known != wanted:
+                    self.told.emit("Classes saved. The next training begins anew with them.")
+
+            self._run(jobs.change_of_classes(study, classes), done)
 
     def close_study(self) -> bool:
         """Stop the engine, save what is painted, release the study. False if it cannot stop."""
@@ -128,8 +135,7 @@ class Workbench(QObject):
         thread does not keep the process alive.
         """
         self._closing = True
-        if self.annotation is not None:
-            self.annotation.flush()
+        self.show(Annotation.flush)
         if self._task is not None:
             self._task.wait(_STOP_TIMEOUT_S)
         self.close_study()
@@ -172,7 +178,7 @@ class Workbench(QObject):
             self._focus_timer.start()
 
     def show(self, action: Callable[[Annotation], None]) -> None:
-        """Change what is shown of the case on view, if there is one."""
+        """Do something to the case on view, if there is one; also while only reading."""
         if self.annotation is not None:
             action(self.annotation)
 
@@ -181,8 +187,7 @@ class Workbench(QObject):
         with self._reporting():
             if self.annotation is None:
                 raise UserError("Choose a case first.")
-            if not self._open_study().writable:
-                raise UserError("This study is open for reading only.")
+            self._writable_study()
             action(self.annotation)
 
     def choose_axis(self, axis: int) -> None:
@@ -201,11 +206,8 @@ class Workbench(QObject):
         """Start the engine on the open study; whether it could be started."""
         started = False
         with self._reporting():
-            study = self._open_study()
-            if not study.writable:
-                raise UserError("This study is open for reading only, so it cannot be trained.")
-            if self.annotation is not None:
-                self.annotation.flush()
+            study = self._writable_study()
+            self.show(Annotation.flush)
             self.bridge.start(self.engine(study, config))
             self._focus_timer.start()
             started = True
@@ -221,21 +223,13 @@ class Workbench(QObject):
         """Write files in the background."""
         with self._reporting():
             study = self._open_study()
-            if self.annotation is not None:
-                self.annotation.flush()
-
-            def work(report: Report) -> list[Path]:
-                if export.case_id is not None:
-                    return export_case(study, export.case_id, export.folder, export.kind)
-                return export_study(
-                    study, export.folder, export.kind, progress=lambda *step: report(step)
-                )
+            self.show(Annotation.flush)
 
             def done(paths: list[Path]) -> None:
                 files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
                 self.told.emit(f"Wrote {files} to {export.folder}")
 
-            self._run(work, done)
+            self._run(jobs.writing(study, export), done)
 
     # --- inside --------------------------------------------------------------------------------
 
@@ -244,7 +238,13 @@ class Workbench(QObject):
             raise UserError("Open or create a study first.")
         return self.study
 
-    def _take(self, study: Study) -> None:
+    def _writable_study(self) -> Study:
+        study = self._open_study()
+        if not study.writable:
+            raise UserError("This study is open for reading only.")
+        return study
+
+    def _take(self, study: Study, problems: str = "") -> None:
         if self._closing or not self.close_study():
             study.close()
             return
@@ -252,6 +252,8 @@ class Workbench(QObject):
         self.study_changed.emit()
         if study.cases:
             self.choose_case(study.cases[0].id)
+        if problems:
+            self.failed.emit(f"Some files were not taken in.\n{problems}")
 
     def _close_case(self) -> None:
         annotation, self.annotation = self.annotation, None
@@ -261,8 +263,7 @@ class Workbench(QObject):
             self.case_changed.emit()
 
     def _focus(self) -> None:
-        if self.annotation is not None:
-            self.send(Focus(self.annotation.key))
+        self.show(lambda annotation: self.send(Focus(annotation.key)))
 
     def _on_engine_event(self, event: Event) -> None:
         if isinstance(event, SlicesPublished):

@@ -40,7 +40,7 @@ from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.slices import SliceKey, SliceState
 
-ALL_MAPS = {"prediction", "meta_weights_initial", "meta_weights_pseudo"}
+ALL_MAPS = {"prediction", "meta_weights_initial", "meta_weights_pseudo", "trust", "votes"}
 
 
 def run(
@@ -99,6 +99,13 @@ def test_a_run_improves_every_case_and_publishes_every_slice(phantoms: Phantoms)
         weights = phantoms.study.array(case.id, ArrayName.META_WEIGHTS_INITIAL)[:]
         assert weights.min() >= 0
         assert weights.max() > 0
+        trust = phantoms.study.array(case.id, ArrayName.TRUST)[:].astype(float)
+        votes = phantoms.study.array(case.id, ArrayName.VOTES)[:]
+        assert 0 <= trust.min() < trust.max() <= 1
+        wrong = prediction != phantoms.truth[case.id]
+        assert trust[wrong].mean() < trust[~wrong].mean()
+        assert set(np.unique(votes)) <= {0, 1, 7}
+        assert (trust[votes == prediction] >= 1 / 3 - 0.01).all()
     scored = [e for e in events if isinstance(e, HeldBackScored)]
     assert set(scored[-1].dice_per_class) == {1, 7}
     assert scored[-1].dice > 0.6

@@ -28,16 +28,18 @@ def test_names_are_split_at_the_known_ending(name, stem, suffix):
 
 @pytest.mark.parametrize("read", [registry.read_image, registry.read_labels])
 def test_an_unknown_ending_is_an_error_that_lists_the_known_ones(read):
-    with pytest.raises(UserError, match=r"scan\.mha.*\.nii\.gz, \.nii"):
-        read(Path("scan.mha"))
+    with pytest.raises(UserError, match=r"scan\.docx.*\.nii\.gz, \.nii"):
+        read(Path("scan.docx"))
 
 
 def test_there_is_one_source_info():
     assert registry.SourceInfo is source.SourceInfo
 
 
-def test_a_source_of_another_format_is_refused(tmp_path):
+def test_maps_are_written_in_the_format_of_the_source_or_as_nifti(tmp_path):
     volume = Volume(np.zeros((2, 3, 4), np.uint8), Geometry.from_affine((4, 3, 2), np.eye(4)))
-    with pytest.raises(UserError, match="dicom"):
-        registry.write_labels(tmp_path / "a.nii", volume, source.SourceInfo("dicom", b""))
+    with pytest.raises(UserError, match=r"maps of a nrrd file end in \.nrrd"):
+        registry.write_labels(tmp_path / "a.nii", volume, source.SourceInfo("nrrd", b""))
     assert list(tmp_path.iterdir()) == []
+    registry.write_labels(tmp_path / "a.nii.gz", volume, source.SourceInfo("dicom", b""))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nii.gz"]

@@ -14,12 +14,12 @@ from napari_mlbseg.project.cases import NewCase
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
-WEIGHTS = (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO)
+WEIGHTS = (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO, ArrayName.TRUST)
 
 
 def test_arrays_are_zarr_v3_for_everybody(study, make_case):
     study.add_case(make_case("b", labels=True, dtype=">f4"))
-    for name in (ArrayName.PREDICTION, *WEIGHTS):
+    for name in (ArrayName.PREDICTION, ArrayName.VOTES, *WEIGHTS):
         study.create_array("b", name)
     for name in ArrayName:
         path = study.path / "arrays" / "b" / f"{name}.zarr"
@@ -121,10 +121,12 @@ from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
 from napari_mlbseg.project import arrays
+from napari_mlbseg.volume import Geometry, Volume
 
 store = arrays.ArrayStore(Path(sys.argv[1]), writable=True)
 arrays.os = SimpleNamespace(replace=lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-store.put("a", arrays.ArrayName.INITIAL_LABELS, np.ones((6, 7, 8), np.uint8), 0)
+geometry = Geometry.from_affine((8, 7, 6), np.diag([-1.0, -1.0, 3.0, 1.0]))
+store.put("a", arrays.ArrayName.INITIAL_LABELS, Volume(np.ones((6, 7, 8), np.uint8), geometry), 0)
 """
 
 

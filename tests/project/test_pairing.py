@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.pairing import files_in, pair, require_unique, shortened
+from napari_mlbseg.project.pairing import files_in, pair, shortened, without_twins
 
 
 def images(*names: str) -> list[Path]:
@@ -16,8 +16,14 @@ def labels(*names: str) -> list[Path]:
     return [Path("labels") / f"{name}.nii" for name in names]
 
 
-def found(pairs: dict[str, Path]) -> dict[str, str]:
+def found(result) -> dict[str, str]:
+    pairs, failures = result
+    assert failures == []
     return {case: path.name.removesuffix(".nii") for case, path in pairs.items()}
+
+
+def reasons(result) -> str:
+    return "\n".join(failure.reason for failure in result[1])
 
 
 @pytest.mark.parametrize("ending", ["", "_seg", "_mask", "_label", "_labels"])
@@ -43,36 +49,47 @@ def test_equal_names_always_match(names):
     assert found(pair(images(*names), labels(*names))) == {name: name for name in names}
 
 
-def test_several_labels_for_one_image_are_named():
-    with pytest.raises(UserError, match=r"image a: .*a_mask\.nii, .*a_seg\.nii"):
-        pair(images("a"), labels("a_mask", "a_seg"))
+def test_several_labels_for_one_image_are_named_and_the_others_pair():
+    result = pair(images("a", "b"), labels("a_mask", "a_seg", "b"))
+    assert list(result[0]) == ["b"]
+    assert "image images/a.nii.gz: labels/a_mask.nii, labels/a_seg.nii" in reasons(result)
+    assert [failure.path.name for failure in result[1]] == ["a.nii.gz"]
 
 
 def test_a_label_for_several_images_is_named():
-    with pytest.raises(
-        UserError, match=r"b_seg\.nii could belong to several images: b, b_seg_0000"
-    ):
-        pair(images("b", "b_seg_0000"), labels("b_seg"))
+    result = pair(images("b", "b_seg_0000"), labels("b_seg"))
+    assert "b_seg.nii could belong to several images: b, b_seg_0000" in reasons(result)
+    assert result[0] == {}
 
 
-def test_missing_partners_are_listed_up_to_five_and_counted():
-    with pytest.raises(UserError) as caught:
-        pair(images("a", *(f"i{k}" for k in range(7))), labels("a", "x", "y"))
-    message = str(caught.value)
-    assert "7 images without labels: i0.nii.gz, i1.nii.gz, i2.nii.gz, i3.nii.gz, i4" in message
-    assert "i5" not in message
-    assert "and 2 more" in message
-    assert "2 labels without image: x.nii, y.nii" in message
+def test_missing_partners_are_listed():
+    result = pair(images("a", "i0", "i1"), labels("a", "x", "y"))
+    assert list(result[0]) == ["a"]
+    assert sorted(failure.path.name for failure in result[1]) == [
+        "i0.nii.gz",
+        "i1.nii.gz",
+        "x.nii",
+        "y.nii",
+    ]
+    assert "i0.nii.gz is an image without labels" in reasons(result)
+    assert "x.nii holds labels without an image" in reasons(result)
 
 
 def test_a_second_channel_has_no_labels_of_its_own():
-    with pytest.raises(UserError, match=r"1 images without labels: a_0001\.nii\.gz"):
-        pair(images("a_0000", "a_0001"), labels("a"))
+    pairs, failures = pair(images("a_0000", "a_0001"), labels("a"))
+    assert list(pairs) == ["a_0000"]
+    assert [failure.path.name for failure in failures] == ["a_0001.nii.gz"]
 
 
-def test_two_images_of_one_name_are_refused():
-    with pytest.raises(UserError, match=r"a\.nii, .*A\.nii\.gz"):
-        require_unique([Path("x/a.nii"), Path("x/A.nii.gz"), Path("x/b.nii")])
+def test_one_image_and_one_label_file_belong_together_whatever_their_names():
+    assert found(pair(images("series"), labels("segmentation"))) == {"series": "segmentation"}
+
+
+def test_two_images_of_one_name_are_refused_and_others_stay():
+    alone, failures = without_twins([Path("x/a.nii"), Path("x/A.nii.gz"), Path("x/b.nii")])
+    assert alone == [Path("x/b.nii")]
+    assert [failure.path.name for failure in failures] == ["a.nii", "A.nii.gz"]
+    assert "x/a.nii, x/A.nii.gz" in failures[0].reason
 
 
 def test_only_visible_files_of_a_known_format_directly_in_the_folder_are_taken(tmp_path):
@@ -85,7 +102,7 @@ def test_only_visible_files_of_a_known_format_directly_in_the_folder_are_taken(t
 
 
 def test_folders_without_images_are_named(tmp_path):
-    with pytest.raises(UserError, match=f"{tmp_path.name} holds no .nii"):
+    with pytest.raises(UserError, match=f"{tmp_path.name} holds no images: no .nii"):
         files_in(tmp_path)
     with pytest.raises(UserError, match="gone cannot be read"):
         files_in(tmp_path / "gone")

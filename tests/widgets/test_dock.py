@@ -84,6 +84,19 @@ def test_panels_follow_what_is_done(
     assert window.layers["working labels"].selected_label == 0
 
 
+def test_classes_are_changed_from_the_panel(
+    qtbot: QtBot, dock: MLBSegDock, window: napari.Viewer
+) -> None:
+    dialog = dock.slices_panel.ask_classes()
+    item = dialog.table.item(0, 1)
+    assert item is not None
+    item.setText("organ")
+    with qtbot.waitSignal(dock.workbench.classes_changed):
+        dialog.accept()
+    assert dock.slices_panel.label.currentText() == "1  organ"
+    assert window.layers["working labels"].selected_label == 1
+
+
 def test_another_axis_from_the_panel(dock: MLBSegDock, window: napari.Viewer) -> None:
     dock.slices_panel.axis_chosen.emit(2)
     assert window.dims.order[0] == 2

@@ -61,7 +61,8 @@ def test_from_rough_labels_to_exported_ones(
     qtbot.waitUntil(lambda: not np.array_equal(layer.data[12], before))
     assert np.array_equal(layer.data[12], annotation.layers.machine_slice(0, 12))
     assert all(np.array_equal(layer.data[i], truth[i]) for i in (8, 11, 14))
-    assert np.array_equal(bench.study.working_labels(case.id), layer.data)
+    study = bench.study
+    qtbot.waitUntil(lambda: np.array_equal(study.working_labels(case.id), layer.data))
 
     dock.export_panel.folder.setText(str(tmp_path / "out"))
     with qtbot.waitSignal(bench.told, timeout=20_000):

@@ -1,10 +1,14 @@
 import dataclasses
+import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QSpinBox, QWidget
 
 from napari_mlbseg.engine import events as ev
@@ -13,6 +17,7 @@ from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.export import ExportKind
 from napari_mlbseg.project.slices import SliceState
 from napari_mlbseg.widgets.cases_panel import CasesPanel
+from napari_mlbseg.widgets.classes_dialog import ClassesDialog
 from napari_mlbseg.widgets.export_panel import ExportPanel
 from napari_mlbseg.widgets.requests import CaseRow, Export, NewStudy
 from napari_mlbseg.widgets.shortcuts import COMMANDS, sheet
@@ -33,14 +38,24 @@ def heard(signal: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    "panel", [StudyPanel, CasesPanel, SlicesPanel, TrainingPanel, ExportPanel, NewStudyDialog]
+    "panel",
+    [
+        StudyPanel,
+        CasesPanel,
+        SlicesPanel,
+        TrainingPanel,
+        ExportPanel,
+        NewStudyDialog,
+        partial(ClassesDialog, [LabelClass(1, "liver", (1, 2, 3))]),
+    ],
 )
-def test_every_control_says_what_it_does(qtbot: QtBot, panel: type[QWidget]) -> None:
+def test_every_control_says_what_it_does(qtbot: QtBot, panel: Callable[[], QWidget]) -> None:
     widget = panel()
     qtbot.addWidget(widget)
     for kind in (QAbstractButton, QComboBox, QSpinBox):
         for control in widget.findChildren(kind):
-            if control.parent().metaObject().className() not in ("QDialogButtonBox", "QTableView"):
+            inner = ("QDialogButtonBox", "QTableView", "QTableWidget")
+            if control.parent().metaObject().className() not in inner:
                 assert control.toolTip(), control
     for edit in widget.findChildren(QLineEdit):
         assert edit.toolTip() or isinstance(edit.parent(), QSpinBox)
@@ -123,6 +138,83 @@ def test_setters_of_the_slices_panel_do_not_emit(qtbot: QtBot) -> None:
     assert told == [[], [], []]
 
 
+# --- classes --------------------------------------------------------------------------------------
+
+CLASSES = (LabelClass(1, "liver", (1, 2, 3)), LabelClass(4, "tumour", (9, 9, 9)))
+
+
+@pytest.fixture
+def classes(qtbot: QtBot) -> ClassesDialog:
+    dialog = ClassesDialog(CLASSES)
+    qtbot.addWidget(dialog)
+    return dialog
+
+
+def rename(dialog: ClassesDialog, row: int, name: str) -> None:
+    item = dialog.table.item(row, 1)
+    assert item is not None
+    item.setText(name)
+
+
+def test_classes_that_nobody_changed_stay_as_they_are(classes: ClassesDialog) -> None:
+    assert classes.answer() == CLASSES
+    assert classes.ok is not None
+    assert classes.ok.isEnabled()
+
+
+def test_classes_are_renamed_and_recoloured(classes: ClassesDialog) -> None:
+    rename(classes, 1, " lesion ")
+    classes.set_color(0, QColor(200, 100, 50))
+    classes.set_color(1, QColor())  # what a cancelled choice gives
+    changed = (LabelClass(1, "liver", (200, 100, 50)), LabelClass(4, "lesion", (9, 9, 9)))
+    assert classes.answer() == changed
+
+
+def test_an_added_class_gets_a_free_value_and_a_removed_one_goes(
+    qtbot: QtBot, classes: ClassesDialog
+) -> None:
+    assert not classes.remove.isEnabled()
+    qtbot.mouseClick(classes.add, LEFT)
+    added = classes.answer()[2]
+    assert (added.value, added.name) == (5, "class 5")
+    classes.table.selectRow(0)
+    qtbot.mouseClick(classes.remove, LEFT)
+    assert [c.value for c in classes.answer()] == [4, 5]
+
+
+def test_the_largest_value_is_not_exceeded(qtbot: QtBot) -> None:
+    dialog = ClassesDialog([LabelClass(1, "a", (0, 0, 0)), LabelClass(254, "b", (0, 0, 0))])
+    qtbot.addWidget(dialog)
+    qtbot.mouseClick(dialog.add, LEFT)
+    assert [c.value for c in dialog.answer()] == [1, 254, 2]
+
+
+def test_classes_need_names_of_their_own(qtbot: QtBot, classes: ClassesDialog) -> None:
+    assert classes.ok is not None
+    for name, right in ((" ", False), ("liver", False), ("spleen", True)):
+        rename(classes, 1, name)
+        assert classes.ok.isEnabled() is right
+        assert bool(classes.problem.text()) is not right
+    for _ in range(2):
+        classes.table.selectRow(0)
+        qtbot.mouseClick(classes.remove, LEFT)
+    assert not classes.ok.isEnabled()
+
+
+def test_the_slices_panel_asks_for_the_classes_of_its_dialog(qtbot: QtBot) -> None:
+    panel = SlicesPanel()
+    qtbot.addWidget(panel)
+    panel.set_classes(CLASSES)
+    told = heard(panel.classes_chosen)
+    assert not panel.classes.isEnabled()  # without a case
+    panel.ask_classes().reject()
+    assert told == []
+    dialog = panel.ask_classes()
+    rename(dialog, 0, "spleen")
+    dialog.accept()
+    assert [c.name for c in told[0]] == ["spleen", "tumour"]
+
+
 # --- training -------------------------------------------------------------------------------------
 
 
@@ -149,7 +241,7 @@ def test_a_run_from_start_to_end(qtbot: QtBot) -> None:
     panel.apply(RUN)
     panel.apply(ev.StageStarted(ev.Stage.BOOTSTRAPPING, 100))
     panel.apply(STEP)
-    assert "8.0 steps per second" in panel.status.text()
+    assert "8.0 steps/s" in panel.status.text()
     assert "3 min 20 s left" in panel.status.text()
     assert (panel.progress.value(), panel.progress.maximum()) == (10, 100)
     qtbot.mouseClick(panel.pause, LEFT)
@@ -172,11 +264,14 @@ def test_a_run_from_start_to_end(qtbot: QtBot) -> None:
 def test_settings_become_a_configuration(qtbot: QtBot) -> None:
     panel = TrainingPanel()
     qtbot.addWidget(panel)
-    assert panel.config() == Config()
+    spare = max(1, (os.cpu_count() or 2) - 1)
+    assert panel.config() == dataclasses.replace(Config(), threads=spare)
     panel.device.setCurrentIndex(panel.device.findData("cpu"))
     panel.minutes.setValue(5)
     panel.steps.setValue(70)
-    assert panel.config() == dataclasses.replace(Config(), device="cpu", minutes=5.0, steps=70)
+    assert panel.config() == dataclasses.replace(
+        Config(), device="cpu", minutes=5.0, steps=70, threads=spare
+    )
 
 
 def test_a_failure_is_shown_in_words(qtbot: QtBot) -> None:
@@ -195,6 +290,9 @@ def test_curves_follow_the_losses_and_the_held_back_dice(qtbot: QtBot) -> None:
     panel.begin()
     panel.apply(ev.StageStarted(ev.Stage.BASE_MODEL, 50))
     panel.apply(dataclasses.replace(STEP, stage=ev.Stage.BASE_MODEL, step=50))
+    # Labelling has steps of its own, which are no optimiser steps.
+    panel.apply(ev.StageStarted(ev.Stage.INITIAL_LABELS, 40))
+    panel.apply(ev.StepDone(ev.Stage.INITIAL_LABELS, 40, 40, {}, 9.0, None))
     panel.apply(ev.StageStarted(ev.Stage.BOOTSTRAPPING, 100))
     panel.apply(STEP)
     panel.apply(dataclasses.replace(STEP, step=20, losses={"clean": float("nan")}))
@@ -245,6 +343,9 @@ def test_a_new_study_needs_images_a_place_and_a_name(qtbot: QtBot) -> None:
     assert dialog.answer() == NewStudy(Path("/data/Livers.mlbseg"), Path("/data/images"), None)
     dialog.labels.text.setText("/data/labels")
     assert dialog.answer().labels == Path("/data/labels")
+    assert dialog.answer().classes is None
+    dialog.classes.setText(" left atrium, scar ")
+    assert dialog.answer().classes == "left atrium, scar"
 
 
 def test_the_head_shows_what_is_open_and_what_went_wrong(qtbot: QtBot) -> None:

@@ -1,5 +1,6 @@
 """The open study behind the panels, on a viewer without a window."""
 
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from pytestqt.qtbot import QtBot
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.export import ExportKind
 from napari_mlbseg.project.slices import SliceState
 from napari_mlbseg.project.study import Study
@@ -44,10 +46,10 @@ def on_view(bench: Workbench) -> Annotation:
     return bench.annotation
 
 
-def paint(bench: Workbench, index: int) -> None:
+def paint(bench: Workbench, index: int, label: int = 2) -> None:
     annotation = on_view(bench)
     annotation.go_to(index)
-    annotation.layers.working.paint((index, 4, 4), 2)
+    annotation.layers.working.paint((index, 4, 4), label)
 
 
 def test_opening_shows_the_first_case(bench: Workbench, viewer: ViewerModel) -> None:
@@ -122,6 +124,83 @@ def test_a_study_is_made_from_folders(
     bench.shut_down()
 
 
+@pytest.mark.parametrize(
+    ("names", "found"), [(None, ["class 1"]), ("organ, lesion", ["organ", "lesion"])]
+)
+def test_a_study_without_label_files_has_classes_too(
+    qtbot: QtBot,
+    viewer: ViewerModel,
+    cohort: PhantomCohort,
+    tmp_path: Path,
+    names: str | None,
+    found: list[str],
+) -> None:
+    bench = Workbench(viewer)
+    with qtbot.waitSignal(bench.case_changed, timeout=20_000):
+        bench.create_study(NewStudy(tmp_path / "new.mlbseg", cohort.images, None, names))
+    assert bench.study is not None
+    assert [(c.value, c.name) for c in bench.study.classes] == list(enumerate(found, start=1))
+    bench.shut_down()
+
+
+def test_classes_change_in_the_study_and_on_the_layers(
+    qtbot: QtBot, bench: Workbench, viewer: ViewerModel
+) -> None:
+    assert bench.study is not None
+    first, second = bench.study.classes
+    changed = (
+        dataclasses.replace(first, name="organ", color=(10, 20, 30)),
+        second,
+        LabelClass(9, "scar", (255, 0, 0)),
+    )
+    with qtbot.waitSignal(bench.classes_changed):
+        bench.set_classes(changed)
+    assert bench.study.classes == changed
+    for name in ("working labels", "prediction", "initial labels"):
+        colors = viewer.layers[name].colormap.color_dict
+        assert np.allclose(colors[1], (10 / 255, 20 / 255, 30 / 255, 1))
+        assert np.allclose(colors[9], (1, 0, 0, 1))
+
+
+def test_a_class_goes_only_while_no_label_uses_it(
+    qtbot: QtBot, bench: Workbench, viewer: ViewerModel
+) -> None:
+    assert bench.study is not None
+    before = bench.study.classes
+    scar = LabelClass(9, "scar", (255, 0, 0))
+    with qtbot.waitSignal(bench.classes_changed):
+        bench.set_classes((*before, scar))
+    on_view(bench).paint_with(9)
+    paint(bench, 5, 9)  # not saved yet
+    with qtbot.waitSignal(bench.failed) as failed:
+        bench.set_classes(before)
+    assert failed.args is not None
+    assert "(scar) is in use in slice 5 of phantom_01" in failed.args[0]
+    assert bench.study.classes == (*before, scar)
+    on_view(bench).layers.working.undo()
+    with qtbot.waitSignal(bench.classes_changed):
+        bench.set_classes(before)
+    assert bench.study.classes == before
+    assert on_view(bench).label == before[0].value
+    with qtbot.waitSignal(bench.failed) as failed:
+        bench.set_classes(before[:1])
+    assert failed.args is not None
+    assert "in use in the initial labels of phantom_01" in failed.args[0]
+
+
+def test_while_training_classes_are_renamed_but_not_added(
+    qtbot: QtBot, bench: Workbench, engine: ScriptedEngine
+) -> None:
+    assert bench.study is not None
+    first, second = bench.study.classes
+    assert bench.train(Config())
+    with qtbot.waitSignal(bench.failed):
+        bench.set_classes((first, second, LabelClass(9, "scar", (255, 0, 0))))
+    with qtbot.waitSignal(bench.classes_changed):
+        bench.set_classes((dataclasses.replace(first, name="organ"), second))
+    assert [c.name for c in bench.study.classes] == ["organ", second.name]
+
+
 def test_a_failed_import_leaves_nothing_behind(
     qtbot: QtBot, viewer: ViewerModel, tmp_path: Path
 ) -> None:
@@ -133,6 +212,20 @@ def test_a_failed_import_leaves_nothing_behind(
     assert "unexpected" not in failed.args[0]
     assert not (tmp_path / "new.mlbseg").exists()
     assert bench.study is None
+
+
+def test_files_that_cannot_be_taken_in_are_told(
+    qtbot: QtBot, viewer: ViewerModel, cohort: PhantomCohort, tmp_path: Path
+) -> None:
+    shutil.copytree(cohort.images, tmp_path / "images")
+    (tmp_path / "images" / "torn.nii.gz").write_bytes(b"not an image")
+    bench = Workbench(viewer)
+    with qtbot.waitSignal(bench.failed, timeout=20_000) as failed:
+        bench.create_study(NewStudy(tmp_path / "new.mlbseg", tmp_path / "images", None))
+    assert failed.args is not None
+    assert "torn.nii.gz" in failed.args[0]
+    assert len(bench.case_rows()) == 2
+    bench.shut_down()
 
 
 def test_an_import_never_touches_a_study_that_was_there(

@@ -32,7 +32,7 @@ def build_network(name: str, *, channels: int, classes: int, large: bool = False
                 norm=_NORM,
             )
         )
-    widths = (32, 64, 128, 256, 320, 320) if large else (16, 32, 64, 128, 128)
+    widths = (32, 64, 128, 256, 320) if large else (16, 32, 64, 128, 128)
     trunk = UNet(
         spatial_dims=2,
         in_channels=channels,
@@ -59,11 +59,16 @@ def count_parameters(network: nn.Module) -> int:
 
 
 class _LastOutput(nn.Module):
-    """MONAI's U-Net++ answers with a list of outputs, one without deep supervision."""
+    """MONAI's U-Net++ answers with a list of outputs, one without deep supervision.
+
+    The heads of the others are left out: no output, and so no gradient, depends on them.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        for depth in (1, 2, 3):
+            setattr(network, f"final_conv_0_{depth}", nn.Identity())
 
     def forward(self, images: Tensor) -> Tensor:
         output: Tensor = self.network(images)[-1]

@@ -1,0 +1,78 @@
+"""What the benchmarks share: peak memory of a process, tables, and where numbers come from."""
+
+import os
+import platform
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+_RESET_PEAK = "5"
+
+
+def resident_mb() -> float:
+    """Memory of this process that is in use now, in MB (10**6 bytes)."""
+    return _status_mb("VmRSS") if _STATUS.exists() else _highest_mb()
+
+
+def forget_peak() -> None:
+    """Measure `peak_mb` from now on, where the system can; elsewhere it is that of all time."""
+    if _CLEAR.exists():
+        _CLEAR.write_text(_RESET_PEAK)
+
+
+def peak_mb() -> float:
+    """The most memory this process had in use since `forget_peak`, as the kernel counted it."""
+    return _status_mb("VmHWM") if _STATUS.exists() else _highest_mb()
+
+
+def machine_memory_mb() -> float:
+    """Memory of the whole machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+
+
+def about(**versions: str) -> dict[str, Any]:
+    """Date, machine and versions, for the head of a JSON file."""
+    machine = f"{os.cpu_count()} cores, {platform.machine()}"
+    return {"date": datetime.now(UTC).date().isoformat(), "machine": machine, **versions}
+
+
+def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table with the keys of the first row as its head; plain where rich is not installed."""
+    if not rows:
+        return
+    cells = [[_text(value) for value in row.values()] for row in rows]
+    try:
+        from rich.console import Console
+        from rich.table import Table
+    except ImportError:
+        print(title, "\t".join(rows[0]), *("\t".join(row) for row in cells), sep="\n")
+        return
+    table = Table(*rows[0], title=title, title_justify="left")
+    for row in cells:
+        table.add_row(*row)
+    console = Console()
+    console.print(table) if console.is_terminal else Console(width=200).print(table)
+    sys.stdout.flush()
+
+
+def _text(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else _plain(value)
+
+
+def _plain(value: object) -> str:
+    return f"{value:.0f}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _status_mb(name: str) -> float:
+    line = next(v for v in _STATUS.read_text().splitlines() if v.startswith(name))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def _highest_mb() -> float:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -1,0 +1,132 @@
+"""What array stores of plain axes (OME-Zarr, TIFF, HDF5) share."""
+
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.scan import (
+    Scan,
+    Slabs,
+    frame_of,
+    readable,
+    require_size,
+    slices_per_slab,
+    usable_geometry,
+)
+from napari_mlbseg.formats.source import Choice, SourceInfo
+
+MM_PER_UNIT: Final = {
+    "angstrom": 1e-7,
+    "nanometer": 1e-6,
+    "nm": 1e-6,
+    "micrometer": 1e-3,
+    "micron": 1e-3,
+    "µm": 1e-3,
+    "um": 1e-3,
+    "millimeter": 1.0,
+    "mm": 1.0,
+    "centimeter": 10.0,
+    "cm": 10.0,
+    "meter": 1000.0,
+    "m": 1000.0,
+    "inch": 25.4,
+}
+
+Read = Callable[[tuple[int | slice, ...]], NDArray[Any]]
+"""Reads a window of an array: an index or a slice for each axis."""
+
+
+def grey_dtype(path: Path, dtype: Any) -> np.dtype[Any]:
+    """The type of voxels in native byte order; UserError where they are no numbers."""
+    found: np.dtype[Any] = np.dtype(dtype)
+    if found.kind == "b":
+        return np.dtype(np.uint8)
+    if found.kind not in "iuf" or found.itemsize > 8 or found.itemsize * 8 < 8:
+        raise UserError(f"{path} holds voxels of the type {found}; a study takes numbers.")
+    if found == np.float16:
+        return np.dtype(np.float32)
+    return found.newbyteorder("=")
+
+
+def frame_window(
+    path: Path, choice: Choice, shape: tuple[int, ...], spatial: list[int]
+) -> tuple[tuple[int | slice, ...], Choice]:
+    """What to read of an array of which `spatial` are the axes of a volume."""
+    others = [k for k in range(len(shape)) if k not in spatial]
+    frames = prod(shape[k] for k in others)
+    number = frame_of(path, choice, frames, shape)
+    indices = np.unravel_index(number, [shape[k] for k in others]) if others else ()
+    window: list[int | slice] = [slice(None)] * len(shape)
+    for axis, index in zip(others, indices, strict=True):
+        window[axis] = int(index)
+    return tuple(window), Choice(number) if frames > 1 else Choice()
+
+
+def boxed_scan(
+    path: Path,
+    read: Read,
+    shape: tuple[int, ...],
+    dtype: Any,
+    *,
+    window: tuple[int | slice, ...],
+    affine: NDArray[np.float64],
+    source: SourceInfo,
+    what: str,
+    held: int,
+    depth: int = 1,
+    notes: tuple[str, ...] = (),
+) -> Scan:
+    """A scan of three axes of an array, read along the first of them.
+
+    Parameters
+    ----------
+    window
+        An index for each axis that is not spatial, slices for the others; two are enough.
+    affine
+        From the indices of the spatial axes, in their order, to RAS mm.
+    held
+        Stored bytes.
+    depth
+        How many slices are stored together.
+    """
+    spatial = [k for k, part in enumerate(window) if isinstance(part, slice)]
+    flat = len(spatial) == 2
+    sizes = tuple(shape[k] for k in spatial)
+    volume = (1, *sizes) if flat else sizes
+    kind = grey_dtype(path, dtype)
+    require_size(path, volume, kind.itemsize, held)
+    wanted = slices_per_slab(prod(volume[1:]) * kind.itemsize)
+    # Whole chunks, so that each is unpacked once, unless they are huge.
+    thick = max(depth, wanted // depth * depth) if depth <= 4 * wanted else wanted
+    file_shape = (volume[0], volume[1], volume[2])
+
+    def stored() -> Slabs:
+        for start in range(0, volume[0], thick):
+            part = list(window)
+            if not flat:
+                part[spatial[0]] = slice(start, min(start + thick, volume[0]))
+            with readable(path, what):
+                slab = np.asarray(read(tuple(part)))
+                if flat:
+                    slab = slab[None]
+                if slab.shape[1:] != volume[1:]:
+                    raise UserError(f"{path} is damaged: a part of it has the shape {slab.shape}.")
+            yield start, slab.astype(kind, copy=False)
+
+    geometry = usable_geometry(path, file_shape, affine)
+    return Scan(geometry, kind, source, 0, stored, notes=notes)
+
+
+def lps_grid(spacing_zyx: list[float], origin_zyx: list[float]) -> NDArray[np.float64]:
+    """Affine of an array z y x whose axes run along the patient's, as ITK takes such files."""
+    affine = np.zeros((4, 4))
+    affine[3, 3] = 1
+    for k, (axis, sign) in enumerate(((2, 1.0), (1, -1.0), (0, -1.0))):
+        affine[axis, k] = sign * spacing_zyx[k]
+        affine[axis, 3] = sign * origin_zyx[k]
+    return affine

@@ -1,0 +1,83 @@
+"""Frames of DICOM files, unpacked one by one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+from pydicom.encaps import generate_frames
+from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import JPEGLSTransferSyntaxes, RLELossless
+
+_SMALL_FILE: Final = 1 << 26
+_SIZ: Final = b"\xff\x4f\xff\x51"
+_START_OF_FRAME: Final = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+_START_OF_SCAN: Final = 0xDA
+_END_OF_IMAGE: Final = b"\xff\xd9"
+_PADDING: Final = 16
+_LONGEST_HEADER: Final = 1 << 18
+
+
+def decoded_frames(path: Path, frames: list[int] | None = None) -> Iterator[NDArray[Any]]:
+    """The stored numbers of frames (rows, columns); all of them without `frames`."""
+    # From the path only one frame is in memory, but a deflated file must be read as a whole.
+    small = path.stat().st_size < _SMALL_FILE
+    dataset = dcmread(path, defer_size=None if small else 1 << 20)
+    encapsulated = dataset.file_meta.TransferSyntaxUID.is_encapsulated
+    if dataset.get("BitsAllocated") == 1 and not encapsulated:
+        return _bit_frames(dataset, frames)
+    if encapsulated and small:
+        _require_whole(dataset)
+    return iter_pixels(dataset if small else path, indices=frames, raw=True)
+
+
+def _bit_frames(dataset: Dataset, frames: list[int] | None) -> Iterator[NDArray[Any]]:
+    """Frames of single bits, which follow each other without regard to bytes."""
+    shape = int(dataset.Rows), int(dataset.Columns)
+    size, count = shape[0] * shape[1], int(dataset.get("NumberOfFrames") or 1)
+    packed = np.frombuffer(dataset.PixelData, np.uint8)
+    if packed.size * 8 < size * count:
+        raise ValueError(f"{packed.size} bytes of {count} frames of {size} bits")
+    for frame in range(count) if frames is None else frames:
+        first, last = frame * size, (frame + 1) * size
+        bits = np.unpackbits(packed[first // 8 : -(-last // 8)], bitorder="little")
+        yield bits[first % 8 :][:size].reshape(shape)
+
+
+def _require_whole(dataset: Dataset) -> None:
+    """Refuse frames that announce another size inside, and JPEG-LS frames without an end.
+
+    Decoders would take memory and time for the first, and many seconds for the second.
+    """
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax == RLELossless:
+        return  # which announces nothing
+    expected = int(dataset.Rows), int(dataset.Columns)
+    count = int(dataset.get("NumberOfFrames") or 1)
+    for frame in generate_frames(dataset.PixelData, number_of_frames=count):
+        sizes = announced_sizes(bytes(frame[:_LONGEST_HEADER]))
+        if sizes != {expected}:
+            raise ValueError(f"a frame of {sorted(sizes)} instead of {expected} pixels")
+        if syntax in JPEGLSTransferSyntaxes and _END_OF_IMAGE not in frame[-_PADDING:]:
+            raise ValueError("a frame without an end")
+
+
+def announced_sizes(codestream: bytes) -> set[tuple[int, int]]:
+    """Rows and columns that the header of a JPEG, JPEG-LS or JPEG 2000 stream announces."""
+    if codestream.startswith(_SIZ) and len(codestream) >= 24:
+        right, bottom, left, top = (
+            int.from_bytes(codestream[k : k + 4], "big") for k in (8, 12, 16, 20)
+        )
+        return {(bottom - top, right - left)}
+    sizes, place = set(), 2
+    while len(codestream) >= place + 9 and codestream[place] == 0xFF:
+        marker = codestream[place + 1]
+        if marker == _START_OF_SCAN:
+            break
+        if marker in _START_OF_FRAME:
+            rows, columns = (codestream[place + k : place + k + 2] for k in (5, 7))
+            sizes.add((int.from_bytes(rows, "big"), int.from_bytes(columns, "big")))
+        place += 2 + int.from_bytes(codestream[place + 2 : place + 4], "big")
+    return sizes

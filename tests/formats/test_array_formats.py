@@ -1,0 +1,300 @@
+"""OME-Zarr, TIFF and HDF5."""
+
+import json
+import shutil
+import time
+
+import h5py
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import tifffile
+import zarr
+from zarr_files import write_zarr
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.registry import (
+    Choice,
+    export_suffix,
+    format_of,
+    open_image,
+    open_labels,
+    read_image,
+    read_labels,
+    write_labels,
+    write_map,
+)
+from napari_mlbseg.volume import Volume
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+SHAPE = (5, 6, 7)
+
+
+def numbers(shape=SHAPE, dtype=np.uint16, seed=0):
+    return np.random.default_rng(seed).integers(0, 200, shape).astype(dtype)
+
+
+def as_stored(volume):
+    return volume.geometry.to_file(volume.voxels)
+
+
+# --- OME-Zarr -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_ome_zarr_in_and_labels_out(tmp_path, version):
+    path = tmp_path / "scan.ome.zarr"
+    write_zarr(path, numbers(), version)
+    volume, source = read_image(path)
+    np.testing.assert_array_equal(as_stored(volume), numbers())
+    assert volume.geometry.spacing_mm == (2.0, 0.5, 0.25)
+    assert volume.geometry.origin_mm == (10.0, 10.0, 10.0)
+    assert not any(volume.geometry.flipped)
+
+    out = tmp_path / "out" / f"scan{export_suffix(path, source)}"
+    out.parent.mkdir()
+    labels = Volume(numbers(volume.voxels.shape, np.uint8, 1), volume.geometry)
+    for _ in range(2):  # the second one replaces the first
+        write_labels(out, labels, source)
+    assert [p.name for p in out.parent.iterdir()] == ["scan.ome.zarr"]
+    again, _ = read_labels(out)
+    assert again.geometry == volume.geometry
+    np.testing.assert_array_equal(again.voxels, labels.voxels)
+    plain = zarr.open_array(out / "0", mode="r")
+    np.testing.assert_array_equal(plain[:], volume.geometry.to_file(labels.voxels))
+    assert plain.metadata.zarr_format == (3 if version == "0.5" else 2)
+    write_map(out, Volume(labels.voxels.astype(np.float32) / 3, volume.geometry), source)
+    assert zarr.open_array(out / "0", mode="r").dtype == np.float32
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_labels_inside_a_store(tmp_path, version):
+    path = tmp_path / "scan.zarr"
+    write_zarr(path, numbers(), version)
+    inner = zarr.create_group(path / "labels", zarr_format=3 if version == "0.5" else 2)
+    names = {"labels": ["organs"]}
+    inner.attrs.put({"ome": names} if version == "0.5" else names)
+    write_zarr(path / "labels" / "organs", numbers(dtype=np.int32, seed=1), version)
+    labels, _ = read_labels(path)
+    np.testing.assert_array_equal(as_stored(labels), numbers(seed=1))
+    assert labels.geometry == read_image(path)[0].geometry
+
+
+def test_channels_and_time_points_are_chosen_by_number(tmp_path):
+    stored = numbers((2, 3, *SHAPE))
+    write_zarr(tmp_path / "a.zarr", stored, axes="tczyx", unit="micrometer")
+    with pytest.raises(UserError, match="6 frames"):
+        read_image(tmp_path / "a.zarr")
+    volume, source = read_image(tmp_path / "a.zarr", Choice(frame=4))
+    np.testing.assert_array_equal(as_stored(volume), stored[1, 1])
+    assert volume.geometry.spacing_mm == (0.002, 0.0005, 0.00025)
+    write_labels(
+        tmp_path / "o.ome.zarr", Volume(volume.voxels.astype(np.uint8), volume.geometry), source
+    )
+    assert read_labels(tmp_path / "o.ome.zarr")[0].geometry == volume.geometry
+
+
+def test_shards_and_flat_images(tmp_path):
+    write_zarr(tmp_path / "a.zarr", numbers((12, 12, 12)), shards=(6, 6, 6))
+    np.testing.assert_array_equal(
+        as_stored(read_image(tmp_path / "a.zarr")[0]), numbers((12, 12, 12))
+    )
+    write_zarr(tmp_path / "b.zarr", numbers((4, 5)), axes="yx")
+    volume, source = read_image(tmp_path / "b.zarr")
+    assert volume.voxels.shape == (1, 4, 5)
+    write_labels(
+        tmp_path / "o.ome.zarr", Volume(volume.voxels.astype(np.uint8), volume.geometry), source
+    )
+    assert zarr.open_array(tmp_path / "o.ome.zarr" / "0").shape == (4, 5)
+
+
+def spoiled(path, change):
+    found = json.loads((path / "zarr.json").read_text())
+    change(found["attributes"]["ome"]["multiscales"][0])
+    (path / "zarr.json").write_text(json.dumps(found))
+
+
+def level(path, **fields):
+    found = json.loads((path / "0" / "zarr.json").read_text()) | fields
+    (path / "0" / "zarr.json").write_text(json.dumps(found))
+
+
+ZARR_DAMAGE = {
+    "no folder": lambda p: (shutil.rmtree(p), p.write_text("x")),
+    "empty": lambda p: (shutil.rmtree(p), p.mkdir()),
+    "no json": lambda p: (p / "zarr.json").write_text("{"),
+    "empty json": lambda p: (p / "zarr.json").write_bytes(b""),
+    "a list": lambda p: (p / "zarr.json").write_text("[1]"),
+    "no level": lambda p: shutil.rmtree(p / "0"),
+    "nan": lambda p: spoiled(
+        p,
+        lambda i: i["datasets"][0]["coordinateTransformations"][0].update(
+            scale=[float("nan"), 1, 1]
+        ),
+    ),
+    "zero": lambda p: spoiled(
+        p, lambda i: i["datasets"][0]["coordinateTransformations"][0].update(scale=[0, 1, 1])
+    ),
+    "order": lambda p: spoiled(p, lambda i: i["axes"].reverse()),
+    "outside": lambda p: spoiled(p, lambda i: i["datasets"][0].update(path="../../etc")),
+    "absurd": lambda p: level(p, shape=[2**31, 2**31, 2**31]),
+    "damaged chunk": lambda p: (p / "0" / "c" / "0" / "0" / "0").write_bytes(b"\x01" * 30),
+}
+
+
+@pytest.mark.parametrize("damage", ZARR_DAMAGE)
+def test_a_damaged_store_is_named_at_once(tmp_path, damage):
+    path = tmp_path / "victim.zarr"
+    write_zarr(path, numbers())
+    ZARR_DAMAGE[damage](path)
+    started = time.perf_counter()
+    with pytest.raises(UserError) as caught:
+        read_image(path)
+    assert str(path) in str(caught.value)
+    assert time.perf_counter() - started < 1
+
+
+# --- TIFF -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_tiff_stacks_with_spacing(tmp_path, dtype, compression, kind):
+    path = tmp_path / "scan.tif"
+    options = {
+        "imagej": {
+            "imagej": True,
+            "resolution": (4.0, 2.0),
+            "metadata": {"axes": "ZYX", "spacing": 3.0, "unit": "mm"},
+        },
+        "ome": {
+            "ome": True,
+            "metadata": {
+                "axes": "ZYX",
+                "PhysicalSizeX": 0.25,
+                "PhysicalSizeXUnit": "mm",
+                "PhysicalSizeY": 0.5,
+                "PhysicalSizeYUnit": "mm",
+                "PhysicalSizeZ": 3000,
+            },
+        },
+    }[kind]
+    stored = numbers(dtype=dtype)
+    tifffile.imwrite(path, stored, compression=compression, **options)
+    volume, source = read_image(path)
+    np.testing.assert_array_equal(as_stored(volume), stored)
+    assert volume.voxels.dtype == dtype
+    assert volume.geometry.spacing_mm == pytest.approx((3.0, 0.5, 0.25))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), stored)
+
+    assert export_suffix(path, source) == ".nii.gz"
+    out = tmp_path / "out.nii.gz"
+    labels = Volume((volume.voxels > 90).astype(np.uint8), volume.geometry)
+    write_labels(out, labels, source)
+    again = nib.load(out)
+    np.testing.assert_allclose(again.affine, volume.geometry.affine, atol=1e-5)
+    np.testing.assert_array_equal(np.asarray(again.dataobj), stored > 90)
+
+
+def test_plain_and_flat_tiffs_say_what_is_assumed(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", numbers(), photometric="minisblack")
+    scan = open_image(tmp_path / "a.tif")
+    assert any("1 mm is assumed" in note for note in scan.notes)
+    np.testing.assert_array_equal(as_stored(scan.volume()), numbers())
+    tifffile.imwrite(tmp_path / "b.tiff", numbers((9, 8)))
+    assert read_image(tmp_path / "b.tiff")[0].voxels.shape == (1, 9, 8)
+
+
+def test_channels_of_a_tiff(tmp_path):
+    stored = numbers((5, 3, 6, 7))
+    tifffile.imwrite(tmp_path / "a.tif", stored, imagej=True, metadata={"axes": "ZCYX"})
+    with pytest.raises(UserError, match="3 frames"):
+        read_image(tmp_path / "a.tif")
+    volume, _ = read_image(tmp_path / "a.tif", Choice(frame=2))
+    np.testing.assert_array_equal(as_stored(volume), stored[:, 2])
+
+
+def test_colours_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", numbers((9, 8, 3), np.uint8), photometric="rgb")
+    with pytest.raises(UserError, match=r"a\.tif holds colours"):
+        read_image(tmp_path / "a.tif")
+
+
+# --- HDF5 -----------------------------------------------------------------------------------------
+
+
+def write_h5(path, **arrays):
+    with h5py.File(path, "w") as file:
+        for name, stored in arrays.items():
+            file.create_dataset(name, data=stored, compression="gzip")
+    return path
+
+
+def test_hdf5_as_benchmarks_ship_it(tmp_path):
+    image = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    path = write_h5(tmp_path / "a.h5", image=image, label=numbers(dtype=np.uint8))
+    volume, source = read_image(path)
+    np.testing.assert_array_equal(as_stored(volume), image)
+    labels, _ = read_labels(path)
+    np.testing.assert_array_equal(as_stored(labels), numbers())
+    assert labels.geometry == volume.geometry
+    np.testing.assert_array_equal(volume.geometry.affine, np.eye(4))
+    assert any("1 mm is assumed" in note for note in open_image(path).notes)
+    assert export_suffix(path, source) == ".nii.gz"
+
+
+def test_hdf5_with_a_spacing_and_with_one_array(tmp_path):
+    path = write_h5(tmp_path / "a.hdf5", anything=numbers())
+    with h5py.File(path, "a") as file:
+        file["anything"].attrs["spacing"] = [0.5, 1, 2]
+    volume, _ = read_image(path)
+    np.testing.assert_array_equal(volume.geometry.affine, np.diag([0.5, 1, 2, 1]))
+    np.testing.assert_array_equal(as_stored(open_labels(path).volume()), numbers())
+    flat = write_h5(tmp_path / "b.h5", image=numbers((4, 9)))
+    assert read_image(flat)[0].voxels.size == 36
+
+
+def test_hdf5_without_an_image_lists_what_is_there(tmp_path):
+    path = write_h5(tmp_path / "a.h5", one=numbers(), two=numbers())
+    with pytest.raises(UserError, match=r"no array 'image'; its arrays are: 'one', 'two'"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".h5"])
+@pytest.mark.parametrize("damage", ["empty", "text", "half", "start", "nan"])
+def test_damaged_files_are_named_at_once(tmp_path, suffix, damage):
+    path = tmp_path / f"victim{suffix}"
+    stored = numbers((20, 30, 30)).astype(np.float32)
+    if damage == "nan":
+        stored[1, 2, 3] = np.nan
+    if suffix == ".tif":
+        tifffile.imwrite(path, stored, photometric="minisblack")
+    else:
+        write_h5(path, image=stored)
+    content = path.read_bytes()
+    spoiled = {
+        "empty": b"",
+        "text": b"no image" * 100,
+        "half": content[: len(content) // 2],
+        "start": content[:20],
+        "nan": content,
+    }
+    path.write_bytes(spoiled[damage])
+    started = time.perf_counter()
+    with pytest.raises(UserError) as caught:
+        read_image(path)
+    assert str(path) in str(caught.value)
+    assert time.perf_counter() - started < 1
+
+
+def test_names_decide_which_format_it_is(tmp_path):
+    (tmp_path / "plain folder").mkdir()
+    assert format_of(tmp_path / "plain folder") is None
+    for name, kind in (("a.ome.zarr", "ome-zarr"), ("b.zarr", "ome-zarr")):
+        (tmp_path / name).mkdir()
+        assert format_of(tmp_path / name) == kind
+    for name, kind in (("a.OME.TIF", "tiff"), ("b.h5", "hdf5"), ("c.gz", None), ("d.npz", None)):
+        (tmp_path / name).touch()
+        assert format_of(tmp_path / name) == kind

@@ -1,0 +1,241 @@
+"""NRRD and MetaImage, against SimpleITK."""
+
+import bz2
+import gzip
+import time
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from orientations import grids
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.registry import (
+    Choice,
+    export_suffix,
+    read_image,
+    read_labels,
+    write_labels,
+    write_map,
+)
+from napari_mlbseg.volume import Geometry, Volume
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+SUFFIXES = [".mha", ".mhd", ".nrrd", ".nhdr"]
+
+
+def itk_image(stored, affine):
+    image = sitk.GetImageFromArray(np.ascontiguousarray(stored.transpose(2, 1, 0)))
+    lps = LPS @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    return image
+
+
+def itk_affine(path):
+    image = sitk.ReadImage(str(path))
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    return LPS @ affine
+
+
+def save(path, stored, affine, *, compress=False):
+    sitk.WriteImage(itk_image(stored, affine), str(path), compress)
+    return path
+
+
+def geometry_lines(path):
+    names = (b"TransformMatrix", b"Offset", b"CenterOf", b"ElementSpacing", b"space")
+    return [line for line in path.read_bytes()[:4000].split(b"\n") if line.startswith(names)]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    grid=grids(),
+    suffix=st.sampled_from(SUFFIXES),
+    compress=st.booleans(),
+    dtype=st.sampled_from(["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"]),
+)
+def test_image_in_and_labels_out(tmp_path_factory, grid, suffix, compress, dtype):
+    shape, affine = grid
+    folder = tmp_path_factory.mktemp("itk")
+    stored = np.random.default_rng(0).integers(0, 120, shape).astype(dtype)
+    path = save(folder / f"in{suffix}", stored, affine, compress=compress)
+    volume, source = read_image(path)
+    assert volume.voxels.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(volume.geometry.to_file(volume.voxels), stored)
+    np.testing.assert_allclose(volume.geometry.affine, itk_affine(path), atol=1e-9)
+
+    (folder / "out").mkdir()
+    out = folder / "out" / f"in{export_suffix(path, source)}"
+    labels = np.random.default_rng(1).integers(0, 255, volume.voxels.shape).astype(np.uint8)
+    write_labels(out, Volume(labels, volume.geometry), source)
+    assert geometry_lines(out) == geometry_lines(path)
+    again, _ = read_labels(out)
+    assert again.geometry == volume.geometry
+    np.testing.assert_array_equal(again.voxels, labels)
+    seen = sitk.ReadImage(str(out))
+    np.testing.assert_array_equal(
+        sitk.GetArrayFromImage(seen).transpose(2, 1, 0), volume.geometry.to_file(labels)
+    )
+    np.testing.assert_array_equal(itk_affine(out), itk_affine(path))
+
+    nifti = folder / "second.nii"
+    sitk.WriteImage(seen, str(nifti))
+    np.testing.assert_array_equal(
+        np.asarray(nib.load(nifti).dataobj), volume.geometry.to_file(labels)
+    )
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
+def test_maps(tmp_path, suffix):
+    path = save(tmp_path / f"in{suffix}", np.zeros((4, 5, 6), np.int16), np.diag([1, 2, 3, 1.0]))
+    volume, source = read_image(path)
+    weights = np.random.default_rng(0).random(volume.voxels.shape, np.float32)
+    write_map(tmp_path / f"out{suffix}", Volume(weights, volume.geometry), source)
+    seen = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"out{suffix}")))
+    assert seen.dtype == np.float32
+    np.testing.assert_array_equal(seen.transpose(2, 1, 0), volume.geometry.to_file(weights))
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
+def test_a_sheared_grid_stays_sheared(tmp_path, suffix):
+    affine = np.diag([1.0, 2.0, 3.0, 1.0])
+    affine[0, 2] = 0.7
+    volume = Volume(np.zeros((4, 3, 2), np.uint8), Geometry.from_affine((2, 3, 4), affine))
+    lps = LPS @ affine
+    columns = [" ".join(map(str, lps[:3, k])) for k in range(3)]
+    path = tmp_path / f"in{suffix}"
+    if suffix == ".nrrd":
+        steps = " ".join(f"({c.replace(' ', ',')})" for c in columns)
+        text = (
+            "type: uchar\ndimension: 3\nspace: left-posterior-superior\nsizes: 2 3 4\n"
+            f"space directions: {steps}\nencoding: raw\nspace origin: (0,0,0)\n\n"
+        )
+        path.write_bytes(b"NRRD0004\n" + text.encode() + bytes(24))
+    else:
+        unit = [lps[:3, k] / [1, 2, 3][k] for k in range(3)]
+        matrix = " ".join(" ".join(map(repr, map(float, u))) for u in unit)
+        text = (
+            f"ObjectType = Image\nNDims = 3\nTransformMatrix = {matrix}\nOffset = 0 0 0\n"
+            "ElementSpacing = 1 2 3\nDimSize = 2 3 4\nElementType = MET_UCHAR\n"
+            "ElementDataFile = LOCAL\n"
+        )
+        path.write_bytes(text.encode() + bytes(24))
+    found, source = read_image(path)
+    np.testing.assert_allclose(found.geometry.affine, affine)
+    write_labels(tmp_path / f"out{suffix}", volume, source)
+    assert read_labels(tmp_path / f"out{suffix}")[0].geometry == found.geometry
+
+
+NRRD = (
+    b"NRRD0004\ntype: short\ndimension: 3\nsizes: 3 4 5\nencoding: %s\nendian: %s\n"
+    b"spacings: 1 2 3\n\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [(b"raw", bytes), (b"gzip", gzip.compress), (b"bzip2", bz2.compress)]
+)
+@pytest.mark.parametrize("endian", [b"little", b"big"])
+def test_encodings_and_byte_orders(tmp_path, encoding, pack, endian):
+    stored = np.arange(60, dtype=np.int16).reshape(3, 4, 5) - 30
+    ordered = stored.astype("<i2" if endian == b"little" else ">i2")
+    path = tmp_path / "in.nrrd"
+    path.write_bytes(NRRD % (encoding, endian) + pack(ordered.tobytes(order="F")))
+    volume, _ = read_image(path)
+    np.testing.assert_array_equal(volume.geometry.to_file(volume.voxels), stored)
+    assert volume.geometry.spacing_mm == (3, 2, 1)
+
+
+def frames(suffix, in_front=False):
+    stored = np.arange(2 * 3 * 4 * 5, dtype=np.int16).reshape(2, 3, 4, 5)
+    if suffix == ".mha":
+        text = (
+            "ObjectType = Image\nNDims = 4\nOffset = 1 2 3 0\nElementSpacing = 1 1 2 9\n"
+            "DimSize = 2 3 4 5\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+        )
+        return text.encode() + stored.tobytes(order="F"), stored
+    steps = "(1,0,0) (0,1,0) (0,0,2)"
+    ordered = np.moveaxis(stored, 3, 0) if in_front else stored
+    sizes = " ".join(map(str, ordered.shape))
+    steps = f"none {steps}" if in_front else f"{steps} none"
+    text = (
+        f"NRRD0004\ntype: short\ndimension: 4\nspace: left-posterior-superior\nsizes: {sizes}\n"
+        f"space directions: {steps}\nencoding: raw\nendian: little\nspace origin: (1,2,3)\n\n"
+    )
+    return text.encode() + ordered.tobytes(order="F"), stored
+
+
+@pytest.mark.parametrize(("suffix", "front"), [(".mha", False), (".nrrd", False), (".nrrd", True)])
+def test_one_frame_of_several(tmp_path, suffix, front):
+    content, stored = frames(suffix, front)
+    path = tmp_path / f"in{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="5 frames"):
+        read_image(path)
+    with pytest.raises(UserError, match="frames 0 to 4, but frame 5"):
+        read_image(path, Choice(frame=5))
+    volume, source = read_image(path, Choice(frame=3))
+    np.testing.assert_array_equal(volume.geometry.to_file(volume.voxels), stored[..., 3])
+    labels = Volume((volume.voxels % 9).astype(np.uint8), volume.geometry)
+    write_labels(tmp_path / f"out{suffix}", labels, source)
+    again, _ = read_labels(tmp_path / f"out{suffix}")
+    assert again.geometry == volume.geometry
+    np.testing.assert_array_equal(again.voxels, labels.voxels)
+    assert (
+        itk_affine(tmp_path / f"out{suffix}").tolist() == np.array(volume.geometry.affine).tolist()
+    )
+
+
+def replaced(old, new):
+    return lambda data: data.replace(old, new, 1)
+
+
+DAMAGE = {
+    "empty": lambda data: b"",
+    "half": lambda data: data[: len(data) - 300],
+    "header only": lambda data: data[
+        : data.find(b"LOCAL\n") + 6 if b"LOCAL" in data else data.find(b"\n\n") + 2
+    ],
+    "part of a header": lambda data: data[:60],
+    "text": lambda data: b"no image" * 100,
+    "absurd": lambda data: data.replace(b"10 11 12", b"2147483648 2147483648 2147483648"),
+    "negative": lambda data: data.replace(b"10 11 12", b"10 -11 12"),
+    "no number": lambda data: data.replace(b"10 11 12", b"10 ten 12"),
+    "two sizes": lambda data: data.replace(b"10 11 12", b"10 11"),
+    "nan": lambda data: data.replace(b"0.75", b"nan"),
+    "inf": lambda data: data.replace(b"0.75", b"inf"),
+    "zero": lambda data: data.replace(b"0.75", b"0"),
+    "type": lambda data: data.replace(b"MET_SHORT", b"MET_ARRAY").replace(
+        b"type: short", b"type: block"
+    ),
+}
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("read", [read_image, read_labels])
+def test_a_damaged_file_is_named_at_once(tmp_path, suffix, damage, read):
+    affine = np.diag([0.75, 0.75, 2, 1])
+    path = save(tmp_path / f"victim{suffix}", np.ones((10, 11, 12), np.int16), affine)
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    started = time.perf_counter()
+    with pytest.raises(UserError) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+def test_a_lost_file_of_voxels_is_named(tmp_path, suffix):
+    path = save(tmp_path / f"in{suffix}", np.ones((4, 4, 4), np.int16), np.eye(4))
+    (tmp_path / "in.raw").unlink()
+    with pytest.raises(UserError, match=r"in\.raw cannot be read"):
+        read_image(path)

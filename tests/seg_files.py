@@ -1,0 +1,44 @@
+"""DICOM segmentations for tests, written by highdicom."""
+
+import highdicom as hd
+import numpy as np
+import pydicom
+from pydicom.sr.codedict import codes
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+
+def write_seg(path, files, labels, kind="BINARY", syntax=ExplicitVRLittleEndian, **options):
+    """A segmentation of labels (columns, rows, slices in the order of the files) by highdicom."""
+    sources = [pydicom.dcmread(file) for file in files]
+    values = [int(v) for v in np.unique(labels) if v]
+    segments = [
+        hd.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=f"organ {number}",
+            segmented_property_category=codes.SCT.Organ,
+            segmented_property_type=codes.SCT.Liver,
+            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.MANUAL,
+        )
+        for number in range(1, max(values) + 1)
+    ]
+    pixels = labels.transpose(2, 1, 0).astype(np.uint8)
+    if kind == "FRACTIONAL":
+        pixels = np.stack([pixels == n + 1 for n in range(max(values))], -1).astype(float) * 0.8
+    seg = hd.seg.Segmentation(
+        source_images=sources,
+        pixel_array=pixels,
+        segmentation_type=kind,
+        segment_descriptions=segments,
+        series_instance_uid=generate_uid(),
+        series_number=100,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer="x",
+        manufacturer_model_name="x",
+        software_versions="1",
+        device_serial_number="1",
+        transfer_syntax_uid=syntax,
+        **options,
+    )
+    seg.save_as(path)
+    return path

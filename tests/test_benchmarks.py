@@ -1,0 +1,144 @@
+"""The benchmarks run, and what they compare with is what they say it is."""
+
+import importlib
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from napari_mlbseg.engine.steps import meta_weights
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+MEASURED = {"step_s", "noisy_pixels_per_s", "peak_memory_mb"}
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module
+
+
+def carried_out(script: str, *arguments: str, json_file: Path) -> dict[str, Any]:
+    command = [sys.executable, FOLDER / script, "--quick", "--threads", "1", "--json", json_file]
+    result = subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, timeout=280, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    found: dict[str, Any] = json.loads(json_file.read_text())
+    return found
+
+
+# --- the reference --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dims", "classes", "size"), [(2, 1, 32), (2, 8, 32), (3, 2, 16)])
+def test_double_backward_gives_our_weight_maps(
+    bench: Any, dims: int, classes: int, size: int
+) -> None:
+    torch.manual_seed(dims + classes)
+    case = bench("_cases").Case("", "unet", dims, classes, size, 1, 1)
+    theirs, ours = bench("_weight_maps").both_weights(case, torch.float64, "cpu")
+    for a, b in zip(meta_weights.normalised(*ours), meta_weights.normalised(*theirs), strict=True):
+        assert float(b.max()) > 0
+        assert float((a - b).abs().max()) <= 1e-9 * float(b.max())
+    single = bench("_weight_maps").weight_difference(case, torch.float32, "cpu")
+    assert 0 < single <= 1e-5
+
+
+def test_views_are_undone(bench: Any) -> None:
+    y, x = np.mgrid[:48, :48]
+    ramp = (0.3 * y + 0.7 * x)[None].astype(np.float64)
+    inner = np.s_[..., 16:32, 16:32]
+    for view in bench("reference_step").draw_views(np.random.default_rng(0)):
+        np.testing.assert_allclose(view.undo(view.apply(ramp))[inner], ramp[inner], atol=1e-9)
+
+
+def test_views_show_labels_where_they_show_the_image(bench: Any) -> None:
+    labels = np.zeros((64, 64), dtype=np.int64)
+    labels[:, 10:40] = 1
+    for view in bench("reference_step").draw_views(np.random.default_rng(1)):
+        image, seen = view.apply(labels.astype(np.float64)), view.apply_to_labels(labels)
+        assert seen.any()
+        inner = np.s_[16:48]  # beyond the edge there is nothing
+        assert np.abs(image - seen)[inner].max() <= 0.5 + 1e-9
+
+
+def test_reference_learns(bench: Any) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.Tanh(), nn.Conv2d(6, 2, 1))
+    images = torch.rand(3, 1, 32, 32)
+    labels = (images[:, 0] > 0.5).long()
+    step = bench("reference_step").ReferenceStep(network)
+    before = [wrong(network, images, labels), wrong(step.teacher, images, labels)]
+    for _ in range(40):
+        assert math.isfinite(step((images[:1], labels[:1]), (images[1:], labels[1:])))
+    assert wrong(network, images, labels) < before[0]
+    assert wrong(step.teacher, images, labels) < before[1]
+
+
+def wrong(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    with torch.no_grad():
+        return float(nn.functional.cross_entropy(network(images), labels))
+
+
+# --- the counted operations -----------------------------------------------------------------------
+
+
+def test_needed_operations_of_a_convolution(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = bench("_cases")
+    monkeypatch.setattr(cases, "network_of", lambda case, *, large: nn.Conv2d(3, 4, 1, bias=False))
+    case = cases.Case("", "unet", 2, 3, 32, batch=2, clean_batch=3)
+    product = 2 * 3 * 4 * 32 * 32
+    # The image needs no gradient, so that a pass of a lone layer is one product; torch's tangent
+    # is two, because it also multiplies the image's tangent, which is zero.
+    noisy, clean = 2 * 2 * (1 + 1 + 2 + 2), 3 * 2
+    assert cases.needed_tflop(case, 2, large=False) * 1e12 == pytest.approx(
+        product * (noisy + clean)
+    )
+
+
+# --- the scripts ----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_engine_script_and_its_resumption(tmp_path: Path) -> None:
+    file = tmp_path / "engine.json"
+    first = carried_out("engine.py", "--device", "cpu", "--cases", "def*", json_file=file)
+    assert {(r["name"], r["views"]) for r in first["rows"]} == {("defaults", 5), ("defaults", 2)}
+    both = carried_out("engine.py", "--device", "cpu", json_file=file)
+    assert both["rows"][:2] == first["rows"]
+    assert {r["dims"] for r in both["rows"]} == {2, 3}
+    for row in both["rows"]:
+        assert {"network", "dims", "classes", "size", "batch", "device", "precision"} <= set(row)
+        for who in ("reference", "ours", "ratio"):
+            assert set(row[who]) >= MEASURED
+            assert all(row[who][k] > 0 for k in ("step_s", "noisy_pixels_per_s"))
+        assert 0 < row["ours"]["roofline"] < 1
+        assert row["weight_difference"]["float32"] <= 1e-5
+        assert row["weight_difference"]["float64"] <= 1e-9
+
+
+def test_latency_script(tmp_path: Path) -> None:
+    found = carried_out("latency.py", "--device", "cpu", json_file=tmp_path / "latency.json")
+    summary = found["summary"]
+    assert summary["accepts"] == len(found["accepts"]) == 3
+    assert 0 < summary["median"] <= summary["p95"] <= summary["max"]
+    assert all(a["noticing_s"] < a["seconds"] for a in found["accepts"])
+
+
+@pytest.mark.slow
+def test_memory_script(tmp_path: Path) -> None:
+    found = carried_out("memory.py", json_file=tmp_path / "memory.json")
+    assert [row["cases"] for row in found["rows"]] == [2, 6]
+    for row in found["rows"]:
+        assert row["published"] > 0
+        assert row["peak_mb"] > row["opened_mb"] > 0
+        assert row["steps"] >= 2

@@ -1,0 +1,50 @@
+"""What the README shows has to work."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import SimpleITK
+
+from napari_mlbseg.samples import make_phantom_cohort
+from napari_mlbseg.widgets.shortcuts import COMMANDS
+
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+AS_WRITTEN = "Config(minutes=20)"
+TINY = 'Config(base_steps=8, steps=4, slice_size=48, device="cpu", threads=1)'
+
+
+def test_the_python_example_runs(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert AS_WRITTEN in code
+    cohort = make_phantom_cohort(tmp_path / "files", cases=2)
+    named = {"images": cohort.images, "rough": cohort.labels, "corrected": cohort.truth}
+    for name, folder in named.items():
+        shutil.copytree(folder, tmp_path / name)
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace(AS_WRITTEN, TINY)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "on slices that are held back" in done.stdout
+    images, exported = sorted((tmp_path / "images").iterdir()), sorted((tmp_path / "out").iterdir())
+    assert [path.name for path in exported] == [path.name for path in images]
+    for ours, image in zip(exported, images, strict=True):
+        assert SimpleITK.ReadImage(ours).GetSize() == SimpleITK.ReadImage(image).GetSize()
+
+
+def test_links_and_pictures_are_there() -> None:
+    local = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
+    assert local
+    missing = [path for path in local if not (REPOSITORY / path).is_file()]
+    assert missing == []
+
+
+def test_every_key_is_told() -> None:
+    assert [c.key for c in COMMANDS if c.key.replace("-", "+") not in README] == []
