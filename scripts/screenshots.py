@@ -213,7 +213,8 @@ def worth_correcting(found: NDArray[np.uint8], truth: NDArray[np.uint8]) -> int:
     dice = 2 * same / np.maximum((found > 0).sum(axis=(1, 2)) + (truth > 0).sum(axis=(1, 2)), 1)
     areas = [largest(wrong).sum() for wrong in found != truth]
     large = (truth > 0).sum(axis=(1, 2)) > 0.5 * (truth > 0).sum(axis=(1, 2)).max()
-    return int(np.where((dice > 0.8) & large, areas, -1).argmax())
+    mostly_right = large & (dice > min(0.8, dice[large].max() - 0.1))
+    return int(np.where(mostly_right, areas, -1).argmax())
 
 
 def largest(wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:

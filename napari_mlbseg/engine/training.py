@@ -24,7 +24,7 @@ from napari_mlbseg.engine.steps.update import TEACHER_NOISE, Batch, bootstrap_gr
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
-DIRECTION_SLICES = 32
+DIRECTION_SLICES = 16
 
 
 class Trainer:
@@ -127,12 +127,22 @@ class Trainer:
         return found.losses
 
     def direction(self) -> dict[str, Tensor]:
-        """Gradient of the clean loss over the teaching slices, for the weight maps on view."""
+        """Gradient of the clean loss over the teaching slices, for the weight maps on view.
+
+        The mean over batches: no more slices are in memory at once than in a step.
+        """
         keys = list(self.teaching)
         chosen = keys[:: max(1, len(keys) // DIRECTION_SLICES)][:DIRECTION_SLICES]
         labels = [self.teaching[k] for k in chosen]
-        batch = self.source.batch(chosen, labels, centred_placement(len(chosen)))
-        return clean_gradient(self.model, self.parameters, batch.images, batch.labels)[0]
+        total: dict[str, Tensor] = {}
+        size = self._clean_batch_size()
+        for start in range(0, len(chosen), size):
+            keys, masks = chosen[start : start + size], labels[start : start + size]
+            batch = self.source.batch(keys, masks, centred_placement(len(keys)))
+            part, _ = clean_gradient(self.model, self.parameters, batch.images, batch.labels)
+            share = len(keys) / len(chosen)
+            total = {n: share * g + (total[n] if total else 0) for n, g in part.items()}
+        return total
 
     def held_back_dice(self) -> dict[int, float]:
         """Dice by class value on the clean slices that are held back."""
@@ -149,8 +159,12 @@ class Trainer:
 
     def _clean_batch(self) -> Batch:
         keys = list(self.teaching)
-        chosen = [keys[i] for i in self._draw(len(keys), self._config.clean_batch)]
+        chosen = [keys[i] for i in self._draw(len(keys), self._clean_batch_size())]
         return self._augmented(chosen, [self.teaching[k] for k in chosen])
+
+    def _clean_batch_size(self) -> int:
+        """Shrinks with the batch of noisy slices where the memory does not suffice."""
+        return max(1, self._config.clean_batch * self.state.batch // self._config.batch)
 
     def _noisy_batch(self) -> Batch:
         keys: list[SliceKey] = []

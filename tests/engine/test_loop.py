@@ -361,6 +361,24 @@ def test_out_of_memory_shrinks_the_batch_and_says_so(
     assert isinstance(events[-1], Finished)
 
 
+def test_the_base_model_shrinks_its_batch_too(
+    phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phantoms.accept("phantom0", 3, 5, 8)
+    gradient = training.clean_gradient
+
+    def hungry(model: object, parameters: object, images: torch.Tensor, labels: object) -> object:
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return gradient(model, parameters, images, labels)
+
+    monkeypatch.setattr(training, "clean_gradient", hungry)
+    config = replace(QUICK, base_steps=2, steps=2, batch=4, clean_batch=8)
+    events = run(phantoms, config)
+    assert [e.batch_size for e in events if isinstance(e, BatchShrunk)] == [2, 1]
+    assert isinstance(events[-1], Finished), events[-1]
+
+
 def test_memory_that_does_not_suffice_for_one_slice_ends_the_run_in_words(
     phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
