@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 OUT ?= demo
 SCREEN := env -u WAYLAND_DISPLAY LIBGL_ALWAYS_SOFTWARE=1 xvfb-run -a -s "-screen 0 1600x1000x24"
+# .venv has both bindings; napari is about to drop PyQt5.
+QT := QT_API=$${QT_API:-pyqt6}
 
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -20,9 +22,9 @@ help: ## this list
 run: setup ## the demo: a phantom cohort from rough labels to corrected ones, then the window
 	$(BIN)/mlbseg demo $(OUT)
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
-	    $(BIN)/mlbseg gui $(OUT)/demo.mlbseg; \
+	    $(QT) $(BIN)/mlbseg gui $(OUT)/demo.mlbseg; \
 	else \
-	    $(SCREEN) $(BIN)/python -m napari_mlbseg.widgets.screenshot $(OUT)/demo.mlbseg $(OUT)/window.png && \
+	    $(QT) $(SCREEN) $(BIN)/python -m napari_mlbseg.widgets.screenshot $(OUT)/demo.mlbseg $(OUT)/window.png && \
 	    echo "No screen here; the window looks like this: $(OUT)/window.png"; \
 	fi
 
@@ -42,7 +44,7 @@ format: setup ## mend what ruff can mend
 	$(BIN)/ruff format .
 
 screenshots: setup ## the pictures in docs/images: a short training on real scans, or phantoms
-	QT_API=pyqt6 $(SCREEN) $(BIN)/python scripts/screenshots.py
+	$(QT) $(SCREEN) $(BIN)/python scripts/screenshots.py
 
 benchmarks: setup ## every script in benchmarks/; each prints a table and writes JSON
 	@for script in benchmarks/[a-z]*.py; do \

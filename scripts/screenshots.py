@@ -218,8 +218,9 @@ def worth_correcting(found: NDArray[np.uint8], truth: NDArray[np.uint8]) -> int:
 
 
 def largest(wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The largest part after thin rims are taken away."""
-    parts, count = ndimage.label(ndimage.binary_opening(wrong, iterations=2))
+    """The largest part once thin rims are taken away, or with them where that leaves nothing."""
+    thick = ndimage.binary_opening(wrong, iterations=2)
+    parts, count = ndimage.label(thick if thick.any() else wrong)
     sizes = ndimage.sum_labels(parts > 0, parts, range(1, count + 1))
     return parts == 1 + int(np.argmax(sizes)) if count else np.zeros_like(wrong)
 
@@ -253,11 +254,12 @@ def correct(camera: Photographer, truth: NDArray[np.uint8]) -> None:
     label = int(np.bincount(truth[wrong]).argmax())
     wrong = ndimage.binary_dilation(wrong, iterations=3) & (truth == label)
     depth = ndimage.distance_transform_edt(truth == label)
-    for size in (13, 9, 5):
+    for size in (13, 9, 5, 1):
         layer.brush_size = size
         with layer.block_history():
             for y, x in np.argwhere(wrong & (depth > size / 2)):
                 layer.paint((index, y, x), label)
+    layer.brush_size = 9
     camera.wait_until(lambda: annotation.state(annotation.key) is SliceState.DRAFT, at_most_s=30)
 
 

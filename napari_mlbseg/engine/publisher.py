@@ -11,6 +11,7 @@ from torch import Tensor
 
 from napari_mlbseg.engine.data import SliceSource
 from napari_mlbseg.engine.events import SlicesPublished
+from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.views import View
 from napari_mlbseg.engine.steps import predict
 from napari_mlbseg.engine.steps.augment import centred_placement
@@ -120,8 +121,11 @@ class Publisher:
         maps: Maps = {ArrayName.PREDICTION: self._labels(probabilities, keys[0])}
         if self.weigh is not None and direction is not None:
             found = logit_derivative(self._model, parameters, direction, batch.images)
-            weights = self.weigh(*found, batch.labels, probabilities.argmax(dim=1))
-            maps |= self._weights(weights, keys[0])
+            valid = batch.labels != IGNORE
+            pseudo = torch.where(valid, probabilities.argmax(dim=1), IGNORE)
+            weights = self.weigh(*found, batch.labels, pseudo)
+            relative = predict.relative_weights(*weights, valid=valid)
+            maps |= self._weights(relative, keys[0])
             maps |= self._trust(tilted_probabilities(*found), probabilities, keys[0])
         for name, voxels in maps.items():
             self._write(name, keys[0], voxels)
@@ -155,9 +159,8 @@ class Publisher:
 
     def _weights(self, weights: Sequence[Tensor], key: SliceKey) -> Maps:
         names = (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO)
-        relative = torch.stack(predict.relative_weights(*weights), dim=1)
-        sharp = self._source.to_file_pixels(relative, key).half().cpu().numpy()
-        return {name: sharp[:, i] for i, name in enumerate(names)}
+        sharp = self._source.to_file_pixels(torch.stack(list(weights), dim=1), key)
+        return {name: sharp[:, i].half().cpu().numpy() for i, name in enumerate(names)}
 
     def _trust(self, tilted: Tensor, probabilities: Tensor, key: SliceKey) -> Maps:
         believed = self._source.to_file_pixels(tilted, key)

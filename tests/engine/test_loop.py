@@ -99,6 +99,10 @@ def test_a_run_improves_every_case_and_publishes_every_slice(phantoms: Phantoms)
         weights = phantoms.study.array(case.id, ArrayName.META_WEIGHTS_INITIAL)[:]
         assert weights.min() >= 0
         assert weights.max() > 0
+        # both maps of a slice together average to the uniform weight
+        pseudo = phantoms.study.array(case.id, ArrayName.META_WEIGHTS_PSEUDO)[:]
+        means = (weights.astype(float) + pseudo.astype(float)).mean(axis=(1, 2)) / 2
+        np.testing.assert_allclose(means, 1, atol=0.05)
         trust = phantoms.study.array(case.id, ArrayName.TRUST)[:].astype(float)
         votes = phantoms.study.array(case.id, ArrayName.VOTES)[:]
         assert 0 <= trust.min() < trust.max() <= 1

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from napari_mlbseg.engine.nets.views import View, apply_view
@@ -25,13 +25,14 @@ def probabilities(
 
 
 def relative_weights(
-    *weights: Float[Tensor, "batch y x"],
+    *weights: Float[Tensor, "batch y x"], valid: Bool[Tensor, "batch y x"]
 ) -> tuple[Float[Tensor, "batch y x"], ...]:
     """Weights in multiples of the uniform weight of their slice.
 
     1 is what a pixel would get if all labels of the slice counted alike, 0 a label that counts for
-    nothing.
+    nothing. Only pixels that are `valid` make the mean: the grid is larger than most slices.
     """
-    mean = torch.stack(weights).mean(dim=(0, 2, 3), dtype=weights[0].dtype)
+    total = torch.stack([(w * valid).sum(dim=(1, 2)) for w in weights]).mean(dim=0)
+    mean = total / valid.sum(dim=(1, 2)).clamp_min(1)
     scale = 1 / mean.clamp_min(torch.finfo(mean.dtype).tiny)
     return tuple(w * scale[:, None, None] for w in weights)
