@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample, resample_labels
+from napari_mlbseg.engine.steps.augment import centred_placement
 from napari_mlbseg.engine.steps.update import Batch
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName
@@ -111,10 +112,11 @@ class SliceSource:
             targets.append(resample_labels(label[None], to_file, size))
         return Batch(torch.cat(images), torch.cat(targets))
 
-    def blank(self, key: SliceKey) -> Int[Tensor, "y x"]:
-        """Labels that are all to be ignored, for slices that are only looked at."""
-        shape = self._study_shape(key)
-        return torch.full(shape, IGNORE, dtype=torch.long, device=self.device)
+    def unmoved(self, keys: Sequence[SliceKey], labels: Sequence[Tensor] | None = None) -> Batch:
+        """Slices as they are, in the middle of the grid; without labels all pixels are `IGNORE`."""
+        if labels is None:
+            labels = [self._blank(key) for key in keys]
+        return self.batch(keys, labels, centred_placement(len(keys)))
 
     def to_file_pixels(
         self, maps: Float[Tensor, "batch channels y x"], key: SliceKey
@@ -122,6 +124,10 @@ class SliceSource:
         """Maps on the grid, brought back to the pixels of the slices (all of one case and axis)."""
         back = invert(self._to_file(key)).expand(len(maps), 2, 3)
         return resample(maps, back, self._study_shape(key))
+
+    def _blank(self, key: SliceKey) -> Int[Tensor, "y x"]:
+        shape = self._study_shape(key)
+        return torch.full(shape, IGNORE, dtype=torch.long, device=self.device)
 
     def _slice(self, key: SliceKey) -> Tensor:
         return self._cached(key, ArrayName.IMAGE, self._read_image)

@@ -14,7 +14,6 @@ from napari_mlbseg.engine.events import SlicesPublished
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.views import View
 from napari_mlbseg.engine.steps import predict
-from napari_mlbseg.engine.steps.augment import centred_placement
 from napari_mlbseg.engine.steps.meta_weights import (
     Model,
     WeightRule,
@@ -115,10 +114,10 @@ class Publisher:
             self._begin_prediction(block.case)
         keys = block.keys
         initial = [self._source.initial_labels(k) for k in keys] if direction else None
-        blank = [self._source.blank(k) for k in keys]
-        batch = self._source.batch(keys, initial or blank, centred_placement(len(keys)))
+        batch = self._source.unmoved(keys, initial)
         probabilities = self._predict(parameters, batch.images)
-        maps: Maps = {ArrayName.PREDICTION: self._labels(probabilities, keys[0])}
+        hard = self._source.to_file_pixels(probabilities, keys[0]).argmax(dim=1)
+        maps: Maps = {ArrayName.PREDICTION: self._labels(hard)}
         if self.weigh is not None and direction is not None:
             found = logit_derivative(self._model, parameters, direction, batch.images)
             valid = batch.labels != IGNORE
@@ -126,7 +125,7 @@ class Publisher:
             weights = self.weigh(*found, batch.labels, pseudo)
             relative = predict.relative_weights(*weights, valid=valid)
             maps |= self._weights(relative, keys[0])
-            maps |= self._trust(tilted_probabilities(*found), probabilities, keys[0])
+            maps |= self._trust(tilted_probabilities(*found), hard, keys[0])
         for name, voxels in maps.items():
             self._write(name, keys[0], voxels)
         case, start, stop = block.case, block.start, block.stop
@@ -137,12 +136,10 @@ class Publisher:
         self, block: Block, parameters: Mapping[str, Tensor], *, step: int
     ) -> SlicesPublished:
         """Predict the slices and write them as initial labels."""
-        blank = [self._source.blank(k) for k in block.keys]
-        batch = self._source.batch(block.keys, blank, centred_placement(len(block.keys)))
-        probabilities = self._predict(parameters, batch.images)
-        labels = self._labels(probabilities, block.keys[0])
-        name, case = ArrayName.INITIAL_LABELS, block.case
-        self._write(name, block.keys[0], labels)
+        key, case, name = block.keys[0], block.case, ArrayName.INITIAL_LABELS
+        probabilities = self._predict(parameters, self._source.unmoved(block.keys).images)
+        hard = self._source.to_file_pixels(probabilities, key).argmax(dim=1)
+        self._write(name, key, self._labels(hard))
         return SlicesPublished(case.id, case.axis, block.start, block.stop, (name.value,), step)
 
     def _begin_prediction(self, case: Case) -> None:
@@ -162,16 +159,13 @@ class Publisher:
         sharp = self._source.to_file_pixels(torch.stack(list(weights), dim=1), key)
         return {name: sharp[:, i].half().cpu().numpy() for i, name in enumerate(names)}
 
-    def _trust(self, tilted: Tensor, probabilities: Tensor, key: SliceKey) -> Maps:
+    def _trust(self, tilted: Tensor, shown: Tensor, key: SliceKey) -> Maps:
         believed = self._source.to_file_pixels(tilted, key)
-        shown = self._source.to_file_pixels(probabilities, key).argmax(dim=1, keepdim=True)
-        trust = believed.gather(1, shown).squeeze(1).half().cpu().numpy()
-        votes = self._source.class_values[believed.argmax(dim=1).cpu().numpy()]
-        return {ArrayName.TRUST: trust, ArrayName.VOTES: votes}
+        trust = believed.gather(1, shown.unsqueeze(1)).squeeze(1).half().cpu().numpy()
+        return {ArrayName.TRUST: trust, ArrayName.VOTES: self._labels(believed.argmax(dim=1))}
 
-    def _labels(self, probabilities: Tensor, key: SliceKey) -> NDArray[np.uint8]:
-        hard = self._source.to_file_pixels(probabilities, key).argmax(dim=1).cpu().numpy()
-        labels: NDArray[np.uint8] = self._source.class_values[hard]
+    def _labels(self, indices: Tensor) -> NDArray[np.uint8]:
+        labels: NDArray[np.uint8] = self._source.class_values[indices.cpu().numpy()]
         return labels
 
     def _write(self, name: ArrayName, first: SliceKey, block: NDArray[np.generic]) -> None:

@@ -12,11 +12,7 @@ from napari_mlbseg.engine.device import choose_device
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.views import VIEWS, View
 from napari_mlbseg.engine.state import TrainingState, as_model, load_checkpoint, save_checkpoint
-from napari_mlbseg.engine.steps.augment import (
-    centred_placement,
-    random_appearance,
-    random_placement,
-)
+from napari_mlbseg.engine.steps.augment import random_appearance, random_placement
 from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.predict import probabilities
 from napari_mlbseg.engine.steps.score import dice_per_class
@@ -138,7 +134,7 @@ class Trainer:
         size = self._clean_batch_size()
         for start in range(0, len(chosen), size):
             keys, masks = chosen[start : start + size], labels[start : start + size]
-            batch = self.source.batch(keys, masks, centred_placement(len(keys)))
+            batch = self.source.unmoved(keys, masks)
             part, _ = clean_gradient(self.model, self.parameters, batch.images, batch.labels)
             share = len(keys) / len(chosen)
             total = {n: share * g + (total[n] if total else 0) for n, g in part.items()}
@@ -151,10 +147,8 @@ class Trainer:
         return {self._values[index]: dice for index, dice in found.items()}
 
     def _predicted(self, key: SliceKey) -> Tensor:
-        batch = self.source.batch([key], [self.source.blank(key)], centred_placement(1))
-        found = probabilities(
-            self.model, self.parameters, batch.images, views=self.prediction_views
-        )
+        images = self.source.unmoved([key]).images
+        found = probabilities(self.model, self.parameters, images, views=self.prediction_views)
         return self.source.to_file_pixels(found, key).argmax(dim=1)[0]
 
     def _clean_batch(self) -> Batch:
