@@ -16,9 +16,10 @@ from napari_mlbseg.engine.nets.views import View
 from napari_mlbseg.engine.steps import predict
 from napari_mlbseg.engine.steps.meta_weights import (
     Model,
-    WeightRule,
-    logit_derivative,
+    Scores,
+    confidence,
     tilted_probabilities,
+    weights_of,
 )
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case
@@ -67,7 +68,7 @@ class Publisher:
         model: Model,
         *,
         views: Sequence[View],
-        weigh: WeightRule | None,
+        weigh: Scores | None,
     ) -> None:
         self.focus: SliceKey | None = None
         self._study, self._source, self._model = study, source, model
@@ -112,22 +113,12 @@ class Publisher:
         """
         if not self._study.has_array(block.case.id, ArrayName.PREDICTION):
             self._begin_prediction(block.case)
-        keys = block.keys
-        initial = [self._source.initial_labels(k) for k in keys] if direction else None
-        batch = self._source.unmoved(keys, initial)
-        probabilities = self._predict(parameters, batch.images)
-        hard = self._source.to_file_pixels(probabilities, keys[0]).argmax(dim=1)
-        maps: Maps = {ArrayName.PREDICTION: self._labels(hard)}
-        if self.weigh is not None and direction is not None:
-            found = logit_derivative(self._model, parameters, direction, batch.images)
-            valid = batch.labels != IGNORE
-            pseudo = torch.where(valid, probabilities.argmax(dim=1), IGNORE)
-            weights = self.weigh(*found, batch.labels, pseudo)
-            relative = predict.relative_weights(*weights, valid=valid)
-            maps |= self._weights(relative, keys[0])
-            maps |= self._trust(tilted_probabilities(*found), hard, keys[0])
+        if self.weigh is None or direction is None:
+            maps = self._predicted(block.keys, parameters)
+        else:
+            maps = self._weighed(block.keys, parameters, direction, self.weigh)
         for name, voxels in maps.items():
-            self._write(name, keys[0], voxels)
+            self._write(name, block.keys[0], voxels)
         case, start, stop = block.case, block.start, block.stop
         self._steps[case.id][start:stop] = step
         return SlicesPublished(case.id, case.axis, start, stop, tuple(map(str, maps)), step)
@@ -150,6 +141,36 @@ class Publisher:
                 for k in block.keys
             ]
             self._write(ArrayName.PREDICTION, block.keys[0], np.stack(slices))
+
+    def _predicted(self, keys: Sequence[SliceKey], parameters: Mapping[str, Tensor]) -> Maps:
+        probabilities = self._predict(parameters, self._source.unmoved(keys).images)
+        hard = self._source.to_file_pixels(probabilities, keys[0]).argmax(dim=1)
+        return {ArrayName.PREDICTION: self._labels(hard)}
+
+    def _weighed(
+        self,
+        keys: Sequence[SliceKey],
+        parameters: Mapping[str, Tensor],
+        direction: Mapping[str, Tensor],
+        weigh: Scores,
+    ) -> Maps:
+        """Prediction, weights and trust, all from the same passes through the network."""
+        batch = self._source.unmoved(keys, [self._source.initial_labels(k) for k in keys])
+        probabilities, tilted, scores = predict.look_ahead(
+            self._model,
+            parameters,
+            direction,
+            batch.images,
+            views=self._views,
+            scores=(confidence, tilted_probabilities, weigh),
+        )
+        hard = self._source.to_file_pixels(probabilities, keys[0]).argmax(dim=1)
+        valid = batch.labels != IGNORE
+        pseudo = torch.where(valid, probabilities.argmax(dim=1), IGNORE)
+        weights = weights_of(scores, batch.labels, pseudo)
+        maps: Maps = {ArrayName.PREDICTION: self._labels(hard)}
+        maps |= self._weights(predict.relative_weights(*weights, valid=valid), keys[0])
+        return maps | self._trust(tilted, hard, keys[0])
 
     def _predict(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
         return predict.probabilities(self._model, parameters, images, views=self._views)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from napari_mlbseg.engine.nets.views import View, apply_view
-from napari_mlbseg.engine.steps.meta_weights import Model
+from napari_mlbseg.engine.steps.meta_weights import Model, Scores, logit_derivative
 from napari_mlbseg.engine.steps.pseudo_labels import average_prediction
 
 
@@ -22,6 +22,22 @@ def probabilities(
     with torch.no_grad():
         seen = [model(parameters, apply_view(view, images)).softmax(dim=1) for view in views]
         return average_prediction(views, seen)[0]
+
+
+def look_ahead(
+    model: Model,
+    parameters: Mapping[str, Tensor],
+    direction: Mapping[str, Tensor],
+    images: Float[Tensor, "batch channels y x"],
+    *,
+    views: Sequence[View],
+    scores: Sequence[Scores],
+) -> list[Float[Tensor, "batch classes y x"]]:
+    """What each rule makes of every class, averaged over views of the images."""
+    found = [
+        logit_derivative(model, parameters, direction, apply_view(view, images)) for view in views
+    ]
+    return [average_prediction(views, [score(*pair) for pair in found])[0] for score in scores]
 
 
 def relative_weights(

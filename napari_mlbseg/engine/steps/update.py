@@ -19,15 +19,12 @@ from napari_mlbseg.engine.nets.losses import disagreement, weighted_loss
 from napari_mlbseg.engine.nets.views import View, apply_view, apply_view_to_labels
 from napari_mlbseg.engine.steps import meta_weights
 from napari_mlbseg.engine.steps.base_model import clean_gradient
+from napari_mlbseg.engine.steps.clean_direction import clean_direction, mean_gradient
 from napari_mlbseg.engine.steps.meta_weights import Model
 from napari_mlbseg.engine.steps.pseudo_labels import pseudo_labels, view_disagreement
 
 TEACHER_NOISE = 0.1
-
-WEIGHT_RULES = {
-    "meta": meta_weights.meta_weights,
-    "published": meta_weights.published_weights,
-}
+GROUP = 2
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def bootstrap_gradient(
     Parameters
     ----------
     weights
-        ``uniform``, ``none`` or one of `WEIGHT_RULES`.
+        ``uniform``, ``none`` or one of `meta_weights.SCORES`.
     learning_rate
         Of the virtual step.
     teacher, teacher_noise
@@ -94,24 +91,36 @@ def bootstrap_gradient(
         )
     )
     moved = meta_weights.virtual_parameters(student, gradient, learning_rate=learning_rate)
-    clean_direction, losses["clean"] = clean_gradient(model, moved, clean.images, clean.labels)
+    groups = clean_gradients(model, moved, clean)
+    losses["clean"] = torch.stack([loss for _, loss in groups]).mean()
+    on_clean = mean_gradient([g for g, _ in groups])
     if clean_step:
-        gradient = _sum(gradient, clean_direction)
+        gradient = _sum(gradient, on_clean)
     if weights != "none":
         initial = torch.cat([apply_view_to_labels(v, noisy.labels, noisy.images) for v in views])
         pseudo = torch.cat(pseudo_labels(views, per_view))
-        rule = WEIGHT_RULES.get(weights)
-        if rule is None:
+        scores = meta_weights.SCORES.get(weights)
+        if scores is None:
             w_initial, w_pseudo = meta_weights.uniform(initial, pseudo)
         else:
-            found = meta_weights.logit_derivative(model, point, clean_direction, images)
-            w_initial, w_pseudo = rule(*found, initial, pseudo)
+            agreed = clean_direction([g for g, _ in groups], losses["clean"])
+            direction = agreed if weights == "meta" else on_clean
+            found = meta_weights.logit_derivative(model, point, direction, images)
+            w_initial, w_pseudo = meta_weights.weights_of(scores(*found), initial, pseudo)
         losses["initial labels"] = weighted_loss(logits, initial, w_initial)
         losses["pseudo labels"] = weighted_loss(logits, pseudo, w_pseudo)
         weighted = losses["initial labels"] + losses["pseudo labels"]
         learnt = torch.autograd.grad(weighted, list(point.values()))
         gradient = _sum(gradient, dict(zip(names, learnt, strict=True)))
     return BootstrapGradient(gradient, {name: loss.detach() for name, loss in losses.items()})
+
+
+def clean_gradients(
+    model: Model, parameters: Mapping[str, Tensor], clean: Batch
+) -> list[tuple[dict[str, Tensor], Tensor]]:
+    """Gradient of the clean loss and the loss, for every `GROUP` slices of the batch."""
+    pairs = zip(torch.split(clean.images, GROUP), torch.split(clean.labels, GROUP), strict=True)
+    return [clean_gradient(model, parameters, images, labels) for images, labels in pairs]
 
 
 def _sum(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> dict[str, Tensor]:
