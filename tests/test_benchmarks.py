@@ -104,6 +104,29 @@ def test_needed_operations_of_a_convolution(bench: Any, monkeypatch: pytest.Monk
     )
 
 
+# --- trust ----------------------------------------------------------------------------------------
+
+
+def test_auroc_is_the_chance_that_a_wrong_pixel_scores_higher(bench: Any) -> None:
+    rng = np.random.default_rng(0)
+    wrong, score = rng.random(60) < 0.3, rng.integers(0, 9, 60).astype(float)
+    pairs = np.subtract.outer(score[wrong], score[~wrong])
+    expected = ((pairs > 0) + 0.5 * (pairs == 0)).mean()
+    assert bench("trust").auroc(score, wrong) == pytest.approx(expected)
+
+
+def test_spoilt_labels_are_wrong_on_the_share_of_the_slices_that_was_asked_for(bench: Any) -> None:
+    truth = np.zeros((200, 96, 96), dtype=np.uint8)
+    truth[:, 30:66, 24:60] = 1
+    truth[:, 70:90, 70:90] = 4
+    found = bench("_corruption").spoilt(truth, np.random.default_rng(0), share=0.4)
+    changed = (found != truth).any(axis=(1, 2))
+    assert 0.3 < changed.mean() < 0.5
+    assert set(np.unique(found)) == {0, 1, 4}
+    overlap = ((found == 1) & (truth == 1)).sum() / (truth == 1).sum()
+    assert 0.7 < overlap < 0.98
+
+
 # --- the scripts ----------------------------------------------------------------------------------
 
 
