@@ -7,7 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from napari_mlbseg.engine.nets.losses import clean_loss
+from napari_mlbseg.engine.steps.chunks import added, chunks
 from napari_mlbseg.engine.steps.meta_weights import Model
+from napari_mlbseg.engine.steps.passes import forward, leaves
 
 
 def clean_gradient(
@@ -16,8 +18,23 @@ def clean_gradient(
     images: Float[Tensor, "batch channels *space"],
     labels: Int[Tensor, "batch *space"],
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Gradient of the clean loss at `parameters`, and the loss."""
-    point = {name: value.detach().requires_grad_() for name, value in parameters.items()}
-    loss = clean_loss(model(point, images), labels)
-    gradients = torch.autograd.grad(loss, list(point.values()))
+    """Gradient of the clean loss at `parameters`, and the loss.
+
+    Dice does not add up over chunks of the batch. So a forward pass without memory finds the loss
+    and its gradient with respect to all logits, and a second one, chunk by chunk, pulls that back.
+    """
+    point = leaves(parameters)
+    parts = chunks(images)
+    if len(parts) == 1:
+        loss = clean_loss(model(point, images), labels)
+        gradients = list(torch.autograd.grad(loss, list(point.values())))
+        return dict(zip(point, gradients, strict=True)), loss.detach()
+    logits = forward(model, parameters, images).requires_grad_()
+    loss = clean_loss(logits, labels)
+    (cotangent,) = torch.autograd.grad(loss, logits)
+    shares = torch.split(cotangent, [len(part) for part in parts])
+    gradients = added(
+        torch.autograd.grad(model(point, part), list(point.values()), share)
+        for part, share in zip(parts, shares, strict=True)
+    )
     return dict(zip(point, gradients, strict=True)), loss.detach()
