@@ -18,11 +18,12 @@ from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.clean_direction import clean_direction
 from napari_mlbseg.engine.steps.predict import probabilities
 from napari_mlbseg.engine.steps.score import dice_per_class
-from napari_mlbseg.engine.steps.update import GROUP, TEACHER_NOISE, Batch, bootstrap_gradient
+from napari_mlbseg.engine.steps.update import TEACHER_NOISE, Batch, bootstrap_gradient
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
 DIRECTION_SLICES = 16
+GROUP = 2
 
 
 class Trainer:

@@ -3,6 +3,9 @@
 import pytest
 import torch
 
+from napari_mlbseg.engine.nets.network import build_network
+from napari_mlbseg.engine.state import as_model
+from napari_mlbseg.engine.steps.base_model import clean_gradient, clean_shares
 from napari_mlbseg.engine.steps.clean_direction import agreement, clean_direction, mean_gradient
 
 
@@ -58,3 +61,16 @@ def test_one_tensor_may_be_noise_while_another_is_agreed_on() -> None:
     assert (direction["noise"] == 0).all()
     torch.testing.assert_close(direction["agreed"], torch.full((3,), 1 / 3).double())
     assert mean_gradient(gradients)["agreed"].equal(torch.ones(3).double())
+
+
+def test_the_shares_of_the_groups_average_to_the_gradient_of_the_whole_batch() -> None:
+    torch.manual_seed(4)
+    network = build_network("unet", channels=1, classes=3).double()
+    model, parameters = as_model(network), dict(network.named_parameters())
+    images, labels = torch.randn(6, 1, 32, 32).double(), torch.randint(0, 3, (6, 32, 32))
+    shares, loss = clean_shares(model, parameters, images, labels)
+    whole, expected = clean_gradient(model, parameters, images, labels)
+    assert len(shares) > 2
+    torch.testing.assert_close(loss, expected)
+    for name, mean in mean_gradient(shares).items():
+        torch.testing.assert_close(mean, whole[name])

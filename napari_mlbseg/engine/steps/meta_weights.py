@@ -23,6 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from napari_mlbseg.engine.nets.labels import IGNORE
+from napari_mlbseg.engine.steps.chunks import chunks
 
 LOOK_AHEAD = 0.1
 """Share of Polyak's step that the confidence is tilted by."""
@@ -61,14 +62,18 @@ def logit_derivative(
 ) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
     """Logits and their derivative along `direction` in parameter space.
 
-    One forward-mode product; `model` maps parameters and images (``batch channels *space``) to
-    logits (``batch classes *space``). Nothing is recorded for a backward pass.
+    One forward-mode product, a chunk of the batch at a time; `model` maps parameters and images
+    (``batch channels *space``) to logits (``batch classes *space``). Nothing is recorded for a
+    backward pass.
     """
     point = {name: value.detach() for name, value in parameters.items()}
     tangent = {name: direction[name].detach() for name in point}
     with torch.no_grad():
-        found = torch.func.jvp(lambda p: model(p, images), (point,), (tangent,))
-    return found[0], found[1]
+        found = [
+            torch.func.jvp(lambda p, part=part: model(p, part), (point,), (tangent,))
+            for part in chunks(images)
+        ]
+    return torch.cat([pair[0] for pair in found]), torch.cat([pair[1] for pair in found])
 
 
 def label_prices(
