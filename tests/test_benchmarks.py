@@ -13,6 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from napari_mlbseg.engine.nets.network import build_network
+from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps import meta_weights
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -102,6 +104,25 @@ def test_needed_operations_of_a_convolution(bench: Any, monkeypatch: pytest.Monk
     assert cases.needed_tflop(case, 2, large=False) * 1e12 == pytest.approx(
         product * (noisy + clean)
     )
+
+
+# --- cheaper derivatives --------------------------------------------------------------------------
+
+
+def test_cheaper_derivatives_are_what_they_are_called(bench: Any) -> None:
+    ways = bench("derivatives")
+    torch.manual_seed(0)
+    network = build_network("unet", channels=1, classes=3).double()
+    model, point = as_model(network), dict(network.named_parameters())
+    direction = {n: torch.randn_like(p) for n, p in point.items()}
+    images = torch.randn(2, 1, 32, 32).double()
+    logits, exact = meta_weights.logit_derivative(model, point, direction, images)
+    near = ways.finite_difference(model, point, direction, images, logits, 1e-7)
+    assert float((near - exact).abs().max()) < 1e-4 * float(exact.abs().max())
+    upper = {n: d * (n.startswith(ways.HEAD) or ways.UPWARD in n) for n, d in direction.items()}
+    expected = meta_weights.logit_derivative(model, point, upper, images)[1]
+    assert 0 < sum(bool(d.any()) for d in upper.values()) < len(upper)
+    torch.testing.assert_close(ways.decoder_only(model, point, direction, images), expected)
 
 
 # --- trust ----------------------------------------------------------------------------------------
