@@ -57,7 +57,7 @@ def suggest(study: Study, count: int = 10, *, seed: int = 0) -> list[Suggestion]
     seen = [one for case in study.cases for one in _look_at(study, case, clean)]
     names = sorted({one.key.case_id for one in seen})
     heights = np.array([one.height for one in seen], dtype=np.float32)
-    similarity = np.maximum(
+    similarity = next_slice.teaching(
         next_slice.alike(
             np.stack([one.image for one in seen]),
             np.stack([one.shown for one in seen]),

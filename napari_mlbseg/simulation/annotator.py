@@ -66,20 +66,23 @@ def take(
     """The first `count` of the slices, but so that every class that is `missing` is shown.
 
     No training can start before each class has been shown. An annotator sees what a slice shows
-    before correcting it, and passes over others when the slices left are needed for the classes
+    before correcting it, and passes over one after which too few would be left for the classes
     that are still missing.
     """
     taken: list[SliceKey] = []
+    passed_over: list[SliceKey] = []
     for key in proposed:
         left = count - len(taken)
         if left == 0:
             break
         if missing:
-            shown = missing & set(np.unique(truth.mask(key)).tolist())
-            if not shown and left <= len(missing):
+            still = missing - set(np.unique(truth.mask(key)).tolist())
+            if left - 1 < len(still):
+                passed_over.append(key)
                 continue
-            missing -= shown
+            missing = still
         taken.append(key)
+    taken += passed_over[: count - len(taken)]
     if missing or len(taken) < count:
         raise UserError(
             f"{count} slices were to be corrected, but only {len(taken)} can be that show every "

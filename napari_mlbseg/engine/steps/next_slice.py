@@ -17,9 +17,10 @@ LOWEST, HIGHEST = 0.15, 0.85
 GOLDEN, SILVER = (np.sqrt(5) - 1) / 2, np.sqrt(2) - 1
 BANDWIDTH = 0.4
 NEIGHBOURHOOD = 0.06
-DOUBT_SHARE = 0.5
+LOOKALIKE = 0.5
+DOUBT_SHARE = 0.75
 DOUBT_CEILING = 4.0
-COST_SHARE = 0.1
+COST_SHARE = 0.02
 
 
 def evenly_spread(counts: Sequence[int], *, seed: int) -> Iterator[tuple[int, int]]:
@@ -61,7 +62,7 @@ def alike(*blocks: Float[np.ndarray, "slices _"]) -> Float[np.ndarray, "slices s
     """Similarity of slices from 0 to 1, a Gaussian kernel on their distance.
 
     Each block of features is brought to the same spread and so counts the same; one that is the
-    same for all slices counts for nothing. The width is a share of the median distance.
+    same for all slices counts for nothing. The width is a share of the root mean square distance.
     """
     scaled = []
     for block in blocks:
@@ -71,7 +72,7 @@ def alike(*blocks: Float[np.ndarray, "slices _"]) -> Float[np.ndarray, "slices s
     features = np.concatenate(scaled, axis=1).astype(np.float32)
     norms = np.square(features).sum(axis=1)
     squared = np.maximum(norms[:, None] + norms[None] - 2 * features @ features.T, 0)
-    width = BANDWIDTH**2 * float(np.median(squared))
+    width = BANDWIDTH**2 * float(squared.mean())
     kernel = np.exp(-squared / (2 * width)) if width > 0 else np.ones_like(squared)
     np.fill_diagonal(kernel, 1.0)
     return np.asarray(kernel, dtype=np.float32)
@@ -84,6 +85,17 @@ def near(
     apart = (heights[:, None] - heights[None]) / NEIGHBOURHOOD
     same = cases[:, None] == cases[None]
     return np.asarray(np.where(same, np.exp(-np.square(apart) / 2), 0.0), dtype=np.float32)
+
+
+def teaching(
+    alike: Float[np.ndarray, "slices slices"], near: Float[np.ndarray, "slices slices"]
+) -> Float[np.ndarray, "slices slices"]:
+    """What correcting one slice teaches about another, from 0 to 1.
+
+    Neighbours learn by how near they are, lookalikes at most the share `LOOKALIKE`: they look
+    alike at the coarse resolution of the features.
+    """
+    return np.asarray(np.maximum(LOOKALIKE * alike, near))
 
 
 def relative_doubt(doubt: Float[np.ndarray, " slices"]) -> Float[np.ndarray, " slices"]:
