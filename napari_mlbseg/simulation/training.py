@@ -19,7 +19,6 @@ from napari_mlbseg.engine.events import (
     Stop,
 )
 from napari_mlbseg.engine.loop import Bootstrapper
-from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.slices import SliceKey
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.annotator import Truth, correct
@@ -105,7 +104,7 @@ class _Listener:
     def heard(self, events: Iterable[Event], inbox: Inbox, until: Stage | None) -> Iterator[Event]:
         for event in events:
             if isinstance(event, Failed):
-                raise _failure(event)
+                raise event.error()
             if isinstance(event, RunStarted):
                 self.device = event.device
             elif isinstance(event, HeldBackScored):
@@ -113,11 +112,3 @@ class _Listener:
             elif isinstance(event, StageStarted) and event.stage is until:
                 inbox.put(Stop())
             yield event
-
-
-def _failure(event: Failed) -> Exception:
-    if not event.details:
-        return UserError(event.message)
-    error = RuntimeError(event.message)
-    error.add_note(event.details)
-    return error
