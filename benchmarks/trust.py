@@ -7,9 +7,9 @@ trained, then the loop; at several steps of both the maps of slices that nobody 
 compared with the true masks. Each map is a score of every pixel's label, and AUROC is how well a
 low score finds the wrong pixels of a slice, averaged over the slices.
 
-`la`: eight left atria, two clean slices each. The labels that are judged are imported ones, the
-true masks spoilt by L2B's recipe (Zhou et al. 2022) on 40 percent of the slices, and the network's
-own. `ct`: one CT with 42 organs, eight of its thirty slices clean; the network's own labels.
+`la`: eight left atria, two clean slices each. Two kinds of labels are judged: imported ones, the
+true masks corrupted by L2B's recipe (Zhou et al. 2022) on 40 percent of the slices, and the
+network's own. `ct`: one CT with 42 organs, eight of its thirty slices clean; the network's own.
 
 The scores: `confidence` is the network's probability of the label, `confidence, views` its mean
 over the mirrored views, `price` the meta-gradient u itself, `trust` what the engine publishes.
@@ -31,7 +31,7 @@ from typing import Any
 import _shared
 import numpy as np
 import torch
-from _corruption import spoilt
+from _corruption import corrupt_volume
 from bootstrapping import DATA, spread
 from numpy.typing import NDArray
 from scipy.stats import rankdata
@@ -115,15 +115,15 @@ def parse() -> argparse.Namespace:
 
 
 def left_atria(folder: Path, seed: int) -> Setting:
-    """Eight volumes with spoilt masks as their initial labels."""
+    """Eight volumes with corrupted masks as their initial labels."""
     cases = json.loads((DATA / "splits.json").read_text())["labelled_8"]
     rng = np.random.default_rng(seed)
     truth, labels = {}, {}
-    for case in cases:
+    for number, case in enumerate(cases):
         volume, source = read_labels(DATA / "labels" / f"{case}.nii.gz")
         truth[case] = volume.voxels.astype(np.uint8)
-        labels[case] = folder / f"{case}_spoilt.nii.gz"
-        noisy = spoilt(truth[case], rng, share=0.4)
+        labels[case] = folder / f"{case}_corrupted.nii.gz"
+        noisy = corrupt_volume(truth[case], 0, share=0.4, seed=1000 * seed + number)
         write_labels(labels[case], Volume(noisy, volume.geometry), source)
     study = Study.create(folder / "la.mlbseg", author="truth")
     study.set_classes([LabelClass(1, "left atrium", (230, 159, 0))])

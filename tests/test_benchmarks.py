@@ -136,18 +136,6 @@ def test_auroc_is_the_chance_that_a_wrong_pixel_scores_higher(bench: Any) -> Non
     assert bench("trust").auroc(score, wrong) == pytest.approx(expected)
 
 
-def test_spoilt_labels_are_wrong_on_the_share_of_the_slices_that_was_asked_for(bench: Any) -> None:
-    truth = np.zeros((200, 96, 96), dtype=np.uint8)
-    truth[:, 30:66, 24:60] = 1
-    truth[:, 70:90, 70:90] = 4
-    found = bench("_corruption").spoilt(truth, np.random.default_rng(0), share=0.4)
-    changed = (found != truth).any(axis=(1, 2))
-    assert 0.3 < changed.mean() < 0.5
-    assert set(np.unique(found)) == {0, 1, 4}
-    overlap = ((found == 1) & (truth == 1)).sum() / (truth == 1).sum()
-    assert 0.7 < overlap < 0.98
-
-
 # --- the scripts ----------------------------------------------------------------------------------
 
 
@@ -176,6 +164,37 @@ def test_latency_script(tmp_path: Path) -> None:
     assert summary["accepts"] == len(found["accepts"]) == 3
     assert 0 < summary["median"] <= summary["p95"] <= summary["max"]
     assert all(a["noticing_s"] < a["seconds"] for a in found["accepts"])
+
+
+def test_annotation_effort_script(tmp_path: Path) -> None:
+    file, picture, table = (tmp_path / name for name in ("effort.json", "effort.png", "effort.md"))
+    asked = ("--budgets", "4", "--methods", "initial", "--seeds", "1", "--initial", "corrupted")
+    shown = ("--png", str(picture), "--markdown", str(table))
+    found: Any = carried_out("annotation_effort.py", *asked, *shown, json_file=file)
+    assert {(r["method"], r["where"], r["class"]) for r in found} == {
+        ("initial", where, name)
+        for where in ("exported", "held_out")
+        for name in ("organ", "lesion")
+    }
+    assert picture.stat().st_size > 10_000
+    assert table.read_text().count("\n") == 2 + 4
+
+
+def test_corruption_is_that_of_the_recipe(bench: Any) -> None:
+    corruption = bench("_corruption")
+    truth = np.zeros((144, 144, 40), dtype=np.uint8)
+    truth[50:90, 40:100, 5:35] = 1
+    wrong = corruption.corrupt_volume(truth, 2, share=0.4, seed=0)
+    differ = (wrong != truth).any(axis=(0, 1))
+    assert differ.sum() == 12  # 40 % of the 30 slices that show something
+    assert not differ[:5].any()
+    assert not differ[35:].any()
+    assert np.array_equal(wrong, corruption.corrupt_volume(truth, 2, share=0.4, seed=0))
+    assert np.array_equal(truth, corruption.corrupt_volume(truth, 2, share=0.0, seed=0))
+    disc = corruption.bounding_ellipse(truth[:, :, 10] > 0)
+    assert disc.sum() == pytest.approx(np.pi * 20 * 30, rel=0.02)
+    assert disc[70, 41:99].all()
+    assert not disc[52, 43]
 
 
 @pytest.mark.slow

@@ -438,3 +438,57 @@ def test_keys_are_of_the_display_frame(accepted: Path):
     with Study.open(accepted, writable=False) as study:
         assert {key.axis for key in study.clean_slices()} == {0}
         assert study.slice_record(SliceKey("a", 0, 3)) is not None
+
+
+# --- effort -------------------------------------------------------------------
+
+
+def test_suggest_names_open_slices_of_the_file(accepted: Path, mlbseg: Mlbseg):
+    told = document(mlbseg("suggest", accepted, "-n", "7", "--json"))["suggestions"]
+    assert len(told) == 7
+    assert {one["axis"] for one in told} == {2}
+    named = {(one["case"], one["slice"]) for one in told}
+    assert len(named) == 7
+    assert named <= {(c, i) for c in CASES for i in range(SHAPE[2]) if i not in (3, 4, 5)}
+    assert {one["gain"] for one in told} == {None}
+    assert "spread evenly" in mlbseg("suggest", accepted).stdout
+
+
+def test_simulate_measures_once_and_only_reads_the_study(
+    accepted: Path, files: Path, mlbseg: Mlbseg
+):
+    file, before = files / "effort.json", document(mlbseg("info", accepted, "--json"))
+    options = ("--truth", files / "truth", "--budget", "2", "--policy", "even", "--seeds", "1")
+    options += ("--holdout", "b", "--base-steps", "2", "--steps", "1", "--json", file)
+    first = mlbseg("simulate", accepted, *options)
+    assert "held_out" in first.stdout
+    records = json.loads(file.read_text())
+    assert [(r["where"], r["class"]) for r in records] == [
+        ("exported", "left atrium"),
+        ("held_out", "left atrium"),
+    ]
+    assert "bootstrapping" in first.stderr
+    again = mlbseg("simulate", accepted, *options)
+    assert again.stderr == ""
+    assert json.loads(file.read_text()) == records
+    assert document(mlbseg("info", accepted, "--json")) == before
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--budget", "many", "is no list of budgets"),
+        ("--budget", "8,4", "numbers of slices that grow"),
+        ("--policy", "best", "no policy 'best'"),
+        ("--method", "magic", "no method 'magic'"),
+        ("--holdout", "c", "no case 'c'"),
+        ("--holdout", "a,b", "No case is left"),
+        ("--truth", "nowhere", "nowhere cannot be read"),
+    ],
+)
+def test_simulate_says_what_is_wrong(
+    study: Path, files: Path, mlbseg: Mlbseg, option: str, value: str, reason: str
+):
+    given = {"--truth": str(files / "truth"), "--budget": "2"} | {option: value}
+    arguments = [part for pair in given.items() for part in pair]
+    assert reason in one_sentence(mlbseg("simulate", study, *arguments, code=1))

@@ -14,7 +14,7 @@ import napari_mlbseg
 
 ROOT = Path(napari_mlbseg.__file__).parent
 
-# cli, widgets -> engine -> project -> formats -> volume
+# cli -> simulation -> engine; cli, widgets -> engine -> project -> formats -> volume
 MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),
@@ -25,12 +25,13 @@ MAY_IMPORT = {
     "samples": {"formats", "volume", "errors"},
     "demo": {"samples", "engine", "project", "formats", "volume", "errors"},
     "widgets": {"samples", "engine", "project", "formats", "volume", "errors"},
-    "cli": {"demo", "engine", "project", "formats", "volume", "errors"},
+    "simulation": {"engine", "project", "formats", "volume", "errors"},
+    "cli": {"demo", "simulation", "engine", "project", "formats", "volume", "errors"},
 }
 # Only here: the parts that may import what the name stands for.
 HOME_OF = {
-    "torch": {"engine"},
-    "monai": {"engine"},
+    "torch": {"engine", "simulation"},
+    "monai": {"engine", "simulation"},
     "jaxtyping": {"engine"},
     "napari": {"widgets"},
     "qtpy": {"widgets"},

@@ -221,6 +221,53 @@ def export(
 
 
 @app.command()
+def suggest(
+    study: StudyPath,
+    *,
+    count: Annotated[int, typer.Option("-n", min=1, help="How many slices.")] = 10,
+    json: AsJson = False,
+) -> None:
+    """Name the slices that are worth correcting next, the best first."""
+    from napari_mlbseg.cli import simulations
+
+    found = simulations.suggest(study, count)
+    output.show(found, json=json, text=output.suggestions_text)
+
+
+@app.command()
+def simulate(
+    study: StudyPath,
+    *,
+    truth: Annotated[Path, typer.Option(help="Folder with true labels, named like the images.")],
+    budget: Annotated[str, typer.Option(help="Corrected slices, growing: 4,8,16.")],
+    policy: Annotated[str, typer.Option(help="even, random, suggested or several.")] = "suggested",
+    method: Annotated[str, typer.Option(help="Names of docs/simulation.md: a,b.")] = "mlbseg",
+    seeds: Annotated[int, typer.Option(min=1, help="Repetitions.")] = 3,
+    holdout: Annotated[str, typer.Option(help="Cases that the cohort does not hold: a,b.")] = "",
+    steps: Annotated[int | None, typer.Option(help="Bootstrapping steps.")] = None,
+    base_steps: Annotated[int | None, typer.Option(help="Steps of the base model.")] = None,
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option()] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="File of records; known ones are not made again.")
+    ] = None,
+) -> None:
+    """Correct slices with their true masks, train, and measure, budget after budget.
+
+    The study is only read. With --json, what was measured already is kept, and working copies lie
+    beside that file in a folder ending in .work, which may be deleted afterwards.
+    """
+    from napari_mlbseg.cli import simulations
+    from napari_mlbseg.engine.config import Config
+
+    asked = {"steps": steps, "base_steps": base_steps, "device": device}
+    config = Config.from_dict({name: v for name, v in asked.items() if v is not None})
+    plan = simulations.plan(
+        budget, policy=policy, method=method, seeds=seeds, holdout=holdout, config=config
+    )
+    output.simulation_text(simulations.simulate(study, truth, plan, json))
+
+
+@app.command()
 def gui(
     study: Annotated[Path | None, typer.Argument(metavar="[STUDY]", show_default=False)] = None,
 ) -> None:

@@ -3,7 +3,7 @@
 import json as json_module
 import sys
 import traceback as traceback_module
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -86,6 +86,40 @@ def run_text(summary: Document) -> None:
     _line(f"{how}: step {summary['step']} after {summary['seconds']:.0f} s on {summary['device']}.")
     if summary["held_back_dice"] is not None:
         _line(f"Dice on slices held back: {summary['held_back_dice']:.3f}")
+
+
+def suggestions_text(found: Document) -> None:
+    """The slices to correct next as a table."""
+    table = Table("case", "axis", "slice", "adds", "doubtful mm²")
+    for one in found["suggestions"]:
+        gain, doubtful = one["gain"], one["doubtful_mm2"]
+        table.add_row(
+            one["case"],
+            str(one["axis"]),
+            str(one["slice"]),
+            "" if gain is None else f"{gain:.1%}",
+            "" if doubtful is None else f"{doubtful:.0f}",
+        )
+    Console().print(table)
+    if any(one["gain"] is None for one in found["suggestions"]):
+        _line("There is no prediction yet: these slices are spread evenly.")
+
+
+def simulation_text(rows: Sequence[Document]) -> None:
+    """What a simulation measured: means over the seeds, with their standard deviation."""
+    measured = ("dice", "surface_dice_1mm", "hd95_mm", "assd_mm")
+    head = ("method", "policy", "budget", "where", "class")
+    table = Table(*head, "Dice", "surface Dice 1 mm", "HD95 mm", "ASSD mm", "empty", "s", "seeds")
+    for row in rows:
+        cells = [str(row[name]) for name in head]
+        for name in measured:
+            mean, spread = row[name]
+            digits = 1 if name == "hd95_mm" else 2 if name == "assd_mm" else 3
+            around = "" if spread is None else f" ± {spread:.{digits}f}"
+            cells.append(f"{mean:.{digits}f}{around}")
+        table.add_row(*cells, str(row["empty"]), f"{row['seconds']:.0f}", str(row["seeds"]))
+    console = Console()
+    (console if console.is_terminal else Console(width=200)).print(table)
 
 
 def demo_text(summary: Document) -> None:

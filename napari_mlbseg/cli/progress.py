@@ -25,7 +25,6 @@ from napari_mlbseg.engine.events import (
     StageStarted,
     StepDone,
 )
-from napari_mlbseg.errors import UserError
 
 
 def follow(events: Iterable[Event]) -> dict[str, Any]:
@@ -70,7 +69,7 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
                         "seconds": event.seconds,
                     }
                 case Failed():
-                    raise _failure(event)
+                    raise event.error()
                 case CleanSetChanged() | SlicesPublished() | CheckpointSaved():
                     pass
                 case Paused() | Resumed() | Heartbeat():
@@ -90,14 +89,6 @@ def counting() -> Iterator[Callable[[str, int, int], None]]:
         yield lambda text, done, total: progress.update(
             bar, description=text, completed=done, total=total
         )
-
-
-def _failure(event: Failed) -> Exception:
-    if not event.details:
-        return UserError(event.message)
-    error = RuntimeError(event.message)
-    error.add_note(event.details)
-    return error
 
 
 class _Bars:

@@ -9,6 +9,7 @@ from napari_mlbseg.errors import UserError
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Network = Literal["auto", "unet", "unet++"]
 Weights = Literal["meta", "published", "uniform", "none"]
+Objective = Literal["bootstrapping", "initial labels", "copy-paste"]
 ViewName = Literal[
     "identity", "flip_x", "flip_y", "zoom_in", "zoom_out", "rotate_left", "rotate_right"
 ]
@@ -34,6 +35,9 @@ class Config:
         Per-pixel weights of the initial and the pseudo labels: ``meta`` by agreement with the
         clean slices, ``published`` likewise by the rule of the paper, ``uniform`` all alike,
         ``none`` leaves both labels out.
+    objective
+        What a step after the base model minimises: that of the method, or of one to compare with,
+        see `napari_mlbseg.engine.steps.baselines`.
     views
         Views whose predictions make the pseudo labels; ``identity`` is always among them.
     views_per_step
@@ -72,6 +76,7 @@ class Config:
     minutes: float | None = None
     network: Network = "auto"
     weights: Weights = "meta"
+    objective: Objective = "bootstrapping"
     views: tuple[ViewName, ...] = get_args(ViewName)
     views_per_step: int = 2
     teacher: bool = True

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from queue import Empty, SimpleQueue
 
+from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.slices import SliceKey
 
 
@@ -212,6 +213,14 @@ class Failed:
 
     message: str
     details: str
+
+    def error(self) -> Exception:
+        """A UserError where the user can mend it, else a RuntimeError with the details as note."""
+        if not self.details:
+            return UserError(self.message)
+        error = RuntimeError(self.message)
+        error.add_note(self.details)
+        return error
 
 
 Event = (

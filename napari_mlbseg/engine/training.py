@@ -15,6 +15,7 @@ from napari_mlbseg.engine.nets.views import VIEWS, View
 from napari_mlbseg.engine.state import TrainingState, as_model, load_checkpoint, save_checkpoint
 from napari_mlbseg.engine.steps.augment import random_appearance, random_placement
 from napari_mlbseg.engine.steps.base_model import clean_gradient
+from napari_mlbseg.engine.steps.baselines import copy_paste_gradient, initial_labels_gradient
 from napari_mlbseg.engine.steps.clean_direction import clean_direction
 from napari_mlbseg.engine.steps.predict import probabilities
 from napari_mlbseg.engine.steps.score import dice_per_class
@@ -104,6 +105,8 @@ class Trainer:
 
     def bootstrap_step(self, *, learning_rate: float) -> Mapping[str, Tensor]:
         """One step on noisy and clean slices together."""
+        if self._config.objective != "bootstrapping":
+            return self._comparison_step(learning_rate=learning_rate)
         noisy, views = self._noisy_batch(), self._draw_views()
         noise = torch.randn(
             (len(views) * len(noisy.images), *noisy.images.shape[1:]),
@@ -123,6 +126,23 @@ class Trainer:
             teacher_noise=TEACHER_NOISE * noise.to(self.device),
         )
         self.state.apply(found.gradient, learning_rate=learning_rate, decay=self._config.ema_decay)
+        return found.losses
+
+    def _comparison_step(self, *, learning_rate: float) -> Mapping[str, Tensor]:
+        """One step of another method."""
+        state, noisy, clean = self.state, self._noisy_batch(), self._clean_batch()
+        if self._config.objective == "initial labels":
+            found = initial_labels_gradient(self.model, state.student, noisy, clean)
+        else:
+            found = copy_paste_gradient(
+                self.model,
+                state.student,
+                noisy,
+                clean,
+                teacher=state.teacher,
+                generator=state.generator,
+            )
+        state.apply(found.gradient, learning_rate=learning_rate, decay=self._config.ema_decay)
         return found.losses
 
     def direction(self) -> dict[str, Tensor]:

@@ -1,0 +1,89 @@
+"""The commands about effort: which slice next, and what corrected slices are worth."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_mlbseg.cli import output
+from napari_mlbseg.cli.progress import follow
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.suggestions import suggest as suggest_slices
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.simulation.policies import Policy
+from napari_mlbseg.simulation.records import Record, read_records, summarise, write_records
+from napari_mlbseg.simulation.simulate import Plan, Simulation
+
+Document = Mapping[str, Any]
+
+
+def suggest(path: Path, count: int) -> Document:
+    """The slices to correct next, with axes and indices of the file's array."""
+    with Study.open(path, writable=False) as study:
+        cases = {case.id: case.geometry for case in study.cases}
+        return {
+            "study": str(study.path),
+            "suggestions": [
+                {
+                    "case": one.key.case_id,
+                    "axis": cases[one.key.case_id].file_axes[one.key.axis],
+                    "slice": cases[one.key.case_id].file_index(one.key.axis, one.key.index),
+                    "gain": one.gain,
+                    "doubtful_mm2": one.doubtful_mm2,
+                }
+                for one in suggest_slices(study, count)
+            ],
+        }
+
+
+def plan(
+    budget: str, *, policy: str, method: str, seeds: int, holdout: str, config: Config
+) -> Plan:
+    """A plan from comma separated texts."""
+    numbers = _parts(budget)
+    if not numbers or not all(n.isascii() and n.isdigit() for n in numbers):
+        raise UserError(f"{budget!r} is no list of budgets; write numbers of slices: 4,8,16.")
+    unknown = sorted(set(_parts(policy)) - set(Policy))
+    if unknown:
+        raise UserError(f"There is no policy {unknown[0]!r}; choose of {', '.join(Policy)}.")
+    return Plan(
+        budgets=tuple(int(n) for n in numbers),
+        policies=tuple(Policy(name) for name in _parts(policy)),
+        methods=tuple(_parts(method)),
+        seeds=tuple(range(seeds)),
+        holdout=tuple(_parts(holdout)),
+        config=config,
+    )
+
+
+def simulate(path: Path, truth: Path, asked: Plan, file: Path | None) -> list[dict[str, Any]]:
+    """Run a plan; the table of its means. Records in `file` are kept and not made again."""
+    if file is not None:
+        return _simulate(path, truth, asked, file)
+    with tempfile.TemporaryDirectory(prefix="mlbseg-") as folder:
+        return _simulate(path, truth, asked, Path(folder) / "records.json")
+
+
+def _simulate(path: Path, truth: Path, asked: Plan, file: Path) -> list[dict[str, Any]]:
+    records = read_records(file)
+    with Study.open(path, writable=False) as study:
+        simulation = Simulation(
+            study, truth, asked, folder=file.with_name(file.name + ".work"), watch=follow
+        )
+        for found in simulation.records(frozenset(r.job for r in records)):
+            records = [r for r in records if r.job != found[0].job] + found
+            write_records(file, records)
+            output.note(_told(found[0]))
+    return summarise(records)
+
+
+def _told(record: Record) -> str:
+    return (
+        f"{record.method}, {record.policy}, seed {record.seed}, {record.budget} slices: Dice "
+        f"{record.dice:.3f} ({record.where} {record.class_name}) after {record.seconds:.0f} s"
+    )
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

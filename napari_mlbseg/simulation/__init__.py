@@ -1,0 +1,1 @@
+"""A simulated annotator, so that methods and policies can be compared on data with a truth."""

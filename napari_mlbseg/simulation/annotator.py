@@ -1,0 +1,100 @@
+"""The simulated annotator: who knows the truth and gives it away slice by slice."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.registry import open_labels, stem_of
+from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.grids import on_grid_of
+from napari_mlbseg.project.pairing import files_in, pair, shortened
+from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.study import Study
+
+
+class Truth:
+    """The true labels of cases, read from a folder of files named like their images.
+
+    Raises UserError where a case has no file, and where a file does not fit.
+    """
+
+    def __init__(self, folder: Path, study: Study) -> None:
+        self._cases = {case.id: case for case in study.cases}
+        self._known = {0, *(c.value for c in study.classes)}
+        images = [case.image_path for case in study.cases]
+        found, _ = pair(images, files_in(folder, labels=True))
+        lacking = [case.id for case in study.cases if stem_of(case.image_path) not in found]
+        if lacking:
+            raise UserError(
+                f"{folder} holds no true labels for {shortened(lacking)}. Add a file for each, "
+                "named like its image."
+            )
+        self._paths = {case.id: found[stem_of(case.image_path)] for case in study.cases}
+
+    def volume(self, case_id: str) -> NDArray[np.uint8]:
+        """The true labels of a case, z y x."""
+        path, case = self._paths[case_id], self._cases[case_id]
+        scan = on_grid_of(
+            open_labels(path, case.source.choice), case.geometry, path, case.image_path
+        )
+        labels = np.asarray(scan.volume().voxels, dtype=np.uint8)
+        unknown = sorted(set(np.unique(labels).tolist()) - self._known)
+        if unknown:
+            raise UserError(
+                f"{path} has labels {', '.join(map(str, unknown))}; the study knows "
+                f"{', '.join(map(str, sorted(self._known)))}. Add the class to the study."
+            )
+        return labels
+
+    def mask(self, key: SliceKey) -> NDArray[np.uint8]:
+        """The true mask of a slice."""
+        return np.ascontiguousarray(self.volume(key.case_id).take(key.index, axis=key.axis))
+
+
+def correct(study: Study, truth: Truth, keys: Iterable[SliceKey]) -> None:
+    """Accept slices with their true masks, through the same door as a person."""
+    for key in keys:
+        study.save_slice(key, truth.mask(key), SliceState.CLEAN)
+
+
+def take(
+    proposed: Sequence[SliceKey], count: int, *, truth: Truth, missing: frozenset[int]
+) -> list[SliceKey]:
+    """The first `count` of the slices, but so that every class that is `missing` is shown.
+
+    No training can start before each class has been shown. An annotator sees what a slice shows
+    before correcting it, and passes over one after which too few would be left for the classes
+    that are still missing.
+    """
+    taken: list[SliceKey] = []
+    passed_over: list[SliceKey] = []
+    for key in proposed:
+        left = count - len(taken)
+        if left == 0:
+            break
+        if missing:
+            still = missing - set(np.unique(truth.mask(key)).tolist())
+            if left - 1 < len(still):
+                passed_over.append(key)
+                continue
+            missing = still
+        taken.append(key)
+    taken += passed_over[: count - len(taken)]
+    if missing or len(taken) < count:
+        raise UserError(
+            f"{count} slices were to be corrected, but only {len(taken)} can be that show every "
+            "class. Choose another budget, or remove a class that no case shows."
+        )
+    return taken
+
+
+def cohort_slices(cases: Sequence[Case]) -> list[SliceKey]:
+    """Every slice of every case along the axis on which it is annotated."""
+    return [
+        SliceKey(case.id, case.axis, index)
+        for case in cases
+        for index in range(case.geometry.shape[case.axis])
+    ]

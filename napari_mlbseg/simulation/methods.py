@@ -1,0 +1,73 @@
+"""The methods that are compared: the same network, slices, steps and augmentation in each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.errors import UserError
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to learn from clean slices and initial labels.
+
+    Attributes
+    ----------
+    about
+        One line for a table.
+    changes
+        Settings that differ from those of the run.
+    from_base
+        Whether it goes on from the base model; otherwise all steps are steps of the base model.
+    """
+
+    about: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    from_base: bool = True
+
+    def config(self, config: Config) -> Config:
+        """The settings of a run with this method."""
+        if not self.from_base:
+            steps = config.base_steps + config.steps
+            config = replace(config, base_steps=steps, steps=0)
+        return replace(config, **self.changes)
+
+
+# One view is asked for through `views_per_step`: the flips of the predictions stay the same.
+METHODS: Final[Mapping[str, Method]] = {
+    "supervised": Method(
+        "clean slices only, every step one of the base model",
+        {"weights": "none"},
+        from_base=False,
+    ),
+    "initial": Method(
+        "initial labels trained on as they are",
+        {"objective": "initial labels", "weights": "none"},
+    ),
+    "mean-teacher": Method(
+        "clean slices and agreement with the mean teacher",
+        {"weights": "none", "views_per_step": 1},
+    ),
+    "uniform": Method(
+        "every label weighs the same: the ablation without meta-weights", {"weights": "uniform"}
+    ),
+    "copy-paste": Method(
+        "bidirectional copy-paste of clean and noisy slices",
+        {"objective": "copy-paste", "weights": "none"},
+    ),
+    "mlbseg-published": Method("the weights of the paper", {"weights": "published"}),
+    "mlbseg": Method("the loop as the window runs it"),
+    "mlbseg-without-views": Method("ablation: pseudo labels of one view", {"views_per_step": 1}),
+    "mlbseg-without-teacher": Method("ablation: no mean teacher", {"teacher": False}),
+    "mlbseg-without-clean-step": Method(
+        "ablation: clean slices only steer the weights", {"clean_step": False}
+    ),
+}
+
+
+def method_named(name: str) -> Method:
+    """A method; UserError with the known names."""
+    if name not in METHODS:
+        raise UserError(f"There is no method {name!r}; choose of {', '.join(METHODS)}.")
+    return METHODS[name]

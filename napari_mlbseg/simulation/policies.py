@@ -1,0 +1,50 @@
+"""Which slices the simulated annotator corrects next."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+import numpy as np
+
+from napari_mlbseg.engine.suggestions import evenly_spread_slices, suggest
+from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.simulation.annotator import cohort_slices
+
+
+class Policy(StrEnum):
+    """How slices are picked; the first slices of SUGGESTED are those of EVEN."""
+
+    EVEN = "even"
+    RANDOM = "random"
+    SUGGESTED = "suggested"
+
+
+def proposals(
+    policy: Policy,
+    cases: Sequence[Case],
+    *,
+    clean: Sequence[SliceKey],
+    count: int,
+    seed: int,
+    trained: Study | None,
+) -> list[SliceKey]:
+    """Slices that are not clean yet, in the order in which they are to be corrected.
+
+    Parameters
+    ----------
+    count
+        How many are needed; `SUGGESTED` makes one batch of so many.
+    trained
+        The study after the run with the slices that are clean so far; None before the first run.
+    """
+    if policy is Policy.SUGGESTED and trained is not None:
+        return [found.key for found in suggest(trained, count)]
+    if policy is Policy.RANDOM:
+        slices = cohort_slices(cases)
+        order = np.random.default_rng(seed).permutation(len(slices))
+        ordered = [slices[i] for i in order]
+    else:
+        ordered = list(evenly_spread_slices(cases, seed=seed))
+    done = set(clean)
+    return [key for key in ordered if key not in done]

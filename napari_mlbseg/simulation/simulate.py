@@ -1,0 +1,229 @@
+"""The loop of a simulation: correct some slices, train, measure, and so on.
+
+Every budget is a fresh run with all slices corrected so far. A person's study would go on from its
+last checkpoint instead, which is at least as good for the same time; fresh runs keep the budgets
+independent of each other and comparable with methods that know no loop, and let all methods share
+one base model.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.simulation.annotator import Truth, take
+from napari_mlbseg.simulation.copies import copy_cases, remove
+from napari_mlbseg.simulation.methods import method_named
+from napari_mlbseg.simulation.metrics import Scores, mean_scores, score
+from napari_mlbseg.simulation.policies import Policy, proposals
+from napari_mlbseg.simulation.records import Job, Record
+from napari_mlbseg.simulation.training import Bench, Ran, Watch, train
+
+COHORT, HELD_OUT = "cohort.mlbseg", "held_out.mlbseg"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is simulated: every combination of these.
+
+    Attributes
+    ----------
+    budgets
+        Slices corrected in total, growing; with suggestions each step is one batch.
+    holdout
+        Cases that the cohort does not hold; predicted by the last network.
+    config
+        Settings of every run, of which a method changes some and which a seed completes.
+    """
+
+    budgets: tuple[int, ...]
+    policies: tuple[Policy, ...]
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    holdout: tuple[str, ...]
+    config: Config
+
+    def __post_init__(self) -> None:
+        if not self.budgets or min(self.budgets) < 1 or list(self.budgets) != sorted(self.budgets):
+            raise UserError(
+                f"The budgets are {self.budgets}; write numbers of slices that grow, as 4,8,16."
+            )
+        for name in self.methods:
+            method_named(name)
+
+
+class Simulation:
+    """A plan at work on a study, which is only read.
+
+    Parameters
+    ----------
+    truth
+        Folder with true labels of all cases, named like their images.
+    folder
+        Where working copies are kept. A simulation that was stopped goes on from there.
+    watch
+        Shown the events of every run.
+    """
+
+    def __init__(
+        self, study: Study, truth: Path, plan: Plan, *, folder: Path, watch: Watch
+    ) -> None:
+        self._plan, self._folder = plan, folder
+        self._cases = [case for case in study.cases if case.id not in plan.holdout]
+        others = [study.case(name) for name in plan.holdout]
+        if not self._cases:
+            raise UserError("No case is left for the cohort. Hold fewer cases out.")
+        self._truth = Truth(truth, study)
+        self._classes = study.classes
+        self._claim(study)
+        for path, cases in ((folder / COHORT, self._cases), (folder / HELD_OUT, others)):
+            if cases and not (path / "copied").exists():
+                remove([path])
+                copy_cases(study, cases, path, labels=cases is self._cases)
+                (path / "copied").touch()
+        self._bench = Bench(folder / COHORT, self._truth, folder, plan.config, watch)
+
+    def records(self, done: frozenset[Job] = frozenset()) -> Iterator[list[Record]]:
+        """The records of each run that is not `done`, as it ends."""
+        plan = self._plan
+        for seed in plan.seeds:
+            for policy in plan.policies:
+                for name in plan.methods:
+                    yield from self._chain(name, policy, seed, done)
+
+    def _chain(
+        self, name: str, policy: Policy, seed: int, done: frozenset[Job]
+    ) -> Iterator[list[Record]]:
+        """One method from the smallest budget to the largest."""
+        config, budgets = self._plan.config, self._plan.budgets
+        folder = self._folder / "runs" / f"{policy}-{seed}-{name}-{_fingerprint(config)}"
+        steps = config.base_steps + config.steps
+        picks: list[SliceKey] = []
+        last: Path | None = None
+        for number, budget in enumerate(budgets, start=1):
+            # Suggestions depend on the budgets before.
+            at = folder / f"{'-'.join(map(str, budgets[:number]))}.mlbseg"
+            needs_last = policy is Policy.SUGGESTED and picks
+            known = _read_picks(at)
+            if known is None:
+                if needs_last and last is not None and not last.exists():
+                    train(self._bench, method_named(name), picks, seed, last)
+                known = picks + self._more(policy, picks, budget, seed, last)
+                _write_picks(at, known)
+            picks, before, last = known, last, at
+            if (name, policy.value, seed, budget, steps) in done:
+                continue
+            ran = train(self._bench, method_named(name), picks, seed, at)
+            yield self._measured((name, policy.value, seed, budget, steps), ran, at)
+            if before is not None:
+                remove([before])
+            if policy is not Policy.SUGGESTED:
+                remove([at])  # only suggestions need what a run left behind
+
+    def _more(
+        self, policy: Policy, picks: Sequence[SliceKey], budget: int, seed: int, last: Path | None
+    ) -> list[SliceKey]:
+        """The slices that bring the corrected ones up to the budget."""
+        count = budget - len(picks)
+        missing = frozenset(c.value for c in self._classes) if not picks else frozenset()
+        trained = Study.open(last, writable=False) if last and last.exists() else None
+        try:
+            proposed = proposals(
+                policy, self._cases, clean=picks, count=count, seed=seed, trained=trained
+            )
+        finally:
+            if trained is not None:
+                trained.close()
+        return take(proposed, count, truth=self._truth, missing=missing)
+
+    def _measured(self, job: Job, ran: Ran, at: Path) -> list[Record]:
+        """Scores of the exported labels and of the cases held out."""
+        records = []
+        with Study.open(at, writable=False) as study:
+            records += self._records(job, ran, "exported", study)
+            if self._plan.holdout:
+                with Study.open(self._folder / HELD_OUT) as others:
+                    self._predict(study, others, job)
+                    records += self._records(job, ran, "held_out", others)
+        return records
+
+    def _predict(self, study: Study, others: Study, job: Job) -> None:
+        from napari_mlbseg.engine.other_cases import predict_other_cases
+
+        config = method_named(job[0]).config(self._plan.config)
+        for _ in predict_other_cases(study, config, others):
+            pass
+
+    def _records(self, job: Job, ran: Ran, where: str, study: Study) -> list[Record]:
+        found: dict[int, list[Scores | None]] = {c.value: [] for c in self._classes}
+        for case in study.cases:
+            labels, truth = study.working_labels(case.id), self._truth.volume(case.id)
+            for value, scores in found.items():
+                scores.append(score(labels == value, truth == value, case.geometry.spacing_mm))
+        method, policy, seed, budget, steps = job
+        records = []
+        for one in self._classes:
+            mean = mean_scores(found[one.value])
+            if mean is None:
+                continue
+            records.append(
+                Record(
+                    method=method,
+                    policy=policy,
+                    seed=seed,
+                    budget=budget,
+                    where=where,
+                    class_name=one.name,
+                    **vars(mean),
+                    steps=steps,
+                    seconds=round(ran.seconds, 2),
+                    device=ran.device,
+                    estimated_dice=ran.estimated_dice.get(one.value),
+                )
+            )
+        return records
+
+    def _claim(self, study: Study) -> None:
+        """Make the folder this simulation's; UserError where it belongs to another."""
+        about = {
+            "study": str(study.path),
+            "cohort": [case.id for case in self._cases],
+            "held_out": list(self._plan.holdout),
+            "classes": [c.value for c in self._classes],
+        }
+        path = self._folder / "simulation.json"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if path.exists() and json.loads(path.read_text(encoding="utf-8")) != about:
+            raise UserError(
+                f"{self._folder} belongs to a simulation with another study or other cases. "
+                "Delete it, or write the records to another file."
+            )
+        path.write_text(json.dumps(about), encoding="utf-8")
+
+
+def _fingerprint(config: Config) -> str:
+    """A few letters that are others where a setting is another."""
+    return hashlib.sha256(json.dumps(config.to_dict()).encode()).hexdigest()[:8]
+
+
+def _picks_path(at: Path) -> Path:
+    return at.with_suffix(".json")
+
+
+def _read_picks(at: Path) -> list[SliceKey] | None:
+    try:
+        found = json.loads(_picks_path(at).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return [SliceKey(case_id, axis, index) for case_id, axis, index in found]
+
+
+def _write_picks(at: Path, picks: Sequence[SliceKey]) -> None:
+    at.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps([[k.case_id, k.axis, k.index] for k in picks])
+    _picks_path(at).write_text(text, encoding="utf-8")

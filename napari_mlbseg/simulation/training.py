@@ -1,0 +1,114 @@
+"""The runs of a simulation: the engine as it is, on working copies."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.events import (
+    Event,
+    Failed,
+    HeldBackScored,
+    Inbox,
+    RunStarted,
+    Stage,
+    StageStarted,
+    Stop,
+)
+from napari_mlbseg.engine.loop import Bootstrapper
+from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.simulation.annotator import Truth, correct
+from napari_mlbseg.simulation.copies import AUTHOR, copy_study
+from napari_mlbseg.simulation.methods import Method
+
+Watch = Callable[[Iterable[Event]], object]
+"""Takes the events of a run, to the last one, and shows them to whoever waits."""
+
+DONE = "done.json"
+STUDY = "cohort.mlbseg"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a run went; `estimated_dice` by class value, empty where no slices were held back."""
+
+    seconds: float
+    device: str
+    estimated_dice: dict[int, float]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all runs share: the cohort without human work, its truth, and a folder to work in."""
+
+    cohort: Path
+    truth: Truth
+    folder: Path
+    config: Config
+    watch: Watch
+
+
+def train(bench: Bench, method: Method, picks: Sequence[SliceKey], seed: int, at: Path) -> Ran:
+    """Train a method on corrected slices in a fresh copy of the cohort at `at`, and predict it.
+
+    Methods that go on from the base model share it where they share slices and seed: it is trained
+    once and its time counts for each of them.
+    """
+    settings = replace(bench.config, seed=seed, publish_share=0.01)  # the end publishes all
+    if method.from_base:
+        base, before_s = _base_model(bench, picks, settings)
+        copy_study(base, at)
+    else:
+        before_s = 0.0
+        copy_study(bench.cohort, at)
+    with Study.open(at, author=AUTHOR) as study:
+        if not method.from_base:
+            correct(study, bench.truth, picks)
+        ran = _run(study, replace(method.config(settings), resume=method.from_base), bench.watch)
+    return replace(ran, seconds=ran.seconds + before_s)
+
+
+def _base_model(bench: Bench, picks: Sequence[SliceKey], settings: Config) -> tuple[Path, float]:
+    """A study with its base model and initial labels, and the seconds that they took."""
+    told = [bench.config.to_dict(), settings.seed, [[k.case_id, k.axis, k.index] for k in picks]]
+    folder = bench.folder / "base" / hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+    done = folder / DONE
+    if not done.exists():
+        copy_study(bench.cohort, folder / STUDY)
+        with Study.open(folder / STUDY, author=AUTHOR) as study:
+            correct(study, bench.truth, picks)
+            config = replace(settings, steps=0, resume=False)
+            ran = _run(study, config, bench.watch, until=Stage.BOOTSTRAPPING)
+        done.write_text(json.dumps({"seconds": ran.seconds}), encoding="utf-8")
+    return folder / STUDY, float(json.loads(done.read_text(encoding="utf-8"))["seconds"])
+
+
+def _run(study: Study, config: Config, watch: Watch, *, until: Stage | None = None) -> Ran:
+    """Drive the engine to its end, or until a stage begins, where its state is saved."""
+    inbox, listener = Inbox(), _Listener()
+    began = time.perf_counter()
+    watch(listener.heard(Bootstrapper(study, config).events(inbox), inbox, until))
+    return Ran(time.perf_counter() - began, listener.device, listener.estimated)
+
+
+class _Listener:
+    """Keeps what a run says on the way; raises where it fails."""
+
+    def __init__(self) -> None:
+        self.device, self.estimated = "", dict[int, float]()
+
+    def heard(self, events: Iterable[Event], inbox: Inbox, until: Stage | None) -> Iterator[Event]:
+        for event in events:
+            if isinstance(event, Failed):
+                raise event.error()
+            if isinstance(event, RunStarted):
+                self.device = event.device
+            elif isinstance(event, HeldBackScored):
+                self.estimated = dict(event.dice_per_class)
+            elif isinstance(event, StageStarted) and event.stage is until:
+                inbox.put(Stop())
+            yield event
