@@ -14,14 +14,15 @@ import napari_mlbseg
 
 ROOT = Path(napari_mlbseg.__file__).parent
 
-# cli, widgets -> engine -> project -> formats -> volume
+# cli, widgets -> engine -> project -> formats -> volume; standalone leaves with a model
 MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),
     "volume": {"errors"},
     "formats": {"volume", "errors"},
     "project": {"formats", "volume", "errors"},
-    "engine": {"project", "formats", "volume", "errors"},
+    "standalone": set(),
+    "engine": {"standalone", "project", "formats", "volume", "errors"},
     "samples": {"formats", "volume", "errors"},
     "demo": {"samples", "engine", "project", "formats", "volume", "errors"},
     "widgets": {"samples", "engine", "project", "formats", "volume", "errors"},
@@ -29,8 +30,8 @@ MAY_IMPORT = {
 }
 # Only here: the parts that may import what the name stands for.
 HOME_OF = {
-    "torch": {"engine"},
-    "monai": {"engine"},
+    "torch": {"engine", "standalone"},
+    "monai": {"engine", "standalone"},
     "jaxtyping": {"engine"},
     "napari": {"widgets"},
     "qtpy": {"widgets"},
@@ -45,7 +46,9 @@ HOME_OF = {
     "pydicom": {"formats"},
     "h5py": {"formats"},
     "tifffile": {"formats"},
-    "nibabel": {"formats", "samples"},
+    "nibabel": {"formats", "samples", "standalone"},
+    "onnx": {"engine"},
+    "onnxruntime": {"engine", "standalone"},
     "typer": {"cli"},
     "rich": {"cli"},
     "matplotlib": {"demo"},
