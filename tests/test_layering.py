@@ -14,14 +14,16 @@ import napari_mlbseg
 
 ROOT = Path(napari_mlbseg.__file__).parent
 
-# cli -> simulation -> engine; cli, widgets -> engine -> project -> formats -> volume
+# cli -> simulation -> engine; cli, widgets -> engine -> project -> formats -> volume;
+# standalone leaves with a model
 MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),
     "volume": {"errors"},
     "formats": {"volume", "errors"},
     "project": {"formats", "volume", "errors"},
-    "engine": {"project", "formats", "volume", "errors"},
+    "standalone": set(),
+    "engine": {"standalone", "project", "formats", "volume", "errors"},
     "samples": {"formats", "volume", "errors"},
     "demo": {"samples", "engine", "project", "formats", "volume", "errors"},
     "widgets": {"samples", "engine", "project", "formats", "volume", "errors"},
@@ -30,8 +32,8 @@ MAY_IMPORT = {
 }
 # Only here: the parts that may import what the name stands for.
 HOME_OF = {
-    "torch": {"engine", "simulation"},
-    "monai": {"engine", "simulation"},
+    "torch": {"engine", "simulation", "standalone"},
+    "monai": {"engine", "simulation", "standalone"},
     "jaxtyping": {"engine"},
     "napari": {"widgets"},
     "qtpy": {"widgets"},
@@ -46,7 +48,9 @@ HOME_OF = {
     "pydicom": {"formats"},
     "h5py": {"formats"},
     "tifffile": {"formats"},
-    "nibabel": {"formats", "samples"},
+    "nibabel": {"formats", "samples", "standalone"},
+    "onnx": {"engine"},
+    "onnxruntime": {"engine", "standalone"},
     "typer": {"cli"},
     "rich": {"cli"},
     "matplotlib": {"demo"},

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from napari_mlbseg.cli import output
+from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.errors import UserError
 
 
@@ -218,6 +219,25 @@ def export(
 
     written = studies.export(study, out, what.value)
     output.show(written, json=json, text=output.export_text)
+
+
+model_app = typer.Typer(help="The trained model, for use elsewhere.", no_args_is_help=True)
+app.add_typer(model_app, name="model")
+
+
+@model_app.command("export")
+def export_model(
+    study: StudyPath,
+    *,
+    to: Annotated[ModelFormat, typer.Option("--format", help="What it runs with.")],
+    out: Annotated[Path, typer.Option(help="Folder that is not there yet.")],
+    json: AsJson = False,
+) -> None:
+    """Write the trained model with all that its prediction needs, checked against the engine."""
+    from napari_mlbseg.cli import models
+
+    written = models.export(study, to, out)
+    output.show(written, json=json, text=output.model_text)
 
 
 @app.command()

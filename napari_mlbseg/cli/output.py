@@ -80,6 +80,14 @@ def export_text(written: Document) -> None:
         _line(path)
 
 
+def model_text(written: Document) -> None:
+    """Where the model is, and how close to the engine."""
+    _line(
+        f"{written['out']}: {written['bytes'] / 2**20:.1f} MB; probabilities differ by at most "
+        f"{written['worst_difference']:.1g} from the engine's."
+    )
+
+
 def run_text(summary: Document) -> None:
     """How a run ended."""
     how = "Stopped; the next run goes on from here" if summary["stopped"] else "Finished"

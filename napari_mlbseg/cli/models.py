@@ -1,0 +1,23 @@
+"""The commands about trained models, as functions that return plain documents."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_mlbseg.engine.deploy.formats import ModelFormat
+from napari_mlbseg.project.study import Study
+
+
+def export(path: Path, wanted: ModelFormat, out: Path) -> Mapping[str, Any]:
+    """Write the trained model of a study into a new folder."""
+    from napari_mlbseg.engine.deploy.export import export_model
+
+    with Study.open(path, writable=False) as study:
+        exported = export_model(study, wanted, out)
+        return {
+            "study": str(study.path),
+            "format": wanted.value,
+            "out": str(exported.folder),
+            "bytes": exported.size,
+            "worst_difference": exported.worst_difference,
+        }

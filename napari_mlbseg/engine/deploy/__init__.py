@@ -1,0 +1,1 @@
+"""The trained model for use elsewhere, with all that its prediction needs."""

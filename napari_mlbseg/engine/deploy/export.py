@@ -1,0 +1,103 @@
+"""Export of the trained model in each of the formats."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from napari_mlbseg.engine.deploy.bundle import write_bundle
+from napari_mlbseg.engine.deploy.checked import require_same
+from napari_mlbseg.engine.deploy.folder import (
+    copy_standalone,
+    new_folder,
+    size_of,
+    write_json,
+    write_text,
+)
+from napari_mlbseg.engine.deploy.formats import ModelFormat
+from napari_mlbseg.engine.deploy.graphs import write_exported, write_onnx
+from napari_mlbseg.engine.deploy.readme import graph_readme
+from napari_mlbseg.engine.deploy.trained import TrainedModel, read_trained, sample_grids
+from napari_mlbseg.engine.nets.network import build_network
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.standalone.averaged import MirrorAveraged
+from napari_mlbseg.standalone.predict import load_model
+from napari_mlbseg.standalone.slices import Grids, Model
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A model that was written and checked.
+
+    Attributes
+    ----------
+    folder
+        Where the model is now.
+    worst_difference
+        Largest difference of a probability to the engine's, on a few slices of the study.
+    size
+        Of all files, in bytes.
+    """
+
+    folder: Path
+    worst_difference: float
+    size: int
+
+
+def export_model(study: Study, wanted: ModelFormat, path: Path) -> ExportedModel:
+    """Write the trained model of a study into a new folder, and check it against the engine.
+
+    Raises
+    ------
+    UserError
+        If there is no model that can be exported, if `path` is taken, if packages are missing,
+        or if the exported model says something else than the engine.
+    """
+    trained = read_trained(study)
+    grids = sample_grids(study, trained.preparation)
+    with new_folder(path) as folder:
+        exported = _WRITERS[wanted](folder, trained)
+        worst = require_same(trained, exported, grids, wanted.value)
+        size = size_of(folder)
+    return ExportedModel(path, worst, size)
+
+
+def _bundle(folder: Path, trained: TrainedModel) -> Model:
+    write_bundle(folder, trained)
+    network: nn.Module = build_network(**trained.built)
+    network.load_state_dict(torch.load(folder / "models" / "model.pt", weights_only=True))
+    model = MirrorAveraged(network.eval(), trained.mirrors)
+
+    def said(grids: Grids) -> Grids:
+        with torch.no_grad():
+            found: Grids = model(torch.from_numpy(grids)).numpy()
+        return found
+
+    return said
+
+
+def _graph(
+    folder: Path, trained: TrainedModel, name: str, write: Callable[[Path, TrainedModel], None]
+) -> Model:
+    write(folder / name, trained)
+    write_json(folder / "model.json", trained.description())
+    copy_standalone(["slices.py", "predict.py", "LICENSE"], folder)
+    write_text(folder / "README.md", graph_readme(trained, name))
+    return load_model(folder)
+
+
+def _torch_export(folder: Path, trained: TrainedModel) -> Model:
+    return _graph(folder, trained, "model.pt2", write_exported)
+
+
+def _onnx(folder: Path, trained: TrainedModel) -> Model:
+    return _graph(folder, trained, "model.onnx", write_onnx)
+
+
+_WRITERS = {
+    ModelFormat.BUNDLE: _bundle,
+    ModelFormat.TORCH_EXPORT: _torch_export,
+    ModelFormat.ONNX: _onnx,
+}

@@ -1,0 +1,65 @@
+"""The folder that a model is exported into."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from napari_mlbseg.errors import UserError
+
+_PACKAGE = "napari_mlbseg.standalone"
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the name `path` at the end, or is gone after an error.
+
+    Raises
+    ------
+    UserError
+        If `path` is there and not empty, or cannot be made.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise UserError(f"{path} exists already. Name a folder that does not, or remove it.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as parent:
+            filling = Path(parent) / "model"
+            filling.mkdir()
+            yield filling
+            if path.exists():
+                path.rmdir()
+            filling.rename(path)
+    except OSError as error:
+        raise UserError(
+            f"The model cannot be written to {path}: {error.strerror or error}. Choose another "
+            "folder."
+        ) from error
+
+
+def copy_standalone(names: Sequence[str], folder: Path, *, package: str = "") -> None:
+    """Copy files of `napari_mlbseg.standalone` that find each other in `package`, or beside."""
+    folder.mkdir(exist_ok=True)
+    prefix = f"{package}." if package else ""
+    for name in names:
+        text = files(_PACKAGE).joinpath(name).read_text(encoding="utf-8")
+        write_text(folder / name, text.replace(f"{_PACKAGE}.", prefix))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a document that people read too."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text, whatever the platform's own encoding; the folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

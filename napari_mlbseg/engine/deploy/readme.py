@@ -1,0 +1,98 @@
+"""What is written beside an exported model for a person to read."""
+
+from napari_mlbseg.engine.deploy.trained import TrainedModel
+
+_BUNDLE = """# {title}
+
+A MONAI bundle, exported by napari-mlbseg {version}.
+
+## Use
+
+In this folder, with `pip install "monai[fire,ignite,nibabel]"`:
+
+```sh
+python -m monai.bundle run --config_file configs/inference.json \\
+    --dataset_dir IMAGES --output_dir LABELS
+```
+
+segments every NIfTI image in IMAGES and writes `NAME_seg.nii.gz` into LABELS.
+
+{about}
+"""
+
+_GRAPH = """# {title}
+
+Exported by napari-mlbseg {version}.
+
+## Use
+
+With `pip install numpy nibabel {runtime}`:
+
+```sh
+python predict.py IMAGE.nii.gz LABELS.nii.gz
+```
+
+`{file}` takes `slices`, float32 of the shape `batch {channels} {size} {size}`, and gives
+`probabilities`, `batch {classes} {size} {size}`. `slices.py` makes such slices from a volume and
+labels from the probabilities; `model.json` holds its parameters and what is said here.
+
+{about}
+"""
+
+_ABOUT = """## Classes
+
+| label | name |
+| --- | --- |
+{classes}
+
+## Intended use
+
+{intended_use}
+
+## Limitations
+
+{limitations}
+
+## Where it comes from
+
+{steps} steps on {cases} images with {clean} corrected slices{dice}. SHA-256 of the checkpoint:
+`{checkpoint}`. Method: {method}.
+"""
+
+
+def bundle_readme(trained: TrainedModel) -> str:
+    """Of a MONAI bundle."""
+    return _BUNDLE.format(**_common(trained))
+
+
+def graph_readme(trained: TrainedModel, file: str) -> str:
+    """Of a model that runs without its Python code."""
+    prepared = trained.preparation
+    return _GRAPH.format(
+        **_common(trained),
+        file=file,
+        runtime="onnxruntime" if file.endswith(".onnx") else "torch",
+        channels=prepared.channels,
+        size=prepared.size,
+        classes=len(prepared.class_values),
+    )
+
+
+def _common(trained: TrainedModel) -> dict[str, str]:
+    about, source = trained.description(), trained.provenance
+    dice = source["held_back_dice"]
+    return {
+        "title": f"Segmentation of {', '.join(trained.class_names[1:])}",
+        "version": str(source["software_version"]),
+        "about": _ABOUT.format(
+            classes="\n".join(f"| {c['value']} | {c['name']} |" for c in about["classes"]),
+            intended_use=about["intended_use"],
+            limitations=about["limitations"],
+            steps=source["steps"],
+            cases=source["cases"],
+            clean=source["clean_slices"],
+            dice="" if dice is None else f", Dice {dice:.3f} on those that were held back",
+            checkpoint=source["checkpoint_sha256"],
+            method=source["method"],
+        ).strip(),
+    }

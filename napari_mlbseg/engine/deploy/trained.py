@@ -1,0 +1,208 @@
+"""The trained model of a study, as predictions use it, and what is known about it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from napari_mlbseg.engine.nets.network import build_network
+from napari_mlbseg.engine.nets.views import VIEWS
+from napari_mlbseg.engine.state import as_model
+from napari_mlbseg.engine.steps.predict import probabilities
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.runs import RunRecord
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.standalone.averaged import MirrorAveraged
+from napari_mlbseg.standalone.slices import Grids, Preparation, Slices
+
+PERCENTILES = (0.5, 99.5)
+"""Those of `napari_mlbseg.project.cases.Intensity`."""
+SAMPLE_SLICES = 4
+
+INTENDED_USE = (
+    "Research only, not for diagnosis. The model proposes labels for images of the kind that it "
+    "was trained on (same body region, modality and protocol); a person has to check them."
+)
+LIMITATIONS = (
+    "It learned from a few slices corrected by a person and from rough labels of the others, and "
+    "was never tested beyond the slices that were held back. On other scanners, protocols, "
+    "resolutions or diseases it may fail without notice."
+)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network with the parameters that predictions are made with.
+
+    Attributes
+    ----------
+    network
+        From ``batch channels y x`` to logits; in evaluation mode, on the CPU.
+    built
+        What `build_network` was called with.
+    mirrors
+        Views besides the image itself that predictions are averaged over.
+    class_names
+        Names by the class index of the network.
+    provenance
+        Where the model comes from, as JSON can hold it; no name of a case, file or person.
+    """
+
+    network: nn.Module
+    built: Mapping[str, Any]
+    mirrors: tuple[str, ...]
+    preparation: Preparation
+    class_names: tuple[str, ...]
+    provenance: Mapping[str, Any]
+
+    def averaged(self) -> nn.Module:
+        """From ``batch channels y x`` to class probabilities, averaged over the mirror images."""
+        return MirrorAveraged(self.network, self.mirrors).eval()
+
+    def plugin_probabilities(
+        self, images: Float[Tensor, "batch channels y x"]
+    ) -> Float[Tensor, "batch classes y x"]:
+        """What the running engine predicts of images on the grid."""
+        views = [VIEWS[name] for name in ("identity", *self.mirrors)]
+        parameters = dict(self.network.named_parameters())
+        return probabilities(as_model(self.network), parameters, images, views=views)
+
+    def description(self) -> dict[str, Any]:
+        """Everything but the numbers, as JSON can hold it."""
+        values = self.preparation.class_values
+        return {
+            "preparation": asdict(self.preparation),
+            "mirrors": list(self.mirrors),
+            "classes": [
+                {"index": i, "value": value, "name": name}
+                for i, (value, name) in enumerate(zip(values, self.class_names, strict=True))
+            ],
+            "channels": channel_meanings(self.preparation.channels),
+            "intended_use": INTENDED_USE,
+            "limitations": LIMITATIONS,
+            "provenance": dict(self.provenance),
+        }
+
+
+def channel_meanings(channels: int) -> list[str]:
+    """What each channel of an image shows."""
+    offsets = range(-(channels // 2), channels // 2 + 1)
+    return ["the slice" if k == 0 else f"the slice {k:+d} along the slice axis" for k in offsets]
+
+
+def read_trained(study: Study) -> TrainedModel:
+    """The model of the study's checkpoint.
+
+    Raises
+    ------
+    UserError
+        If there is no checkpoint, if it cannot be read, or if its network sees volumes.
+    """
+    content = _checkpoint(study)
+    fits = content["fits"]
+    if fits.get("dimensions", 2) != 2:
+        raise UserError(
+            "The network of this study sees volumes; models that see slices can be exported. "
+            "Train with the dimensions 2d or 2.5d."
+        )
+    runs = study.runs()
+    settings: Mapping[str, Any] = runs[-1].config if runs else {}
+    name, _, width = fits["network"].partition(", ")
+    built = {
+        "name": name,
+        "channels": fits["channels"],
+        "classes": len(fits["class_values"]),
+        "large": width == "large",
+    }
+    network = build_network(**built)
+    teacher = content["teacher"] if settings.get("teacher", True) else {}
+    network.load_state_dict({**content["network"], **teacher})
+    network.eval().requires_grad_(False)
+    names = {0: "background"} | {c.value: c.name for c in study.classes}
+    return TrainedModel(
+        network,
+        built,
+        tuple(v for v in settings.get("views", VIEWS) if v.startswith("flip")),
+        Preparation(
+            size=fits["size"],
+            resolution_mm=fits["resolution_mm"],
+            channels=fits["channels"],
+            class_values=tuple(fits["class_values"]),
+            axis=_axis(study),
+            percentiles=PERCENTILES,
+        ),
+        tuple(names.get(value, f"label {value}") for value in fits["class_values"]),
+        _provenance(study, content, runs[-1] if runs else None),
+    )
+
+
+def sample_grids(study: Study, preparation: Preparation) -> Grids:
+    """A few slices from the middle of the first case on the grid, to compare models on."""
+    case = study.cases[0]
+    geometry, axis = case.geometry, case.axis
+    count = geometry.shape[axis]
+    first = max(0, (count - SAMPLE_SLICES) // 2)
+    indices = range(first, min(first + SAMPLE_SLICES, count))
+    volume = np.stack([study.read_slice(case.id, ArrayName.IMAGE, axis, i) for i in indices])
+    rows, columns = (mm for k, mm in enumerate(geometry.spacing_mm) if k != axis)
+    affine = np.array([[0, 0, -columns], [0, -rows, 0], [1.0, 0, 0]])
+    as_if_axial = Preparation(**{**asdict(preparation), "axis": "z"})
+    return Slices(volume, affine, as_if_axial).grids(0, len(volume))
+
+
+def _checkpoint(study: Study) -> dict[str, Any]:
+    path = study.checkpoint_path
+    if not path.exists():
+        raise UserError(
+            f"{study.path} has no trained model yet. Accept a few slices and start the training "
+            "(mlbseg run) first."
+        )
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(
+            f"The checkpoint {path} cannot be read ({type(error).__name__}). Start a fresh run to "
+            "replace it; no annotation is lost."
+        ) from error
+    return content
+
+
+def _axis(study: Study) -> str:
+    """Across which axis new images are cut, so that the images of the study are cut as here."""
+    cases = study.cases
+    if all(case.axis == case.geometry.default_axis for case in cases):
+        return "largest_spacing"
+    axes = {case.axis for case in cases}
+    if len(axes) > 1:
+        raise UserError(
+            "The cases of this study are annotated across different axes, so that the model "
+            "cannot tell across which a new image is to be cut. Choose one axis for all cases."
+        )
+    return "zyx"[axes.pop()]
+
+
+def _provenance(study: Study, content: Mapping[str, Any], run: RunRecord | None) -> dict[str, Any]:
+    scores = study.metrics(run.id, "held-back dice") if run else []
+    return {
+        "software": "napari-mlbseg",
+        "software_version": version("napari-mlbseg"),
+        "torch_version": torch.__version__,
+        "method": "https://arxiv.org/abs/2307.11604",
+        "checkpoint_sha256": hashlib.sha256(study.checkpoint_path.read_bytes()).hexdigest(),
+        "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "stage": content["stage"],
+        "steps": content["total"],
+        "cases": len(study.cases),
+        "clean_slices": len(study.clean_slices()),
+        "held_back_slices": len(content["held_back"]),
+        "held_back_dice": scores[-1][1] if scores else None,
+        "settings": dict(run.config) if run else {},
+    }

@@ -1,0 +1,80 @@
+"""Segment a NIfTI image with the model in this folder.
+
+    python predict.py IMAGE.nii.gz LABELS.nii.gz
+
+Needs numpy and nibabel, and onnxruntime for model.onnx or torch for model.pt2.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_mlbseg.standalone.slices import Grids, Labels, Model, Preparation, segment
+
+
+def load_model(folder: Path) -> Model:
+    """The network of a folder, as a function of numpy arrays."""
+    path = folder / "model.onnx"
+    return _onnx(path) if path.exists() else _exported(folder / "model.pt2")
+
+
+def load_preparation(folder: Path) -> Preparation:
+    """What goes around it."""
+    values = json.loads((folder / "model.json").read_text(encoding="utf-8"))["preparation"]
+    return Preparation.of(values)
+
+
+def predict(image: Path, labels: Path, folder: Path) -> None:
+    """Write the labels of an image where the image lies, with its header."""
+    import nibabel as nib
+
+    loaded: Any = nib.load(image)
+    volume = np.asanyarray(loaded.dataobj)
+    if volume.dtype.kind == "f":
+        volume = volume.astype(np.float32)
+    found: Labels = segment(volume, loaded.affine, load_preparation(folder), load_model(folder))
+    header = loaded.header.copy()
+    header.set_data_dtype(np.uint8)
+    header.set_slope_inter(1, 0)
+    nib.save(type(loaded)(found, loaded.affine, header), labels)
+
+
+def _onnx(path: Path) -> Model:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
+
+    def model(grids: Grids) -> Grids:
+        found: Grids = session.run(None, {"slices": grids})[0]
+        return found
+
+    return model
+
+
+def _exported(path: Path) -> Model:
+    import torch
+
+    module = torch.export.load(path).module()
+
+    def model(grids: Grids) -> Grids:
+        with torch.no_grad():
+            found: Grids = module(torch.from_numpy(grids)).numpy()
+        return found
+
+    return model
+
+
+def main() -> None:
+    """What ``python predict.py`` does."""
+    parser = argparse.ArgumentParser(description="Segment a NIfTI image with this model.")
+    parser.add_argument("image", type=Path)
+    parser.add_argument("labels", type=Path)
+    asked = parser.parse_args()
+    predict(asked.image, asked.labels, Path(__file__).resolve().parent)
+
+
+if __name__ == "__main__":
+    main()
