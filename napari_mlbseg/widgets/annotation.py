@@ -93,8 +93,11 @@ class Annotation(QObject):
 
     def states(self) -> tuple[SliceState, ...]:
         """States of all slices along the axis on view."""
-        count = self.case.geometry.shape[self._axis]
-        return tuple(self.state(SliceKey(self.case.id, self._axis, i)) for i in range(count))
+        states = [SliceState.UNTOUCHED] * self.case.geometry.shape[self._axis]
+        for key, record in self._records.items():
+            if key.axis == self._axis:
+                states[key.index] = record.state
+        return tuple(states)
 
     def go_to(self, index: int) -> None:
         """Show another slice along the axis on view."""
@@ -191,10 +194,10 @@ class Annotation(QObject):
             )
         axis, index = self._axis, self._index
         shown = self._working.read(axis, index)
-        doubted = trust.slice(axis, index) < below
         # Trust is about the prediction: what a person painted since is not what is doubted.
-        doubted &= shown == self._arrays[ArrayName.PREDICTION].slice(axis, index)
-        taken = np.where(doubted, votes.slice(axis, index), shown).astype(np.uint8)
+        doubted = shown == self._arrays[ArrayName.PREDICTION].slice(axis, index)
+        doubted &= trust.slice(axis, index) < below
+        taken = np.where(doubted, votes.slice(axis, index), shown)
         self.layers.write_slice(axis, index, taken)
         self.flush()
         return int((taken != shown).sum())

@@ -184,6 +184,11 @@ class CaseLayers:
         with self.working.block_history():
             self.working.data_setitem(tuple(indices), labels[changed])
 
+    def toggle(self, name: ArrayName) -> None:
+        """Show a layer that is hidden, or hide it."""
+        layer = self._layers[name]
+        layer.visible = not layer.visible
+
     def set_classes(self, classes: Iterable[LabelClass]) -> None:
         """Show labels in the colours of these classes."""
         colors = label_colors(classes)

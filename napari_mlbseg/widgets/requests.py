@@ -1,8 +1,10 @@
 """What panels ask for and what they are given to show: plain data."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_mlbseg.formats.source import Choice
 from napari_mlbseg.project.export import ExportKind
 
 
@@ -11,12 +13,14 @@ class NewStudy:
     """What a study is made from.
 
     `labels` may be None; `classes` are comma separated names for the values 1, 2, ..., or None.
+    `choices` say for paths with several series or frames which are meant; None for "ask".
     """
 
     path: Path
     images: Path
     labels: Path | None
     classes: str | None = None
+    choices: Mapping[Path, Sequence[Choice]] | None = None
 
 
 @dataclass(frozen=True)

@@ -306,3 +306,73 @@ def test_a_failure_to_save_is_told_and_nothing_is_forgotten(
     desk.annotation.flush()
     assert desk.state(5) is DRAFT
     desk.annotation.close()
+
+
+class Proposals:
+    """Trust and votes of a slice: three pixels are doubted, the rest is borne out."""
+
+    def __init__(self, desk: Desk, index: int) -> None:
+        self.shown = desk.layer.data[index]
+        shape = desk.case.geometry.shape
+        trust = np.ones(shape, np.float16)
+        votes = np.zeros(shape, np.uint8)
+        trust[index, 3, 3:6] = (0.1, 0.2, 0.45)
+        votes[index, 3, 3:6] = 2
+        desk.publish(index, self.shown[np.newaxis])
+        for name, block in ((ArrayName.TRUST, trust), (ArrayName.VOTES, votes)):
+            desk.study.create_array(desk.case.id, name)
+            desk.study.write_slices(desk.case.id, name, 0, 0, block)
+        event = SlicesPublished(desk.case.id, 0, 0, shape[0], ("trust", "votes"), 1)
+        desk.annotation.published(event)
+
+    def after(self, columns: slice) -> NDArray[np.uint8]:
+        taken = self.shown.copy()
+        taken[3, columns] = 2
+        return taken
+
+
+@pytest.mark.parametrize(("below", "columns"), [(0.15, slice(3, 4)), (0.5, slice(3, 6))])
+def test_proposals_are_taken_where_trust_is_low_as_a_draft_with_undo(
+    desk: Desk, below: float, columns: slice
+) -> None:
+    desk.annotation.go_to(5)
+    proposals = Proposals(desk, 5)
+    assert proposals.shown[3, 3:6].max() == 0
+    assert desk.annotation.take_votes(below) == len(range(*columns.indices(9)))
+    np.testing.assert_array_equal(desk.layer.data[5], proposals.after(columns))
+    assert desk.state(5) is DRAFT
+    np.testing.assert_array_equal(desk.study.slice_mask(desk.key(5)), desk.layer.data[5])
+    desk.layer.undo()
+    desk.annotation.flush()
+    np.testing.assert_array_equal(desk.layer.data[5], proposals.shown)
+    assert desk.state(5) is UNTOUCHED
+
+
+def test_proposals_leave_alone_what_a_person_painted(desk: Desk) -> None:
+    desk.annotation.go_to(5)
+    proposals = Proposals(desk, 5)
+    desk.layer.data_setitem((np.array([5]), np.array([3]), np.array([4])), 1)
+    assert desk.annotation.take_votes(0.5) == 2
+    expected = proposals.after(slice(3, 6))
+    expected[3, 4] = 1
+    np.testing.assert_array_equal(desk.layer.data[5], expected)
+
+
+def test_without_a_training_nothing_is_proposed(desk: Desk) -> None:
+    with pytest.raises(UserError, match="no proposals yet"):
+        desk.annotation.take_votes(0.5)
+
+
+def test_objections_follow_what_is_published(desk: Desk, viewer: ViewerModel) -> None:
+    layer = viewer.layers["objections"]
+    assert not layer.visible
+    desk.annotation.go_to(5)
+    Proposals(desk, 5)
+    desk.annotation.layers.toggle(ArrayName.TRUST)
+    assert layer.visible
+    np.testing.assert_allclose(layer.data[5, 3, 3:6], (0.1, 0.2, 0.45), atol=1e-3)
+    colors = layer.colormap.map(np.array([0.0, 0.25, 0.5, 1.0]))
+    light = colors[:, :3] @ (0.2126, 0.7152, 0.0722)
+    assert (np.diff(light[:3]) < 0).all()  # lightness alone tells how strong an objection is
+    assert colors[0, 3] == 1
+    assert colors[2:, 3].max() == 0

@@ -9,7 +9,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QWidget
 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
@@ -52,13 +52,13 @@ def heard(signal: Any) -> list[Any]:
 def test_every_control_says_what_it_does(qtbot: QtBot, panel: Callable[[], QWidget]) -> None:
     widget = panel()
     qtbot.addWidget(widget)
-    for kind in (QAbstractButton, QComboBox, QSpinBox):
+    for kind in (QAbstractButton, QComboBox, QAbstractSpinBox):
         for control in widget.findChildren(kind):
             inner = ("QDialogButtonBox", "QTableView", "QTableWidget")
             if control.parent().metaObject().className() not in inner:
                 assert control.toolTip(), control
     for edit in widget.findChildren(QLineEdit):
-        assert edit.toolTip() or isinstance(edit.parent(), QSpinBox)
+        assert edit.toolTip() or isinstance(edit.parent(), QAbstractSpinBox)
 
 
 # --- cases ----------------------------------------------------------------------------------------
