@@ -16,6 +16,7 @@ from napari_mlbseg.project.slices import SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background import timer
 from napari_mlbseg.widgets.layers import LAYER_NAMES, CaseLayers
+from napari_mlbseg.widgets.proposals import with_proposals
 from napari_mlbseg.widgets.stored import CaseArrays
 from napari_mlbseg.widgets.working_labels import WorkingLabels
 
@@ -177,28 +178,16 @@ class Annotation(QObject):
         self.flush()
 
     def take_votes(self, below: float) -> int:
-        """Take the label that the clean slices vote for where trust is below a share (0 to 1).
-
-        On the slice on view, as a draft and one step that undo takes back.
+        """Take proposed labels where trust is below a share, as one step that undo takes back.
 
         Returns
         -------
         int
-            How many pixels have another label now.
+            How many pixels of the slice on view have another label now.
         """
-        trust, votes = self._arrays[ArrayName.TRUST], self._arrays[ArrayName.VOTES]
-        if not (trust.there and votes.there):
-            raise UserError(
-                "There are no proposals yet. The training makes them: accept a few slices, start "
-                "it, and wait until the slice has been predicted."
-            )
-        axis, index = self._axis, self._index
-        shown = self._working.read(axis, index)
-        # Trust is about the prediction: what a person painted since is not what is doubted.
-        doubted = shown == self._arrays[ArrayName.PREDICTION].slice(axis, index)
-        doubted &= trust.slice(axis, index) < below
-        taken = np.where(doubted, votes.slice(axis, index), shown)
-        self.layers.write_slice(axis, index, taken)
+        shown = self._labels(self.key)
+        taken = with_proposals(self._arrays, shown, self._axis, self._index, below)
+        self.layers.write_slice(self._axis, self._index, taken)
         self.flush()
         return int((taken != shown).sum())
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from napari_mlbseg.formats.source import Choice
 from napari_mlbseg.project.export import ExportKind
+from napari_mlbseg.project.slices import SliceState
+from napari_mlbseg.project.study import Study
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,14 @@ class CaseRow:
     clean: int
     drafts: int
     skipped: int
+
+    @classmethod
+    def of(cls, study: Study, case_id: str) -> "CaseRow":
+        """How far a case of a study is."""
+        case = study.case(case_id)
+        states = [r.state for r in study.slice_records(case_id) if r.key.axis == case.axis]
+        counts = [states.count(s) for s in (SliceState.CLEAN, SliceState.DRAFT, SliceState.SKIPPED)]
+        return cls(case_id, case.geometry.shape[case.axis], *counts)
 
     @property
     def state(self) -> str:

@@ -21,7 +21,15 @@ from napari_mlbseg.volume import AXIS_NAMES
 from napari_mlbseg.widgets.classes_dialog import ClassesDialog
 from napari_mlbseg.widgets.shortcuts import COMMANDS, VIEWS
 from napari_mlbseg.widgets.slice_strip import SliceStrip
-from napari_mlbseg.widgets.style import STATE_COLORS, STATE_TEXTS, button, enable, heading, narrow
+from napari_mlbseg.widgets.style import (
+    STATE_COLORS,
+    STATE_TEXTS,
+    button,
+    enable,
+    heading,
+    narrow,
+    quiet,
+)
 
 # Another label has more than half of the belief.
 _DOUBT = 0.5
@@ -75,7 +83,7 @@ class SlicesPanel(QWidget):
         self.doubt.setRange(0.05, 1.0)
         self.doubt.setSingleStep(0.05)
         self.doubt.setValue(_DOUBT)
-        self.doubt.setPrefix("trust < ")
+        self.doubt.setPrefix("where trust < ")
         self.doubt.setToolTip(
             "Proposals are taken where trust in the prediction is below this: 0 none, 1 full"
         )
@@ -154,9 +162,12 @@ class SlicesPanel(QWidget):
         accept.setStyleSheet("QPushButton:enabled { background: #1f8a58; color: white; }")
         grid.addWidget(accept, 0, 0)
         places = ("skip", "reopen", "revert", "copy_previous", "copy_next", "take_votes")
-        for place, name in enumerate((*places, *(c.name for c in VIEWS)), 1):
+        for place, name in enumerate(places, 1):
             grid.addWidget(self.buttons[name], place // 3, place % 3)
-        grid.addWidget(self.doubt, 3, 0)
+        grid.addWidget(self.doubt, 2, 1, 1, 2)
+        grid.addWidget(quiet("Show or hide"), 3, 0)
+        for column, view in enumerate(VIEWS, 1):
+            grid.addWidget(self.buttons[view.name], 3, column)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)

@@ -16,7 +16,6 @@ from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.cohort import Imported
 from napari_mlbseg.project.lock import StudyLocked
 from napari_mlbseg.project.offers import Offer
-from napari_mlbseg.project.slices import SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets import jobs
 from napari_mlbseg.widgets.annotation import Annotation
@@ -167,15 +166,12 @@ class Workbench(QObject):
 
     def case_rows(self) -> list[CaseRow]:
         """The list of cases with their progress."""
-        return [self.case_row(case.id) for case in self.study.cases] if self.study else []
+        study = self.study
+        return [CaseRow.of(study, case.id) for case in study.cases] if study else []
 
     def case_row(self, case_id: str) -> CaseRow:
         """Progress of one case."""
-        study = self._open_study()
-        case = study.case(case_id)
-        states = [r.state for r in study.slice_records(case_id) if r.key.axis == case.axis]
-        counts = [states.count(s) for s in (SliceState.CLEAN, SliceState.DRAFT, SliceState.SKIPPED)]
-        return CaseRow(case_id, case.geometry.shape[case.axis], *counts)
+        return CaseRow.of(self._open_study(), case_id)
 
     def choose_case(self, case_id: str) -> None:
         """Show a case; the one on view is saved first."""
