@@ -163,7 +163,8 @@ def paint(dock: MLBSegDock) -> dict[str, object]:
         QApplication.processEvents()
     annotation.go_to(300)
     layer = annotation.layers.working
-    dabs = [timed(lambda x=x: layer.paint((300, 256, x), 2)) for x in range(100, 140)]
+    label = 0 if layer.data[300, 256, 100] else 2  # a study that is measured again is painted on
+    dabs = [timed(lambda x=x: layer.paint((300, 256, x), label)) for x in range(100, 140)]
     saved, accepted = timed(annotation.flush), timed(annotation.accept)
     return told("dab", *dabs) | told("save", saved) | told("accept and go on", accepted)
 
