@@ -40,11 +40,6 @@ class Shelf:
         self.arrays.reload([name], 0, start, start + len(block))
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored, "_PATIENCE_S", 60.0)
-
-
 @pytest.fixture
 def shelf(study: Study) -> Iterator[Shelf]:
     made = Shelf(study)
