@@ -76,10 +76,12 @@ def test_nothing_else_is_claimed_and_that_within_milliseconds(tmp_path: Path, na
             (path / f"{k}.png").touch()
     else:
         path.write_bytes(b"something" * 1000)
-    reader.get_reader(str(path))
-    started = time.perf_counter()
-    assert reader.get_reader(str(path)) is None
-    assert time.perf_counter() - started < 0.02
+    times = []
+    for _ in range(6):  # the first one imports, and others may have the processor
+        started = time.perf_counter()
+        assert reader.get_reader(str(path)) is None
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.01
 
 
 def test_the_manifest_claims_no_foreign_endings() -> None:
