@@ -188,7 +188,7 @@ def take_all(camera: Photographer) -> None:
     truth = true_mask(camera.cohort, camera.dock.workbench.case_rows()[last].case_id)
     camera.show(IMAGE, PREDICTION, WORKING, case=last, index=fullest(truth))
     train(camera)
-    index = worth_correcting(camera.annotation.layers.working.data, truth)
+    index = worth_correcting(np.asarray(camera.annotation.layers.working.data), truth)
     camera.show(IMAGE, INITIAL, case=last, index=index)
     camera.take("initial_labels")
     camera.show(IMAGE, WEIGHTS, INITIAL, case=last, index=index)

@@ -29,6 +29,14 @@ _MOST_BYTES_PER_BYTE: Final = 20_000
 _SMALL: Final = 1 << 26
 
 
+class FrameNeededError(UserError):
+    """A file has several frames and none was chosen; `frames` says how many."""
+
+    def __init__(self, message: str, frames: int) -> None:
+        super().__init__(message)
+        self.frames = frames
+
+
 @dataclass(frozen=True)
 class Scan:
     """An image or labels in a file: the geometry is known, the voxels are read when asked for.
@@ -133,10 +141,11 @@ def frame_of(path: Path, choice: Choice, frames: int, shape: tuple[int, ...]) ->
     if frames == 1:
         return 0
     if choice.frame is None:
-        raise UserError(
+        raise FrameNeededError(
             f"{path} has {len(shape)} dimensions with {frames} frames ({times(shape)}); a study "
             f"takes one frame per file. Choose one from 0 to {frames - 1}: on the command line "
-            "with --frame."
+            "with --frame.",
+            frames,
         )
     if not 0 <= choice.frame < frames:
         raise UserError(

@@ -50,6 +50,7 @@ def make_study(
     classes: str | None = None,
     *,
     choice: Choice | None = None,
+    choices: Mapping[Path, Sequence[Choice]] | None = None,
     progress: Progress | None = None,
     done: Callable[[Imported], None] | None = None,
 ) -> Study:
@@ -59,7 +60,7 @@ def make_study(
     ----------
     path
         Folder NAME.mlbseg, which must not exist.
-    images, labels, choice
+    images, labels, choice, choices
         See `import_folder`.
     classes
         Comma separated names for the values 1, 2, ...; without them the classes are those of the
@@ -71,7 +72,9 @@ def make_study(
     try:
         if classes is not None:
             study.set_classes(named(classes))
-        imported = import_folder(study, images, labels, choice=choice, progress=progress)
+        imported = import_folder(
+            study, images, labels, choice=choice, choices=choices, progress=progress
+        )
         if not study.classes:
             study.set_classes(named("class 1"))
     except BaseException:
@@ -89,6 +92,7 @@ def import_folder(
     labels: Path | None = None,
     *,
     choice: Choice | None = None,
+    choices: Mapping[Path, Sequence[Choice]] | None = None,
     progress: Progress | None = None,
 ) -> Imported:
     """Add the images of a folder to a study, with initial labels from another folder.
@@ -97,7 +101,8 @@ def import_folder(
     With labels every image needs some. Where files hold both, as HDF5 and OME-Zarr do, `labels`
     is the same folder as `images`. Where the study has no classes yet, they are made from the
     values (and names) in the label files. `choice` says which frame of files with several and
-    which series of folders with several is meant.
+    which series of folders with several is meant; where `choices` has an image's absolute path,
+    it becomes one case for each choice there, and none for none.
 
     Raises
     ------
@@ -114,7 +119,13 @@ def import_folder(
         failures += alone
         found = [image for image in found if stem_of(image) in pairs]
     imported = import_images(
-        study, found, pairs, choice=choice, progress=progress, failures=failures
+        study,
+        found,
+        pairs,
+        choice=choice,
+        choices=choices,
+        progress=progress,
+        failures=failures,
     )
     return imported
 
@@ -125,6 +136,7 @@ def import_images(
     labels_by_id: Mapping[str, Path],
     *,
     choice: Choice | None = None,
+    choices: Mapping[Path, Sequence[Choice]] | None = None,
     progress: Progress | None = None,
     failures: Sequence[Failure] = (),
 ) -> Imported:
@@ -137,7 +149,9 @@ def import_images(
     if strangers:
         raise UserError(f"There are labels but no images for {shortened(strangers)}.")
     before = study.classes
-    gathering = Gathering(study, labels_by_id, choice or Choice(), progress or _silent)
+    gathering = Gathering(
+        study, labels_by_id, choice or Choice(), choices or {}, progress or _silent
+    )
     gathering.failures += failures
     try:
         cases = study.add_cases(gathering.new_cases(images), failed=gathering.failed)

@@ -43,6 +43,7 @@ class Gathering:
     study: Study
     labels_by_id: Mapping[str, Path]
     choice: Choice
+    choices: Mapping[Path, Sequence[Choice]]
     progress: Progress
     failures: list[Failure] = field(default_factory=list)
     notes: list[Failure] = field(default_factory=list)
@@ -75,7 +76,13 @@ class Gathering:
         self.notes = [note for note in self.notes if note.path != new.image_path]
 
     def _parts(self, image: Path) -> Iterator[tuple[str, Path, Choice]]:
-        """Name, path and choice of the cases that a path stands for: one, or all series."""
+        """Name, path and choice of the cases that a path stands for."""
+        chosen = self.choices.get(image)
+        if chosen is not None:
+            names = [stem_of(image), *[f"{stem_of(image)}_{each.series}" for each in chosen]]
+            for each, name in zip(chosen, names[1:], strict=True):
+                yield (names[0] if len(chosen) == 1 else name), image, each
+            return
         if self.choice.series != ALL_SERIES or format_of(image) != "dicom":
             yield stem_of(image), image, self.choice
             return

@@ -1,11 +1,11 @@
 """One case at work: what is painted becomes drafts, what is accepted becomes clean."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
 from napari_mlbseg.engine.events import SliceAccepted, SliceReopened, SlicesPublished
@@ -15,12 +15,13 @@ from napari_mlbseg.project.cases import Case, LabelClass
 from napari_mlbseg.project.slices import SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background import timer
-from napari_mlbseg.widgets.layers import CaseLayers
-from napari_mlbseg.widgets.working_labels import Labels, WorkingLabels, slice_of
+from napari_mlbseg.widgets.layers import LAYER_NAMES, CaseLayers
+from napari_mlbseg.widgets.proposals import with_proposals
+from napari_mlbseg.widgets.stored import CaseArrays
+from napari_mlbseg.widgets.working_labels import WorkingLabels
 
 _SAVE_AFTER_MS = 250
-_CATCH_UP_MS = 15
-_CATCH_UP_BUDGET_S = 0.008
+_LATE_MS = 40
 _HUMAN = (SliceState.DRAFT, SliceState.CLEAN)
 
 
@@ -55,21 +56,22 @@ class Annotation(QObject):
         self._viewer = viewer
         self._study = study
         self._records = {r.key: r for r in study.slice_records(case.id)}
-        self._pending: dict[tuple[int, int], set[ArrayName]] = {}
-        voxels = study.working_labels(case.id)
-        self._working = WorkingLabels(voxels)
-        self.layers = CaseLayers(viewer, study, case, voxels)
-        self._axis = case.axis
-        self._index = self.layers.index(case.axis)
-        for key in self._human():
-            self._working.set_before(*key, self.layers.machine_slice(*key))
-        self._drawing = False
-        self._note_timer = timer(self, 0, self._note, single_shot=True)
+        self._turn_to: int | None = None
         self._save_timer = timer(self, _SAVE_AFTER_MS, self.flush, single_shot=True)
-        self._catch_up_timer = timer(self, _CATCH_UP_MS, self._catch_up)
+        self._late_timer = timer(self, _LATE_MS, self._show_late)
+        names = (*LAYER_NAMES, ArrayName.VOTES)
+        self._arrays = CaseArrays(study, case, names, self._late_timer.start)
+        self._working = WorkingLabels(
+            case.geometry.shape,
+            self._arrays.machine_slice,
+            human=[(k.axis, k.index) for k, r in self._records.items() if r.state in _HUMAN],
+            mask=lambda where: study.slice_mask(SliceKey(case.id, *where)),
+            edited=self._save_soon,
+        )
+        self._working.axis = self._axis = case.axis
+        self.layers = CaseLayers(viewer, study, case, self._arrays, self._working)
+        self._index = self.layers.index(case.axis)
         self._connections = [
-            (self.layers.working.events.paint, self._on_paint),
-            (self.layers.working.events.set_data, self._on_drawn),
             (self.layers.working.events.selected_label, self._on_label),
             (viewer.dims.events.point, self._on_view),
             (viewer.dims.events.order, self._on_view),
@@ -92,16 +94,23 @@ class Annotation(QObject):
 
     def states(self) -> tuple[SliceState, ...]:
         """States of all slices along the axis on view."""
-        count = self.case.geometry.shape[self._axis]
-        return tuple(self.state(SliceKey(self.case.id, self._axis, i)) for i in range(count))
+        states = [SliceState.UNTOUCHED] * self.case.geometry.shape[self._axis]
+        for key, record in self._records.items():
+            if key.axis == self._axis:
+                states[key.index] = record.state
+        return tuple(states)
 
     def go_to(self, index: int) -> None:
         """Show another slice along the axis on view."""
         self.layers.show_slice(self._axis, index)
 
     def show_axis(self, axis: int) -> None:
-        """Show slices along another axis; what is painted from now on belongs to it."""
-        self.layers.show_axis(axis)
+        """Show slices along another axis; what is painted from now on belongs to it.
+
+        The window stays at hand while a large case is read for it.
+        """
+        self._turn_to = axis
+        self._turn()
 
     @property
     def label(self) -> int:
@@ -127,8 +136,8 @@ class Annotation(QObject):
         if not self._study.writable:
             return
         try:
-            for index in self._working.note_edits(self._axis):
-                self._save_edited(SliceKey(self.case.id, self._axis, index))
+            for axis, index in self._working.edits():
+                self._save_edited(SliceKey(self.case.id, axis, index))
         except (UserError, OSError) as error:
             self.failed.emit(f"The last edits are not saved: {error}")
 
@@ -137,6 +146,7 @@ class Annotation(QObject):
         self.flush()
         key = self.key
         if self.state(key) is not SliceState.CLEAN:
+            self._working.hold(key.axis, key.index)
             self._saved(self._study.save_slice(key, self._labels(key), SliceState.CLEAN))
             self.request.emit(SliceAccepted(key))
         self._advance()
@@ -164,45 +174,46 @@ class Annotation(QObject):
         source = self._index + step
         if not 0 <= source < self.case.geometry.shape[self._axis]:
             raise UserError("There is no slice on that side to copy from.")
-        labels = self._working.voxels[slice_of(self._axis, source)].copy()
-        self.layers.write_slice(self._axis, self._index, labels)
+        self.layers.write_slice(self._axis, self._index, self._working.read(self._axis, source))
         self.flush()
+
+    def take_votes(self, below: float) -> int:
+        """Take proposed labels where trust is below a share, as one step that undo takes back.
+
+        Returns
+        -------
+        int
+            How many pixels of the slice on view have another label now.
+        """
+        shown = self._labels(self.key)
+        taken = with_proposals(self._arrays, shown, self._axis, self._index, below)
+        self.layers.write_slice(self._axis, self._index, taken)
+        self.flush()
+        return int((taken != shown).sum())
 
     # --- what the machine says -----------------------------------------------------------------
 
     def published(self, event: SlicesPublished) -> None:
-        """New arrays lie in the store: the slice on view is read at once, the others soon."""
+        """New arrays lie in the store: what is on view is read at once, the rest when it is."""
         names = {ArrayName(name) for name in event.arrays}
-        for index in range(event.start, event.stop):
-            self._pending.setdefault((event.axis, index), set()).update(names)
-        self._catch_up_timer.start()
-        self._catch_up()
+        was = self._arrays.machine.name
+        self._arrays.reload(names, event.axis, event.start, event.stop)
+        where = range(event.start, event.stop)
+        seen = event.axis != self._axis or self._index in where or self.layers.axis is None
+        machine = self._arrays.machine.name
+        if seen or machine is not was:
+            self.layers.draw(names, working=machine in names)
 
     def close(self) -> None:
         """Save what is painted and take the layers away."""
         self.flush()
-        self._catch_up_timer.stop()
+        self._late_timer.stop()
         for event, slot in self._connections:
             event.disconnect(slot)
         self.layers.remove()
+        self._arrays.close()
 
     # --- inside ----------------------------------------------------------------------------------
-
-    def _on_paint(self, event: Any = None) -> None:
-        # napari emits this for a finished stroke after, for other edits before the array changes:
-        # the slice on view counts as touched at once, others as soon as they can be compared.
-        self._working.touch(self._axis, self._index)
-        self._note_timer.start()
-        self._save_soon()
-
-    def _note(self) -> None:
-        self._working.note_edits(self._axis)
-
-    def _on_drawn(self, event: Any = None) -> None:
-        # Undo and redo are only heard through this event; so is scrolling, which costs a
-        # comparison now and then.
-        if not self._drawing:
-            self._save_soon()
 
     def _save_soon(self) -> None:
         # Not restarted by further events: a steady stream of them must not put saving off.
@@ -219,17 +230,33 @@ class Annotation(QObject):
         if axis != self._axis:
             self.layers.face_up(axis)
         self._axis, self._index = axis, index
-        self._catch_up()
+        self._working.axis = axis
         self.moved.emit(self.key)
 
     def _on_label(self, event: Any = None) -> None:
         self.label_picked.emit(self.label)
 
-    def _labels(self, key: SliceKey) -> Labels:
-        return self._working.voxels[slice_of(key.axis, key.index)].copy()
+    def _labels(self, key: SliceKey) -> NDArray[np.uint8]:
+        return self._working.read(key.axis, key.index)
 
-    def _human(self) -> set[tuple[int, int]]:
-        return {(k.axis, k.index) for k, r in self._records.items() if r.state in _HUMAN}
+    def _turn(self) -> None:
+        axis = self._turn_to
+        if axis is None:
+            return
+        if not self._arrays.machine.ready(axis, self.layers.index(axis)):
+            self._late_timer.start()
+            return
+        self._turn_to = None
+        self.layers.show_axis(axis)
+
+    def _show_late(self) -> None:
+        """Show what took so long to read that it was shown empty."""
+        self._turn()
+        arrived = self._arrays.arrived()
+        if arrived:
+            self.layers.draw(arrived, working=False)
+        if not self._arrays.awaited and self._turn_to is None:
+            self._late_timer.stop()
 
     def _save_edited(self, key: SliceKey) -> None:
         was = self.state(key)
@@ -247,12 +274,14 @@ class Annotation(QObject):
     def _hand_back(self, state: SliceState) -> None:
         self.flush()
         key = self.key
-        machine = self.layers.machine_slice(key.axis, key.index)
+        machine = self._arrays.machine_slice(key.axis, key.index)
         self._working.set_before(key.axis, key.index, machine)
         self.layers.write_slice(key.axis, key.index, machine)
         self._working.mark_saved(key.axis, key.index)
         if self.state(key) is not state:
             self._set_state(key, state)
+        self._working.release(key.axis, key.index)
+        self.layers.draw((), working=True)
 
     def _set_state(self, key: SliceKey, state: SliceState) -> None:
         was = self.state(key)
@@ -272,28 +301,3 @@ class Annotation(QObject):
         following = next((i for i in around if states[i] not in done), None)
         if following is not None:
             self.go_to(following)
-
-    def _catch_up(self) -> None:
-        deadline = time.perf_counter() + _CATCH_UP_BUDGET_S
-        visible = (self._axis, self._index)
-        drawn: set[ArrayName] = set()
-        while self._pending:
-            where = visible if visible in self._pending else next(iter(self._pending))
-            drawn |= self._take(*where, self._pending.pop(where))
-            if time.perf_counter() > deadline:
-                break
-        if not self._pending:
-            self._catch_up_timer.stop()
-        self._drawing = True
-        if drawn:
-            self.layers.draw(drawn, working=self.layers.machine_array in drawn)
-        self._drawing = False
-
-    def _take(self, axis: int, index: int, names: set[ArrayName]) -> set[ArrayName]:
-        """Read one slice from the store; the names are returned if it can be seen."""
-        self.layers.reload(names, axis, index, index + 1)
-        if self.layers.machine_array in names:
-            fresh = self.layers.machine_slice(axis, index)[np.newaxis]
-            self._working.refresh(axis, index, fresh, self._human())
-        seen = axis != self._axis or index == self._index or self.layers.axis is None
-        return names if seen else set()

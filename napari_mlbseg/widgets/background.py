@@ -22,6 +22,10 @@ _log = logging.getLogger(__name__)
 Report = Callable[[object], None]
 
 
+class CancelledError(Exception):
+    """Somebody does not want it any more."""
+
+
 class BackgroundTask(QObject):
     """Runs ``work(report)`` in a thread; every signal is emitted on the main thread.
 
@@ -30,7 +34,8 @@ class BackgroundTask(QObject):
     reported(object)
         What `work` handed to `report`, in order.
     ended(object, object)
-        Result and None, or None and the exception. Always the last signal, exactly once.
+        Result and None, or None and the exception. Always the last signal, exactly once. After
+        `cancel` the exception is `CancelledError`, unless the work was done already.
     """
 
     reported = Signal(object)
@@ -42,6 +47,7 @@ class BackgroundTask(QObject):
         super().__init__(parent)
         self._work = work
         self._queue: SimpleQueue[object] = SimpleQueue()
+        self._cancelled = threading.Event()
         self._result: object = None
         self._error: BaseException | None = None
         # A daemon: a run that does not heed a request to stop must not keep the process alive.
@@ -52,6 +58,10 @@ class BackgroundTask(QObject):
         """Begin; returns at once."""
         self._thread.start()
         self._timer.start()
+
+    def cancel(self) -> None:
+        """Let the next report raise `CancelledError` in the thread; returns at once."""
+        self._cancelled.set()
 
     def wait(self, timeout_s: float) -> bool:
         """Block until the thread has ended, and deliver what it said. False when it goes on."""
@@ -64,10 +74,17 @@ class BackgroundTask(QObject):
     def _run(self) -> None:
         # The boundary of the thread: nothing may escape it, everything is reported.
         try:
-            self._result = self._work(self._queue.put)
+            self._result = self._work(self._report)
+        except CancelledError as error:
+            self._error = error
         except BaseException as error:
             _log.exception("%s failed", self._thread.name)
             self._error = error
+
+    def _report(self, what: object) -> None:
+        if self._cancelled.is_set():
+            raise CancelledError
+        self._queue.put(what)
 
     def _deliver(self, *, budget_s: float = _BUDGET_S) -> None:
         ended = not self._thread.is_alive()

@@ -1,6 +1,7 @@
 """The dock widget: builds the panels and connects them with the bench."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from napari.utils.notifications import show_error
@@ -11,6 +12,7 @@ from qtpy.QtWidgets import QApplication, QLabel, QScrollArea, QTabWidget, QVBoxL
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Failed, Pause, Resume, Stop
+from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.slices import SliceKey
 from napari_mlbseg.widgets import shortcuts
 from napari_mlbseg.widgets.annotation import Annotation
@@ -28,6 +30,10 @@ _ACTIONS: dict[str, Callable[[Annotation], None]] = {
     "revert": Annotation.revert,
     "copy_previous": lambda annotation: annotation.copy_from(-1),
     "copy_next": lambda annotation: annotation.copy_from(+1),
+}
+_VIEWS = {
+    "weights": ArrayName.META_WEIGHTS_INITIAL,
+    "objections": ArrayName.TRUST,
 }
 _WIDTH = 380
 
@@ -48,7 +54,8 @@ class MLBSegDock(QWidget):
         self._lay_out()
         self._connect_panels()
         self._connect_workbench()
-        shortcuts.bind(napari_viewer, {name: self._command(name) for name in _ACTIONS})
+        names = [command.name for command in (*shortcuts.COMMANDS, *shortcuts.VIEWS)]
+        shortcuts.bind(napari_viewer, {name: partial(self._command, name) for name in names})
         # A dock's close event does not always come; the end of its object, or of the
         # application, does.
         self.destroyed.connect(self.workbench.shut_down)
@@ -75,8 +82,9 @@ class MLBSegDock(QWidget):
         )
         self.study_panel.create_requested.connect(bench.create_study)
         self.study_panel.close_requested.connect(bench.close_study)
+        self.study_panel.cancel_requested.connect(bench.errands.cancel)
         self.cases_panel.case_chosen.connect(bench.choose_case)
-        self.slices_panel.command.connect(lambda name: bench.act(_ACTIONS[name]))
+        self.slices_panel.command.connect(self._command)
         self.slices_panel.axis_chosen.connect(bench.choose_axis)
         self.slices_panel.slice_chosen.connect(lambda i: bench.show(lambda a: a.go_to(i)))
         self.slices_panel.label_chosen.connect(lambda v: bench.show(lambda a: a.paint_with(v)))
@@ -87,8 +95,18 @@ class MLBSegDock(QWidget):
         self.training_panel.stop_requested.connect(lambda: bench.send(Stop()))
         self.export_panel.export_requested.connect(bench.export)
 
-    def _command(self, name: str) -> Callable[[], None]:
-        return lambda: self.workbench.act(_ACTIONS[name])
+    def _command(self, name: str) -> None:
+        if name in _VIEWS:
+            self.workbench.show(lambda annotation: annotation.layers.toggle(_VIEWS[name]))
+        elif name == "take_votes":
+            self.workbench.act(self._take_votes)
+        else:
+            self.workbench.act(_ACTIONS[name])
+
+    def _take_votes(self, annotation: Annotation) -> None:
+        taken = annotation.take_votes(self.slices_panel.doubt.value())
+        text = f"{taken} pixels of slice {annotation.key.index} have the proposed label now."
+        self.study_panel.show_message(text if taken else "Nothing is proposed for this slice.")
 
     def _train(self, config: Config) -> None:
         if self.workbench.train(config):
@@ -108,7 +126,10 @@ class MLBSegDock(QWidget):
         bench.failed.connect(self._show_failure)
         bench.told.connect(self.study_panel.show_message)
         bench.locked.connect(self.study_panel.ask_read_only)
-        bench.busy.connect(self.study_panel.show_busy)
+        bench.errands.busy.connect(self.study_panel.show_busy)
+        bench.errands.can_cancel.connect(self.study_panel.show_cancel)
+        bench.choice_needed.connect(self.study_panel.ask_choices)
+        bench.imported.connect(self.study_panel.list_problems)
 
     def _show_study(self) -> None:
         study = self.workbench.study

@@ -7,22 +7,33 @@ from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.classes import change_classes
 from napari_mlbseg.project.cohort import Imported, make_study
 from napari_mlbseg.project.export import export_case, export_study
+from napari_mlbseg.project.offers import Offer, offers_in
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background import Report
 from napari_mlbseg.widgets.requests import Export, NewStudy
 
 
-def creation(new: NewStudy) -> Callable[[Report], tuple[Study, str]]:
-    """Make a study from folders; it is open for writing, and a text says what is not in it."""
+def survey(images: Path) -> Callable[[Report], tuple[Offer, ...]]:
+    """Look for what somebody has to choose from before images can be taken in."""
 
-    def work(report: Report) -> tuple[Study, str]:
+    def work(report: Report) -> tuple[Offer, ...]:
+        return offers_in(images, lambda *step: report(step))
+
+    return work
+
+
+def creation(new: NewStudy) -> Callable[[Report], tuple[Study, Imported]]:
+    """Make a study from folders; it is open for writing, and it is told what is not in it."""
+
+    def work(report: Report) -> tuple[Study, Imported]:
         told: list[Imported] = []
         study = make_study(
             *(new.path, new.images, new.labels, new.classes),
+            choices=new.choices,
             progress=lambda *step: report(step),
             done=told.append,
         )
-        return study, told[0].summary
+        return study, told[0]
 
     return work
 

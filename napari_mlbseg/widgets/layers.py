@@ -1,10 +1,7 @@
-"""One case as napari layers: the only file that adds layers to a viewer.
-
-Layers of machine work show arrays in memory that only this file writes, on the main thread; the
-engine writes to the study's store.
-"""
+"""One case as napari layers: the only file that adds layers to a viewer."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,9 +12,11 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case, LabelClass
+from napari_mlbseg.project.masks import plane
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import AXIS_NAMES
-from napari_mlbseg.widgets.working_labels import slice_of
+from napari_mlbseg.widgets.stored import CaseArrays
+from napari_mlbseg.widgets.working_labels import WorkingLabels
 
 # Keys of a layer's metadata that say which study and which case it belongs to.
 STUDY_KEY = "mlbseg_study"
@@ -29,17 +28,42 @@ LAYER_NAMES = {
     ArrayName.PREDICTION: "prediction",
     ArrayName.META_WEIGHTS_INITIAL: "meta-weights: initial labels",
     ArrayName.META_WEIGHTS_PSEUDO: "meta-weights: pseudo labels",
+    ArrayName.TRUST: "objections",
 }
-MACHINE_ARRAYS = (
-    ArrayName.INITIAL_LABELS,
-    ArrayName.PREDICTION,
-    ArrayName.META_WEIGHTS_INITIAL,
-    ArrayName.META_WEIGHTS_PSEUDO,
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How a map is coloured; `controls` place the colours (RGBA) within `limits`."""
+
+    name: str
+    limits: tuple[float, float]
+    controls: tuple[float, ...]
+    colors: tuple[tuple[float, float, float, float], ...]
+
+
+# Meta-weights are multiples of the uniform weight: 1 is average trust, 0 is ignored. Clear at 1, so
+# that the image is veiled only where a label counts less (magenta) or more (teal).
+_WEIGHTS = _Look(
+    "trust",
+    (0.0, 3.0),
+    (0.0, 1 / 3, 1.0),
+    ((0.85, 0.0, 0.55, 1.0), (1.0, 1.0, 1.0, 0.0), (0.0, 0.65, 0.65, 1.0)),
 )
-# Meta-weights are multiples of the uniform weight: 1 is average trust, 0 is ignored.
-_WEIGHT_LIMITS = (0.0, 3.0)
-# Clear at 1, so that the image is veiled only where a label counts less (magenta) or more (teal).
-_WEIGHT_COLORS = ((0.85, 0.0, 0.55, 1.0), (1.0, 1.0, 1.0, 0.0), (0.0, 0.65, 0.65, 1.0))
+# Trust runs from 0, where the clean slices object, to 1. Nothing is drawn where they do not; from
+# there the colour gains in cover and in lightness, vermilion to yellow (of Okabe & Ito's palette),
+# which says the same whatever hues somebody can tell apart.
+_OBJECTIONS = _Look(
+    "objections",
+    (0.0, 1.0),
+    (0.0, 0.25, 0.5, 1.0),
+    (
+        (0.98, 0.93, 0.27, 1.0),
+        (0.90, 0.55, 0.05, 0.85),
+        (0.84, 0.37, 0.0, 0.0),
+        (0.84, 0.37, 0.0, 0.0),
+    ),
+)
 _BRUSH_MM = 8.0
 
 
@@ -77,20 +101,27 @@ class CaseLayers:
     """
 
     def __init__(
-        self, viewer: ViewerModel, study: Study, case: Case, voxels: NDArray[np.uint8]
+        self,
+        viewer: ViewerModel,
+        study: Study,
+        case: Case,
+        arrays: CaseArrays,
+        labels: WorkingLabels,
     ) -> None:
         self._viewer = viewer
         self._study = study
         self._case = case
-        self._arrays = {name: self._read(name) for name in LAYER_NAMES}
-        self._predicted = study.has_array(case.id, ArrayName.PREDICTION)
+        self._arrays = arrays
         self._layers: dict[ArrayName, Layer] = {}
+        # Before the first layer: nothing has to be read for a view that nobody wants.
+        self._cut_across(case.axis)
         self._add_image()
         for name in (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO):
-            self._add_weights(name)
+            self._add_map(name, _WEIGHTS)
+        self._add_map(ArrayName.TRUST, _OBJECTIONS)
         self._add_contours(ArrayName.INITIAL_LABELS, width=1, visible=False)
         self._add_contours(ArrayName.PREDICTION, width=2, visible=True)
-        self.working = self._add_working(voxels)
+        self.working = self._add_working(labels)
         viewer.canvas.overlays.scale_bar.visible = True
         self.show_axis(case.axis)
         viewer.reset_view()
@@ -118,11 +149,17 @@ class CaseLayers:
 
     def show_axis(self, axis: int) -> None:
         """Cut across `axis`."""
-        offset = self._viewer.dims.ndim - 3
+        self._cut_across(axis)
+        self.face_up(axis)
+
+    def _cut_across(self, axis: int) -> None:
+        dims = self._viewer.dims
+        if dims.ndim < 3:
+            dims.ndim = 3
+        offset = dims.ndim - 3
         in_plane = [k for k in range(3) if k != axis]
         order = (*range(offset), *(offset + k for k in (axis, *in_plane)))
-        self._viewer.dims.order = order
-        self.face_up(axis)
+        dims.order = order
 
     def face_up(self, axis: int) -> None:
         """Put superior at the top where z lies in the plane, anterior in axial slices."""
@@ -130,27 +167,7 @@ class CaseLayers:
 
     # --- what is shown -----------------------------------------------------------------------
 
-    @property
-    def machine_array(self) -> ArrayName:
-        """The array that `machine_slice` shows: the prediction once there is one."""
-        return ArrayName.PREDICTION if self._predicted else ArrayName.INITIAL_LABELS
-
-    def machine_slice(self, axis: int, index: int) -> NDArray[np.uint8]:
-        """The prediction where there is one, else the initial labels, as they are shown."""
-        return self._arrays[self.machine_array][slice_of(axis, index)]
-
-    def reload(self, names: Iterable[ArrayName], axis: int, start: int, stop: int) -> None:
-        """Read slices anew from the study's store; `draw` shows them.
-
-        Arrays without a layer are passed over, also by `draw`.
-        """
-        for name in self._arrays.keys() & set(names):
-            self._predicted |= name is ArrayName.PREDICTION
-            block = self._study.array(self._case.id, name)
-            where = tuple(slice(start, stop) if k == axis else slice(None) for k in range(3))
-            self._arrays[name][where] = np.asarray(block[where])
-
-    def draw(self, names: Iterable[ArrayName] = MACHINE_ARRAYS, *, working: bool = True) -> None:
+    def draw(self, names: Iterable[ArrayName], *, working: bool = True) -> None:
         """Show what the arrays hold now; costs about a millisecond a layer."""
         layers = [self._layers[name] for name in names if name in self._layers]
         for layer in [*layers, *([self.working] if working else [])]:
@@ -159,14 +176,18 @@ class CaseLayers:
 
     def write_slice(self, axis: int, index: int, labels: NDArray[np.uint8]) -> None:
         """Replace a slice of the working labels, as one step that undo takes back."""
-        where = slice_of(axis, index)
-        changed = np.nonzero(self.working.data[where] != labels)
+        changed = np.nonzero(self.working.data[plane(axis, index)] != labels)
         if changed[0].size == 0:
             return
         indices = list(changed)
         indices.insert(axis, np.full_like(changed[0], index))
         with self.working.block_history():
             self.working.data_setitem(tuple(indices), labels[changed])
+
+    def toggle(self, name: ArrayName) -> None:
+        """Show a layer that is hidden, or hide it."""
+        layer = self._layers[name]
+        layer.visible = not layer.visible
 
     def set_classes(self, classes: Iterable[LabelClass]) -> None:
         """Show labels in the colours of these classes."""
@@ -188,13 +209,6 @@ class CaseLayers:
 
     # --- making them -------------------------------------------------------------------------
 
-    def _read(self, name: ArrayName) -> NDArray[Any]:
-        if name is ArrayName.IMAGE or self._study.has_array(self._case.id, name):
-            return np.array(self._study.array(self._case.id, name)[:])
-        weights = (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO)
-        dtype = np.float16 if name in weights else np.uint8
-        return np.zeros(self._case.geometry.shape, dtype=dtype)
-
     def _add_image(self) -> None:
         self._layers[ArrayName.IMAGE] = self._viewer.add_image(
             self._arrays[ArrayName.IMAGE],
@@ -204,12 +218,12 @@ class CaseLayers:
             **placement(self._study, self._case),
         )
 
-    def _add_weights(self, name: ArrayName) -> None:
+    def _add_map(self, name: ArrayName, look: _Look) -> None:
         self._layers[name] = self._viewer.add_image(
             self._arrays[name],
             name=LAYER_NAMES[name],
-            colormap=Colormap(_WEIGHT_COLORS, name="trust", controls=(0.0, 1 / 3, 1.0)),
-            contrast_limits=_WEIGHT_LIMITS,
+            colormap=Colormap(look.colors, name=look.name, controls=look.controls),
+            contrast_limits=look.limits,
             opacity=0.8,
             visible=False,
             **placement(self._study, self._case),
@@ -228,9 +242,9 @@ class CaseLayers:
         layer.editable = False
         self._layers[name] = layer
 
-    def _add_working(self, voxels: NDArray[np.uint8]) -> Labels:
+    def _add_working(self, labels: WorkingLabels) -> Labels:
         layer = self._viewer.add_labels(
-            voxels,
+            labels,
             name=WORKING_LABELS,
             colormap=label_colors(self._study.classes),
             opacity=0.4,

@@ -1,14 +1,18 @@
 """Medical images in napari's open dialog and by drag and drop, where the patient is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import napari
+
 from napari_mlbseg.formats.registry import Choice, format_of, open_image, open_labels
 from napari_mlbseg.formats.scan import Scan
+from napari_mlbseg.project.offers import Offer, offers_of, several
 from napari_mlbseg.volume import AXIS_NAMES
 
-LayerData = tuple[Any, dict[str, Any], str]
+# One entry, None, for a reader that has nothing to show.
+LayerData = tuple[Any, ...]
 
 _NOT_OURS = {"tiff", None}
 """napari opens TIFF files itself."""
@@ -22,27 +26,43 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
 
 
 def read(path: str | list[str]) -> list[LayerData]:
-    """Layers in the display frame: an image for each file or series, labels for segmentations."""
+    """Layers in the display frame: an image for each file or series, labels for segmentations.
+
+    Where a path has several series or frames, a dialog asks which; without a window every series
+    is a layer, and a file with frames an error that says what to do.
+    """
     paths = [Path(p) for p in ([path] if isinstance(path, str) else path)]
-    return [layer for each in paths for layer in _layers(each)]
+    return [layer for each in paths for layer in _layers(each)] or [(None,)]
 
 
 def _layers(path: Path) -> list[LayerData]:
-    if format_of(path) != "dicom":
-        return [_layer(path.name, open_image(path), "image")]
-    from napari_mlbseg.formats.dicom import holds_segmentation, series_in
+    if format_of(path) == "dicom":
+        from napari_mlbseg.formats.dicom import holds_segmentation
 
-    if holds_segmentation(path):
-        return [_layer(path.name, open_labels(path), "labels")]
-    names = [series.name for series in series_in(path)]
+        if holds_segmentation(path):
+            return [_layer(path.name, open_labels(path), "labels")]
+    offers = offers_of(path)
+    if not several(offers):
+        return [_layer(path.name, open_image(path), "image")]
     return [
-        _layer(
-            path.name if len(names) == 1 else f"{path.name} {name}",
-            open_image(path, Choice(series=name)),
-            "image",
-        )
-        for name in names
+        _layer(_name(path, choice), open_image(path, choice), "image")
+        for choice in _chosen(path, offers)
     ]
+
+
+def _chosen(path: Path, offers: Sequence[Offer]) -> list[Choice]:
+    """What somebody ticks where there is a window, else every series."""
+    if napari.current_viewer() is None:
+        return [Choice(series=offer.series) for offer in offers]
+    from napari_mlbseg.widgets.choices_dialog import ChoicesDialog
+
+    dialog = ChoicesDialog(offers)
+    return dialog.answer()[path] if dialog.exec() else []
+
+
+def _name(path: Path, choice: Choice) -> str:
+    frame = "" if choice.frame is None else f"frame {choice.frame}"
+    return " ".join(part for part in (path.name, choice.series, frame) if part)
 
 
 def _layer(name: str, scan: Scan, kind: str) -> LayerData:

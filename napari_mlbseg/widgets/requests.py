@@ -1,9 +1,13 @@
 """What panels ask for and what they are given to show: plain data."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_mlbseg.formats.source import Choice
 from napari_mlbseg.project.export import ExportKind
+from napari_mlbseg.project.slices import SliceState
+from napari_mlbseg.project.study import Study
 
 
 @dataclass(frozen=True)
@@ -11,12 +15,14 @@ class NewStudy:
     """What a study is made from.
 
     `labels` may be None; `classes` are comma separated names for the values 1, 2, ..., or None.
+    `choices` say for paths with several series or frames which are meant; None for "ask".
     """
 
     path: Path
     images: Path
     labels: Path | None
     classes: str | None = None
+    choices: Mapping[Path, Sequence[Choice]] | None = None
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,14 @@ class CaseRow:
     clean: int
     drafts: int
     skipped: int
+
+    @classmethod
+    def of(cls, study: Study, case_id: str) -> "CaseRow":
+        """How far a case of a study is."""
+        case = study.case(case_id)
+        states = [r.state for r in study.slice_records(case_id) if r.key.axis == case.axis]
+        counts = [states.count(s) for s in (SliceState.CLEAN, SliceState.DRAFT, SliceState.SKIPPED)]
+        return cls(case_id, case.geometry.shape[case.axis], *counts)
 
     @property
     def state(self) -> str:

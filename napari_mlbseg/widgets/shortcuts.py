@@ -12,7 +12,7 @@ from napari.components import ViewerModel
 
 @dataclass(frozen=True)
 class SliceCommand:
-    """Something that can be done to the slice on view.
+    """Something that can be done to the slice on view, or shown there.
 
     Attributes
     ----------
@@ -46,6 +46,24 @@ COMMANDS = (
     SliceCommand(
         "copy_next", "Shift-N", "Copy next", "Take the labels of the slice after this one"
     ),
+    SliceCommand(
+        "take_votes",
+        "Shift-T",
+        "Take proposals",
+        "Where trust in the prediction is low, take the label that the clean slices vote for; "
+        "undo works",
+    ),
+)
+VIEWS = (
+    SliceCommand(
+        "weights", "Shift-W", "Weights", "Show or hide how much each initial label counts"
+    ),
+    SliceCommand(
+        "objections",
+        "Shift-D",
+        "Objections",
+        "Show or hide where the clean slices object to the prediction: the lighter, the less trust",
+    ),
 )
 
 # Of napari itself, worth knowing while correcting.
@@ -62,19 +80,19 @@ NAPARI_KEYS = (
 
 def bind(viewer: ViewerModel, actions: Mapping[str, Callable[[], object]]) -> None:
     """Bind the key of every command to the action of its name."""
-    for command in COMMANDS:
+    for command in (*COMMANDS, *VIEWS):
         viewer.bind_key(command.key, _press(actions[command.name]), overwrite=True)
 
 
 def unbind(viewer: ViewerModel) -> None:
     """Release the keys."""
-    for command in COMMANDS:
+    for command in (*COMMANDS, *VIEWS):
         viewer.bind_key(command.key, None)
 
 
 def sheet() -> str:
     """All keys as a table in HTML."""
-    rows = [(c.key.replace("-", "+"), c.help) for c in COMMANDS] + list(NAPARI_KEYS)
+    rows = [(c.key.replace("-", "+"), c.help) for c in (*COMMANDS, *VIEWS)] + list(NAPARI_KEYS)
     lines = (f"<tr><td><b>{key}</b>&nbsp;&nbsp;</td><td>{text}</td></tr>" for key, text in rows)
     return f"<table cellspacing=4>{''.join(lines)}</table>"
 

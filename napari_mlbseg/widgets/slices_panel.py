@@ -5,16 +5,34 @@ from functools import partial
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.slices import SliceState
 from napari_mlbseg.volume import AXIS_NAMES
 from napari_mlbseg.widgets.classes_dialog import ClassesDialog
-from napari_mlbseg.widgets.shortcuts import COMMANDS
+from napari_mlbseg.widgets.shortcuts import COMMANDS, VIEWS
 from napari_mlbseg.widgets.slice_strip import SliceStrip
-from napari_mlbseg.widgets.style import STATE_COLORS, STATE_TEXTS, button, enable, heading, narrow
+from napari_mlbseg.widgets.style import (
+    STATE_COLORS,
+    STATE_TEXTS,
+    button,
+    enable,
+    heading,
+    narrow,
+    quiet,
+)
 
+# Another label has more than half of the belief.
+_DOUBT = 0.5
 _PLANES = ("axial", "coronal", "sagittal")
 
 
@@ -24,7 +42,7 @@ class SlicesPanel(QWidget):
     Signals
     -------
     command(str)
-        Name of one of `shortcuts.COMMANDS`.
+        Name of one of `shortcuts.COMMANDS` or of `shortcuts.VIEWS`.
     slice_chosen(int), axis_chosen(int), label_chosen(int)
         Somebody wants this slice, this axis, this class to paint with.
     classes_chosen(object)
@@ -58,8 +76,17 @@ class SlicesPanel(QWidget):
         self.strip = SliceStrip()
         self.strip.chosen.connect(self.slice_chosen)
         self.buttons = {
-            c.name: button(c.text, c.tooltip, partial(self.command.emit, c.name)) for c in COMMANDS
+            c.name: button(c.text, c.tooltip, partial(self.command.emit, c.name))
+            for c in (*COMMANDS, *VIEWS)
         }
+        self.doubt = QDoubleSpinBox()
+        self.doubt.setRange(0.05, 1.0)
+        self.doubt.setSingleStep(0.05)
+        self.doubt.setValue(_DOUBT)
+        self.doubt.setPrefix("where trust < ")
+        self.doubt.setToolTip(
+            "Proposals are taken where trust in the prediction is below this: 0 none, 1 full"
+        )
         self._lay_out()
         self.set_slice(None, None, ())
 
@@ -98,6 +125,7 @@ class SlicesPanel(QWidget):
         self.strip.set_states(states)
         enable([self.axis, self.strip], there)
         enable([self.label, self.classes, *self.buttons.values()], there and writable)
+        enable([self.doubt, *(self.buttons[c.name] for c in VIEWS)], there)
         if axis is None or index is None:
             self.title.setText("Slice")
             self.state.setText("")
@@ -133,8 +161,13 @@ class SlicesPanel(QWidget):
         accept = self.buttons["accept"]
         accept.setStyleSheet("QPushButton:enabled { background: #1f8a58; color: white; }")
         grid.addWidget(accept, 0, 0)
-        for place, name in enumerate(("skip", "reopen", "revert", "copy_previous", "copy_next"), 1):
+        places = ("skip", "reopen", "revert", "copy_previous", "copy_next", "take_votes")
+        for place, name in enumerate(places, 1):
             grid.addWidget(self.buttons[name], place // 3, place % 3)
+        grid.addWidget(self.doubt, 2, 1, 1, 2)
+        grid.addWidget(quiet("Show or hide"), 3, 0)
+        for column, view in enumerate(VIEWS, 1):
+            grid.addWidget(self.buttons[view.name], 3, column)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)

@@ -1,5 +1,7 @@
 """Which study is open, opening and creating, and what went wrong."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
@@ -19,6 +21,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mlbseg.project.cohort import Imported
+from napari_mlbseg.project.offers import Offer
+from napari_mlbseg.widgets.choices_dialog import ChoicesDialog, ProblemsDialog
 from napari_mlbseg.widgets.requests import NewStudy
 from napari_mlbseg.widgets.style import button, quiet
 
@@ -36,11 +41,14 @@ class StudyPanel(QWidget):
         Make a study from folders.
     close_requested()
         Close the open study.
+    cancel_requested()
+        End the import that is under way.
     """
 
     open_requested = Signal(object, bool)
     create_requested = Signal(object)
     close_requested = Signal()
+    cancel_requested = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +66,12 @@ class StudyPanel(QWidget):
         self.message.setToolTip("What happened last")
         self.progress = QProgressBar()
         self.progress.setToolTip("Import or export under way")
+        self.cancel = button(
+            "Cancel", "End the import; nothing of it stays", self.cancel_requested.emit
+        )
+        self.cancel.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self._lay_out()
+        self.show_cancel(False)
         self.set_study(None)
         self.show_busy("", 0, 0)
         self.show_message("")
@@ -92,6 +105,29 @@ class StudyPanel(QWidget):
         self.progress.setFormat(f"{text}  %v of %m" if total else text)
         for each in (self.new, self.open):
             each.setEnabled(not text)
+
+    def show_cancel(self, possible: bool) -> None:
+        """Whether what is under way can be cancelled."""
+        self.cancel.setVisible(possible)
+
+    def ask_choices(self, new: NewStudy, offers: Sequence[Offer]) -> ChoicesDialog:
+        """Let somebody choose among series and frames, then make the study."""
+        dialog = ChoicesDialog(offers, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.accepted.connect(
+            lambda: self.create_requested.emit(replace(new, choices=dialog.answer()))
+        )
+        dialog.open()
+        return dialog
+
+    def list_problems(self, imported: Imported) -> ProblemsDialog | None:
+        """List the files that an import left out, and what is unusual about others."""
+        if not (imported.failures or imported.notes):
+            return None
+        dialog = ProblemsDialog(imported, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.show()
+        return dialog
 
     def ask_read_only(self, path: Path, reason: str) -> QMessageBox:
         """Offer to look at a study that somebody else is working on."""
@@ -137,7 +173,11 @@ class StudyPanel(QWidget):
         layout.setSpacing(4)
         layout.addLayout(head)
         layout.addLayout(row)
-        layout.addWidget(self.progress)
+        under_way = QHBoxLayout()
+        under_way.setSpacing(4)
+        under_way.addWidget(self.progress, 1)
+        under_way.addWidget(self.cancel)
+        layout.addLayout(under_way)
         layout.addWidget(self.message)
 
 

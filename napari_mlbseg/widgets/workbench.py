@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, Signal
@@ -13,13 +13,15 @@ from napari_mlbseg.engine.events import Event, Focus, Request, SlicesPublished
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import LabelClass
+from napari_mlbseg.project.cohort import Imported
 from napari_mlbseg.project.lock import StudyLocked
-from napari_mlbseg.project.slices import SliceState
+from napari_mlbseg.project.offers import Offer
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets import jobs
 from napari_mlbseg.widgets.annotation import Annotation
-from napari_mlbseg.widgets.background import BackgroundTask, Report, timer
+from napari_mlbseg.widgets.background import timer
 from napari_mlbseg.widgets.bridge import EngineBridge, EngineFactory, engine_of
+from napari_mlbseg.widgets.errands import Errands
 from napari_mlbseg.widgets.requests import CaseRow, Export, NewStudy
 
 _FOCUS_AFTER_MS = 150
@@ -33,6 +35,8 @@ class Workbench(QObject):
     ----------
     engine
         Makes the source of events of a run.
+    errands
+        What is done with files in the background.
 
     Signals
     -------
@@ -46,9 +50,10 @@ class Workbench(QObject):
         Something went wrong, or well; for the annotator.
     locked(Path, str)
         The study is in use elsewhere, by whom; it can still be opened for reading.
-    busy(str, int, int)
-        A long operation: what it works at, how many are done, of how many (0: not known). An
-        empty text ends it.
+    choice_needed(NewStudy, tuple)
+        Several series or frames (`Offer`): create the study again with choices among them.
+    imported(Imported)
+        What came in and what did not.
     """
 
     study_changed = Signal()
@@ -61,13 +66,16 @@ class Workbench(QObject):
     failed = Signal(str)
     told = Signal(str)
     locked = Signal(object, str)
-    busy = Signal(str, int, int)
+    choice_needed = Signal(object, object)
+    imported = Signal(object)
 
     def __init__(self, viewer: ViewerModel, engine: EngineFactory = engine_of) -> None:
         super().__init__()
         self._viewer = viewer
         self.engine = engine
-        self._task: BackgroundTask | None = None
+        self.errands = Errands(self)
+        self.errands.failed.connect(self.failed)
+        self.errands.told.connect(self.told)
         self._closing = False
         self.study: Study | None = None
         self.annotation: Annotation | None = None
@@ -90,9 +98,24 @@ class Workbench(QObject):
             self._take(study)
 
     def create_study(self, new: NewStudy) -> None:
-        """Make a study from folders in the background, then open it."""
+        """Make a study from folders in the background, then open it.
+
+        Where paths have several series or frames and `new` has no choices, asks for them instead.
+        """
+
+        def looked(offers: tuple[Offer, ...]) -> None:
+            if offers:
+                self.choice_needed.emit(new, offers)
+            else:
+                self.create_study(replace(new, choices={}))
+
         with self._reporting():
-            self._run(jobs.creation(new), lambda made: self._take(*made))
+            if new.choices is None:
+                self.errands.run(jobs.survey(new.images), looked, cancellable=True)
+            else:
+                self.errands.run(
+                    jobs.creation(new), lambda made: self._take(*made), cancellable=True
+                )
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Give the study other classes; one that is in use cannot go."""
@@ -113,7 +136,7 @@ class Workbench(QObject):
                 if known != wanted:
                     self.told.emit("Classes saved. The next training begins anew with them.")
 
-            self._run(jobs.change_of_classes(study, classes), done)
+            self.errands.run(jobs.change_of_classes(study, classes), done)
 
     def close_study(self) -> bool:
         """Stop the engine, save what is painted, release the study. False if it cannot stop."""
@@ -136,23 +159,19 @@ class Workbench(QObject):
         """
         self._closing = True
         self.show(Annotation.flush)
-        if self._task is not None:
-            self._task.wait(_STOP_TIMEOUT_S)
+        self.errands.finish(_STOP_TIMEOUT_S)
         self.close_study()
 
     # --- cases and slices ----------------------------------------------------------------------
 
     def case_rows(self) -> list[CaseRow]:
         """The list of cases with their progress."""
-        return [self.case_row(case.id) for case in self.study.cases] if self.study else []
+        study = self.study
+        return [CaseRow.of(study, case.id) for case in study.cases] if study else []
 
     def case_row(self, case_id: str) -> CaseRow:
         """Progress of one case."""
-        study = self._open_study()
-        case = study.case(case_id)
-        states = [r.state for r in study.slice_records(case_id) if r.key.axis == case.axis]
-        counts = [states.count(s) for s in (SliceState.CLEAN, SliceState.DRAFT, SliceState.SKIPPED)]
-        return CaseRow(case_id, case.geometry.shape[case.axis], *counts)
+        return CaseRow.of(self._open_study(), case_id)
 
     def choose_case(self, case_id: str) -> None:
         """Show a case; the one on view is saved first."""
@@ -164,8 +183,10 @@ class Workbench(QObject):
             case = study.case(case_id)
             self._close_case()
             if study.writable and not study.has_array(case_id, ArrayName.IMAGE):
-                self._run(lambda _: study.rebuild_arrays(), lambda _: self.choose_case(case_id))
-                self.busy.emit("Rebuilding arrays from the source files", 0, 0)
+                self.errands.run(
+                    lambda _: study.rebuild_arrays(), lambda _: self.choose_case(case_id)
+                )
+                self.errands.busy.emit("Rebuilding arrays from the source files", 0, 0)
                 return
             self.annotation = Annotation(self._viewer, study, case, self)
             self.annotation.slice_changed.connect(self.slice_changed)
@@ -229,7 +250,7 @@ class Workbench(QObject):
                 files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
                 self.told.emit(f"Wrote {files} to {export.folder}")
 
-            self._run(jobs.writing(study, export), done)
+            self.errands.run(jobs.writing(study, export), done)
 
     # --- inside --------------------------------------------------------------------------------
 
@@ -244,7 +265,7 @@ class Workbench(QObject):
             raise UserError("This study is open for reading only.")
         return study
 
-    def _take(self, study: Study, problems: str = "") -> None:
+    def _take(self, study: Study, imported: Imported | None = None) -> None:
         if self._closing or not self.close_study():
             study.close()
             return
@@ -252,8 +273,10 @@ class Workbench(QObject):
         self.study_changed.emit()
         if study.cases:
             self.choose_case(study.cases[0].id)
-        if problems:
-            self.failed.emit(f"Some files were not taken in.\n{problems}")
+        if imported is not None:
+            if imported.failures:
+                self.failed.emit(f"Some files were not taken in.\n{imported.summary}")
+            self.imported.emit(imported)
 
     def _close_case(self) -> None:
         annotation, self.annotation = self.annotation, None
@@ -272,26 +295,6 @@ class Workbench(QObject):
                 with self._reporting():
                     annotation.published(event)
         self.engine_event.emit(event)
-
-    def _run(self, work: Callable[[Report], Any], done: Callable[[Any], None]) -> None:
-        if self._task is not None:
-            raise UserError("Another import or export is under way. Wait until it has ended.")
-
-        def ended(result: object, error: BaseException | None) -> None:
-            self._task = None
-            task.deleteLater()
-            self.busy.emit("", 0, 0)
-            if error is None:
-                done(result)
-            else:
-                prefix = "" if isinstance(error, UserError) else "An unexpected error: "
-                self.failed.emit(f"{prefix}{error}")
-
-        self._task = task = BackgroundTask(work, "mlbseg-files", self)
-        task.reported.connect(lambda progress: self.busy.emit(*progress))
-        task.ended.connect(ended)
-        self.busy.emit("Working", 0, 0)
-        task.start()
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:

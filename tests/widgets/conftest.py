@@ -7,6 +7,13 @@ from napari.components import ViewerModel
 from napari_mlbseg.project.cohort import import_folder
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import PhantomCohort, make_phantom_cohort
+from napari_mlbseg.widgets import stored
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is shown late because the machine that tests has other work."""
+    monkeypatch.setattr(stored, "_PATIENCE_S", 60.0)
 
 
 @pytest.fixture(scope="session")

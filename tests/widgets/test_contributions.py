@@ -80,7 +80,7 @@ def test_saving_a_labels_layer_writes_the_frame_of_its_image(
     assert np.allclose(saved.GetDirection(), image.GetDirection(), atol=1e-5)
     assert np.allclose(saved.GetOrigin(), image.GetOrigin(), atol=1e-4)
     voxels = SimpleITK.GetArrayFromImage(saved).transpose()
-    assert np.array_equal(voxels, case.geometry.to_file(layer.data))
+    assert np.array_equal(voxels, case.geometry.to_file(np.asarray(layer.data)))
 
 
 def test_layers_of_nobody_are_left_to_others(tmp_path: Path) -> None:

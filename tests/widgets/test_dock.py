@@ -97,6 +97,21 @@ def test_classes_are_changed_from_the_panel(
     assert window.layers["working labels"].selected_label == 1
 
 
+def test_objections_and_proposals_from_keys_and_buttons(
+    qtbot: QtBot, dock: MLBSegDock, window: napari.Viewer
+) -> None:
+    layer = window.layers["objections"]
+    qtbot.mouseClick(dock.slices_panel.buttons["objections"], LEFT)
+    assert layer.visible
+    press = {str(key): action for key, action in window.keymap.items()}
+    press["Shift+D"](window)
+    assert not layer.visible
+    press["Shift+W"](window)
+    assert window.layers["meta-weights: initial labels"].visible
+    press["Shift+T"](window)
+    assert "no proposals yet" in dock.study_panel.message.text()
+
+
 def test_another_axis_from_the_panel(dock: MLBSegDock, window: napari.Viewer) -> None:
     dock.slices_panel.axis_chosen.emit(2)
     assert window.dims.order[0] == 2

@@ -4,20 +4,24 @@ from napari.components import ViewerModel
 
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.study import Study
-from napari_mlbseg.widgets.layers import CaseLayers, label_colors
+from napari_mlbseg.widgets.layers import LAYER_NAMES, CaseLayers, label_colors
+from napari_mlbseg.widgets.stored import CaseArrays
+from napari_mlbseg.widgets.working_labels import WorkingLabels
 
 
 @pytest.fixture
 def layers(viewer: ViewerModel, study: Study) -> CaseLayers:
     case = study.cases[0]
-    return CaseLayers(viewer, study, case, study.working_labels(case.id))
+    arrays = CaseArrays(study, case, LAYER_NAMES, lambda: None)
+    labels = WorkingLabels(case.geometry.shape, arrays.machine_slice)
+    return CaseLayers(viewer, study, case, arrays, labels)
 
 
 def test_layers_lie_where_the_patient_lies_in_mm(
     layers: CaseLayers, viewer: ViewerModel, study: Study
 ) -> None:
     geometry = study.cases[0].geometry
-    assert len(viewer.layers) == 6
+    assert len(viewer.layers) == 7
     for layer in viewer.layers:
         assert np.allclose(layer.scale, geometry.spacing_mm)
         assert np.allclose(layer.translate, geometry.origin_mm)
@@ -74,44 +78,19 @@ def test_superior_is_up_in_coronal_and_sagittal_views(
 
 
 def test_writing_a_slice_is_one_undo_step(layers: CaseLayers) -> None:
-    before = layers.working.data.copy()
+    before = np.asarray(layers.working.data)
     labels = np.full(before.shape[1:], 2, np.uint8)
     layers.write_slice(0, 4, labels)
     assert np.array_equal(layers.working.data[4], labels)
     layers.working.undo()
-    assert np.array_equal(layers.working.data, before)
-
-
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_slices_are_read_from_the_store(
-    layers: CaseLayers, viewer: ViewerModel, study: Study, axis: int
-) -> None:
-    case = study.cases[0]
-    name = ArrayName.META_WEIGHTS_INITIAL
-    array = study.create_array(case.id, name)
-    array[:] = 2.5
-    layers.reload([name], axis, 3, 5)
-    shown = np.moveaxis(viewer.layers["meta-weights: initial labels"].data, axis, 0)
-    assert (shown[3:5] == 2.5).all()
-    assert shown[:3].max() == shown[5:].max() == 0
-
-
-def test_the_prediction_replaces_the_initial_labels_once_there_is_one(
-    layers: CaseLayers, study: Study
-) -> None:
-    case = study.cases[0]
-    assert layers.machine_array is ArrayName.INITIAL_LABELS
-    study.create_array(case.id, ArrayName.PREDICTION)[:] = 1
-    layers.reload([ArrayName.PREDICTION], 0, 0, 2)
-    assert layers.machine_array is ArrayName.PREDICTION
-    assert (layers.machine_slice(0, 1) == 1).all()
+    assert np.array_equal(np.asarray(layers.working.data), before)
 
 
 def test_what_is_on_view_survives_that_a_layer_was_deleted(
     layers: CaseLayers, viewer: ViewerModel
 ) -> None:
     viewer.layers.remove("prediction")
-    layers.draw()
+    layers.draw([ArrayName.PREDICTION, ArrayName.IMAGE])
     layers.remove()
     assert len(viewer.layers) == 0
 

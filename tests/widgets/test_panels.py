@@ -9,7 +9,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QWidget
 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
@@ -20,7 +20,7 @@ from napari_mlbseg.widgets.cases_panel import CasesPanel
 from napari_mlbseg.widgets.classes_dialog import ClassesDialog
 from napari_mlbseg.widgets.export_panel import ExportPanel
 from napari_mlbseg.widgets.requests import CaseRow, Export, NewStudy
-from napari_mlbseg.widgets.shortcuts import COMMANDS, sheet
+from napari_mlbseg.widgets.shortcuts import COMMANDS, VIEWS, sheet
 from napari_mlbseg.widgets.slice_strip import SliceStrip
 from napari_mlbseg.widgets.slices_panel import SlicesPanel
 from napari_mlbseg.widgets.study_panel import NewStudyDialog, StudyPanel
@@ -52,13 +52,13 @@ def heard(signal: Any) -> list[Any]:
 def test_every_control_says_what_it_does(qtbot: QtBot, panel: Callable[[], QWidget]) -> None:
     widget = panel()
     qtbot.addWidget(widget)
-    for kind in (QAbstractButton, QComboBox, QSpinBox):
+    for kind in (QAbstractButton, QComboBox, QAbstractSpinBox):
         for control in widget.findChildren(kind):
             inner = ("QDialogButtonBox", "QTableView", "QTableWidget")
             if control.parent().metaObject().className() not in inner:
                 assert control.toolTip(), control
     for edit in widget.findChildren(QLineEdit):
-        assert edit.toolTip() or isinstance(edit.parent(), QSpinBox)
+        assert edit.toolTip() or isinstance(edit.parent(), QAbstractSpinBox)
 
 
 # --- cases ----------------------------------------------------------------------------------------
@@ -110,10 +110,10 @@ def test_buttons_ask_for_their_command(qtbot: QtBot) -> None:
     states = [SliceState.CLEAN, SliceState.SKIPPED, SliceState.UNTOUCHED]
     panel.set_slice(0, 1, states)
     told = heard(panel.command)
-    for command in COMMANDS:
+    for command in (*COMMANDS, *VIEWS):
         qtbot.mouseClick(panel.buttons[command.name], LEFT)
         assert command.key.replace("-", "+") in panel.buttons[command.name].toolTip()
-    assert told == [command.name for command in COMMANDS]
+    assert told == [command.name for command in (*COMMANDS, *VIEWS)]
 
 
 def test_what_cannot_be_done_cannot_be_asked_for(qtbot: QtBot) -> None:
@@ -124,7 +124,8 @@ def test_what_cannot_be_done_cannot_be_asked_for(qtbot: QtBot) -> None:
     off = {name for name, b in panel.buttons.items() if not b.isEnabled()}
     assert off == {"reopen", "copy_previous"}
     panel.set_slice(0, 1, [SliceState.CLEAN] * 2, writable=False)
-    assert not any(b.isEnabled() for b in panel.buttons.values())
+    on = {name for name, b in panel.buttons.items() if b.isEnabled()}
+    assert on == {view.name for view in VIEWS}  # who only reads may look at everything
 
 
 def test_setters_of_the_slices_panel_do_not_emit(qtbot: QtBot) -> None:

@@ -2,17 +2,22 @@
 
 import dataclasses
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK
+from dicom_files import lps_of, voxels, write_series
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
+from napari_mlbseg.formats.source import Choice
+from napari_mlbseg.project import gathering
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.export import ExportKind
@@ -55,7 +60,7 @@ def paint(bench: Workbench, index: int, label: int = 2) -> None:
 def test_opening_shows_the_first_case(bench: Workbench, viewer: ViewerModel) -> None:
     assert [row.case_id for row in bench.case_rows()] == ["phantom_01", "phantom_02"]
     assert on_view(bench).case.id == "phantom_01"
-    assert len(viewer.layers) == 6
+    assert len(viewer.layers) == 7
 
 
 def test_another_case_replaces_the_layers_and_saves_the_paint(
@@ -64,10 +69,10 @@ def test_another_case_replaces_the_layers_and_saves_the_paint(
     paint(bench, 5)
     bench.choose_case("phantom_02")
     assert bench.case_row("phantom_01").drafts == 1
-    assert len(viewer.layers) == 6
-    second = on_view(bench).layers.working.data.copy()
+    assert len(viewer.layers) == 7
+    second = np.asarray(on_view(bench).layers.working.data)
     on_view(bench).layers.working.undo()
-    assert np.array_equal(on_view(bench).layers.working.data, second)
+    assert np.array_equal(np.asarray(on_view(bench).layers.working.data), second)
 
 
 def test_choosing_the_case_again_brings_deleted_layers_back(
@@ -76,7 +81,7 @@ def test_choosing_the_case_again_brings_deleted_layers_back(
     paint(bench, 5)
     viewer.layers.remove("working labels")
     bench.choose_case("phantom_01")
-    assert len(viewer.layers) == 6
+    assert len(viewer.layers) == 7
     assert viewer.layers["working labels"].data[5, 4, 4] == 2
 
 
@@ -267,7 +272,7 @@ def test_predictions_appear_while_the_engine_runs(
         shape = case.geometry.shape
         engine.tell(ev.SlicesPublished(case.id, 0, 0, shape[0], (name.value,), 1))
     data = on_view(bench).layers.working.data
-    qtbot.waitUntil(lambda: bool((np.delete(data, 5, axis=0) == 1).all()))
+    qtbot.waitUntil(lambda: bool((np.delete(np.asarray(data), 5, axis=0) == 1).all()))
     assert not (data[5] == 1).all()
 
 
@@ -310,7 +315,7 @@ def test_export_writes_what_is_shown(
     assert told.args[0].startswith("Wrote 1 file " if case_id else "Wrote 2 files ")
     annotation = on_view(bench)
     voxels = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(files[0]))).transpose()
-    shown = annotation.case.geometry.to_file(annotation.layers.working.data)
+    shown = annotation.case.geometry.to_file(np.asarray(annotation.layers.working.data))
     assert np.array_equal(voxels, shown)
 
 
@@ -343,3 +348,108 @@ def test_the_axis_is_remembered(bench: Workbench) -> None:
     bench.choose_case("phantom_02")
     bench.choose_case("phantom_01")
     assert on_view(bench).key.axis == 2
+
+
+class Slow:
+    """Makes an import wait in the middle of its second file, where it can be cancelled."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        tell = gathering._Told.slabs
+
+        def slabs(told: gathering._Told) -> Iterator[Any]:
+            for slab in tell(told):
+                yield slab
+                if self._second(told):
+                    self.reached.set()
+                    self.go_on.wait(60)
+
+        self._seen: list[object] = []
+        monkeypatch.setattr(gathering._Told, "slabs", slabs)
+
+    def _second(self, told: object) -> bool:
+        if told not in self._seen:
+            self._seen.append(told)
+        return len(self._seen) == 2
+
+
+def test_cancelling_an_import_leaves_everything_as_it_was(
+    qtbot: QtBot,
+    bench: Workbench,
+    cohort: PhantomCohort,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paint(bench, 5)
+    on_view(bench).flush()
+    before = bench.study
+    slow = Slow(monkeypatch)
+    offered: list[bool] = []
+    bench.errands.can_cancel.connect(offered.append)
+    new = tmp_path / "new.mlbseg"
+    bench.create_study(NewStudy(new, cohort.images, cohort.labels))
+    qtbot.waitUntil(slow.reached.is_set, timeout=60_000)
+    assert (new / "arrays").is_dir()  # the first file lies in it already
+    with qtbot.waitSignal(bench.told, timeout=60_000) as told:
+        bench.errands.cancel()
+        slow.go_on.set()
+    assert told.args is not None
+    assert told.args[0].startswith("Cancelled")
+    assert not new.exists()
+    assert offered[0]
+    assert not offered[-1]
+    assert bench.study is before
+    assert bench.case_row("phantom_01").drafts == 1
+    slow._seen.append(object())
+    with qtbot.waitSignal(bench.case_changed, timeout=60_000):
+        bench.create_study(NewStudy(new, cohort.images, cohort.labels))
+    assert bench.study is not None
+    assert bench.study.path == new
+
+
+def test_closing_the_window_ends_an_import(
+    qtbot: QtBot,
+    bench: Workbench,
+    cohort: PhantomCohort,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = Slow(monkeypatch)
+    bench.create_study(NewStudy(tmp_path / "new.mlbseg", cohort.images, None))
+    qtbot.waitUntil(slow.reached.is_set, timeout=60_000)
+    threading.Timer(0.2, slow.go_on.set).start()
+    bench.shut_down()
+    assert not (tmp_path / "new.mlbseg").exists()
+
+
+def test_an_export_cannot_be_cancelled_as_if_it_had_never_begun(
+    qtbot: QtBot, bench: Workbench, tmp_path: Path
+) -> None:
+    with qtbot.waitSignal(bench.told, timeout=20_000) as told:
+        bench.export(Export(ExportKind.LABELS, tmp_path / "out", None))
+        bench.errands.cancel()
+    assert told.args is not None
+    assert told.args[0].startswith("Wrote 2 files")
+
+
+def test_several_series_and_frames_are_asked_for_before_the_import(
+    qtbot: QtBot, viewer: ViewerModel, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    write_series(images / "s", voxels(), lps_of())
+    for file in write_series(tmp_path / "t", voxels(), lps_of(), SeriesInstanceUID="1.8"):
+        file.rename(images / "s" / f"t{file.name}")
+    bench = Workbench(viewer)
+    new = NewStudy(tmp_path / "new.mlbseg", images, None)
+    with qtbot.waitSignal(bench.choice_needed, timeout=60_000) as asked:
+        bench.create_study(new)
+    assert asked.args is not None
+    assert asked.args[0] == new
+    assert [offer.series for offer in asked.args[1]] == ["series_3", "series_3_2"]
+    assert not new.path.exists()
+    choices = {(images / "s").absolute(): [Choice(series="series_3_2")]}
+    with qtbot.waitSignal(bench.case_changed, timeout=60_000):
+        bench.create_study(dataclasses.replace(new, choices=choices))
+    assert on_view(bench).case.source.choice == Choice(series="series_3_2")
+    bench.shut_down()

@@ -1,73 +1,178 @@
+from collections.abc import Callable
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from napari_mlbseg.widgets.working_labels import WorkingLabels, slice_of
+from napari_mlbseg.project.masks import plane
+from napari_mlbseg.widgets.working_labels import Labels, WorkingLabels
 
 SHAPE = (4, 5, 6)
 
 
+def volume(seed: int = 0) -> Labels:
+    return np.random.default_rng(seed).integers(0, 5, SHAPE).astype(np.uint8)
+
+
+def slices_of(voxels: Labels) -> Callable[[int, int], Labels]:
+    return lambda axis, index: voxels[plane(axis, index)].copy()
+
+
+def over(voxels: Labels) -> WorkingLabels:
+    return WorkingLabels(SHAPE, slices_of(voxels))
+
+
+def parts(size: int) -> st.SearchStrategy[int | slice]:
+    numbers = st.integers(0, size - 1)
+    return numbers | st.builds(slice, st.none() | numbers, st.none() | numbers)
+
+
+KEYS = (
+    st.tuples(*(parts(n) for n in SHAPE))
+    | parts(SHAPE[0])
+    | st.just(...)
+    | st.integers(1, 8).flatmap(
+        lambda count: st.tuples(
+            *(st.lists(st.integers(0, n - 1), min_size=count, max_size=count) for n in SHAPE)
+        ).map(lambda key: tuple(np.array(part) for part in key))
+    )
+    | st.integers(0, 99).map(lambda seed: np.random.default_rng(seed).random(SHAPE) < 0.2)
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), KEYS, st.integers(0, 9)), max_size=8), KEYS)
+def test_it_reads_and_writes_like_the_array_that_it_stands_for(
+    writes: list[tuple[int, object, int]], asked: object
+) -> None:
+    plain: NDArray[np.uint8] = volume()
+    labels = over(plain.copy())
+    for axis, key, value in writes:
+        labels.axis = axis
+        plain[key] = value  # type: ignore[index]
+        labels[key] = value
+    np.testing.assert_array_equal(np.asarray(labels), plain)
+    np.testing.assert_array_equal(labels[asked], plain[asked])  # type: ignore[index]
+    for axis in range(3):
+        np.testing.assert_array_equal(labels.read(axis, 2), plain[plane(axis, 2)])
+
+
+def test_whole_boxes_are_written_value_by_value() -> None:
+    labels = over(volume())
+    labels[1:3, 2:4, :] = volume(1)[1:3, 2:4]
+    expected = volume()
+    expected[1:3, 2:4] = volume(1)[1:3, 2:4]
+    np.testing.assert_array_equal(np.asarray(labels), expected)
+
+
+def test_what_is_read_can_be_written_to_without_a_trace() -> None:
+    labels = over(volume())
+    labels[1, 1, 1] = 7
+    for key in ((1, slice(None), slice(None)), (slice(None), 1, slice(None)), (0, 0)):
+        labels[key][:] = 9
+    assert (np.asarray(labels) != volume()).sum() <= 1
+
+
 @given(axis=st.integers(0, 2), data=st.data())
 def test_exactly_the_changed_slices_are_edited(axis: int, data: st.DataObject) -> None:
-    labels = WorkingLabels(np.zeros(SHAPE, np.uint8))
+    labels = over(np.zeros(SHAPE, np.uint8))
+    labels.axis = axis
     chosen = data.draw(st.sets(st.integers(0, SHAPE[axis] - 1)))
     for index in chosen:
-        labels.voxels[slice_of(axis, index)][1, 2] = 3
-    assert labels.note_edits(axis) == tuple(sorted(chosen))
+        labels[(*plane(axis, index),)] = np.eye(*labels.read(axis, index).shape, dtype=np.uint8)
+    assert labels.edits() == tuple((axis, index) for index in sorted(chosen))
     for index in chosen:
         labels.mark_saved(axis, index)
-    assert labels.note_edits(axis) == ()
+    assert labels.edits() == ()
+
+
+def test_writing_what_is_there_already_edits_nothing() -> None:
+    labels = over(volume())
+    labels[:, :, :] = volume()
+    assert labels.edits() == ()
+    assert labels.before(0, 1) is None
 
 
 def test_what_was_there_before_the_first_edit_is_kept() -> None:
-    labels = WorkingLabels(np.ones(SHAPE, np.uint8))
+    labels = over(np.ones(SHAPE, np.uint8))
     assert labels.before(0, 2) is None
     for value in (2, 3):
-        labels.voxels[2, 1, 1] = value
-        labels.note_edits(0)
+        labels[2, 1, 1] = value
         labels.mark_saved(0, 2)
     before = labels.before(0, 2)
     assert before is not None
     assert (before == 1).all()
 
 
-def test_machine_labels_spare_human_touched_and_unsaved_slices() -> None:
-    labels = WorkingLabels(np.zeros(SHAPE, np.uint8))
-    labels.voxels[0, 0, 0] = 1
-    labels.note_edits(0)
-    labels.voxels[0, 0, 0] = 0  # undone, but the history still leads through it
-    labels.voxels[1, 0, 0] = 1  # unsaved, not even noticed yet
-    labels.refresh(0, 0, np.full(SHAPE, 7, np.uint8), human=[(0, 2)])
-    assert labels.voxels[0].max() == 0
-    assert labels.voxels[1].sum() == 1
-    assert labels.voxels[2].max() == 0
-    assert (labels.voxels[3] == 7).all()
-    assert labels.note_edits(0) == (1,)
+def test_the_machine_s_labels_for_a_human_slice_are_those_of_the_first_edit() -> None:
+    machine = volume()
+    labels = WorkingLabels(
+        SHAPE, slices_of(machine), human=[(0, 1)], mask=lambda _: np.zeros(SHAPE[1:], np.uint8)
+    )
+    machine[:] = 4
+    labels[1, 1, 1] = 2
+    before = labels.before(0, 1)
+    assert before is not None
+    assert (before == 4).all()
+
+
+def test_machine_labels_spare_human_and_touched_slices() -> None:
+    machine = np.zeros(SHAPE, np.uint8)
+    labels = WorkingLabels(
+        SHAPE, slices_of(machine), human=[(0, 2)], mask=lambda _: np.full(SHAPE[1:], 3, np.uint8)
+    )
+    labels[0, 0, 0] = 1
+    labels[0, 0, 0] = 0  # undone, but the history still leads through it
+    labels[1, 0, 0] = 1
+    machine[:] = 7
+    assert labels[0].max() == 0
+    assert labels[1].sum() == 1
+    assert (labels[2] == 3).all()
+    assert (labels[3] == 7).all()
+    assert labels.edits() == ((0, 1),)
+
+
+def test_a_slice_that_is_held_is_released_unless_it_was_written_to() -> None:
+    machine = np.zeros(SHAPE, np.uint8)
+    labels = over(machine)
+    labels.hold(0, 1)
+    labels.hold(0, 2)
+    labels[2, 0, 0] = 1
+    machine[:] = 7
+    assert labels[1].max() == 0
+    for index in (1, 2):
+        labels.release(0, index)
+    assert (labels[1] == 7).all()
+    assert labels[2].sum() == 1
 
 
 @pytest.mark.parametrize("axis", [1, 2])
-def test_machine_labels_spare_a_human_slice_that_runs_across(axis: int) -> None:
-    labels = WorkingLabels(np.zeros(SHAPE, np.uint8))
-    labels.refresh(0, 1, np.full((2, *SHAPE[1:]), 7, np.uint8), human=[(axis, 3)])
-    across = slice_of(axis, 3)
-    assert labels.voxels[across].max() == 0
-    others = np.delete(labels.voxels[1:3], 3, axis=axis)
-    assert (others == 7).all()
-    assert labels.voxels[0].max() == 0
-    assert labels.voxels[3].max() == 0
+def test_a_human_slice_lies_over_those_that_it_crosses_until_they_are_written_to(axis: int) -> None:
+    machine = np.full(SHAPE, 7, np.uint8)
+    mask = np.zeros([n for k, n in enumerate(SHAPE) if k != axis], np.uint8)
+    labels = WorkingLabels(SHAPE, slices_of(machine), human=[(axis, 3)], mask=lambda _: mask)
+    shown = np.asarray(labels)
+    assert shown[plane(axis, 3)].max() == 0
+    assert (np.delete(shown, 3, axis) == 7).all()
+    where = [1, 1, 1]
+    where[axis] = 3
+    labels[tuple(where)] = 2
+    assert labels.read(axis, 3).sum() == 2  # in the slice that crosses, too
+    assert [key for key in labels.edits() if key[0] == 0] == [(0, 1)]
 
 
-@given(axis=st.integers(0, 2), data=st.data())
-def test_refresh_takes_slices_stacked_on_the_first_axis(axis: int, data: st.DataObject) -> None:
-    volume = np.arange(np.prod(SHAPE), dtype=np.uint8).reshape(SHAPE)
-    labels = WorkingLabels(np.zeros(SHAPE, np.uint8))
-    start = data.draw(st.integers(0, SHAPE[axis] - 1))
-    stop = data.draw(st.integers(start + 1, SHAPE[axis]))
-    fresh = np.moveaxis(volume, axis, 0)[start:stop]
-    labels.refresh(axis, start, fresh, human=[])
-    moved = np.moveaxis(labels.voxels, axis, 0)
-    assert np.array_equal(moved[start:stop], fresh)
-    assert moved[:start].max(initial=0) == 0
-    assert moved[stop:].max(initial=0) == 0
-    assert labels.note_edits(axis) == ()
+def test_every_write_is_heard() -> None:
+    heard: list[int] = []
+    labels = WorkingLabels(SHAPE, slices_of(volume()), edited=lambda: heard.append(1))
+    labels[1, 1, 1] = 9
+    labels[np.array([1]), np.array([1]), np.array([1])] = 3
+    assert len(heard) == 2
+
+
+def test_a_duplicate_is_a_plain_array() -> None:
+    labels = over(volume())
+    copy = deepcopy(labels)
+    assert type(copy) is np.ndarray
+    np.testing.assert_array_equal(copy, volume())
