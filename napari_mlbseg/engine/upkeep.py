@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor
 
 from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.data.source import Span
 from napari_mlbseg.engine.events import (
     CheckpointSaved,
     Event,
@@ -14,7 +15,7 @@ from napari_mlbseg.engine.events import (
     Stage,
     StepDone,
 )
-from napari_mlbseg.engine.publisher import Block, Publisher
+from napari_mlbseg.engine.publisher import Publisher
 from napari_mlbseg.engine.steps.update import WEIGHT_RULES
 from napari_mlbseg.engine.training import Trainer
 from napari_mlbseg.project.slices import SliceKey
@@ -69,11 +70,11 @@ class Upkeep:
         if self._due("checkpoint", CHECKPOINT_EVERY_S):
             yield self.save()
 
-    def publish(self, block: Block, *, step: int) -> Event:
-        """Write predictions of a block of slices and, where asked, their weights."""
+    def publish(self, span: Span, *, step: int) -> Event:
+        """Write predictions of some slices and, where asked, their weights."""
         began = time.perf_counter()
         event = self.publisher.publish(
-            block,
+            span,
             parameters=self._trainer.parameters,
             direction=self._clean_direction() if self.publisher.weigh else None,
             step=step,
@@ -93,9 +94,9 @@ class Upkeep:
         if focused is not None and self._due("focus", FOCUS_EVERY_S):
             yield self.publish(focused, step=step)
         elif self._publishing_s < self._config.publish_share * (time.perf_counter() - self._began):
-            block = self.publisher.stalest_block(step, youngest=YOUNGEST_STEPS)
-            if block is not None:
-                yield self.publish(block, step=step)
+            span = self.publisher.stalest_span(step, youngest=YOUNGEST_STEPS)
+            if span is not None:
+                yield self.publish(span, step=step)
 
     def _clean_direction(self) -> Mapping[str, Tensor]:
         step = self._trainer.state.total

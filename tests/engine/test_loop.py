@@ -458,7 +458,7 @@ def test_too_little_to_learn_from_is_said_in_one_sentence(
         {"clean_step": False},
         {"views": ("identity",)},
         {"views_per_step": 7},
-        {"context_slices": 0},
+        {"dimensions": "2d"},
     ],
     ids=str,
 )

@@ -1,53 +1,31 @@
-"""Slices of a study as tensors on the working grid.
+"""Slices of a study on the working grid, with or without their neighbours."""
 
-All slices of a study are seen at one resolution on one square grid, so that a structure has the
-same size in pixels whatever the spacing of the file.
-"""
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import functional
 
+from napari_mlbseg.engine.data.grid import Grid, in_plane
+from napari_mlbseg.engine.data.reader import Reader
+from napari_mlbseg.engine.data.source import CleanSlices, Scene, Span
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample, resample_labels
-from napari_mlbseg.engine.steps.augment import centred_placement
+from napari_mlbseg.engine.steps.augment import centred_placement, random_placement
 from napari_mlbseg.engine.steps.update import Batch
-from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
-CACHE_BYTES = 512 * 2**20
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A square of `size` pixels, each `resolution_mm` wide, centred on the slice."""
-
-    size: int
-    resolution_mm: float
-
-
-def choose_grid(cases: Sequence[Case], size: int) -> Grid:
-    """The finest resolution at which every slice fits, but not finer than the files' own."""
-    extents, spacings = [], []
-    for case in cases:
-        for spacing, count in zip(*_in_plane(case, case.axis), strict=True):
-            extents.append(spacing * count)
-            spacings.append(spacing)
-    return Grid(size, max(max(extents) / size, float(np.median(spacings))))
+SLICES_AT_ONCE = 8
 
 
 class SliceSource:
-    """Reads slices of a study, normalises them and puts them on the grid.
+    """Reads slices of a study, normalises them and puts them on the grid; a `Source`.
 
     Parameters
     ----------
@@ -56,13 +34,12 @@ class SliceSource:
         the last slice is repeated.
     """
 
+    tile = None
+
     def __init__(self, study: Study, grid: Grid, *, context: int, device: torch.device) -> None:
-        self.grid, self.device = grid, device
-        self._study, self._context = study, context
-        self._cases = {case.id: case for case in study.cases}
-        self._classes = class_indices([c.value for c in study.classes])
-        self._cache: OrderedDict[tuple[ArrayName, SliceKey], Tensor] = OrderedDict()
-        self._cached_bytes = 0
+        self.grid, self.device, self.clean = grid, device, CleanSlices()
+        self._reader, self._context = Reader(study, device), context
+        self._cases = study.cases
 
     @property
     def channels(self) -> int:
@@ -70,34 +47,79 @@ class SliceSource:
         return 2 * self._context + 1
 
     @property
-    def class_values(self) -> NDArray[np.uint8]:
+    def unit(self) -> str:
+        """One sample in words."""
+        return f"slice of {self.grid.size} x {self.grid.size} pixels"
+
+    @property
+    def fits(self) -> Mapping[str, Any]:
+        """What a network must have been built for to go on with these slices."""
+        return {
+            "dimensions": 2,
+            "channels": self.channels,
+            "size": self.grid.size,
+            "resolution_mm": self.grid.resolution_mm,
+        }
+
+    @property
+    def class_values(self) -> NDArray[Any]:
         """The label value of each class index; index 0 is the background."""
-        values = np.zeros(self._classes.max() + 1, dtype=np.uint8)
-        known = np.flatnonzero(self._classes >= 0)
-        values[self._classes[known]] = known
-        return values
+        return self._reader.class_values
+
+    def indices(self, labels: NDArray[Any], key: SliceKey) -> Int[Tensor, "y x"]:
+        """Label values of a slice as class indices."""
+        return self._reader.indices(labels, key)
+
+    def noisy_batch(self, count: int, generator: Generator) -> Batch:
+        """Random slices of random cases, each case as often as any other."""
+        keys: list[SliceKey] = []
+        while len(keys) < count:
+            case = self._cases[_draw(len(self._cases), 1, generator)[0]]
+            index = _draw(case.geometry.shape[case.axis], 1, generator)[0]
+            key = SliceKey(case.id, case.axis, index)
+            if key not in self.clean.left_out:
+                keys.append(key)
+        return self._moved(keys, [self.initial_labels(k) for k in keys], generator)
+
+    def clean_batch(self, count: int, generator: Generator) -> Batch:
+        """Random slices that teach."""
+        keys = list(self.clean.teaching)
+        chosen = [keys[i] for i in _draw(len(keys), count, generator)]
+        return self._moved(chosen, [self.clean.teaching[k] for k in chosen], generator)
+
+    def steady_batch(self, keys: Sequence[SliceKey]) -> Batch:
+        """Slices that teach, as they are."""
+        return self.unmoved(keys, [self.clean.teaching[k] for k in keys])
+
+    def span_size(self, case: Case) -> int:
+        """A few: a slice is predicted without its neighbours' predictions."""
+        return SLICES_AT_ONCE
+
+    def scene(self, span: Span, *, labels: bool = False) -> Scene:
+        """The slices as they are, on the grid."""
+        keys = span.keys
+        initial = [self.initial_labels(k) for k in keys] if labels else None
+        batch = self.unmoved(keys, initial)
+
+        def to_file(maps: Tensor, part: Span) -> Tensor:
+            first = part.start - span.start
+            return self._to_file_pixels(maps[first : first + len(part.keys)], keys[0])
+
+        return Scene(batch.images, batch.labels, to_file)
 
     def image(self, key: SliceKey) -> Float[Tensor, "channels y x"]:
         """The normalised slice with its neighbours, at the resolution of the file."""
-        last = self._cases[key.case_id].geometry.shape[key.axis] - 1
+        last = self._reader.cases[key.case_id].geometry.shape[key.axis] - 1
         around = range(key.index - self._context, key.index + self._context + 1)
         keys = [SliceKey(key.case_id, key.axis, min(max(i, 0), last)) for i in around]
         return torch.stack([self._slice(k) for k in keys])
 
-    def indices(self, mask: NDArray[np.uint8], key: SliceKey) -> Int[Tensor, "y x"]:
-        """Label values as class indices."""
-        found = self._classes[mask]
-        if (found < 0).any():
-            unknown = sorted({int(v) for v in mask[found < 0]})
-            raise UserError(
-                f"Slice {key.index} of {key.case_id} holds the label {unknown}, which is no class "
-                "of this study. Add the class, or repaint the slice."
-            )
-        return torch.from_numpy(found).to(self.device)
-
     def initial_labels(self, key: SliceKey) -> Int[Tensor, "y x"]:
         """The initial labels of a slice as class indices; they do not change during a run."""
-        return self._cached(key, ArrayName.INITIAL_LABELS, self._read_initial_labels)
+        name = ArrayName.INITIAL_LABELS
+        return self._reader.cached(
+            (name, key), lambda: self._reader.indices(self._read(name, key), key)
+        )
 
     def batch(
         self, keys: Sequence[SliceKey], labels: Sequence[Tensor], placement: Matrices
@@ -118,7 +140,13 @@ class SliceSource:
             labels = [self._blank(key) for key in keys]
         return self.batch(keys, labels, centred_placement(len(keys)))
 
-    def to_file_pixels(
+    def _moved(
+        self, keys: Sequence[SliceKey], labels: Sequence[Tensor], generator: Generator
+    ) -> Batch:
+        placement = random_placement(len(keys), generator, size=self.grid.size)
+        return self.batch(keys, labels, placement)
+
+    def _to_file_pixels(
         self, maps: Float[Tensor, "batch channels y x"], key: SliceKey
     ) -> Float[Tensor, "batch channels file_y file_x"]:
         """Maps on the grid, brought back to the pixels of the slices (all of one case and axis)."""
@@ -130,38 +158,22 @@ class SliceSource:
         return torch.full(shape, IGNORE, dtype=torch.long, device=self.device)
 
     def _slice(self, key: SliceKey) -> Tensor:
-        return self._cached(key, ArrayName.IMAGE, self._read_image)
+        def read() -> Tensor:
+            raw = self._read(ArrayName.IMAGE, key)
+            return torch.from_numpy(self._reader.normalised(raw, key.case_id)).to(self.device)
 
-    def _read_image(self, key: SliceKey) -> Tensor:
-        raw = self._study.read_slice(key.case_id, ArrayName.IMAGE, key.axis, key.index)
-        scale = self._cases[key.case_id].intensity
-        clipped = np.clip(raw.astype(np.float32), scale.low, scale.high)
-        normalised = ((clipped - scale.mean) / scale.std).astype(np.float32)
-        return torch.from_numpy(normalised).to(self.device)
+        return self._reader.cached((ArrayName.IMAGE, key), read)
 
-    def _read_initial_labels(self, key: SliceKey) -> Tensor:
-        name = ArrayName.INITIAL_LABELS
-        return self.indices(self._study.read_slice(key.case_id, name, key.axis, key.index), key)
-
-    def _cached(self, key: SliceKey, name: ArrayName, read: Callable[[SliceKey], Tensor]) -> Tensor:
-        """Keep what was read last, up to `CACHE_BYTES`."""
-        entry = (name, key)
-        if entry in self._cache:
-            self._cache.move_to_end(entry)
-            return self._cache[entry]
-        tensor = self._cache[entry] = read(key)
-        self._cached_bytes += tensor.nbytes
-        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
-            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
-        return tensor
+    def _read(self, name: ArrayName, key: SliceKey) -> NDArray[Any]:
+        return self._reader.study.read_slice(key.case_id, name, key.axis, key.index)
 
     def _study_shape(self, key: SliceKey) -> tuple[int, int]:
-        _, shape = _in_plane(self._cases[key.case_id], key.axis)
+        _, shape = in_plane(self._reader.cases[key.case_id], key.axis)
         return shape
 
     def _to_file(self, key: SliceKey) -> Matrices:
         """``1 2 3``: from pixels of the grid to pixels of the slice."""
-        (spacing_y, spacing_x), _ = _in_plane(self._cases[key.case_id], key.axis)
+        (spacing_y, spacing_x), _ = in_plane(self._reader.cases[key.case_id], key.axis)
         scale = self.grid.resolution_mm / torch.tensor([spacing_x, spacing_y])
         return torch.cat([torch.diag(scale), torch.zeros(2, 1)], dim=1)[None].to(self.device)
 
@@ -171,7 +183,9 @@ class SliceSource:
         Sampling every third pixel of a fine slice would alias; averaging first does not.
         """
         image = self.image(key)
-        (spacing_y, spacing_x), (height, width) = _in_plane(self._cases[key.case_id], key.axis)
+        (spacing_y, spacing_x), (height, width) = in_plane(
+            self._reader.cases[key.case_id], key.axis
+        )
         by = [max(1, int(self.grid.resolution_mm / s + 1e-6)) for s in (spacing_y, spacing_x)]
         if max(by) > 1:
             pad = (0, -width % by[1], 0, -height % by[0])
@@ -186,15 +200,5 @@ class SliceSource:
         return image, matrix
 
 
-def class_indices(values: Sequence[int]) -> NDArray[np.int64]:
-    """Lookup table of 256 entries from label value to class index; -1 where there is no class."""
-    table = np.full(256, -1, dtype=np.int64)
-    table[[0, *sorted(values)]] = np.arange(len(values) + 1)
-    return table
-
-
-def _in_plane(case: Case, axis: int) -> tuple[tuple[float, float], tuple[int, int]]:
-    """Spacing in mm and shape (rows, columns) of the slices across `axis`."""
-    rows, columns = (a for a in range(3) if a != axis)
-    spacing, shape = case.geometry.spacing_mm, case.geometry.shape
-    return (spacing[rows], spacing[columns]), (shape[rows], shape[columns])
+def _draw(below: int, count: int, generator: Generator) -> list[int]:
+    return torch.randint(below, (count,), generator=generator).tolist()
