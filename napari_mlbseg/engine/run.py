@@ -103,7 +103,7 @@ class Run:
             done = max(state.step / steps, self._share_of_time(stage))
             if self._attention.stop or done >= 1:
                 break
-            losses = yield from self._try(step, self._config.learning_rate * _cosine(done))
+            losses = yield from self._try(step, self._config.learning_rate * cosine(done))
             progress = self._pace.step_done(
                 losses, stage=stage, step=state.step, steps=steps, later_steps=later_steps
             )
@@ -197,7 +197,7 @@ class Run:
         return (time.perf_counter() - self._began) / (60 * self._config.minutes)
 
 
-def _cosine(done: float) -> float:
+def cosine(done: float) -> float:
     """Share of the learning rate that is left after `done` (0 to 1) of a stage."""
     wave = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
     return LAST_LEARNING_RATE_SHARE + (1 - LAST_LEARNING_RATE_SHARE) * wave

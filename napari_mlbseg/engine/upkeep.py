@@ -27,6 +27,8 @@ FOCUS_EVERY_S = 1.0
 LOG_EVERY_S = 2.0
 DIRECTION_EVERY_STEPS = 25
 YOUNGEST_STEPS = 50
+LONGEST_SHARE = 0.25
+"""Of the time, for the slice on view and for scoring each: in 3-D they take seconds on a CPU."""
 
 
 class Upkeep:
@@ -44,6 +46,7 @@ class Upkeep:
         self._began = time.perf_counter()
         self._publishing_s = 0.0
         self._last = {"checkpoint": self._began}
+        self._took_s: dict[str, float] = {}
         self._direction: tuple[int, Mapping[str, Tensor]] | None = None
 
     def look_at(self, key: SliceKey | None) -> None:
@@ -92,7 +95,9 @@ class Upkeep:
         step = self._trainer.state.total
         focused = self.publisher.focused_slice()
         if focused is not None and self._due("focus", FOCUS_EVERY_S):
-            yield self.publish(focused, step=step)
+            event = self.publish(focused, step=step)
+            self._ended("focus")
+            yield event
         elif self._publishing_s < self._config.publish_share * (time.perf_counter() - self._began):
             span = self.publisher.stalest_span(step, youngest=YOUNGEST_STEPS)
             if span is not None:
@@ -106,6 +111,7 @@ class Upkeep:
 
     def _score(self, stage: Stage) -> Iterator[Event]:
         found = self._trainer.held_back_dice()
+        self._ended("score")
         if found:
             mean = sum(found.values()) / len(found)
             self._log({"held-back dice": mean})
@@ -115,8 +121,13 @@ class Upkeep:
         self._study.log_metrics(self._run_id, self._trainer.state.total, values)
 
     def _due(self, what: str, every_s: float) -> bool:
+        """Whether it is time again; what takes long waits for longer than `every_s`."""
         now = time.perf_counter()
-        if now - self._last.get(what, -math.inf) < every_s:
+        wait_s = max(every_s, self._took_s.get(what, 0.0) / LONGEST_SHARE)
+        if now - self._last.get(what, -math.inf) < wait_s:
             return False
         self._last[what] = now
         return True
+
+    def _ended(self, what: str) -> None:
+        self._took_s[what] = time.perf_counter() - self._last[what]
