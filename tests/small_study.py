@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from napari_mlbseg.engine.config import Config
@@ -84,3 +85,19 @@ def make_phantoms(
         )
         truths[name] = truth
     return Phantoms(study, truths)
+
+
+def checkpoint(phantoms: Phantoms) -> dict[str, object]:
+    content = torch.load(phantoms.study.checkpoint_path, weights_only=True)
+    assert isinstance(content, dict)
+    return content
+
+
+def same(a: object, b: object) -> bool:
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b

@@ -135,6 +135,7 @@ class Run:
         spans = sum(len(publisher.spans_of(case)) for case in self._study.cases)
         yield StageStarted(Stage.PUBLISHING, spans)
         self._pace.restart()
+        self._upkeep.forget_direction()  # that of the final network, whenever it was last asked for
         while (span := publisher.stalest_span(step, youngest=1)) is not None:
             yield from self._between_steps()
             if self._attention.stop:

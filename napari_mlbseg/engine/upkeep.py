@@ -57,8 +57,12 @@ class Upkeep:
 
     def clean_set_changed(self) -> None:
         """The clean slices are others: weigh anew, beginning with the slice on view."""
-        self._direction = None
+        self.forget_direction()
         self._last.pop("focus", None)
+
+    def forget_direction(self) -> None:
+        """Find out anew, before the next weight maps, what the clean slices ask for."""
+        self._direction = None
 
     def after_step(self, stage: Stage, progress: StepDone | None, *, last: bool) -> Iterator[Event]:
         """All that is due after a step of training."""

@@ -21,7 +21,9 @@ def choose_source(study: Study, config: Config, device: torch.device) -> tuple[D
     grid = choose_grid(study.cases, config.slice_size or (256 if gpu else 128))
     dimensions = config.dimensions
     if dimensions == "auto":
-        dimensions = choose_dimensions(anisotropy(study.cases, grid.resolution_mm), gpu=gpu)
+        # Of the GPUs only CUDA's: torch's others lack some of the 3-D operations.
+        cuda = device.type == "cuda"
+        dimensions = choose_dimensions(anisotropy(study.cases, grid.resolution_mm), gpu=cuda)
     if dimensions == "3d":
         largest = (64, 128, 128) if gpu else (32, 64, 64)
         volume_grid = choose_volume_grid(study.cases, grid, largest)

@@ -114,7 +114,7 @@ class PatchSource:
         samples = []
         for key in keys:
             frame, mask = self._frames[key.case_id], self.clean.teaching[key]
-            shown = mask.nonzero().double()
+            shown = mask.nonzero().float()
             middle = shown.mean(dim=0) if len(shown) else (torch.tensor(mask.shape) - 1) / 2
             centre = self._centre(key, middle.tolist())
             samples.append(self._clean_sample(frame, self._placed(frame, torch.eye(3), centre)))
