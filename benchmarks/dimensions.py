@@ -46,10 +46,10 @@ def main() -> None:
             data, row = pool.apply(in_process, (dimensions, options))
         rows.append(row)
         _shared.show(f"{data}, {options.seconds} s + {options.seconds} s", rows)
-    if options.json:
-        about = _shared.about(torch=torch.__version__, data=data) | {"seconds": options.seconds}
-        record = {"about": about, "rows": rows}
-        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        if options.json:
+            about = _shared.about(torch=torch.__version__, data=data)
+            record = {"about": about | {"seconds": options.seconds}, "rows": rows}
+            options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def parse() -> argparse.Namespace:
