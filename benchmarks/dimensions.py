@@ -28,7 +28,7 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.nets.network import count_parameters
 from napari_mlbseg.engine.publisher import Publisher
 from napari_mlbseg.engine.run import cosine
-from napari_mlbseg.engine.steps.update import WEIGHT_RULES
+from napari_mlbseg.engine.steps.meta_weights import SCORES
 from napari_mlbseg.engine.training import Trainer
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.slices import SliceKey
@@ -113,7 +113,7 @@ def measure(
         trainer.source,
         trainer.model,
         views=trainer.prediction_views,
-        weigh=WEIGHT_RULES["meta"],
+        weigh=SCORES["meta"],
     )
     spans = [span for case in study.cases for span in publisher.spans_of(case)]
     _shared.forget_peak()

@@ -13,6 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from napari_mlbseg.engine.nets.network import build_network
+from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps import meta_weights
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -102,6 +104,48 @@ def test_needed_operations_of_a_convolution(bench: Any, monkeypatch: pytest.Monk
     assert cases.needed_tflop(case, 2, large=False) * 1e12 == pytest.approx(
         product * (noisy + clean)
     )
+
+
+# --- cheaper derivatives --------------------------------------------------------------------------
+
+
+def test_cheaper_derivatives_are_what_they_are_called(bench: Any) -> None:
+    ways = bench("derivatives")
+    torch.manual_seed(0)
+    network = build_network("unet", channels=1, classes=3).double()
+    model, point = as_model(network), dict(network.named_parameters())
+    direction = {n: torch.randn_like(p) for n, p in point.items()}
+    images = torch.randn(2, 1, 32, 32).double()
+    logits, exact = meta_weights.logit_derivative(model, point, direction, images)
+    near = ways.finite_difference(model, point, direction, images, logits, 1e-7)
+    assert float((near - exact).abs().max()) < 1e-4 * float(exact.abs().max())
+    upper = {n: d * (n.startswith(ways.HEAD) or ways.UPWARD in n) for n, d in direction.items()}
+    expected = meta_weights.logit_derivative(model, point, upper, images)[1]
+    assert 0 < sum(bool(d.any()) for d in upper.values()) < len(upper)
+    torch.testing.assert_close(ways.decoder_only(model, point, direction, images), expected)
+
+
+# --- trust ----------------------------------------------------------------------------------------
+
+
+def test_auroc_is_the_chance_that_a_wrong_pixel_scores_higher(bench: Any) -> None:
+    rng = np.random.default_rng(0)
+    wrong, score = rng.random(60) < 0.3, rng.integers(0, 9, 60).astype(float)
+    pairs = np.subtract.outer(score[wrong], score[~wrong])
+    expected = ((pairs > 0) + 0.5 * (pairs == 0)).mean()
+    assert bench("trust").auroc(score, wrong) == pytest.approx(expected)
+
+
+def test_spoilt_labels_are_wrong_on_the_share_of_the_slices_that_was_asked_for(bench: Any) -> None:
+    truth = np.zeros((200, 96, 96), dtype=np.uint8)
+    truth[:, 30:66, 24:60] = 1
+    truth[:, 70:90, 70:90] = 4
+    found = bench("_corruption").spoilt(truth, np.random.default_rng(0), share=0.4)
+    changed = (found != truth).any(axis=(1, 2))
+    assert 0.3 < changed.mean() < 0.5
+    assert set(np.unique(found)) == {0, 1, 4}
+    overlap = ((found == 1) & (truth == 1)).sum() / (truth == 1).sum()
+    assert 0.7 < overlap < 0.98
 
 
 # --- the scripts ----------------------------------------------------------------------------------

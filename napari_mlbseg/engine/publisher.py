@@ -16,8 +16,10 @@ from napari_mlbseg.engine.nets.views import View
 from napari_mlbseg.engine.steps import predict
 from napari_mlbseg.engine.steps.meta_weights import (
     Model,
-    WeightRule,
+    Scores,
+    confidence,
     tilted_probabilities,
+    weights_of,
 )
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case
@@ -45,7 +47,7 @@ class Publisher:
         model: Model,
         *,
         views: Sequence[View],
-        weigh: WeightRule | None,
+        weigh: Scores | None,
     ) -> None:
         self.focus: SliceKey | None = None
         self._study, self._source, self._model = study, source, model
@@ -96,14 +98,12 @@ class Publisher:
         """
         if not self._study.has_array(span.case.id, ArrayName.PREDICTION):
             self._begin_prediction(span.case)
-        scene = self._source.scene(span, labels=direction is not None)
-        seen = _Seen(self._predict(parameters, scene), None, None)
-        if self.weigh is not None and direction is not None:
-            logits, derivative = predict.derivative(
-                self._model, parameters, direction, scene.images, tile=self._source.tile
-            )
-            found = as_planes(logits), as_planes(derivative)
-            seen = self._weighed(seen.probabilities, found, scene.labels)
+        if self.weigh is None or direction is None:
+            scene = self._source.scene(span)
+            seen = _Seen(self._predict(parameters, scene), None, None)
+        else:
+            scene = self._source.scene(span, labels=True)
+            seen = self._weighed(scene, parameters, direction, self.weigh)
         for part in span.parts(SLICES_WRITTEN_AT_ONCE):
             maps = self._maps(seen, scene, part)
             for name, voxels in maps.items():
@@ -140,14 +140,28 @@ class Publisher:
         )
 
     def _weighed(
-        self, probabilities: Tensor, found: tuple[Tensor, Tensor], initial: Tensor
+        self,
+        scene: Scene,
+        parameters: Mapping[str, Tensor],
+        direction: Mapping[str, Tensor],
+        weigh: Scores,
     ) -> "_Seen":
-        assert self.weigh is not None
-        valid = initial != IGNORE
+        """Prediction, weights and trust, all from the same passes through the network."""
+        found = predict.look_ahead(
+            self._model,
+            parameters,
+            direction,
+            scene.images,
+            views=self._views,
+            scores=(confidence, tilted_probabilities, weigh),
+            tile=self._source.tile,
+        )
+        probabilities, tilted, scores = map(as_planes, found)
+        valid = scene.labels != IGNORE
         pseudo = torch.where(valid, probabilities.argmax(dim=1), IGNORE)
-        weights = self.weigh(*found, initial, pseudo)
-        relative = torch.stack(predict.relative_weights(*weights, valid=valid), dim=1)
-        return _Seen(probabilities, relative, tilted_probabilities(*found))
+        weights = weights_of(scores, scene.labels, pseudo)
+        relative = predict.relative_weights(*weights, valid=valid)
+        return _Seen(probabilities, torch.stack(relative, dim=1), tilted)
 
     def _maps(self, seen: "_Seen", scene: Scene, part: Span) -> Maps:
         """What is to be written of some slices."""

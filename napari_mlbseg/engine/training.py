@@ -1,6 +1,7 @@
 """Network, data and state of a run, and the steps that move them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from napari_mlbseg.engine.nets.views import VIEWS, View
 from napari_mlbseg.engine.state import TrainingState, as_model, load_checkpoint, save_checkpoint
 from napari_mlbseg.engine.steps.augment import random_appearance
 from napari_mlbseg.engine.steps.base_model import clean_gradient
+from napari_mlbseg.engine.steps.clean_direction import clean_direction
 from napari_mlbseg.engine.steps.predict import probabilities
 from napari_mlbseg.engine.steps.score import dice_per_class
 from napari_mlbseg.engine.steps.update import TEACHER_NOISE, Batch, bootstrap_gradient
@@ -22,6 +24,7 @@ from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
 DIRECTION_SLICES = 16
+GROUP = 2
 
 
 class Trainer:
@@ -132,21 +135,25 @@ class Trainer:
         return found.losses
 
     def direction(self) -> dict[str, Tensor]:
-        """Gradient of the clean loss over the teaching slices, for the weight maps on view.
+        """Where the teaching slices want the network to move, for the weight maps on view."""
+        found = [self._gradient(keys) for keys in self._groups()]
+        loss = torch.stack([loss for _, loss in found]).mean()
+        return clean_direction([gradient for gradient, _ in found], loss)
 
-        The mean over batches: no more slices are in memory at once than in a step.
+    def _groups(self) -> list[list[SliceKey]]:
+        """Up to `DIRECTION_SLICES` teaching slices, those that have to agree with each other.
+
+        Pairs of the same case, so that cases agree; a single pair is split.
         """
-        keys = list(self.teaching)
+        keys = sorted(self.teaching)
         chosen = keys[:: max(1, len(keys) // DIRECTION_SLICES)][:DIRECTION_SLICES]
-        total: dict[str, Tensor] = {}
-        size = self._clean_batch_size()
-        for start in range(0, len(chosen), size):
-            keys = chosen[start : start + size]
-            batch = self.source.steady_batch(keys)
-            part, _ = clean_gradient(self.model, self.parameters, batch.images, batch.labels)
-            share = len(keys) / len(chosen)
-            total = {n: share * g + (total[n] if total else 0) for n, g in part.items()}
-        return total
+        cases = [list(group) for _, group in groupby(chosen, key=lambda key: key.case_id)]
+        groups = [case[i : i + GROUP] for case in cases for i in range(0, len(case), GROUP)]
+        return groups if len(groups) > 1 else [[key] for key in chosen]
+
+    def _gradient(self, keys: Sequence[SliceKey]) -> tuple[dict[str, Tensor], Tensor]:
+        batch = self.source.steady_batch(keys)
+        return clean_gradient(self.model, self.parameters, batch.images, batch.labels)
 
     def held_back_dice(self) -> dict[int, float]:
         """Dice by class value on the clean slices that are held back."""

@@ -16,7 +16,7 @@ from napari_mlbseg.engine.events import (
     StepDone,
 )
 from napari_mlbseg.engine.publisher import Publisher
-from napari_mlbseg.engine.steps.update import WEIGHT_RULES
+from napari_mlbseg.engine.steps.meta_weights import SCORES
 from napari_mlbseg.engine.training import Trainer
 from napari_mlbseg.project.slices import SliceKey
 from napari_mlbseg.project.study import Study
@@ -41,7 +41,7 @@ class Upkeep:
             trainer.source,
             trainer.model,
             views=trainer.prediction_views,
-            weigh=WEIGHT_RULES.get(config.weights),
+            weigh=SCORES.get(config.weights),
         )
         self._began = time.perf_counter()
         self._publishing_s = 0.0

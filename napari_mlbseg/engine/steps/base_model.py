@@ -7,7 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from napari_mlbseg.engine.nets.losses import clean_loss
+from napari_mlbseg.engine.steps.chunks import added, chunks
 from napari_mlbseg.engine.steps.meta_weights import Model
+from napari_mlbseg.engine.steps.passes import forward, leaves
+
+GROUPS = 4
 
 
 def clean_gradient(
@@ -16,8 +20,47 @@ def clean_gradient(
     images: Float[Tensor, "batch channels *space"],
     labels: Int[Tensor, "batch *space"],
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Gradient of the clean loss at `parameters`, and the loss."""
-    point = {name: value.detach().requires_grad_() for name, value in parameters.items()}
-    loss = clean_loss(model(point, images), labels)
-    gradients = torch.autograd.grad(loss, list(point.values()))
+    """Gradient of the clean loss at `parameters`, and the loss.
+
+    Dice does not add up over chunks of the batch. So a forward pass without memory finds the loss
+    and its gradient with respect to all logits, and a second one, chunk by chunk, pulls that back.
+    """
+    point = leaves(parameters)
+    parts = chunks(images)
+    if len(parts) == 1:
+        loss = clean_loss(model(point, images), labels)
+        gradients = list(torch.autograd.grad(loss, list(point.values())))
+        return dict(zip(point, gradients, strict=True)), loss.detach()
+    logits = forward(model, parameters, images).requires_grad_()
+    loss = clean_loss(logits, labels)
+    (cotangent,) = torch.autograd.grad(loss, logits)
+    shares = torch.split(cotangent, [len(part) for part in parts])
+    gradients = added(
+        torch.autograd.grad(model(point, part), list(point.values()), share)
+        for part, share in zip(parts, shares, strict=True)
+    )
     return dict(zip(point, gradients, strict=True)), loss.detach()
+
+
+def clean_shares(
+    model: Model,
+    parameters: Mapping[str, Tensor],
+    images: Float[Tensor, "batch channels *space"],
+    labels: Int[Tensor, "batch *space"],
+) -> tuple[list[dict[str, Tensor]], Tensor]:
+    """What each of up to `GROUPS` groups of slices adds to the clean gradient, and the loss.
+
+    The loss is that of the whole batch; each share is counted as often as there are groups, so
+    that their mean is the gradient.
+    """
+    point = leaves(parameters)
+    parts = [model(point, part) for part in images.chunk(GROUPS)]
+    logits = torch.cat([part.detach() for part in parts]).requires_grad_()
+    loss = clean_loss(logits, labels)
+    (cotangent,) = torch.autograd.grad(loss, logits)
+    cotangents = torch.split(len(parts) * cotangent, [len(part) for part in parts])
+    shares = [
+        torch.autograd.grad(part, list(point.values()), share)
+        for part, share in zip(parts, cotangents, strict=True)
+    ]
+    return [dict(zip(point, share, strict=True)) for share in shares], loss.detach()

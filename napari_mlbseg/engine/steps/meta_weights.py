@@ -10,9 +10,10 @@ virtual parameters, ``z`` the logits and ``s = J z . g`` their directional deriv
 One Jacobian-vector product in forward mode prices every label of every pixel; no second-order
 graph is built.
 
-Two rules make weights of prices. `published_weights` are the paper's: the positive part of u. On a
-network that already fits the clean slices the sign of u is close to chance, and normalising what is
-left amplifies noise; so the loop uses `meta_weights`, the network's confidence tilted by u.
+Two rules make weights of prices. The published one takes the positive part of u. On a network that
+already fits the clean slices the sign of u is close to chance, and normalising what is left
+amplifies noise; so the loop uses the network's confidence tilted by u, along the direction that the
+clean slices agree on (`clean_direction`).
 """
 
 from collections.abc import Callable, Mapping
@@ -22,13 +23,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from napari_mlbseg.engine.nets.labels import IGNORE
+from napari_mlbseg.engine.steps.chunks import chunks
 
-TILT = 0.25
+LOOK_AHEAD = 0.1
+"""Share of Polyak's step that the confidence is tilted by."""
 
 Parameters = Mapping[str, Tensor]
 Model = Callable[[Parameters, Tensor], Tensor]
-WeightRule = Callable[..., tuple[Tensor, ...]]
-"""Makes weights, summing to 1, of logits, their derivative and any number of label maps."""
+Scores = Callable[[Tensor, Tensor], Tensor]
+"""Makes of logits and their derivative what the label of every class is worth."""
 
 
 def virtual_parameters(
@@ -59,14 +62,18 @@ def logit_derivative(
 ) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
     """Logits and their derivative along `direction` in parameter space.
 
-    One forward-mode product; `model` maps parameters and images (``batch channels *space``) to
-    logits (``batch classes *space``). Nothing is recorded for a backward pass.
+    One forward-mode product, a chunk of the batch at a time; `model` maps parameters and images
+    (``batch channels *space``) to logits (``batch classes *space``). Nothing is recorded for a
+    backward pass.
     """
     point = {name: value.detach() for name, value in parameters.items()}
     tangent = {name: direction[name].detach() for name in point}
     with torch.no_grad():
-        found = torch.func.jvp(lambda p: model(p, images), (point,), (tangent,))
-    return found[0], found[1]
+        found = [
+            torch.func.jvp(lambda p, part=part: model(p, part), (point,), (tangent,))
+            for part in chunks(images)
+        ]
+    return torch.cat([pair[0] for pair in found]), torch.cat([pair[1] for pair in found])
 
 
 def label_prices(
@@ -102,36 +109,33 @@ def normalised(*prices: Float[Tensor, "batch *space"]) -> tuple[Tensor, ...]:
 def tilted_probabilities(
     logits: Float[Tensor, "batch classes *space"], derivative: Float[Tensor, "batch classes *space"]
 ) -> Float[Tensor, "batch classes *space"]:
-    """What the network would believe of every label after a small step towards the clean slices.
+    """What the network would believe of every label a small step along the clean direction.
 
     ``softmax(z - a s)``, which is ``p(y) exp(a u(y))`` up to a factor per pixel: one step of
     exponentiated gradient (Kivinen & Warmuth 1997) on the same prices u, from the network's
-    confidence, where `normalised` takes one projected gradient step from zero. The size ``a`` is
-    `TILT` over the standard deviation of the derivative, so it does not depend on its scale.
+    confidence, where `normalised` takes one projected gradient step from zero. The derivative is
+    the one along `clean_direction.clean_direction`, whose length is that of Polyak's step; the
+    share ``a`` of it is `LOOK_AHEAD`.
     """
-    spread = 2 * (derivative - derivative.mean(dim=1, keepdim=True)).std()
-    step = TILT / spread.clamp_min(torch.finfo(spread.dtype).tiny)
-    return (logits - step * derivative).softmax(dim=1)
+    return (logits - LOOK_AHEAD * derivative).softmax(dim=1)
 
 
-def meta_weights(
-    logits: Float[Tensor, "batch classes *space"],
-    derivative: Float[Tensor, "batch classes *space"],
-    *labels: Int[Tensor, "batch *space"],
+def weights_of(
+    scores: Float[Tensor, "batch classes *space"], *labels: Int[Tensor, "batch *space"]
 ) -> tuple[Float[Tensor, "batch *space"], ...]:
-    """Weights of label maps from tilted probabilities, summing to 1 over all maps together."""
-    tilted = tilted_probabilities(logits, derivative)
-    return normalised(*(value_of(tilted, y) for y in labels))
+    """Weights of label maps from what a rule makes of every class, summing to 1 over all maps."""
+    return normalised(*(value_of(scores, y) for y in labels))
 
 
-def published_weights(
-    logits: Float[Tensor, "batch classes *space"],
-    derivative: Float[Tensor, "batch classes *space"],
-    *labels: Int[Tensor, "batch *space"],
-) -> tuple[Float[Tensor, "batch *space"], ...]:
-    """Weights of label maps from the positive part of u, summing to 1 over all maps together."""
-    prices = label_prices(logits, derivative)
-    return normalised(*(value_of(prices, y) for y in labels))
+def confidence(
+    logits: Float[Tensor, "batch classes *space"], derivative: Float[Tensor, "batch classes *space"]
+) -> Float[Tensor, "batch classes *space"]:
+    """What the network believes now, whatever the clean slices say."""
+    return logits.softmax(dim=1)
+
+
+SCORES: dict[str, Scores] = {"meta": tilted_probabilities, "published": label_prices}
+"""By name of the rule: what it makes of logits and their derivative, for every class."""
 
 
 def uniform(*labels: Int[Tensor, "batch *space"]) -> tuple[Tensor, ...]:

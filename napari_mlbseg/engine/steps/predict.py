@@ -14,7 +14,7 @@ from monai.inferers import sliding_window_inference
 from torch import Tensor
 
 from napari_mlbseg.engine.nets.views import View, apply_view
-from napari_mlbseg.engine.steps.meta_weights import Model, logit_derivative
+from napari_mlbseg.engine.steps.meta_weights import Model, Scores, logit_derivative
 from napari_mlbseg.engine.steps.pseudo_labels import average_prediction
 
 OVERLAP = 0.5
@@ -56,18 +56,23 @@ def probabilities(
         return average_prediction(views, [logits.softmax(dim=1) for logits in seen])[0]
 
 
-def derivative(
+def look_ahead(
     model: Model,
     parameters: Mapping[str, Tensor],
     direction: Mapping[str, Tensor],
     images: Float[Tensor, "batch channels *space"],
     *,
+    views: Sequence[View],
+    scores: Sequence[Scores],
     tile: tuple[int, ...] | None = None,
-) -> tuple[Float[Tensor, "batch classes *space"], Float[Tensor, "batch classes *space"]]:
-    """Logits and their derivative along `direction`, see `logit_derivative`."""
-    return tiled(
-        lambda part: logit_derivative(model, parameters, direction, part), images, tile=tile
-    )
+) -> list[Float[Tensor, "batch classes *space"]]:
+    """What each rule makes of every class, averaged over views of the images."""
+
+    def network(part: Tensor) -> tuple[Tensor, Tensor]:
+        return logit_derivative(model, parameters, direction, part)
+
+    found = [tiled(network, apply_view(view, images), tile=tile) for view in views]
+    return [average_prediction(views, [score(*pair) for pair in found])[0] for score in scores]
 
 
 def relative_weights(

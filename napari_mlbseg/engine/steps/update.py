@@ -18,16 +18,13 @@ from torch import Tensor
 from napari_mlbseg.engine.nets.losses import disagreement, weighted_loss
 from napari_mlbseg.engine.nets.views import View, apply_view, apply_view_to_labels
 from napari_mlbseg.engine.steps import meta_weights
-from napari_mlbseg.engine.steps.base_model import clean_gradient
+from napari_mlbseg.engine.steps.base_model import clean_gradient, clean_shares
+from napari_mlbseg.engine.steps.clean_direction import clean_direction, mean_gradient
 from napari_mlbseg.engine.steps.meta_weights import Model
+from napari_mlbseg.engine.steps.passes import Recorded, forward
 from napari_mlbseg.engine.steps.pseudo_labels import pseudo_labels, view_disagreement
 
 TEACHER_NOISE = 0.1
-
-WEIGHT_RULES = {
-    "meta": meta_weights.meta_weights,
-    "published": meta_weights.published_weights,
-}
 
 
 @dataclass(frozen=True)
@@ -65,52 +62,52 @@ def bootstrap_gradient(
     Parameters
     ----------
     weights
-        ``uniform``, ``none`` or one of `WEIGHT_RULES`.
+        ``uniform``, ``none`` or one of `meta_weights.SCORES`.
     learning_rate
         Of the virtual step.
     teacher, teacher_noise
         Parameters of the mean teacher and what is added to the images it sees (all views of the
         batch, view by view); without a teacher there is no teacher loss.
     """
-    names = list(student)
     images = torch.cat([apply_view(view, noisy.images) for view in views])
-    point = {name: value.detach().requires_grad_() for name, value in student.items()}
-    logits = model(point, images)
+    seen = Recorded.forward(model, student, images)
+    logits = seen.logits()
     probabilities = logits.softmax(dim=1)
     per_view = list(probabilities.chunk(len(views)))
     losses = {"consistency": view_disagreement(views, per_view)}
     if teacher is not None:
         assert teacher_noise is not None
-        with torch.no_grad():
-            taught = model(teacher, images + teacher_noise).softmax(dim=1)
+        taught = forward(model, teacher, images + teacher_noise).softmax(dim=1)
         everywhere = torch.ones_like(taught[:, :1])
         losses["teacher"] = disagreement(probabilities, taught, everywhere)
     agreement = consistency * torch.stack(list(losses.values())).sum()
-    gradient = dict(
-        zip(
-            names,
-            torch.autograd.grad(agreement, list(point.values()), retain_graph=weights != "none"),
-            strict=True,
-        )
-    )
+    (steering,) = torch.autograd.grad(agreement, logits)
+    gradient = seen.pull_back(steering, once_more=weights != "none")
     moved = meta_weights.virtual_parameters(student, gradient, learning_rate=learning_rate)
-    clean_direction, losses["clean"] = clean_gradient(model, moved, clean.images, clean.labels)
+    if weights == "meta":
+        shares, losses["clean"] = clean_shares(model, moved, clean.images, clean.labels)
+        on_clean = mean_gradient(shares)
+    else:
+        on_clean, losses["clean"] = clean_gradient(model, moved, clean.images, clean.labels)
     if clean_step:
-        gradient = _sum(gradient, clean_direction)
+        gradient = _sum(gradient, on_clean)
     if weights != "none":
         initial = torch.cat([apply_view_to_labels(v, noisy.labels, noisy.images) for v in views])
         pseudo = torch.cat(pseudo_labels(views, per_view))
-        rule = WEIGHT_RULES.get(weights)
-        if rule is None:
+        scores = meta_weights.SCORES.get(weights)
+        if scores is None:
             w_initial, w_pseudo = meta_weights.uniform(initial, pseudo)
         else:
-            found = meta_weights.logit_derivative(model, point, clean_direction, images)
-            w_initial, w_pseudo = rule(*found, initial, pseudo)
+            direction = on_clean
+            if weights == "meta":
+                direction = clean_direction(shares, losses["clean"])
+            found = meta_weights.logit_derivative(model, student, direction, images)
+            w_initial, w_pseudo = meta_weights.weights_of(scores(*found), initial, pseudo)
         losses["initial labels"] = weighted_loss(logits, initial, w_initial)
         losses["pseudo labels"] = weighted_loss(logits, pseudo, w_pseudo)
         weighted = losses["initial labels"] + losses["pseudo labels"]
-        learnt = torch.autograd.grad(weighted, list(point.values()))
-        gradient = _sum(gradient, dict(zip(names, learnt, strict=True)))
+        (learning,) = torch.autograd.grad(weighted, logits)
+        gradient = _sum(gradient, seen.pull_back(learning, once_more=False))
     return BootstrapGradient(gradient, {name: loss.detach() for name, loss in losses.items()})
 
 

@@ -1,0 +1,348 @@
+"""Do the maps tell wrong pixels from right ones, early and late in training?
+
+    python benchmarks/trust.py --json docs/trust.json --plot docs/images/trust.png
+
+A study is made of real volumes with the true masks of some slices as clean slices. A base model is
+trained, then the loop; at several steps of both the maps of slices that nobody corrected are
+compared with the true masks. Each map is a score of every pixel's label, and AUROC is how well a
+low score finds the wrong pixels of a slice, averaged over the slices.
+
+`la`: eight left atria, two clean slices each. The labels that are judged are imported ones, the
+true masks spoilt by L2B's recipe (Zhou et al. 2022) on 40 percent of the slices, and the network's
+own. `ct`: one CT with 42 organs, eight of its thirty slices clean; the network's own labels.
+
+The scores: `confidence` is the network's probability of the label, `confidence, views` its mean
+over the mirrored views, `price` the meta-gradient u itself, `trust` what the engine publishes.
+`right proposals` is the share of wrong pixels whose proposed label, the best one by trust that is
+not the shown one, is the true one. `|u|` is the mean absolute price along the plain gradient of
+the clean loss, before any normalisation.
+"""
+
+import argparse
+import json
+import math
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import _shared
+import numpy as np
+import torch
+from _corruption import spoilt
+from bootstrapping import DATA, spread
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from torch import Tensor
+
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.events import Stage
+from napari_mlbseg.engine.nets.labels import IGNORE
+from napari_mlbseg.engine.nets.views import VIEWS
+from napari_mlbseg.engine.steps.base_model import clean_gradient
+from napari_mlbseg.engine.steps.meta_weights import (
+    confidence,
+    label_prices,
+    tilted_probabilities,
+    value_of,
+)
+from napari_mlbseg.engine.steps.predict import look_ahead
+from napari_mlbseg.engine.training import Trainer
+from napari_mlbseg.formats.registry import read_labels, write_labels
+from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.cases import LabelClass
+from napari_mlbseg.project.cohort import import_images
+from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.volume import Volume
+
+FEWEST_PIXELS = 20
+"""Of each kind that a slice must have to be judged."""
+JUDGED_SLICES = 7
+"""Of every case."""
+CT = DATA.parent / "ct_multiorgan"
+BASE_MARKS = (30, 60, 100, 200, 400, 700, 1000)
+LOOP_MARKS = (100, 300, 600, 1000)
+
+Truth = Mapping[str, NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A study whose slices can be judged: `judged` names what is compared with the truth."""
+
+    study: Study
+    truth: Truth
+    slices: tuple[SliceKey, ...]
+    judged: tuple[str, ...]
+
+
+def main() -> None:
+    options = parse()
+    records: list[dict[str, Any]] = []
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for data in options.data:
+            with tempfile.TemporaryDirectory() as folder:
+                setting = {"la": left_atria, "ct": organs}[data](Path(folder), seed)
+                with setting.study:
+                    for record in trajectory(setting, seed, quick=options.quick):
+                        records.append({"data": data, "seed": seed, **record})
+    show(records)
+    if options.json:
+        about = _shared.about(torch=torch.__version__)
+        content = {"about": about, "records": records}
+        options.json.write_text(json.dumps(content, indent=1) + "\n")
+    if options.plot:
+        plot(records, options.plot)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data", nargs="+", choices=("la", "ct"), default=("la", "ct"))
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="a few steps, to try it out")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path, help="a picture of both curves (needs matplotlib)")
+    return parser.parse_args()
+
+
+# --- what is judged -------------------------------------------------------------------------------
+
+
+def left_atria(folder: Path, seed: int) -> Setting:
+    """Eight volumes with spoilt masks as their initial labels."""
+    cases = json.loads((DATA / "splits.json").read_text())["labelled_8"]
+    rng = np.random.default_rng(seed)
+    truth, labels = {}, {}
+    for case in cases:
+        volume, source = read_labels(DATA / "labels" / f"{case}.nii.gz")
+        truth[case] = volume.voxels.astype(np.uint8)
+        labels[case] = folder / f"{case}_spoilt.nii.gz"
+        noisy = spoilt(truth[case], rng, share=0.4)
+        write_labels(labels[case], Volume(noisy, volume.geometry), source)
+    study = Study.create(folder / "la.mlbseg", author="truth")
+    study.set_classes([LabelClass(1, "left atrium", (230, 159, 0))])
+    import_images(study, [DATA / "images" / f"{name}.nii.gz" for name in cases], labels)
+    accept(study, truth, spread(study, 2 * len(cases), seed=seed))
+    return Setting(study, truth, judged_slices(study, rng), ("imported labels", "own labels"))
+
+
+def organs(folder: Path, seed: int) -> Setting:
+    """A CT with 42 organs; the slices between the clean ones are judged."""
+    volume, _ = read_labels(next(CT.glob("*seg*.nii.gz")))
+    truth = volume.voxels.astype(np.uint8)
+    image = next(p for p in CT.glob("*.nii.gz") if "seg" not in p.name)
+    study = Study.create(folder / "ct.mlbseg", author="truth")
+    values = [int(v) for v in np.unique(truth) if v]
+    study.set_classes([LabelClass(v, f"organ {v}", (230, 159, 0)) for v in values])
+    import_images(study, [image], {})
+    case = study.cases[0]
+    count = case.geometry.shape[case.axis]
+    clean = [SliceKey(case.id, case.axis, round(i)) for i in np.linspace(1, count - 2, 8)]
+    accept(study, {case.id: truth}, clean)
+    others = [SliceKey(case.id, case.axis, i) for i in range(count)]
+    return Setting(
+        study, {case.id: truth}, tuple(k for k in others if k not in clean), ("own labels",)
+    )
+
+
+def accept(study: Study, truth: Truth, keys: Sequence[SliceKey]) -> None:
+    for key in keys:
+        study.save_slice(key, section(truth, key), SliceState.CLEAN)
+
+
+def section(truth: Truth, key: SliceKey) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(np.take(truth[key.case_id], key.index, key.axis))
+
+
+def judged_slices(study: Study, rng: np.random.Generator) -> tuple[SliceKey, ...]:
+    clean, chosen = set(study.clean_slices()), []
+    for case in study.cases:
+        keys = [SliceKey(case.id, case.axis, i) for i in range(case.geometry.shape[case.axis])]
+        free = [key for key in keys if key not in clean]
+        picked = rng.choice(len(free), 3 * JUDGED_SLICES, replace=False)
+        chosen += [free[i] for i in sorted(picked)]
+    return tuple(chosen)
+
+
+# --- training and measuring -----------------------------------------------------------------------
+
+
+def trajectory(setting: Setting, seed: int, *, quick: bool) -> Iterator[dict[str, Any]]:
+    """Train the base model, then the loop where there are labels to learn, judging on the way."""
+    trainer = Trainer(setting.study, Config(seed=seed, held_back_share=0.0, resume=False))
+    trainer.read_clean_set()
+    base, loop = ((2,), (2,)) if quick else (BASE_MARKS, LOOP_MARKS)
+    for step in train(trainer.base_step, base):
+        yield {"stage": "base model", "step": step, **judge(trainer, setting)}
+    if "imported labels" in setting.judged:
+        trainer.state.enter(Stage.BOOTSTRAPPING)
+        for step in train(trainer.bootstrap_step, loop):
+            yield {"stage": "loop", "step": step, **judge(trainer, setting)}
+
+
+def train(step: Callable[..., object], marks: Sequence[int]) -> Iterator[int]:
+    for done in range(marks[-1]):
+        step(learning_rate=1e-3 * (0.505 + 0.495 * math.cos(math.pi * done / marks[-1])))
+        if done + 1 in marks:
+            yield done + 1
+
+
+def judge(trainer: Trainer, setting: Setting) -> dict[str, Any]:
+    """AUROC by what is judged and score, right proposals, and how large the prices are."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    proposals: dict[str, list[float]] = defaultdict(list)
+    direction, plain = trainer.direction(), plain_gradient(trainer)
+    prices = []
+    for key in setting.slices:
+        truth = indices(trainer, section(setting.truth, key), key)
+        maps = maps_of(trainer, key, direction, plain)
+        shown = {"own labels": maps["confidence, views"].argmax(dim=1)}
+        if "imported labels" in setting.judged:
+            raw = setting.study.read_slice(
+                key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index
+            )
+            shown["imported labels"] = indices(trainer, raw, key)
+        prices.append(float(maps["price"].abs()[:, :, truth[0] != IGNORE].mean()))
+        for what in setting.judged:
+            judged = one_slice(maps, shown[what], truth)
+            for score, value in judged.items():
+                (proposals[what] if score == "right proposals" else found[what, score]).append(
+                    value
+                )
+    return {
+        "auroc": {
+            what: {s: float(np.mean(v)) for (w, s), v in found.items() if w == what}
+            for what in setting.judged
+        },
+        "right_proposals": {what: float(np.mean(v)) for what, v in proposals.items()},
+        "judged_slices": {w: len(v) for (w, s), v in found.items() if s == "trust"},
+        "gradient_norm": float(
+            torch.stack([g.square().sum() for g in plain.values()]).sum().sqrt()
+        ),
+        "direction_norm": float(
+            torch.stack([g.square().sum() for g in direction.values()]).sum().sqrt()
+        ),
+        "mean_abs_price": float(np.mean(prices)),
+    }
+
+
+def one_slice(maps: Mapping[str, Tensor], shown: Tensor, truth: Tensor) -> dict[str, float]:
+    inside = truth != IGNORE
+    wrong = (shown != truth)[inside].numpy()
+    if min(wrong.sum(), (~wrong).sum()) < FEWEST_PIXELS:
+        return {}
+    found = {
+        name: auroc(-value_of(scores, shown)[inside].numpy(), wrong)
+        for name, scores in maps.items()
+    }
+    others = maps["trust"].scatter(1, shown.clamp_min(0).unsqueeze(1), -1.0)
+    right = (others.argmax(dim=1) == truth)[inside].numpy()
+    return found | {"right proposals": float(right[wrong].mean())}
+
+
+def maps_of(
+    trainer: Trainer, key: SliceKey, direction: Mapping[str, Tensor], plain: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """``1 classes y x`` each, on the grid of the network."""
+    images = trainer.source.unmoved([key]).images
+    common = {"model": trainer.model, "parameters": trainer.parameters, "images": images}
+    identity = [VIEWS["identity"]]
+    averaged, trust = look_ahead(
+        **common,
+        direction=direction,
+        views=trainer.prediction_views,
+        scores=(confidence, tilted_probabilities),
+    )
+    single, price = look_ahead(
+        **common, direction=plain, views=identity, scores=(confidence, label_prices)
+    )
+    return {"confidence": single, "confidence, views": averaged, "price": price, "trust": trust}
+
+
+def plain_gradient(trainer: Trainer) -> dict[str, Tensor]:
+    """Gradient of the clean loss of all clean slices at once, as the released method takes it."""
+    keys = list(trainer.teaching)
+    batch = trainer.source.unmoved(keys, [trainer.teaching[k] for k in keys])
+    return clean_gradient(trainer.model, trainer.parameters, batch.images, batch.labels)[0]
+
+
+def imported(study: Study, key: SliceKey) -> NDArray[Any]:
+    return study.read_slice(key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index)
+
+
+def length(gradient: Mapping[str, Tensor]) -> float:
+    return float(torch.stack([g.square().sum() for g in gradient.values()]).sum().sqrt())
+
+
+def indices(trainer: Trainer, mask: NDArray[Any], key: SliceKey) -> Tensor:
+    """``1 y x``: class indices on the grid of the network, `IGNORE` outside the slice."""
+    return trainer.source.unmoved([key], [trainer.source.indices(mask, key)]).labels
+
+
+def auroc(score: NDArray[np.floating[Any]], wrong: NDArray[np.bool_]) -> float:
+    """Chance that a wrong pixel scores higher than a right one (Mann and Whitney 1947)."""
+    count = int(wrong.sum())
+    ranks = rankdata(score)[wrong].sum()
+    return float((ranks - count * (count + 1) / 2) / (count * (len(wrong) - count)))
+
+
+# --- tables and pictures --------------------------------------------------------------------------
+
+
+def show(records: Sequence[dict[str, Any]]) -> None:
+    rows = [
+        {
+            "data": r["data"],
+            "seed": r["seed"],
+            "stage": r["stage"],
+            "step": r["step"],
+            "judged": what,
+            **{name: f"{value:.4f}" for name, value in scores.items()},
+            "right proposals": f"{r['right_proposals'][what]:.3f}",
+            "|g|": r["gradient_norm"],
+            "|u|": f"{r['mean_abs_price']:.2e}",
+        }
+        for r in records
+        for what, scores in r["auroc"].items()
+    ]
+    _shared.show("Finding wrong pixels: AUROC, mean over slices", rows)
+
+
+def plot(records: Sequence[dict[str, Any]], path: Path) -> None:
+    """One panel for what is judged on each data set; the mean over the seeds."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    panels = list(dict.fromkeys((r["data"], w) for r in records for w in r["auroc"]))
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(5 * len(panels), 3.6), squeeze=False)
+    for axis, (data, what) in zip(axes[0], panels, strict=True):
+        mine = [r for r in records if r["data"] == data]
+        marks = list(dict.fromkeys((r["stage"], r["step"]) for r in mine))
+        for score in mine[0]["auroc"][what]:
+            means = [
+                np.mean([r["auroc"][what][score] for r in mine if (r["stage"], r["step"]) == mark])
+                for mark in marks
+            ]
+            axis.plot(range(len(marks)), means, marker="o", markersize=3, label=score)
+        axis.set_xticks(
+            range(len(marks)), [f"{s[:4]} {n}" for s, n in marks], rotation=60, fontsize=7
+        )
+        axis.set_title(f"{data}: {what}", fontsize=10)
+        axis.set_ylabel("AUROC")
+        axis.grid(alpha=0.3)
+    axes[0][0].legend(fontsize=8)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
