@@ -62,7 +62,7 @@ class Run:
             yield RunStarted(
                 run_id,
                 device,
-                trainer.network_name,
+                f"{trainer.dimensions} {trainer.network_name}",
                 count_parameters(state.network),
                 len(trainer.teaching),
                 len(trainer.held_back),

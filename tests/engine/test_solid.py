@@ -116,6 +116,7 @@ def test_a_checkpoint_of_slices_does_not_fit_volumes(tmp_path: Path) -> None:
         )
         started = [e for e in run(phantoms, config) if isinstance(e, RunStarted)]
         assert started[0].resumed_step == 0
+        assert started[0].network == f"{dimensions} unet"
         again = [e for e in run(phantoms, config) if isinstance(e, RunStarted)]
         assert again[0].resumed_step == 1
 
