@@ -16,7 +16,7 @@ from napari_mlbseg.engine.nets.views import VIEWS, View
 from napari_mlbseg.engine.state import TrainingState, as_model, load_checkpoint, save_checkpoint
 from napari_mlbseg.engine.steps.augment import random_appearance
 from napari_mlbseg.engine.steps.base_model import clean_gradient
-from napari_mlbseg.engine.steps.clean_direction import clean_direction
+from napari_mlbseg.engine.steps.clean_direction import clean_direction, mean_gradient
 from napari_mlbseg.engine.steps.predict import probabilities
 from napari_mlbseg.engine.steps.score import dice_per_class
 from napari_mlbseg.engine.steps.update import TEACHER_NOISE, Batch, bootstrap_gradient
@@ -152,8 +152,14 @@ class Trainer:
         return groups if len(groups) > 1 else [[key] for key in chosen]
 
     def _gradient(self, keys: Sequence[SliceKey]) -> tuple[dict[str, Tensor], Tensor]:
-        batch = self.source.steady_batch(keys)
-        return clean_gradient(self.model, self.parameters, batch.images, batch.labels)
+        """Gradient and clean loss of some slices, no more of them at once than in a step."""
+        size = self._clean_batch_size()
+        batches = (self.source.steady_batch(keys[i : i + size]) for i in range(0, len(keys), size))
+        found = [clean_gradient(self.model, self.parameters, b.images, b.labels) for b in batches]
+        if len(found) == 1:
+            return found[0]
+        loss = torch.stack([loss for _, loss in found]).mean()
+        return mean_gradient([gradient for gradient, _ in found]), loss
 
     def held_back_dice(self) -> dict[int, float]:
         """Dice by class value on the clean slices that are held back."""
