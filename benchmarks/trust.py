@@ -175,7 +175,8 @@ def judged_slices(study: Study, rng: np.random.Generator) -> tuple[SliceKey, ...
 
 def trajectory(setting: Setting, seed: int, *, quick: bool) -> Iterator[dict[str, Any]]:
     """Train the base model, then the loop where there are labels to learn, judging on the way."""
-    trainer = Trainer(setting.study, Config(seed=seed, held_back_share=0.0, resume=False))
+    config = Config(seed=seed, dimensions="2.5d", held_back_share=0.0, resume=False)
+    trainer = Trainer(setting.study, config)
     trainer.read_clean_set()
     base, loop = ((2,), (2,)) if quick else (BASE_MARKS, LOOP_MARKS)
     for step in train(trainer.base_step, base):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from napari_mlbseg.engine.config import Config
@@ -42,23 +43,33 @@ class Phantoms:
         return float(2 * (ours & truth).sum() / (ours.sum() + truth.sum()))
 
 
-def ellipsoid(seed: int) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+def ellipsoid(
+    seed: int, shape: tuple[int, int, int] = SHAPE
+) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     rng = np.random.default_rng(seed)
-    grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij"))
+    grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij"))
     centre, radius = rng.uniform(-0.1, 0.1, 3), rng.uniform(0.6, 0.75, 3)
     distance = (((grid - centre[:, None, None, None]) / radius[:, None, None, None]) ** 2).sum(0)
     truth = ((distance < 1).astype(np.uint8) + (distance < 0.3)).astype(np.uint8)
-    image = 300 + 150 * truth.astype(float) + rng.normal(0, 40, SHAPE)
+    image = 300 + 150 * truth.astype(float) + rng.normal(0, 40, shape)
     return image.astype(np.int16), truth
 
 
-def make_phantoms(path: Path, *, cases: int = 2, rough: bool = False) -> Phantoms:
+def make_phantoms(
+    path: Path,
+    *,
+    cases: int = 2,
+    rough: bool = False,
+    shape: tuple[int, int, int] = SHAPE,
+    spacing_mm: tuple[float, float, float] = (3.0, 1.0, 1.0),
+) -> Phantoms:
     study = Study.create(path)
     study.set_classes([LabelClass(1, "organ", (230, 160, 0)), LabelClass(7, "core", (0, 120, 180))])
-    geometry = Geometry.from_affine(SHAPE[::-1], np.diag([-1.0, -1.0, 3.0, 1.0]))
+    z, y, x = spacing_mm
+    geometry = Geometry.from_affine(shape[::-1], np.diag([-x, -y, z, 1.0]))
     truths = {}
     for number in range(cases):
-        image, truth = ellipsoid(number)
+        image, truth = ellipsoid(number, shape)
         truth[truth == 2] = 7
         name = f"phantom{number}"
         rolled = np.roll(truth, 4, axis=2)
@@ -74,3 +85,19 @@ def make_phantoms(path: Path, *, cases: int = 2, rough: bool = False) -> Phantom
         )
         truths[name] = truth
     return Phantoms(study, truths)
+
+
+def checkpoint(phantoms: Phantoms) -> dict[str, object]:
+    content = torch.load(phantoms.study.checkpoint_path, weights_only=True)
+    assert isinstance(content, dict)
+    return content
+
+
+def same(a: object, b: object) -> bool:
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b

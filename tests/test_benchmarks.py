@@ -205,3 +205,15 @@ def test_memory_script(tmp_path: Path) -> None:
         assert row["published"] > 0
         assert row["peak_mb"] > row["opened_mb"] > 0
         assert row["steps"] >= 2
+
+
+@pytest.mark.slow
+def test_dimensions_script(tmp_path: Path) -> None:
+    found = carried_out("dimensions.py", json_file=tmp_path / "dimensions.json")
+    assert [row["dimensions"] for row in found["rows"]] == ["2d", "2.5d", "3d"]
+    assert found["rows"][2]["sample"].startswith("patch")
+    for row in found["rows"]:
+        assert row["base steps"] >= 1
+        assert row["steps"] >= 1
+        assert 0 <= row["Dice final"] <= 1
+        assert row["peak MB"] > 0

@@ -266,6 +266,7 @@ def test_user_errors(
         ("accept", "x", "a", "--slices", "1", "--labels", "y", "--axis", "3"),
         ("run", "x", "--steps", "many"),
         ("run", "x", "--device", "abacus"),
+        ("run", "x", "--dimensions", "4d"),
         ("export", "x", "y", "--what", "everything"),
     ],
 )
@@ -320,6 +321,21 @@ def test_failures_tell_the_user_or_the_developer(
     assert "The engine broke." in result.stderr
     assert "line 7" not in result.stderr
     assert "line 7" in mlbseg("--debug", "run", study, code=3).stderr
+
+
+def test_dimensions_reach_the_engine(
+    study: Path, mlbseg: Mlbseg, engine: type[FakeBootstrapper], monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[str] = []
+
+    def told(self: FakeBootstrapper, study: Study, config: Config) -> None:
+        asked.append(config.dimensions)
+
+    monkeypatch.setattr(engine, "__init__", told)
+    monkeypatch.setattr(engine, "script", (STARTED, Finished(1, 40, False, 2.0)))
+    mlbseg("run", study)
+    mlbseg("run", study, "--dimensions", "2.5d")
+    assert asked == ["auto", "2.5d"]
 
 
 def test_interrupt_asks_the_engine_to_stop(

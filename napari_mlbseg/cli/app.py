@@ -179,6 +179,10 @@ def run(
     base_steps: Annotated[int | None, typer.Option(help="Steps of the base model.")] = None,
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option()] = None,
     network: Annotated[Literal["auto", "unet", "unet++"] | None, typer.Option()] = None,
+    dimensions: Annotated[
+        Literal["auto", "2d", "2.5d", "3d"] | None,
+        typer.Option(help="Slices, slices with their neighbours, or volumes."),
+    ] = None,
     weights: Annotated[
         Literal["meta", "published", "uniform", "none"] | None, typer.Option()
     ] = None,
@@ -196,6 +200,7 @@ def run(
         "base_steps": base_steps,
         "device": device,
         "network": network,
+        "dimensions": dimensions,
         "weights": weights,
         "seed": seed,
     }

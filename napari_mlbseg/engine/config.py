@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from napari_mlbseg.errors import UserError
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+WantedDimensions = Literal["auto", "2d", "2.5d", "3d"]
 Network = Literal["auto", "unet", "unet++"]
 Weights = Literal["meta", "published", "uniform", "none"]
 Objective = Literal["bootstrapping", "initial labels", "copy-paste"]
@@ -47,12 +48,13 @@ class Config:
     clean_step
         Whether the loss on the clean slices is minimised too, or only steers the weights.
     slice_size
-        Side in pixels of the square that slices are resampled to; None for 128 on a CPU and 256
-        on a GPU.
-    context_slices
-        Neighbouring slices on either side that the network sees as further channels.
+        Side in pixels of the square that slices are resampled to, which sets the resolution also
+        of volumes; None for 128 on a CPU and 256 on a GPU.
+    dimensions
+        What the network sees at once: ``2d`` a slice, ``2.5d`` a slice with a neighbour on either
+        side, ``3d`` a patch of the volume. ``auto`` decides by the spacing and the device.
     batch, clean_batch
-        Noisy and clean slices of one step.
+        Noisy and clean samples of one step; None for 4 and 8 slices, or 2 and 2 patches.
     learning_rate
         Of AdamW, at the start of a cosine schedule.
     ema_decay
@@ -82,9 +84,9 @@ class Config:
     teacher: bool = True
     clean_step: bool = True
     slice_size: int | None = None
-    context_slices: int = 1
-    batch: int = 4
-    clean_batch: int = 8
+    dimensions: WantedDimensions = "auto"
+    batch: int | None = None
+    clean_batch: int | None = None
     learning_rate: float = 1e-3
     ema_decay: float = 0.99
     consistency: float = 1.0
@@ -112,9 +114,9 @@ class Config:
             self.slice_size,
             "a multiple of 16, 32 or more",
         )
-        _require(self.context_slices >= 0, "context_slices", self.context_slices, "0 or more")
-        _require(self.batch >= 1, "batch", self.batch, "1 or more")
-        _require(self.clean_batch >= 1, "clean_batch", self.clean_batch, "1 or more")
+        for name in ("batch", "clean_batch"):
+            count = getattr(self, name)
+            _require(count is None or count >= 1, name, count, "1 or more")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "from 0 to below 1")
         _require(self.consistency >= 0, "consistency", self.consistency, "0 or more")

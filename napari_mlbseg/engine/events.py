@@ -92,7 +92,11 @@ class Inbox:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The run has what it needs. `resumed_step` is 0 for a fresh run."""
+    """The run has what it needs.
+
+    `network` tells also what it sees, for example ``2.5d unet``; `resumed_step` is 0 for a fresh
+    run.
+    """
 
     run_id: int
     device: str

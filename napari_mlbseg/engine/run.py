@@ -24,7 +24,6 @@ from napari_mlbseg.engine.events import (
 )
 from napari_mlbseg.engine.nets.network import count_parameters
 from napari_mlbseg.engine.pace import Pace
-from napari_mlbseg.engine.publisher import blocks_of
 from napari_mlbseg.engine.training import Trainer
 from napari_mlbseg.engine.upkeep import Upkeep
 from napari_mlbseg.errors import UserError
@@ -63,7 +62,7 @@ class Run:
             yield RunStarted(
                 run_id,
                 device,
-                trainer.network_name,
+                f"{trainer.dimensions} {trainer.network_name}",
                 count_parameters(state.network),
                 len(trainer.teaching),
                 len(trainer.held_back),
@@ -104,7 +103,7 @@ class Run:
             done = max(state.step / steps, self._share_of_time(stage))
             if self._attention.stop or done >= 1:
                 break
-            losses = yield from self._try(step, self._config.learning_rate * _cosine(done))
+            losses = yield from self._try(step, self._config.learning_rate * cosine(done))
             progress = self._pace.step_done(
                 losses, stage=stage, step=state.step, steps=steps, later_steps=later_steps
             )
@@ -113,17 +112,18 @@ class Run:
 
     def _write_initial_labels(self) -> Iterator[Event]:
         cases = [case for case in self._study.cases if case.labels_path is None]
-        blocks = [block for case in cases for block in blocks_of(case)]
-        yield StageStarted(Stage.INITIAL_LABELS, len(blocks))
-        for done, block in enumerate(blocks, start=1):
+        publisher = self._upkeep.publisher
+        spans = [span for case in cases for span in publisher.spans_of(case)]
+        yield StageStarted(Stage.INITIAL_LABELS, len(spans))
+        for done, span in enumerate(spans, start=1):
             yield from self._between_steps()
             if self._attention.stop:
                 return
-            yield self._upkeep.publisher.write_initial_labels(
-                block, self._trainer.parameters, step=self._trainer.state.total
+            yield publisher.write_initial_labels(
+                span, self._trainer.parameters, step=self._trainer.state.total
             )
             progress = self._pace.step_done(
-                {}, stage=Stage.INITIAL_LABELS, step=done, steps=len(blocks), later_steps=0
+                {}, stage=Stage.INITIAL_LABELS, step=done, steps=len(spans), later_steps=0
             )
             if progress is not None:
                 yield progress
@@ -132,17 +132,18 @@ class Run:
         """Bring every slice of every case to the state of the final network."""
         step, done = self._trainer.state.total + 1, 0
         publisher = self._upkeep.publisher
-        blocks = sum(len(blocks_of(case)) for case in self._study.cases)
-        yield StageStarted(Stage.PUBLISHING, blocks)
+        spans = sum(len(publisher.spans_of(case)) for case in self._study.cases)
+        yield StageStarted(Stage.PUBLISHING, spans)
         self._pace.restart()
-        while (block := publisher.stalest_block(step, youngest=1)) is not None:
+        self._upkeep.forget_direction()  # that of the final network, whenever it was last asked for
+        while (span := publisher.stalest_span(step, youngest=1)) is not None:
             yield from self._between_steps()
             if self._attention.stop:
                 return
-            yield self._upkeep.publish(block, step=step)
+            yield self._upkeep.publish(span, step=step)
             done += 1
             progress = self._pace.step_done(
-                {}, stage=Stage.PUBLISHING, step=done, steps=blocks, later_steps=0
+                {}, stage=Stage.PUBLISHING, step=done, steps=spans, later_steps=0
             )
             if progress is not None:
                 yield progress
@@ -181,14 +182,14 @@ class Run:
                     raise
                 if state.batch == 1:
                     raise UserError(
-                        f"The memory of {device} does not suffice for a single slice of "
-                        f"{self._trainer.source.grid.size} pixels a side. Choose a smaller slice "
-                        "size, a smaller network or another device."
+                        f"The memory of {device} does not suffice for a single "
+                        f"{self._trainer.source.unit}. Choose a smaller slice size, a smaller "
+                        "network or another device."
                     ) from error
             state.batch = state.batch // 2
             release_memory(device)
             yield BatchShrunk(
-                state.batch, f"Out of memory: going on with {state.batch} slices a step."
+                state.batch, f"Out of memory: going on with a batch of {state.batch}."
             )
 
     def _share_of_time(self, stage: Stage) -> float:
@@ -197,7 +198,7 @@ class Run:
         return (time.perf_counter() - self._began) / (60 * self._config.minutes)
 
 
-def _cosine(done: float) -> float:
+def cosine(done: float) -> float:
     """Share of the learning rate that is left after `done` (0 to 1) of a stage."""
     wave = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
     return LAST_LEARNING_RATE_SHARE + (1 - LAST_LEARNING_RATE_SHARE) * wave

@@ -8,15 +8,16 @@ from torch import Tensor
 
 from napari_mlbseg.engine.clean_set import split_held_back
 from napari_mlbseg.engine.config import Config
-from napari_mlbseg.engine.data import SliceSource, choose_grid
+from napari_mlbseg.engine.data.choose import batch_sizes, choose_source
+from napari_mlbseg.engine.data.source import CleanSlices, Span, as_planes
 from napari_mlbseg.engine.device import choose_device
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.views import VIEWS, View
 from napari_mlbseg.engine.state import TrainingState, as_model, load_checkpoint, save_checkpoint
-from napari_mlbseg.engine.steps.augment import random_appearance, random_placement
+from napari_mlbseg.engine.steps.augment import random_appearance
 from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.baselines import copy_paste_gradient, initial_labels_gradient
-from napari_mlbseg.engine.steps.clean_direction import clean_direction
+from napari_mlbseg.engine.steps.clean_direction import clean_direction, mean_gradient
 from napari_mlbseg.engine.steps.predict import probabilities
 from napari_mlbseg.engine.steps.score import dice_per_class
 from napari_mlbseg.engine.steps.update import TEACHER_NOISE, Batch, bootstrap_gradient
@@ -31,12 +32,11 @@ class Trainer:
     """What is trained, what on, and one step of it; knows no events and no clock."""
 
     def __init__(self, study: Study, config: Config) -> None:
-        self._study, self._config, self._cases = study, config, study.cases
+        self._study, self._config = study, config
+        self._cases = {case.id: case for case in study.cases}
         self.device = choose_device(config.device)
         gpu = self.device.type != "cpu"
-        size = config.slice_size or (256 if gpu else 128)
-        grid = choose_grid(self._cases, size)
-        self.source = SliceSource(study, grid, context=config.context_slices, device=self.device)
+        self.dimensions, self.source = choose_source(study, config, self.device)
         self.network_name = "unet" if config.network == "auto" else config.network
         self._values = [int(v) for v in self.source.class_values]
         torch.manual_seed(config.seed)
@@ -44,22 +44,19 @@ class Trainer:
             self.network_name,
             channels=self.source.channels,
             classes=len(self._values),
+            dims=3 if self.dimensions == "3d" else 2,
             large=gpu,
         ).to(self.device)
         self.model = as_model(network)
+        self._batch, self._clean_batch = batch_sizes(config, self.dimensions)
         self.state = TrainingState.fresh(
-            network, learning_rate=config.learning_rate, seed=config.seed, batch=config.batch
+            network, learning_rate=config.learning_rate, seed=config.seed, batch=self._batch
         )
         self._fits = {
             "network": f"{self.network_name}, {'large' if gpu else 'small'}",
             "class_values": self._values,
-            "channels": self.source.channels,
-            "size": grid.size,
-            "resolution_mm": grid.resolution_mm,
+            **self.source.fits,
         }
-        self.teaching: dict[SliceKey, Tensor] = {}
-        self.held_back: dict[SliceKey, Tensor] = {}
-        self._left_out: frozenset[SliceKey] = frozenset()
 
     def restore(self) -> bool:
         """Go on from the study's checkpoint where there is one for this network."""
@@ -80,10 +77,22 @@ class Trainer:
         self.state.held_back = split_held_back(
             shown, self.state.held_back, share=self._config.held_back_share
         )
-        self.held_back = {k: v for k, v in labels.items() if k in self.state.held_back}
-        self.teaching = {k: v for k, v in labels.items() if k not in self.state.held_back}
         skipped = {r.key for r in self._study.slice_records(state=SliceState.SKIPPED)}
-        self._left_out = frozenset(skipped | set(clean))
+        self.source.clean = CleanSlices(
+            teaching={k: v for k, v in labels.items() if k not in self.state.held_back},
+            held_back={k: v for k, v in labels.items() if k in self.state.held_back},
+            left_out=frozenset(skipped | set(clean)),
+        )
+
+    @property
+    def teaching(self) -> Mapping[SliceKey, Tensor]:
+        """The clean slices that teach."""
+        return self.source.clean.teaching
+
+    @property
+    def held_back(self) -> Mapping[SliceKey, Tensor]:
+        """The clean slices that the network never learns from."""
+        return self.source.clean.held_back
 
     @property
     def parameters(self) -> Mapping[str, Tensor]:
@@ -98,7 +107,7 @@ class Trainer:
 
     def base_step(self, *, learning_rate: float) -> dict[str, Tensor]:
         """One supervised step on clean slices."""
-        batch = self._clean_batch()
+        batch = self._clean()
         gradient, loss = clean_gradient(self.model, self.state.student, batch.images, batch.labels)
         self.state.apply(gradient, learning_rate=learning_rate, decay=self._config.ema_decay)
         return {"clean": loss}
@@ -107,7 +116,7 @@ class Trainer:
         """One step on noisy and clean slices together."""
         if self._config.objective != "bootstrapping":
             return self._comparison_step(learning_rate=learning_rate)
-        noisy, views = self._noisy_batch(), self._draw_views()
+        noisy, views = self._noisy(), self._draw_views()
         noise = torch.randn(
             (len(views) * len(noisy.images), *noisy.images.shape[1:]),
             generator=self.state.generator,
@@ -116,7 +125,7 @@ class Trainer:
             self.model,
             self.state.student,
             noisy,
-            self._clean_batch(),
+            self._clean(),
             views=views,
             weights=self._config.weights,
             learning_rate=learning_rate,
@@ -130,7 +139,7 @@ class Trainer:
 
     def _comparison_step(self, *, learning_rate: float) -> Mapping[str, Tensor]:
         """One step of another method."""
-        state, noisy, clean = self.state, self._noisy_batch(), self._clean_batch()
+        state, noisy, clean = self.state, self._noisy(), self._clean()
         if self._config.objective == "initial labels":
             found = initial_labels_gradient(self.model, state.student, noisy, clean)
         else:
@@ -163,8 +172,14 @@ class Trainer:
         return groups if len(groups) > 1 else [[key] for key in chosen]
 
     def _gradient(self, keys: Sequence[SliceKey]) -> tuple[dict[str, Tensor], Tensor]:
-        batch = self.source.unmoved(keys, [self.teaching[key] for key in keys])
-        return clean_gradient(self.model, self.parameters, batch.images, batch.labels)
+        """Gradient and clean loss of some slices, no more of them at once than in a step."""
+        size = self._clean_batch_size()
+        batches = (self.source.steady_batch(keys[i : i + size]) for i in range(0, len(keys), size))
+        found = [clean_gradient(self.model, self.parameters, b.images, b.labels) for b in batches]
+        if len(found) == 1:
+            return found[0]
+        loss = torch.stack([loss for _, loss in found]).mean()
+        return mean_gradient([gradient for gradient, _ in found]), loss
 
     def held_back_dice(self) -> dict[int, float]:
         """Dice by class value on the clean slices that are held back."""
@@ -173,40 +188,33 @@ class Trainer:
         return {self._values[index]: dice for index, dice in found.items()}
 
     def _predicted(self, key: SliceKey) -> Tensor:
-        images = self.source.unmoved([key]).images
-        found = probabilities(self.model, self.parameters, images, views=self.prediction_views)
-        return self.source.to_file_pixels(found, key).argmax(dim=1)[0]
+        span = Span(self._cases[key.case_id], key.axis, key.index, key.index + 1)
+        scene = self.source.scene(span)
+        found = probabilities(
+            self.model,
+            self.parameters,
+            scene.images,
+            views=self.prediction_views,
+            tile=self.source.tile,
+        )
+        return scene.to_file(as_planes(found), span).argmax(dim=1)[0]
 
-    def _clean_batch(self) -> Batch:
-        keys = list(self.teaching)
-        chosen = [keys[i] for i in self._draw(len(keys), self._clean_batch_size())]
-        return self._augmented(chosen, [self.teaching[k] for k in chosen])
+    def _clean(self) -> Batch:
+        generator = self.state.generator
+        return self._varied(self.source.clean_batch(self._clean_batch_size(), generator))
 
     def _clean_batch_size(self) -> int:
-        """Shrinks with the batch of noisy slices where the memory does not suffice."""
-        return max(1, self._config.clean_batch * self.state.batch // self._config.batch)
+        """Shrinks with the batch of noisy samples where the memory does not suffice."""
+        return max(1, self._clean_batch * self.state.batch // self._batch)
 
-    def _noisy_batch(self) -> Batch:
-        keys: list[SliceKey] = []
-        while len(keys) < self.state.batch:
-            case = self._cases[self._draw(len(self._cases), 1)[0]]
-            index = self._draw(case.geometry.shape[case.axis], 1)[0]
-            key = SliceKey(case.id, case.axis, index)
-            if key not in self._left_out:
-                keys.append(key)
-        return self._augmented(keys, [self.source.initial_labels(k) for k in keys])
+    def _noisy(self) -> Batch:
+        return self._varied(self.source.noisy_batch(self.state.batch, self.state.generator))
 
-    def _augmented(self, keys: Sequence[SliceKey], labels: Sequence[Tensor]) -> Batch:
-        generator = self.state.generator
-        placement = random_placement(len(keys), generator, size=self.source.grid.size)
-        batch = self.source.batch(keys, labels, placement)
-        return Batch(random_appearance(batch.images, generator), batch.labels)
+    def _varied(self, batch: Batch) -> Batch:
+        return Batch(random_appearance(batch.images, self.state.generator), batch.labels)
 
     def _draw_views(self) -> list[View]:
         others = [name for name in self._config.views if name != "identity"]
         count = min(self._config.views_per_step - 1, len(others))
         order = torch.randperm(len(others), generator=self.state.generator)[:count]
         return [VIEWS["identity"], *(VIEWS[others[int(i)]] for i in order)]
-
-    def _draw(self, below: int, count: int) -> list[int]:
-        return torch.randint(below, (count,), generator=self.state.generator).tolist()

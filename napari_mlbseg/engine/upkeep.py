@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor
 
 from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.data.source import Span
 from napari_mlbseg.engine.events import (
     CheckpointSaved,
     Event,
@@ -14,7 +15,7 @@ from napari_mlbseg.engine.events import (
     Stage,
     StepDone,
 )
-from napari_mlbseg.engine.publisher import Block, Publisher
+from napari_mlbseg.engine.publisher import Publisher
 from napari_mlbseg.engine.steps.meta_weights import SCORES
 from napari_mlbseg.engine.training import Trainer
 from napari_mlbseg.project.slices import SliceKey
@@ -26,6 +27,8 @@ FOCUS_EVERY_S = 1.0
 LOG_EVERY_S = 2.0
 DIRECTION_EVERY_STEPS = 25
 YOUNGEST_STEPS = 50
+LONGEST_SHARE = 0.25
+"""Of the time, for the slice on view and for scoring each: in 3-D they take seconds on a CPU."""
 
 
 class Upkeep:
@@ -43,6 +46,7 @@ class Upkeep:
         self._began = time.perf_counter()
         self._publishing_s = 0.0
         self._last = {"checkpoint": self._began}
+        self._took_s: dict[str, float] = {}
         self._direction: tuple[int, Mapping[str, Tensor]] | None = None
 
     def look_at(self, key: SliceKey | None) -> None:
@@ -53,8 +57,12 @@ class Upkeep:
 
     def clean_set_changed(self) -> None:
         """The clean slices are others: weigh anew, beginning with the slice on view."""
-        self._direction = None
+        self.forget_direction()
         self._last.pop("focus", None)
+
+    def forget_direction(self) -> None:
+        """Find out anew, before the next weight maps, what the clean slices ask for."""
+        self._direction = None
 
     def after_step(self, stage: Stage, progress: StepDone | None, *, last: bool) -> Iterator[Event]:
         """All that is due after a step of training."""
@@ -69,11 +77,11 @@ class Upkeep:
         if self._due("checkpoint", CHECKPOINT_EVERY_S):
             yield self.save()
 
-    def publish(self, block: Block, *, step: int) -> Event:
-        """Write predictions of a block of slices and, where asked, their weights."""
+    def publish(self, span: Span, *, step: int) -> Event:
+        """Write predictions of some slices and, where asked, their weights."""
         began = time.perf_counter()
         event = self.publisher.publish(
-            block,
+            span,
             parameters=self._trainer.parameters,
             direction=self._clean_direction() if self.publisher.weigh else None,
             step=step,
@@ -91,11 +99,13 @@ class Upkeep:
         step = self._trainer.state.total
         focused = self.publisher.focused_slice()
         if focused is not None and self._due("focus", FOCUS_EVERY_S):
-            yield self.publish(focused, step=step)
+            event = self.publish(focused, step=step)
+            self._ended("focus")
+            yield event
         elif self._publishing_s < self._config.publish_share * (time.perf_counter() - self._began):
-            block = self.publisher.stalest_block(step, youngest=YOUNGEST_STEPS)
-            if block is not None:
-                yield self.publish(block, step=step)
+            span = self.publisher.stalest_span(step, youngest=YOUNGEST_STEPS)
+            if span is not None:
+                yield self.publish(span, step=step)
 
     def _clean_direction(self) -> Mapping[str, Tensor]:
         step = self._trainer.state.total
@@ -105,6 +115,7 @@ class Upkeep:
 
     def _score(self, stage: Stage) -> Iterator[Event]:
         found = self._trainer.held_back_dice()
+        self._ended("score")
         if found:
             mean = sum(found.values()) / len(found)
             self._log({"held-back dice": mean})
@@ -114,8 +125,13 @@ class Upkeep:
         self._study.log_metrics(self._run_id, self._trainer.state.total, values)
 
     def _due(self, what: str, every_s: float) -> bool:
+        """Whether it is time again; what takes long waits for longer than `every_s`."""
         now = time.perf_counter()
-        if now - self._last.get(what, -math.inf) < every_s:
+        wait_s = max(every_s, self._took_s.get(what, 0.0) / LONGEST_SHARE)
+        if now - self._last.get(what, -math.inf) < wait_s:
             return False
         self._last[what] = now
         return True
+
+    def _ended(self, what: str) -> None:
+        self._took_s[what] = time.perf_counter() - self._last[what]

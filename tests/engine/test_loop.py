@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_study import QUICK, Phantoms, make_phantoms
+from small_study import QUICK, Phantoms, checkpoint, make_phantoms, same
 
 from napari_mlbseg.engine import training
 from napari_mlbseg.engine.config import Config
@@ -59,22 +59,6 @@ def run(
 
 def of_kind(events: list[Event], kind: type) -> Iterator[Event]:
     return (e for e in events if isinstance(e, kind))
-
-
-def checkpoint(phantoms: Phantoms) -> dict[str, object]:
-    content = torch.load(phantoms.study.checkpoint_path, weights_only=True)
-    assert isinstance(content, dict)
-    return content
-
-
-def same(a: object, b: object) -> bool:
-    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return a == b
 
 
 def test_a_run_improves_every_case_and_publishes_every_slice(phantoms: Phantoms) -> None:
@@ -458,7 +442,7 @@ def test_too_little_to_learn_from_is_said_in_one_sentence(
         {"clean_step": False},
         {"views": ("identity",)},
         {"views_per_step": 7},
-        {"context_slices": 0},
+        {"dimensions": "2d"},
     ],
     ids=str,
 )

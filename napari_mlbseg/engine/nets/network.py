@@ -4,6 +4,7 @@ Batch norm would change its running statistics in the forward-mode pass that pri
 means little for batches of a few slices.
 """
 
+from monai.networks.layers.factories import Conv, Norm
 from monai.networks.nets import BasicUNetPlusPlus, UNet
 from torch import Tensor, nn
 
@@ -11,13 +12,19 @@ _NORM = ("instance", {"affine": True})
 _ACTIVATION = ("leakyrelu", {"negative_slope": 0.01})
 
 
-def build_network(name: str, *, channels: int, classes: int, large: bool = False) -> nn.Module:
-    """A 2-D network from ``batch channels y x`` to logits ``batch classes y x``.
+def build_network(
+    name: str, *, channels: int, classes: int, dims: int = 2, large: bool = False
+) -> nn.Module:
+    """A network from ``batch channels *space`` to logits ``batch classes *space``.
+
+    Every side of the space must be a multiple of 16.
 
     Parameters
     ----------
     name
         ``unet`` or ``unet++``.
+    dims
+        2 for slices, 3 for volumes.
     large
         A wider U-Net, for GPUs; `unet++` has one size, that of the paper (36.6 M parameters with
         the features 64 to 1024).
@@ -25,7 +32,7 @@ def build_network(name: str, *, channels: int, classes: int, large: bool = False
     if name == "unet++":
         return _LastOutput(
             BasicUNetPlusPlus(
-                spatial_dims=2,
+                spatial_dims=dims,
                 in_channels=channels,
                 out_channels=classes,
                 features=(64, 128, 256, 512, 1024, 64),
@@ -34,7 +41,7 @@ def build_network(name: str, *, channels: int, classes: int, large: bool = False
         )
     widths = (32, 64, 128, 256, 320) if large else (16, 32, 64, 128, 128)
     trunk = UNet(
-        spatial_dims=2,
+        spatial_dims=dims,
         in_channels=channels,
         out_channels=widths[0],
         channels=widths,
@@ -46,9 +53,9 @@ def build_network(name: str, *, channels: int, classes: int, large: bool = False
     # MONAI's own last layer has only as many channels as there are classes, all through its
     # normalisation, and hardly learns a small structure; a plain linear head on features does.
     head = nn.Sequential(
-        nn.InstanceNorm2d(widths[0], affine=True),
+        Norm["instance", dims](widths[0], affine=True),
         nn.LeakyReLU(0.01),
-        nn.Conv2d(widths[0], classes, 1),
+        Conv["conv", dims](widths[0], classes, 1),
     )
     return nn.Sequential(trunk, head)
 

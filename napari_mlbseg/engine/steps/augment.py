@@ -1,4 +1,4 @@
-"""Random appearances of the same anatomy: where a slice lies on the grid, and how it looks.
+"""Random appearances of the same anatomy: where it lies on the grid, and how it looks.
 
 Every random number comes from the generator that is passed in, on the CPU, so that a run can be
 repeated and resumed whatever the device.
@@ -24,14 +24,30 @@ def random_placement(
     max_shift: float = 0.1,
 ) -> Matrices:
     """``count 2 3``: random rotation, zoom, shift and mirroring, in pixels of a grid of `size`."""
+    linear = random_turn(
+        count, generator, dims=2, max_degrees=max_degrees, max_log_zoom=max_log_zoom
+    )
+    shift = max_shift * size * _symmetric(2 * count, generator).reshape(count, 2)
+    return torch.cat([linear, shift[:, :, None]], dim=2)
+
+
+def random_turn(
+    count: int,
+    generator: Generator,
+    *,
+    dims: int,
+    max_degrees: float = 20.0,
+    max_log_zoom: float = 0.3,
+) -> Float[Tensor, "count dims dims"]:
+    """Random rotation in the plane of x and y, and zoom and mirroring of all axes (x, y, z)."""
     angle = math.radians(max_degrees) * _symmetric(count, generator)
     zoom = torch.exp(max_log_zoom * _symmetric(count, generator))
-    mirror = torch.randint(0, 2, (count, 2), generator=generator) * 2.0 - 1.0
-    shift = max_shift * size * _symmetric(2 * count, generator).reshape(count, 2)
+    mirror = torch.randint(0, 2, (count, dims), generator=generator) * 2.0 - 1.0
     cosine, sine = torch.cos(angle), torch.sin(angle)
-    rotation = torch.stack([cosine, -sine, sine, cosine], dim=1).reshape(count, 2, 2)
-    linear = rotation * zoom[:, None, None] * mirror[:, None, :]
-    return torch.cat([linear, shift[:, :, None]], dim=2)
+    in_plane = torch.stack([cosine, -sine, sine, cosine], dim=1).reshape(count, 2, 2)
+    rotation = torch.eye(dims).repeat(count, 1, 1)
+    rotation[:, :2, :2] = in_plane
+    return rotation * zoom[:, None, None] * mirror[:, None, :]
 
 
 def centred_placement(count: int) -> Matrices:
@@ -40,25 +56,28 @@ def centred_placement(count: int) -> Matrices:
 
 
 def random_appearance(
-    images: Float[Tensor, "batch channels y x"], generator: Generator
-) -> Float[Tensor, "batch channels y x"]:
+    images: Float[Tensor, "batch channels *space"], generator: Generator
+) -> Float[Tensor, "batch channels *space"]:
     """Random contrast, brightness, gamma, smooth bias field, blur and noise, on z-scores."""
-    count = len(images)
+    count, dims = len(images), images.ndim - 2
     draw = _Drawer(count, generator, images)
     images = images * torch.exp(0.25 * draw.normal()) + 0.2 * draw.normal()
     images = _gamma(images, torch.exp(0.3 * draw.normal()))
-    field = torch.randn(count, 1, 4, 4, generator=generator).to(images)
-    smooth = functional.interpolate(field, images.shape[2:], mode="bicubic", align_corners=False)
+    field = torch.randn(count, 1, *(4,) * dims, generator=generator).to(images)
+    mode = {2: "bicubic", 3: "trilinear"}[dims]  # torch interpolates volumes linearly at best
+    smooth = functional.interpolate(field, images.shape[2:], mode=mode, align_corners=False)
     images = images + 0.2 * smooth
-    blurred = functional.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
+    pool = {2: functional.avg_pool2d, 3: functional.avg_pool3d}[dims]
+    blurred = pool(images, 3, stride=1, padding=1, count_include_pad=False)
     images = torch.where(draw.chance(0.2), blurred, images)
     noise = torch.randn(images.shape, generator=generator).to(images)
     return images + 0.1 * draw.normal().abs() * noise
 
 
 def _gamma(images: Tensor, gamma: Tensor) -> Tensor:
-    low = images.amin(dim=(1, 2, 3), keepdim=True)
-    width = (images.amax(dim=(1, 2, 3), keepdim=True) - low).clamp_min(1e-6)
+    within = tuple(range(1, images.ndim))
+    low = images.amin(dim=within, keepdim=True)
+    width = (images.amax(dim=within, keepdim=True) - low).clamp_min(1e-6)
     return ((images - low) / width).clamp(0, 1).pow(gamma) * width + low
 
 
@@ -66,7 +85,8 @@ class _Drawer:
     """Draws one number an image, shaped to broadcast over it."""
 
     def __init__(self, count: int, generator: Generator, like: Tensor) -> None:
-        self.shape, self.generator, self.like = (count, 1, 1, 1), generator, like
+        self.shape = (count, *(1,) * (like.ndim - 1))
+        self.generator, self.like = generator, like
 
     def normal(self) -> Tensor:
         return torch.randn(self.shape, generator=self.generator).to(self.like)

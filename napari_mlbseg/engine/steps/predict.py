@@ -1,42 +1,77 @@
-"""Predictions and weight maps of slices as they are, for the eye and for the export."""
+"""Predictions and weight maps of slices and volumes as they are, for the eye and for the export.
 
-from collections.abc import Mapping, Sequence
+What a network says of a volume is put together from overlapping tiles of the size that it was
+trained on, weighted by a Gaussian that trusts their middle (`monai.inferers`; the same as
+nnU-Net's). A slice is one tile.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import torch
 from jaxtyping import Bool, Float
+from monai.inferers import sliding_window_inference
 from torch import Tensor
 
 from napari_mlbseg.engine.nets.views import View, apply_view
 from napari_mlbseg.engine.steps.meta_weights import Model, Scores, logit_derivative
 from napari_mlbseg.engine.steps.pseudo_labels import average_prediction
 
+OVERLAP = 0.5
+"""Share of a tile that the next one covers again."""
+TILES_AT_ONCE = 2
+
+Found = TypeVar("Found", Tensor, tuple[Tensor, Tensor])
+
+
+def tiled(
+    network: Callable[[Tensor], Found],
+    images: Float[Tensor, "batch channels *space"],
+    *,
+    tile: tuple[int, ...] | None,
+) -> Found:
+    """What `network` says of images, tile by tile; at once where `tile` is None."""
+    if tile is None:
+        return network(images)
+    found: Any = sliding_window_inference(
+        images, tile, TILES_AT_ONCE, network, overlap=OVERLAP, mode="gaussian"
+    )
+    return cast(Found, found)
+
 
 def probabilities(
     model: Model,
     parameters: Mapping[str, Tensor],
-    images: Float[Tensor, "batch channels y x"],
+    images: Float[Tensor, "batch channels *space"],
     *,
     views: Sequence[View],
-) -> Float[Tensor, "batch classes y x"]:
+    tile: tuple[int, ...] | None = None,
+) -> Float[Tensor, "batch classes *space"]:
     """Class probabilities, averaged over views of the images."""
     with torch.no_grad():
-        seen = [model(parameters, apply_view(view, images)).softmax(dim=1) for view in views]
-        return average_prediction(views, seen)[0]
+        seen = [
+            tiled(lambda part: model(parameters, part), apply_view(view, images), tile=tile)
+            for view in views
+        ]
+        return average_prediction(views, [logits.softmax(dim=1) for logits in seen])[0]
 
 
 def look_ahead(
     model: Model,
     parameters: Mapping[str, Tensor],
     direction: Mapping[str, Tensor],
-    images: Float[Tensor, "batch channels y x"],
+    images: Float[Tensor, "batch channels *space"],
     *,
     views: Sequence[View],
     scores: Sequence[Scores],
-) -> list[Float[Tensor, "batch classes y x"]]:
+    tile: tuple[int, ...] | None = None,
+) -> list[Float[Tensor, "batch classes *space"]]:
     """What each rule makes of every class, averaged over views of the images."""
-    found = [
-        logit_derivative(model, parameters, direction, apply_view(view, images)) for view in views
-    ]
+
+    def network(part: Tensor) -> tuple[Tensor, Tensor]:
+        return logit_derivative(model, parameters, direction, part)
+
+    found = [tiled(network, apply_view(view, images), tile=tile) for view in views]
     return [average_prediction(views, [score(*pair) for pair in found])[0] for score in scores]
 
 

@@ -1,0 +1,1 @@
+"""What the network learns from and looks at: slices of a study, or patches of its volumes."""

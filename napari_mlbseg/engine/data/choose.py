@@ -1,0 +1,38 @@
+"""The source that a run learns from, by the study, the settings and the device."""
+
+import torch
+
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.data.grid import choose_grid, choose_volume_grid
+from napari_mlbseg.engine.data.patches import PatchSource
+from napari_mlbseg.engine.data.slices import SliceSource
+from napari_mlbseg.engine.data.source import Source
+from napari_mlbseg.engine.dimensions import Dimensions, anisotropy, choose_dimensions
+from napari_mlbseg.project.study import Study
+
+# Noisy and clean samples of a step, where the settings leave it open.
+_SLICES = (4, 8)
+_PATCHES = (2, 2)
+
+
+def choose_source(study: Study, config: Config, device: torch.device) -> tuple[Dimensions, Source]:
+    """Slices, slices with a neighbour on either side, or patches, see `choose_dimensions`."""
+    gpu = device.type != "cpu"
+    grid = choose_grid(study.cases, config.slice_size or (256 if gpu else 128))
+    dimensions = config.dimensions
+    if dimensions == "auto":
+        # Of the GPUs only CUDA's: torch's others lack some of the 3-D operations.
+        cuda = device.type == "cuda"
+        dimensions = choose_dimensions(anisotropy(study.cases, grid.resolution_mm), gpu=cuda)
+    if dimensions == "3d":
+        largest = (64, 128, 128) if gpu else (32, 64, 64)
+        volume_grid = choose_volume_grid(study.cases, grid, largest)
+        return dimensions, PatchSource(study, volume_grid, device=device)
+    context = 1 if dimensions == "2.5d" else 0
+    return dimensions, SliceSource(study, grid, context=context, device=device)
+
+
+def batch_sizes(config: Config, dimensions: Dimensions) -> tuple[int, int]:
+    """Noisy and clean samples of a step."""
+    noisy, clean = _PATCHES if dimensions == "3d" else _SLICES
+    return config.batch or noisy, config.clean_batch or clean

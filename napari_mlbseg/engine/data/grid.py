@@ -1,0 +1,80 @@
+"""The resolution that all cases of a study are seen at.
+
+A structure has the same size in pixels whatever the spacing of the file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from napari_mlbseg.project.cases import Case
+
+MULTIPLE = 16
+"""The networks halve their input four times."""
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A square of `size` pixels, each `resolution_mm` wide, centred on the slice."""
+
+    size: int
+    resolution_mm: float
+
+
+@dataclass(frozen=True)
+class VolumeGrid:
+    """Voxels of `resolution_mm`, and the `patch` of them that the network sees at once.
+
+    Both are ordered along the annotated axis, rows, columns, as slices are stacked.
+    """
+
+    patch: Triple
+    resolution_mm: tuple[float, float, float]
+
+
+def choose_grid(cases: Sequence[Case], size: int) -> Grid:
+    """The finest resolution at which every slice fits, but not finer than the files' own."""
+    extents, spacings = [], []
+    for case in cases:
+        for spacing, count in zip(*in_plane(case, case.axis), strict=True):
+            extents.append(spacing * count)
+            spacings.append(spacing)
+    return Grid(size, max(max(extents) / size, float(np.median(spacings))))
+
+
+def with_room_for(grid: Grid, cases: Sequence[Case]) -> Grid:
+    """The same resolution on a grid that is large enough for every slice of these cases."""
+    widest = max(
+        spacing * count
+        for case in cases
+        for spacing, count in zip(*in_plane(case, case.axis), strict=True)
+    )
+    needed = MULTIPLE * ceil(widest / grid.resolution_mm / MULTIPLE - 1e-6)
+    return Grid(max(grid.size, needed), grid.resolution_mm)
+
+
+def choose_volume_grid(cases: Sequence[Case], grid: Grid, largest: Triple) -> VolumeGrid:
+    """The resolution of slices, isotropic as far as the files are.
+
+    Along the annotated axis it is not finer than the files' own. The patch is `largest`, or
+    smaller where the volumes are.
+    """
+    distances = [case.geometry.spacing_mm[case.axis] for case in cases]
+    along = max(grid.resolution_mm, float(np.median(distances)))
+    depth = max(
+        d * case.geometry.shape[case.axis] for d, case in zip(distances, cases, strict=True)
+    )
+    needed = MULTIPLE * ceil(depth / along / MULTIPLE - 1e-6)
+    patch = min(largest[0], needed), min(largest[1], grid.size), min(largest[2], grid.size)
+    return VolumeGrid(patch, (along, grid.resolution_mm, grid.resolution_mm))
+
+
+def in_plane(case: Case, axis: int) -> tuple[tuple[float, float], tuple[int, int]]:
+    """Spacing in mm and shape (rows, columns) of the slices across `axis`."""
+    rows, columns = (a for a in range(3) if a != axis)
+    spacing, shape = case.geometry.spacing_mm, case.geometry.shape
+    return (spacing[rows], spacing[columns]), (shape[rows], shape[columns])

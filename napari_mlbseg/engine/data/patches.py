@@ -1,0 +1,266 @@
+"""Patches of volumes: clean slices enter as sparsely labelled voxels."""
+
+from collections.abc import Mapping, Sequence
+from math import ceil, floor
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from napari_mlbseg.engine.data.grid import Triple, VolumeGrid
+from napari_mlbseg.engine.data.reader import Reader
+from napari_mlbseg.engine.data.source import CleanSlices, Scene, Span
+from napari_mlbseg.engine.data.sparse import lay_slices
+from napari_mlbseg.engine.data.tiles import layers_needed, one_tile_around
+from napari_mlbseg.engine.data.volumes import Box, Frame, Volumes, affine
+from napari_mlbseg.engine.nets.labels import IGNORE
+from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample, resample_labels
+from napari_mlbseg.engine.steps.augment import random_turn
+from napari_mlbseg.engine.steps.predict import OVERLAP
+from napari_mlbseg.engine.steps.update import Batch
+from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.study import Study
+
+FOREGROUND_SHARE = 0.5
+"""How often the middle of a clean patch is a labelled pixel rather than any."""
+
+
+class PatchSource:
+    """Reads patches of volumes; a `Source`.
+
+    A noisy patch lies anywhere in any case and carries the initial labels but for those of clean
+    and skipped slices. A clean patch lies around a slice that teaches and is to be ignored but for
+    the voxels that such slices, along any axis, cross.
+    """
+
+    channels = 1
+
+    def __init__(self, study: Study, grid: VolumeGrid, *, device: torch.device) -> None:
+        self.grid, self.device, self.clean = grid, device, CleanSlices()
+        self._reader = Reader(study, device)
+        self._volumes = Volumes(self._reader)
+        self._frames = {c.id: Frame(c, grid.resolution_mm) for c in study.cases}
+
+    def elsewhere(self, study: Study) -> "PatchSource":
+        """The same for the cases of another study, at the same resolution."""
+        return PatchSource(study, self.grid, device=self.device)
+
+    @property
+    def tile(self) -> Triple:
+        """A patch."""
+        return self.grid.patch
+
+    @property
+    def unit(self) -> str:
+        """One sample in words."""
+        return f"patch of {' x '.join(map(str, self.grid.patch))} voxels"
+
+    @property
+    def fits(self) -> Mapping[str, Any]:
+        """What a network must have been built for to go on with these patches."""
+        return {
+            "dimensions": 3,
+            "channels": self.channels,
+            "size": list(self.grid.patch),
+            "resolution_mm": list(self.grid.resolution_mm),
+        }
+
+    @property
+    def class_values(self) -> NDArray[Any]:
+        """The label value of each class index; index 0 is the background."""
+        return self._reader.class_values
+
+    def indices(self, labels: NDArray[Any], key: SliceKey) -> Int[Tensor, "y x"]:
+        """Label values of a slice as class indices."""
+        return self._reader.indices(labels, key)
+
+    def noisy_batch(self, count: int, generator: Generator) -> Batch:
+        """Random patches of random cases, each case as often as any other."""
+        frames = list(self._frames.values())
+        chosen = torch.randint(len(frames), (count,), generator=generator).tolist()
+        turns = random_turn(count, generator, dims=3)
+        places = torch.rand(count, 3, generator=generator)
+        samples = []
+        for number, turn, place in zip(chosen, turns, places, strict=True):
+            frame = frames[number]
+            anywhere = (place - 0.5) * torch.tensor(frame.working)
+            move = self._placed(frame, turn, anywhere)
+            image, labels = self._sample(frame, move, self.grid.patch, labels=True)
+            ignored = dict.fromkeys(self._of_case(self.clean.left_out, frame))
+            samples.append((image, self._with_slices(labels, frame, move, ignored)))
+        return _batch(samples)
+
+    def clean_batch(self, count: int, generator: Generator) -> Batch:
+        """Random patches around random slices that teach."""
+        keys = list(self.clean.teaching)
+        chosen = torch.randint(len(keys), (count,), generator=generator).tolist()
+        turns = random_turn(count, generator, dims=3)
+        luck = torch.rand(count, 4, generator=generator).tolist()
+        samples = []
+        for number, turn, (which, y, x, jitter) in zip(chosen, turns, luck, strict=True):
+            key = keys[number]
+            frame = self._frames[key.case_id]
+            pixel = _foreground(self.clean.teaching[key], y) if which < FOREGROUND_SHARE else None
+            height, width = self.clean.teaching[key].shape
+            centre = self._centre(key, pixel or (y * (height - 1), x * (width - 1)))
+            normal = frame.axes.index(key.axis)
+            # A quarter of the patch at most: the slice crosses it, zoomed in or not.
+            centre[normal] += (jitter - 0.5) / 2 * self.grid.patch[normal]
+            samples.append(self._clean_sample(frame, self._placed(frame, turn, centre)))
+        return _batch(samples)
+
+    def steady_batch(self, keys: Sequence[SliceKey]) -> Batch:
+        """Patches around the middle of what slices that teach show, as they are."""
+        samples = []
+        for key in keys:
+            frame, mask = self._frames[key.case_id], self.clean.teaching[key]
+            shown = mask.nonzero().float()
+            middle = shown.mean(dim=0) if len(shown) else (torch.tensor(mask.shape) - 1) / 2
+            centre = self._centre(key, middle.tolist())
+            samples.append(self._clean_sample(frame, self._placed(frame, torch.eye(3), centre)))
+        return _batch(samples)
+
+    def span_size(self, case: Case) -> int:
+        """As many as a patch is deep: what overlaps with the next span is computed twice."""
+        return max(1, int(self.grid.patch[0] * self._frames[case.id].step[0]))
+
+    def scene(self, span: Span, *, labels: bool = False) -> Scene:
+        """The layers of the working grid that the prediction of the slices needs.
+
+        A single slice is seen in the middle of one layer of tiles, which is quicker.
+        """
+        frame = self._frames[span.case.id]
+        box, total = self._box_around(frame, span)
+        shift = [(low + high - n) / 2 for (low, high), n in zip(box, total, strict=True)]
+        move = affine(shift=shift)
+        size = tuple(high - low for low, high in box)
+        image, found = self._sample(frame, move, size, labels=labels)
+        back = compose(invert(move), invert(frame.to_file))
+
+        def to_file(maps: Tensor, part: Span) -> Tensor:
+            return _slices_of(maps, frame, part, back)
+
+        return Scene(image[None], found, to_file)
+
+    def _box_around(self, frame: Frame, span: Span) -> tuple[Box, Triple]:
+        """In working voxels, counted from the first one; and how many there are."""
+        normal = frame.axes.index(span.axis)
+        total = [
+            max(ceil(w - 1e-6), p) for w, p in zip(frame.working, self.grid.patch, strict=True)
+        ]
+        box = [(0, n) for n in total]
+        ends = [
+            (i - (frame.shape[normal] - 1) / 2) / frame.step[normal] + (total[normal] - 1) / 2
+            for i in (span.start, span.stop - 1)
+        ]
+        tile, count = self.grid.patch[normal], total[normal]
+        if span.stop - span.start == 1:
+            box[normal] = one_tile_around(round(ends[0]), total=count, tile=tile)
+        else:
+            low, high = max(0, floor(ends[0])), min(count, ceil(ends[1]) + 1)
+            stride = int(tile * (1 - OVERLAP))
+            box[normal] = layers_needed(low, high, total=count, tile=tile, stride=stride)
+        return (box[0], box[1], box[2]), (total[0], total[1], total[2])
+
+    def _clean_sample(self, frame: Frame, move: Matrices) -> tuple[Tensor, Tensor]:
+        image, labels = self._sample(frame, move, self.grid.patch, labels=False)
+        teaching = {k: self.clean.teaching[k] for k in self._of_case(self.clean.teaching, frame)}
+        return image, self._with_slices(labels, frame, move, teaching)
+
+    def _with_slices(
+        self,
+        labels: Int[Tensor, "z y x"],
+        frame: Frame,
+        move: Matrices,
+        slices: Mapping[SliceKey, Tensor | None],
+    ) -> Int[Tensor, "z y x"]:
+        return lay_slices(labels, compose(frame.to_file, move), frame, slices)
+
+    def _of_case(self, keys: Any, frame: Frame) -> list[SliceKey]:
+        return [key for key in keys if key.case_id == frame.case.id]
+
+    def _centre(self, key: SliceKey, pixel: Sequence[float]) -> Float[Tensor, "3"]:
+        """A pixel (row, column) of a slice in working voxels from the centre of the volume."""
+        frame = self._frames[key.case_id]
+        others = [axis for axis in range(3) if axis != key.axis]
+        index = dict(zip(others, pixel, strict=True)) | {key.axis: float(key.index)}
+        return torch.tensor(
+            [
+                (index[axis] - (n - 1) / 2) / step
+                for axis, n, step in zip(frame.axes, frame.shape, frame.step, strict=True)
+            ]
+        )
+
+    def _placed(
+        self, frame: Frame, turn: Float[Tensor, "3 3"], centre: Float[Tensor, "3"]
+    ) -> Matrices:
+        """``1 3 4``: the patch turned about `centre`, which is moved so that it stays inside."""
+        zoom = turn[2, 2].abs()
+        room = (torch.tensor(frame.working) - zoom * torch.tensor(self.grid.patch)) / 2
+        room = room.clamp_min(0)
+        inside = torch.maximum(torch.minimum(centre, room), -room)
+        move = torch.cat([turn, inside.flip(0)[:, None]], dim=1)
+        return move[None]
+
+    def _sample(
+        self, frame: Frame, move: Matrices, size: tuple[int, ...], *, labels: bool
+    ) -> tuple[Float[Tensor, "1 z y x"], Int[Tensor, "z y x"]]:
+        """Image and initial labels of a box of the working grid that is moved by `move`."""
+        sampling = compose(compose(frame.to_shrunken, frame.to_file), move)
+        box = _reach(sampling, size, frame.shrunken)
+        shift = [(n - low - high) / 2 for (low, high), n in zip(box, frame.shrunken, strict=True)]
+        local = compose(affine(shift=shift), sampling)
+        local = local.to(self.device)
+        voxels = self._volumes.box(ArrayName.IMAGE, frame, box)
+        image = resample(voxels[None, None], local, size)[0]
+        if not labels:
+            return image, torch.full(size, IGNORE, dtype=torch.long, device=self.device)
+        known = self._volumes.box(ArrayName.INITIAL_LABELS, frame, box).long()
+        return image, resample_labels(known[None], local, size)[0]
+
+
+def _reach(matrix: Matrices, size: tuple[int, ...], total: Triple) -> Box:
+    """The box of input voxels that sampling an output of `size` touches."""
+    half = (torch.tensor(size[::-1], dtype=torch.float32) - 1) / 2
+    spread = matrix[0, :, :3].abs() @ half
+    middle = matrix[0, :, 3]
+    box = []
+    for low, high, n in zip(
+        (middle - spread).flip(0).tolist(), (middle + spread).flip(0).tolist(), total, strict=True
+    ):
+        first = min(max(floor(low + (n - 1) / 2) - 1, 0), n - 1)
+        last = min(max(ceil(high + (n - 1) / 2) + 1, 0), n - 1)
+        box.append((first, last + 1))
+    return box[0], box[1], box[2]
+
+
+def _slices_of(
+    maps: Float[Tensor, "planes channels y x"], frame: Frame, span: Span, back: Matrices
+) -> Float[Tensor, "slices channels file_y file_x"]:
+    """Maps of layers at the pixels of the file, slice by slice along the axis of the span."""
+    normal = frame.axes.index(span.axis)
+    size, shift = list(frame.shape), [0.0, 0.0, 0.0]
+    size[normal] = span.stop - span.start
+    shift[normal] = (span.start + span.stop - frame.shape[normal]) / 2
+    matrix = compose(back, affine(shift=shift))
+    found = resample(maps.movedim(1, 0)[None], matrix.to(maps.device), tuple(size))[0]
+    found = found.movedim(normal + 1, 0)
+    rows, columns = (axis for axis in frame.axes if axis != span.axis)
+    return found if rows < columns else found.transpose(2, 3)
+
+
+def _foreground(mask: Int[Tensor, "y x"], luck: float) -> tuple[float, float] | None:
+    """A random labelled pixel; None where there is none. `luck` runs from 0 to below 1."""
+    shown = mask.nonzero()
+    if not len(shown):
+        return None
+    row, column = shown[int(luck * len(shown))].tolist()
+    return float(row), float(column)
+
+
+def _batch(samples: Sequence[tuple[Tensor, Tensor]]) -> Batch:
+    return Batch(torch.stack([i for i, _ in samples]), torch.stack([y for _, y in samples]))

@@ -1,0 +1,209 @@
+"""Slices of a study on the working grid, with or without their neighbours."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from napari_mlbseg.engine.data.grid import Grid, in_plane, with_room_for
+from napari_mlbseg.engine.data.reader import Reader
+from napari_mlbseg.engine.data.source import CleanSlices, Scene, Span
+from napari_mlbseg.engine.nets.labels import IGNORE
+from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample, resample_labels
+from napari_mlbseg.engine.steps.augment import centred_placement, random_placement
+from napari_mlbseg.engine.steps.update import Batch
+from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.study import Study
+
+SLICES_AT_ONCE = 8
+
+
+class SliceSource:
+    """Reads slices of a study, normalises them and puts them on the grid; a `Source`.
+
+    Parameters
+    ----------
+    context
+        Neighbouring slices on either side that become further channels; at the ends of a volume
+        the last slice is repeated.
+    """
+
+    tile = None
+
+    def __init__(self, study: Study, grid: Grid, *, context: int, device: torch.device) -> None:
+        self.grid, self.device, self.clean = grid, device, CleanSlices()
+        self._reader, self._context = Reader(study, device), context
+        self._cases = study.cases
+
+    def elsewhere(self, study: Study) -> "SliceSource":
+        """The same for the cases of another study, at the same resolution."""
+        grid = with_room_for(self.grid, study.cases)
+        return SliceSource(study, grid, context=self._context, device=self.device)
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image: the slice and its neighbours."""
+        return 2 * self._context + 1
+
+    @property
+    def unit(self) -> str:
+        """One sample in words."""
+        return f"slice of {self.grid.size} x {self.grid.size} pixels"
+
+    @property
+    def fits(self) -> Mapping[str, Any]:
+        """What a network must have been built for to go on with these slices."""
+        return {
+            "dimensions": 2,
+            "channels": self.channels,
+            "size": self.grid.size,
+            "resolution_mm": self.grid.resolution_mm,
+        }
+
+    @property
+    def class_values(self) -> NDArray[Any]:
+        """The label value of each class index; index 0 is the background."""
+        return self._reader.class_values
+
+    def indices(self, labels: NDArray[Any], key: SliceKey) -> Int[Tensor, "y x"]:
+        """Label values of a slice as class indices."""
+        return self._reader.indices(labels, key)
+
+    def noisy_batch(self, count: int, generator: Generator) -> Batch:
+        """Random slices of random cases, each case as often as any other."""
+        keys: list[SliceKey] = []
+        while len(keys) < count:
+            case = self._cases[_draw(len(self._cases), 1, generator)[0]]
+            index = _draw(case.geometry.shape[case.axis], 1, generator)[0]
+            key = SliceKey(case.id, case.axis, index)
+            if key not in self.clean.left_out:
+                keys.append(key)
+        return self._moved(keys, [self.initial_labels(k) for k in keys], generator)
+
+    def clean_batch(self, count: int, generator: Generator) -> Batch:
+        """Random slices that teach."""
+        keys = list(self.clean.teaching)
+        chosen = [keys[i] for i in _draw(len(keys), count, generator)]
+        return self._moved(chosen, [self.clean.teaching[k] for k in chosen], generator)
+
+    def steady_batch(self, keys: Sequence[SliceKey]) -> Batch:
+        """Slices that teach, as they are."""
+        return self.unmoved(keys, [self.clean.teaching[k] for k in keys])
+
+    def span_size(self, case: Case) -> int:
+        """A few: a slice is predicted without its neighbours' predictions."""
+        return SLICES_AT_ONCE
+
+    def scene(self, span: Span, *, labels: bool = False) -> Scene:
+        """The slices as they are, on the grid."""
+        keys = span.keys
+        initial = [self.initial_labels(k) for k in keys] if labels else None
+        batch = self.unmoved(keys, initial)
+
+        def to_file(maps: Tensor, part: Span) -> Tensor:
+            first = part.start - span.start
+            return self._to_file_pixels(maps[first : first + len(part.keys)], keys[0])
+
+        return Scene(batch.images, batch.labels, to_file)
+
+    def image(self, key: SliceKey) -> Float[Tensor, "channels y x"]:
+        """The normalised slice with its neighbours, at the resolution of the file."""
+        last = self._reader.cases[key.case_id].geometry.shape[key.axis] - 1
+        around = range(key.index - self._context, key.index + self._context + 1)
+        keys = [SliceKey(key.case_id, key.axis, min(max(i, 0), last)) for i in around]
+        return torch.stack([self._slice(k) for k in keys])
+
+    def initial_labels(self, key: SliceKey) -> Int[Tensor, "y x"]:
+        """The initial labels of a slice as class indices; they do not change during a run."""
+        name = ArrayName.INITIAL_LABELS
+        return self._reader.cached(
+            (name, key), lambda: self._reader.indices(self._read(name, key), key)
+        )
+
+    def batch(
+        self, keys: Sequence[SliceKey], labels: Sequence[Tensor], placement: Matrices
+    ) -> Batch:
+        """Slices with their labels on the grid, each moved by its `placement` (grid pixels)."""
+        images, targets = [], []
+        size = (self.grid.size, self.grid.size)
+        for key, label, move in zip(keys, labels, placement.to(self.device), strict=True):
+            image, shrink = self._shrunk(key)
+            to_file = compose(self._to_file(key), move[None])
+            images.append(resample(image[None], compose(shrink, to_file), size))
+            targets.append(resample_labels(label[None], to_file, size))
+        return Batch(torch.cat(images), torch.cat(targets))
+
+    def unmoved(self, keys: Sequence[SliceKey], labels: Sequence[Tensor] | None = None) -> Batch:
+        """Slices as they are, in the middle of the grid; without labels all pixels are `IGNORE`."""
+        if labels is None:
+            labels = [self._blank(key) for key in keys]
+        return self.batch(keys, labels, centred_placement(len(keys)))
+
+    def _moved(
+        self, keys: Sequence[SliceKey], labels: Sequence[Tensor], generator: Generator
+    ) -> Batch:
+        placement = random_placement(len(keys), generator, size=self.grid.size)
+        return self.batch(keys, labels, placement)
+
+    def _to_file_pixels(
+        self, maps: Float[Tensor, "batch channels y x"], key: SliceKey
+    ) -> Float[Tensor, "batch channels file_y file_x"]:
+        """Maps on the grid, brought back to the pixels of the slices (all of one case and axis)."""
+        back = invert(self._to_file(key)).expand(len(maps), 2, 3)
+        return resample(maps, back, self._study_shape(key))
+
+    def _blank(self, key: SliceKey) -> Int[Tensor, "y x"]:
+        shape = self._study_shape(key)
+        return torch.full(shape, IGNORE, dtype=torch.long, device=self.device)
+
+    def _slice(self, key: SliceKey) -> Tensor:
+        def read() -> Tensor:
+            raw = self._read(ArrayName.IMAGE, key)
+            return torch.from_numpy(self._reader.normalised(raw, key.case_id)).to(self.device)
+
+        return self._reader.cached((ArrayName.IMAGE, key), read)
+
+    def _read(self, name: ArrayName, key: SliceKey) -> NDArray[Any]:
+        return self._reader.study.read_slice(key.case_id, name, key.axis, key.index)
+
+    def _study_shape(self, key: SliceKey) -> tuple[int, int]:
+        _, shape = in_plane(self._reader.cases[key.case_id], key.axis)
+        return shape
+
+    def _to_file(self, key: SliceKey) -> Matrices:
+        """``1 2 3``: from pixels of the grid to pixels of the slice."""
+        (spacing_y, spacing_x), _ = in_plane(self._reader.cases[key.case_id], key.axis)
+        scale = self.grid.resolution_mm / torch.tensor([spacing_x, spacing_y])
+        return torch.cat([torch.diag(scale), torch.zeros(2, 1)], dim=1)[None].to(self.device)
+
+    def _shrunk(self, key: SliceKey) -> tuple[Float[Tensor, "channels y x"], Matrices]:
+        """The image averaged down towards the grid, and the map from slice to shrunken pixels.
+
+        Sampling every third pixel of a fine slice would alias; averaging first does not.
+        """
+        image = self.image(key)
+        (spacing_y, spacing_x), (height, width) = in_plane(
+            self._reader.cases[key.case_id], key.axis
+        )
+        by = [max(1, int(self.grid.resolution_mm / s + 1e-6)) for s in (spacing_y, spacing_x)]
+        if max(by) > 1:
+            pad = (0, -width % by[1], 0, -height % by[0])
+            padded = functional.pad(image[None], pad, mode="replicate")
+            image = functional.avg_pool2d(padded, by)[0]
+        matrix = torch.zeros(1, 2, 3, device=self.device)
+        for row, (size, shrunken, factor) in enumerate(
+            ((width, image.shape[2], by[1]), (height, image.shape[1], by[0]))
+        ):
+            matrix[0, row, row] = 1 / factor
+            matrix[0, row, 2] = (size - shrunken * factor) / (2 * factor)
+        return image, matrix
+
+
+def _draw(below: int, count: int, generator: Generator) -> list[int]:
+    return torch.randint(below, (count,), generator=generator).tolist()

@@ -1,0 +1,126 @@
+"""The one interface of training data and of what predictions are made on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from napari_mlbseg.engine.steps.update import Batch
+from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.study import Study
+
+
+@dataclass(frozen=True)
+class CleanSlices:
+    """The clean slices as class indices, in order of acceptance.
+
+    Attributes
+    ----------
+    left_out
+        Slices whose initial labels teach nothing: the clean and the skipped ones.
+    """
+
+    teaching: Mapping[SliceKey, Tensor] = field(default_factory=dict)
+    held_back: Mapping[SliceKey, Tensor] = field(default_factory=dict)
+    left_out: frozenset[SliceKey] = frozenset()
+
+
+@dataclass(frozen=True)
+class Span:
+    """Slices ``start <= index < stop`` of a case along a display axis."""
+
+    case: Case
+    axis: int
+    start: int
+    stop: int
+
+    @property
+    def keys(self) -> list[SliceKey]:
+        """Its slices."""
+        return [SliceKey(self.case.id, self.axis, i) for i in range(self.start, self.stop)]
+
+    def parts(self, slices: int) -> list["Span"]:
+        """The same in runs of at most so many slices."""
+        starts = range(self.start, self.stop, slices)
+        return [Span(self.case, self.axis, i, min(i + slices, self.stop)) for i in starts]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A span as the network sees it, and the way back.
+
+    Whatever the network says of `images` is looked at as planes, see `as_planes`: the slices
+    themselves in 2-D, the layers of the working grid in 3-D.
+
+    Attributes
+    ----------
+    labels
+        Initial labels (class indices) of the planes; `IGNORE` outside the image, or everywhere
+        if they were not asked for.
+    to_file
+        Maps of the planes (``planes channels y x``) at the pixels of the file, for some or all
+        slices of the span (``slices channels file_y file_x``).
+    """
+
+    images: Float[Tensor, "batch channels *space"]
+    labels: Int[Tensor, "planes y x"]
+    to_file: Callable[[Tensor, Span], Tensor]
+
+
+def as_planes(maps: Float[Tensor, "batch channels *space"]) -> Float[Tensor, "planes channels y x"]:
+    """Slices as they are; the layers of a volume one by one."""
+    return maps if maps.ndim == 4 else maps[0].movedim(1, 0)
+
+
+class Source(Protocol):
+    """Where batches come from. Every random choice comes from the generator that is passed in."""
+
+    device: torch.device
+    clean: CleanSlices
+
+    def elsewhere(self, study: Study) -> "Source":
+        """The same for the cases of another study, at the same resolution."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image."""
+
+    @property
+    def tile(self) -> tuple[int, ...] | None:
+        """What the network sees at once of a scene; None where it sees whole slices."""
+
+    @property
+    def unit(self) -> str:
+        """One sample in words, the noun first: ``slice of 128 x 128 pixels``."""
+
+    @property
+    def fits(self) -> Mapping[str, Any]:
+        """What a network must have been built for to go on with these data."""
+
+    @property
+    def class_values(self) -> NDArray[np.uint8]:
+        """The label value of each class index; index 0 is the background."""
+
+    def indices(self, labels: NDArray[np.uint8], key: SliceKey) -> Int[Tensor, "*space"]:
+        """Label values of a slice as class indices."""
+
+    def noisy_batch(self, count: int, generator: Generator) -> Batch:
+        """Random samples with their initial labels, somewhere on the grid."""
+
+    def clean_batch(self, count: int, generator: Generator) -> Batch:
+        """Random samples with the labels of slices that teach, somewhere on the grid."""
+
+    def steady_batch(self, keys: Sequence[SliceKey]) -> Batch:
+        """Slices that teach, as they are, with their labels."""
+
+    def span_size(self, case: Case) -> int:
+        """How many slices are best predicted at once."""
+
+    def scene(self, span: Span, *, labels: bool = False) -> Scene:
+        """Slices as they are, to be predicted; with their initial labels where asked."""
