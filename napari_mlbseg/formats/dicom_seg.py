@@ -23,6 +23,8 @@ from napari_mlbseg.formats.source import SourceInfo
 from napari_mlbseg.volume import SAME_PLACE_VOXELS, Geometry
 
 _MAX_LABEL: Final = 254
+CLASS_MARK: Final = "mlbseg class "
+"""Before the value of a class in the tracking identifier of a segment that this software wrote."""
 _LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -145,7 +147,10 @@ def _segmentation(header: Header) -> _Segmentation:
     if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
         raise UserError(f"{path} is a segmentation of the unknown type {kind}.")
     planes = planes_of(header)
-    segments = tuple(_segment_numbers(path, dataset, kind, len(planes)))
+    values = _class_values(dataset)
+    names = {values.get(number, number): name for number, name in names.items()}
+    numbers = _segment_numbers(path, dataset, kind, len(planes))
+    segments = tuple(values.get(number, number) for number in numbers)
     if not planes or max(segments) > _MAX_LABEL:
         raise UserError(
             f"{path} holds {len(planes)} frames and segments up to {max(segments, default=0)}; "
@@ -153,6 +158,18 @@ def _segmentation(header: Header) -> _Segmentation:
         )
     full = int(dataset.get("MaximumFractionalValue") or 255) if kind == "FRACTIONAL" else 1
     return _Segmentation(path, tuple(planes), segments, {n: s for n, s in names.items() if s}, full)
+
+
+def _class_values(dataset: Dataset) -> dict[int, int]:
+    """The class of each segment, where this software wrote the file: segments have no gaps."""
+    found = {
+        int(segment.SegmentNumber): str(segment.get("TrackingID") or "")
+        for segment in dataset.get("SegmentSequence") or []
+    }
+    values = {n: text.removeprefix(CLASS_MARK) for n, text in found.items()}
+    if any(values[n] == text or not values[n].isdecimal() for n, text in found.items()):
+        return {}
+    return {number: int(value) for number, value in values.items()}
 
 
 def _segment_numbers(path: Path, dataset: Dataset, kind: str, frames: int) -> Iterator[int]:
