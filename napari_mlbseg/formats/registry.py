@@ -26,7 +26,6 @@ __all__ = [
     "SourceInfo",
     "export_suffix",
     "format_of",
-    "frame_for",
     "has_own_labels",
     "known_suffixes",
     "open_image",
@@ -38,6 +37,7 @@ __all__ = [
     "suffix_of",
     "write_labels",
     "write_map",
+    "written_along",
 ]
 
 
@@ -259,22 +259,33 @@ def _format_for(path: Path) -> Format:
 
 
 def _write(path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
-    entry = _named(path)
-    if entry is None or entry.name not in _WRITABLE:
-        known = ", ".join(e.suffixes[0] for e in _ENTRIES if e.name in _WRITABLE)
-        raise UserError(f"{path} cannot be written: its name must end in one of {known}.")
-    framed = Volume(volume.voxels, frame_for(entry.name, volume.geometry, source))
+    entry = _writable(path)
+    framed = Volume(volume.voxels, _frame(entry, volume.geometry, source))
     with replacing(path) as temporary:
         cast(WritableFormat, _loaded(entry)).writes(temporary, framed, source, dtype)
 
 
-def frame_for(name: str, geometry: Geometry, source: SourceInfo) -> Geometry:
-    """Which frame a file of the format `name` has: the source's, in an order that suits it.
+def written_along(path: Path, geometry: Geometry, source: SourceInfo) -> int:
+    """The display axis along which a file of that name is written slab by slab."""
+    entry = _writable(path)
+    return _frame(entry, geometry, source).display_axis(0 if entry.name == "ome-zarr" else 2)
+
+
+def _writable(path: Path) -> Entry:
+    entry = _named(path)
+    if entry is None or entry.name not in _WRITABLE:
+        known = ", ".join(e.suffixes[0] for e in _ENTRIES if e.name in _WRITABLE)
+        raise UserError(f"{path} cannot be written: its name must end in one of {known}.")
+    return entry
+
+
+def _frame(entry: Entry, geometry: Geometry, source: SourceInfo) -> Geometry:
+    """Which frame a file has: the source's, in an order that suits the format.
 
     OME-Zarr has z, y, x. Others store their first axis fastest, OME-Zarr and TIFF their last one.
     """
-    if name == source.format:
+    if entry.name == source.format:
         return geometry
-    if name == "ome-zarr":
+    if entry.name == "ome-zarr":
         return geometry.as_displayed()
     return geometry.transposed() if source.format in _LAST_AXIS_FASTEST else geometry

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_mlbseg.project.export import ExportKind
+from napari_mlbseg.project.export import ExportKind, OutFormat
 
 
 @dataclass(frozen=True)
@@ -44,3 +44,4 @@ class Export:
     kind: ExportKind
     folder: Path
     case_id: str | None
+    form: OutFormat = OutFormat.AUTO

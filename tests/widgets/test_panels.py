@@ -382,7 +382,8 @@ def test_export_asks_for_a_case_or_for_all(qtbot: QtBot) -> None:
     panel = ExportPanel()
     qtbot.addWidget(panel)
     told = heard(panel.export_requested)
-    panel.set_available(True, "one")
+    case = SimpleNamespace(geometry=SimpleNamespace(upright=False), source=SourceInfo("dicom", b""))
+    panel.set_available((case,), "one")
     assert not panel.case.isEnabled()
     panel.folder.setText("/out")
     panel.kind.setCurrentIndex(panel.kind.findData(ExportKind.PREDICTION))
@@ -392,7 +393,7 @@ def test_export_asks_for_a_case_or_for_all(qtbot: QtBot) -> None:
         Export(ExportKind.PREDICTION, Path("/out"), "one"),
         Export(ExportKind.PREDICTION, Path("/out"), None),
     ]
-    panel.set_available(True, None)
+    panel.set_available((case,), None)
     assert not panel.case.isEnabled()
 
 
