@@ -18,7 +18,7 @@ def polygons_of(mask: NDArray[np.bool_]) -> list[Polygon]:
 
     Sides cross halfway between pixels inside and outside, so that a pixel belongs to the mask if
     and only if its centre is inside. A hole is joined to the rim around it by a channel without
-    width (the keyhole of the DICOM standard).
+    width (the keyhole of the DICOM standard), on which no pixel centre lies.
     """
     islands, _ = ndimage.label(mask)
     polygons = []
@@ -44,13 +44,33 @@ def _rim_and_holes(island: NDArray[np.bool_]) -> tuple[Polygon, list[Polygon]]:
 def _joined(rim: Polygon, holes: list[Polygon]) -> Polygon:
     """The rim with every hole inserted where it is nearest to what was joined before."""
     for hole in holes:
-        distances, corners = cKDTree(rim).query(hole)
-        there = int(np.argmin(distances))
-        here = int(corners[there])
+        here, there = _channel(rim, hole)
         around = np.roll(hole, -there, axis=0)
         # To the hole, around it, back to its first corner, and back to the rim.
         rim = np.concatenate([rim[: here + 1], around, around[:1], rim[here:]])
     return rim
+
+
+def _channel(rim: Polygon, hole: Polygon) -> tuple[int, int]:
+    """Corners of both that are near and between which no pixel centre lies.
+
+    Corners lie halfway between two pixels of a row or of a column. A line from one kind to the
+    other meets no centre: whole numbers of rows and of columns would need steps along it that are
+    even and odd multiples of one length.
+    """
+    found = []
+    for kind in (True, False):
+        ends = np.flatnonzero(_in_a_row(rim) == kind)
+        starts = np.flatnonzero(_in_a_row(hole) != kind)
+        distances, nearest = cKDTree(rim[ends]).query(hole[starts])
+        best = int(np.argmin(distances))
+        found.append((float(distances[best]), int(ends[nearest[best]]), int(starts[best])))
+    return min(found)[1:]
+
+
+def _in_a_row(line: Polygon) -> NDArray[np.bool_]:
+    """Whether corners lie between two pixels of a row."""
+    return np.asarray(line[:, 0] % 1 == 0)
 
 
 def _area(line: Polygon) -> float:
