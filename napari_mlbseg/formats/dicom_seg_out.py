@@ -24,7 +24,7 @@ _LONGEST: Final = {"LO": 64, "ST": 1024}
 def write_label_segmentation(path: Path, volume: Volume, origin: Origin, about: About) -> None:
     """A binary segmentation with one segment for each class, in order of their values.
 
-    Takes about three bytes of memory a voxel, and a few kB for each slice that a segment touches.
+    Takes about four bytes of memory a voxel, and a few kB for each slice that a segment touches.
     """
     if not about.segments:
         raise UserError(f"{path} cannot be written: a segmentation needs a class. Name one first.")
@@ -38,7 +38,7 @@ def write_label_segmentation(path: Path, volume: Volume, origin: Origin, about: 
 def write_map_segmentation(path: Path, volume: Volume, origin: Origin, about: About) -> None:
     """A fractional segmentation of one map: 255 stands for 1, or for the largest value above.
 
-    Takes about six bytes of memory a voxel. What 255 stands for is in the segment's description;
+    Takes about ten bytes of memory a voxel. What 255 stands for is in the segment's description;
     a value is off by half of a 255th of that.
     """
     values = planes_in_order(volume, origin, np.float32)

@@ -27,7 +27,7 @@ from napari_mlbseg.project.study import Study
 
 SHAPE = (12, 10, 7)
 VOXEL_FORMATS = (OutFormat.NIFTI, OutFormat.NRRD, OutFormat.MHA)
-IDENTIFIERS = (PATIENT, "DOE", "JANE", "12345-SECRET", "19500101")
+IDENTIFIERS = (PATIENT, "JANE", "12345-SECRET", "19500101")
 
 
 def labels():
