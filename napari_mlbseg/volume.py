@@ -17,6 +17,9 @@ AXIS_NAMES = ("z", "y", "x")
 SAME_PLACE_VOXELS = 1e-3
 """How far apart, in voxels, two positions may lie and still be one: headers round."""
 
+UPRIGHT_MM = 1e-5
+"""How far the last voxel of an upright grid may lie from where spacing and origin put it."""
+
 _RAS_AXIS_OF_DISPLAY = (2, 1, 0)
 _RAS_SIGN_OF_DISPLAY = (1.0, -1.0, -1.0)
 
@@ -132,6 +135,26 @@ class Geometry:
             to_file[axis, k] = -1 if self.flipped[k] else 1
             to_file[axis, 3] = self.file_shape[axis] - 1 if self.flipped[k] else 0
         return np.asarray(self.affine) @ to_file
+
+    @property
+    def upright(self) -> bool:
+        """Whether the axes run along the patient's, so that spacing and origin say it all."""
+        steps = self.display_affine[:3, :3]
+        exact = np.zeros((3, 3))
+        for k, spacing in enumerate(self.spacing_mm):
+            exact[_RAS_AXIS_OF_DISPLAY[k], k] = _RAS_SIGN_OF_DISPLAY[k] * spacing
+        return bool((np.abs(steps - exact) @ self.shape).max() <= UPRIGHT_MM)
+
+    def as_displayed(self) -> "Geometry":
+        """The same voxels, shown alike, in a file whose array is the display array."""
+        affine = tuple(tuple(float(v) for v in row) for row in self.display_affine)
+        return Geometry(self.shape, affine, (0, 1, 2), (False, False, False))
+
+    def transposed(self) -> "Geometry":
+        """The same voxels, shown alike, in a file whose array has its axes in reverse order."""
+        affine = tuple((*row[2::-1], row[3]) for row in self.affine)
+        a, b, c = self.file_axes
+        return Geometry(self.file_shape[::-1], affine, (2 - a, 2 - b, 2 - c), self.flipped)
 
     def aligned_with(self, other: "Geometry") -> "Geometry | None":
         """The same file, shown in the display order of `other`; None if it is another grid.

@@ -1,5 +1,6 @@
 """The command line as a person and as a script see it."""
 
+import hashlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_mlbseg.cli import app, runs, studies
+from napari_mlbseg.cli.app import As, What
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import (
     Event,
@@ -27,6 +29,7 @@ from napari_mlbseg.engine.events import (
     Stop,
 )
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.export import ExportKind, OutFormat
 from napari_mlbseg.project.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
@@ -198,6 +201,40 @@ def test_export_keeps_names_and_geometry(accepted: Path, files: Path, mlbseg: Ml
         theirs = nib.load(files / "rough" / f"{name}.nii.gz")
         np.testing.assert_array_equal(ours.affine, theirs.affine)
         np.testing.assert_array_equal(np.asarray(ours.dataobj), np.asarray(theirs.dataobj))
+
+
+def test_export_in_another_format_with_provenance(accepted: Path, files: Path, mlbseg: Mlbseg):
+    out = files / "out"
+    told = document(mlbseg("export", accepted, out, "--format", "nrrd", "--json"))
+    assert told["format"] == "nrrd"
+    assert [Path(path).name for path in told["files"]] == [f"{name}.nrrd" for name in CASES]
+    for path, provenance in zip(told["files"], told["provenance"], strict=True):
+        known = json.loads(Path(provenance).read_text())
+        assert known["file"] == Path(path).name
+        # In the file's own axes, as the command line counts them.
+        assert [(s["axis"], s["slice"]) for s in known["slices"]] == [(2, 3), (2, 4), (2, 5)]
+        (image,) = (p for p in (files / "images").iterdir() if p.name == known["source"]["file"])
+        assert known["source"]["sha256"] == hashlib.sha256(image.read_bytes()).hexdigest()
+
+
+def test_export_of_volumes(accepted: Path, files: Path, mlbseg: Mlbseg):
+    told = document(mlbseg("export", accepted, files / "out", "--what", "volumes", "--json"))
+    (table,) = told["files"]
+    rows = Path(table).read_text().splitlines()
+    assert rows[0] == "case,value,name,voxels,volume_ml"
+    assert [row.split(",")[:3] for row in rows[1:]] == [[n, "1", "left atrium"] for n in CASES]
+
+
+def test_formats_that_make_no_sense_are_refused(accepted: Path, files: Path, mlbseg: Mlbseg):
+    result = mlbseg("export", accepted, files / "out", "--format", "rtstruct", code=1)
+    assert "series that a case came from" in result.stderr
+    mlbseg("export", accepted, files / "out", "--format", "docx", code=2)
+    assert not (files / "out").exists()
+
+
+def test_the_options_of_export_are_those_of_the_project():
+    assert [w.value for w in What] == [k.value for k in ExportKind]
+    assert [f.value for f in As] == [f.value for f in OutFormat]
 
 
 def test_info_while_somebody_writes(study: Path, mlbseg: Mlbseg):

@@ -33,6 +33,19 @@ class What(StrEnum):
     INITIAL = "initial"
     WEIGHTS = "weights"
     TRUST = "trust"
+    VOLUMES = "volumes"
+
+
+class As(StrEnum):
+    """In which format ``export`` writes."""
+
+    AUTO = "auto"
+    NIFTI = "nifti"
+    NRRD = "nrrd"
+    MHA = "mha"
+    OME_ZARR = "ome-zarr"
+    DICOM_SEG = "dicom-seg"
+    RTSTRUCT = "rtstruct"
 
 
 class _Commands(TyperGroup):
@@ -217,12 +230,15 @@ def export(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder; made if need be.")],
     *,
     what: Annotated[What, typer.Option(help="Which arrays.")] = What.LABELS,
+    form: Annotated[
+        As, typer.Option("--format", help="auto: as the case came in; DICOM-SEG for DICOM.")
+    ] = As.AUTO,
     json: AsJson = False,
 ) -> None:
-    """Write one file per case, named as it came in and with the same geometry."""
+    """Write one file per case with the same geometry, and where it comes from beside it."""
     from napari_mlbseg.cli import studies
 
-    written = studies.export(study, out, what.value)
+    written = studies.export(study, out, what.value, form.value)
     output.show(written, json=json, text=output.export_text)
 
 

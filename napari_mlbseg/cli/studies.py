@@ -16,8 +16,9 @@ from napari_mlbseg.formats.registry import Choice, open_labels
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.cohort import Imported, make_study
-from napari_mlbseg.project.export import ExportKind, export_study
+from napari_mlbseg.project.export import ExportKind, OutFormat, export_study
 from napari_mlbseg.project.grids import on_grid_of
+from napari_mlbseg.project.provenance import provenance_path
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Volume
@@ -73,11 +74,17 @@ def accept(path: Path, case_id: str, slices: str, labels: Path, file_axis: int |
         }
 
 
-def export(path: Path, out: Path, what: str) -> Document:
-    """Write one file per case (two for the weights)."""
+def export(path: Path, out: Path, what: str, form: str = "auto") -> Document:
+    """Write one file per case (two for weights and trust), or one table."""
     with Study.open(path, writable=False) as study, counting() as progress:
-        files = export_study(study, out, ExportKind(what), progress)
-        return {"study": str(study.path), "what": what, "files": [str(file) for file in files]}
+        files = export_study(study, out, ExportKind(what), progress, form=OutFormat(form))
+        return {
+            "study": str(study.path),
+            "what": what,
+            "format": form,
+            "files": [str(file) for file in files],
+            "provenance": [str(provenance_path(file)) for file in files],
+        }
 
 
 def parse_slices(text: str, size: int) -> list[int]:

@@ -1,6 +1,7 @@
 """What array stores of plain axes (OME-Zarr, TIFF, HDF5) share."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -95,31 +96,48 @@ def boxed_scan(
         How many slices are stored together.
     """
     spatial = [k for k, part in enumerate(window) if isinstance(part, slice)]
-    flat = len(spatial) == 2
     sizes = tuple(shape[k] for k in spatial)
-    volume = (1, *sizes) if flat else sizes
+    volume = (1, *sizes) if len(sizes) == 2 else sizes
     kind = grey_dtype(path, dtype)
     require_size(path, volume, kind.itemsize, held)
     wanted = slices_per_slab(prod(volume[1:]) * kind.itemsize)
     # Whole chunks, so that each is unpacked once, unless they are huge.
     thick = max(depth, wanted // depth * depth) if depth <= 4 * wanted else wanted
     file_shape = (volume[0], volume[1], volume[2])
+    box = _Box(path, read, window, file_shape, kind, thick, what)
+    geometry = usable_geometry(path, file_shape, affine)
+    return Scan(geometry, kind, source, 0, box.slabs, notes=notes)
 
-    def stored() -> Slabs:
-        for start in range(0, volume[0], thick):
-            part = list(window)
+
+@dataclass(frozen=True)
+class _Box:
+    """A window of an array that is read in slabs of `thick` slices; `what` names its format."""
+
+    path: Path
+    read: Read
+    window: tuple[int | slice, ...]
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    thick: int
+    what: str
+
+    def slabs(self) -> Slabs:
+        """Slabs along the first axis; a flat array is one slice."""
+        spatial = [k for k, part in enumerate(self.window) if isinstance(part, slice)]
+        flat = len(spatial) == 2
+        for start in range(0, self.shape[0], self.thick):
+            part = list(self.window)
             if not flat:
-                part[spatial[0]] = slice(start, min(start + thick, volume[0]))
-            with readable(path, what):
-                slab = np.asarray(read(tuple(part)))
+                part[spatial[0]] = slice(start, min(start + self.thick, self.shape[0]))
+            with readable(self.path, self.what):
+                slab = np.asarray(self.read(tuple(part)))
                 if flat:
                     slab = slab[None]
-                if slab.shape[1:] != volume[1:]:
-                    raise UserError(f"{path} is damaged: a part of it has the shape {slab.shape}.")
-            yield start, slab.astype(kind, copy=False)
-
-    geometry = usable_geometry(path, file_shape, affine)
-    return Scan(geometry, kind, source, 0, stored, notes=notes)
+                if slab.shape[1:] != self.shape[1:]:
+                    raise UserError(
+                        f"{self.path} is damaged: a part of it has the shape {slab.shape}."
+                    )
+            yield start, slab.astype(self.dtype, copy=False)
 
 
 def lps_grid(spacing_zyx: list[float], origin_zyx: list[float]) -> NDArray[np.float64]:

@@ -184,3 +184,6 @@ def _rescaled(plane: Plane, decoded: NDArray[Any], dtype: np.dtype[Any]) -> NDAr
             f"{plane.path} is damaged: it announces {plane.bits} bits, but holds larger numbers."
         )
     return (decoded.astype(np.int64) + shift).astype(dtype) if shift else decoded.astype(dtype)
+
+
+FORMAT: Final = DicomFormat()

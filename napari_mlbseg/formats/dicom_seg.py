@@ -18,11 +18,16 @@ from napari_mlbseg.formats.dicom_planes import (
     quiet,
     read_header,
 )
+from napari_mlbseg.formats.dicom_stack import UNEVEN_SHARE
 from napari_mlbseg.formats.scan import Scan, Slabs, readable, require_size, usable_geometry
 from napari_mlbseg.formats.source import SourceInfo
 from napari_mlbseg.volume import SAME_PLACE_VOXELS, Geometry
 
 _MAX_LABEL: Final = 254
+_BESIDE_VOXELS: Final = (10 * SAME_PLACE_VOXELS, 10 * SAME_PLACE_VOXELS, 2 * UNEVEN_SHARE)
+"""How far a frame may lie beside the grid: frames lie where the rounded slices of images do."""
+CLASS_MARK: Final = "mlbseg class "
+"""Before the value of a class in the tracking identifier of a segment that this software wrote."""
 _LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -60,11 +65,11 @@ class _Segmentation:
         ras = np.array([[-x, -y, z] for x, y, z in (plane.position for plane in self.planes)])
         indices = np.linalg.solve(affine[:3, :3], (ras - affine[:3, 3]).T).T
         slices = np.rint(indices[:, 2]).astype(np.intp)
-        off = np.abs(indices - np.outer(slices, [0, 0, 1])).max()
-        if off > 10 * SAME_PLACE_VOXELS:
+        off = np.abs(indices - np.outer(slices, [0, 0, 1])).max(axis=0)
+        if (off > _BESIDE_VOXELS).any():
             raise UserError(
-                f"{self.path} has frames that do not lie on one grid: they are up to {off:.3g} "
-                "voxels beside it."
+                f"{self.path} has frames that do not lie on one grid: they are up to "
+                f"{off.max():.3g} voxels beside it."
             )
         first = self.planes[0]
         shape = (first.columns, first.rows, int(slices.max()) + 1)
@@ -107,7 +112,7 @@ def _onto(scan: Scan, found: _Segmentation, image: Geometry) -> Scan:
     """The segmentation on the grid of an image, of which it may leave out slices."""
     step = _step_along(image, found.planes[0].normal)
     geometry, slices = found.grid(step)
-    placed = geometry.offset_in(image)
+    placed = _snapped(geometry, image).offset_in(image)
     if placed is None:
         raise UserError(
             f"{found.path} does not lie on the voxels of its image, whose shape is "
@@ -122,6 +127,20 @@ def _onto(scan: Scan, found: _Segmentation, image: Geometry) -> Scan:
         yield 0, image.to_file(whole)
 
     return replace(scan, geometry=image, stored=stored, onto=None)
+
+
+def _snapped(geometry: Geometry, image: Geometry) -> Geometry:
+    """The same grid with its first slice on the nearest one of the image, if it is not far."""
+    affine = np.asarray(geometry.affine)
+    first = np.linalg.solve(image.display_affine, affine[:, 3])
+    steps = np.linalg.solve(image.display_affine, affine)[:3, 2]
+    across = int(np.argmax(np.abs(steps)))
+    shift = np.rint(first[across]) - first[across]
+    if abs(shift) > UNEVEN_SHARE:
+        return geometry
+    moved = affine.copy()
+    moved[:, 3] += shift * image.display_affine[:, across]
+    return Geometry.from_affine(geometry.file_shape, moved)
 
 
 def _segmentation(header: Header) -> _Segmentation:
@@ -145,7 +164,10 @@ def _segmentation(header: Header) -> _Segmentation:
     if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
         raise UserError(f"{path} is a segmentation of the unknown type {kind}.")
     planes = planes_of(header)
-    segments = tuple(_segment_numbers(path, dataset, kind, len(planes)))
+    values = _class_values(dataset)
+    names = {values.get(number, number): name for number, name in names.items()}
+    numbers = _segment_numbers(path, dataset, kind, len(planes))
+    segments = tuple(values.get(number, number) for number in numbers)
     if not planes or max(segments) > _MAX_LABEL:
         raise UserError(
             f"{path} holds {len(planes)} frames and segments up to {max(segments, default=0)}; "
@@ -153,6 +175,18 @@ def _segmentation(header: Header) -> _Segmentation:
         )
     full = int(dataset.get("MaximumFractionalValue") or 255) if kind == "FRACTIONAL" else 1
     return _Segmentation(path, tuple(planes), segments, {n: s for n, s in names.items() if s}, full)
+
+
+def _class_values(dataset: Dataset) -> dict[int, int]:
+    """The class of each segment, where this software wrote the file: segments have no gaps."""
+    found = {
+        int(segment.SegmentNumber): str(segment.get("TrackingID") or "")
+        for segment in dataset.get("SegmentSequence") or []
+    }
+    values = {n: text.removeprefix(CLASS_MARK) for n, text in found.items()}
+    if any(values[n] == text or not values[n].isdecimal() for n, text in found.items()):
+        return {}
+    return {number: int(value) for number, value in values.items()}
 
 
 def _segment_numbers(path: Path, dataset: Dataset, kind: str, frames: int) -> Iterator[int]:

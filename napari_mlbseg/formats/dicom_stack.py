@@ -15,7 +15,7 @@ from napari_mlbseg.formats.source import Choice
 
 _SAME_DIRECTION: Final = 1e-3
 _SAME_DEPTH_MM: Final = 1e-3
-_UNEVEN_SHARE: Final = 0.05
+UNEVEN_SHARE: Final = 0.05
 """Scanners round positions to a tenth of a mm; more than this share of the spacing is a gap."""
 _WORTH_A_NOTE: Final = 1e-3
 _TILT_DEGREES: Final = 0.05
@@ -135,7 +135,7 @@ def _step(path: Path, planes: Sequence[Plane]) -> tuple[NDArray[Any], list[str]]
     _require_complete(path, planes, gaps, usual)
     step = (positions[-1] - positions[0]) / (len(planes) - 1)
     off = np.abs(positions - positions[0] - np.arange(len(planes))[:, None] * step).max()
-    if off > _UNEVEN_SHARE * usual:
+    if off > UNEVEN_SHARE * usual:
         raise UserError(
             f"{path} has unevenly spaced slices: distances run from {gaps.min():.4g} to "
             f"{gaps.max():.4g} mm, and slices lie up to {off:.4g} mm beside an even grid. Resample "

@@ -113,3 +113,6 @@ def _spacing(path: Path, file: Any, array: Any) -> tuple[list[float], str]:
 def _flat(spacing: list[float]) -> NDArray[np.float64]:
     """Affine of a single slice, which `boxed_scan` puts in front of its two axes."""
     return np.diag([spacing[2], spacing[0], spacing[1], 1.0])[[1, 2, 0, 3]]
+
+
+FORMAT: Final = Hdf5Format()

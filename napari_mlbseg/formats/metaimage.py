@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.plain import PlainFormat
 from napari_mlbseg.formats.scan import (
     Scan,
-    finite_only,
     frame_of,
     times,
     usable_geometry,
-    whole_numbers,
 )
 from napari_mlbseg.formats.source import Choice, SourceInfo
 from napari_mlbseg.formats.stream import Stream, explained, file_slabs
@@ -38,6 +37,7 @@ _TYPES: Final = {
 }
 _TRUE: Final = {"true", "t", "1", "yes"}
 _LONGEST_HEADER: Final = 1 << 16
+_NAME: Final = "metaimage"
 _LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 _GEOMETRY: Final = (
@@ -53,28 +53,7 @@ _GEOMETRY: Final = (
     "elementsize",
 )
 """Lines that say where voxels lie; what is exported repeats them to the letter."""
-
-
-class MetaImageFormat:
-    """Reads .mha and .mhd, writes .mha."""
-
-    name: str = "metaimage"
-
-    def open_image(self, path: Path, choice: Choice) -> Scan:
-        """An image; positions are LPS in the file, as ITK defines them."""
-        return finite_only(path, _open(path, choice))
-
-    def open_labels(self, path: Path, choice: Choice) -> Scan:
-        """Labels as uint8."""
-        return whole_numbers(path, _open(path, choice))
-
-    def write_labels(self, path: Path, volume: Volume, source: SourceInfo) -> None:
-        """Write uint8 labels with the geometry lines of the source."""
-        _write(path, volume, source, np.dtype(np.uint8))
-
-    def write_map(self, path: Path, volume: Volume, source: SourceInfo) -> None:
-        """Write a float32 map with the geometry lines of the source."""
-        _write(path, volume, source, np.dtype("<f4"))
+_NEEDED: Final = ("ndims", *_GEOMETRY)
 
 
 def _open(path: Path, choice: Choice) -> Scan:
@@ -96,7 +75,7 @@ def _open(path: Path, choice: Choice) -> Scan:
     stream = _stream(path, fields, (shape[0], shape[1], shape[2]), len(header), frame)
     stream.require_plausible()
     geometry = usable_geometry(path, stream.shape, _affine(path, fields, count))
-    source = SourceInfo(MetaImageFormat.name, text, Choice(frame) if frames > 1 else Choice())
+    source = SourceInfo(_NAME, _kept(text), Choice(frame) if frames > 1 else Choice())
     return Scan(geometry, stream.dtype.newbyteorder("="), source, 2, stream.slabs)
 
 
@@ -219,12 +198,24 @@ def _skipped(
         return data.stat().st_size - prod(shape) * dtype.itemsize
 
 
+def _kept(header: bytes) -> bytes:
+    """The lines of a header that an export needs; others may name a patient."""
+    lines = (line for line in header.splitlines() if _name(line.decode("utf-8")) in _NEEDED)
+    return b"\n".join(lines)
+
+
+def _name(line: str) -> str:
+    return line.split("=")[0].strip().lower()
+
+
 def _write(path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
-    fields = source.header.decode("utf-8").splitlines()
     shape = volume.geometry.file_shape
-    count = next(int(f.split("=")[1]) for f in fields if f.split("=")[0].strip().lower() == "ndims")
-    kept = [f for f in fields if f.split("=")[0].strip().lower() in _GEOMETRY]
-    if count > 3:
+    count, kept = 3, []
+    if source.format == _NAME:
+        fields = source.header.decode("utf-8").splitlines()
+        count = next(int(f.split("=")[1]) for f in fields if _name(f) == "ndims")
+        kept = [f for f in fields if _name(f) in _GEOMETRY]
+    if source.format != _NAME or count > 3:
         kept, count = _geometry_lines(volume), 3
     header = [
         "ObjectType = Image",
@@ -252,7 +243,7 @@ def _packed_size(size: int) -> str:
 
 
 def _geometry_lines(volume: Volume) -> list[str]:
-    """New lines for one frame of a file with more axes."""
+    """New lines for a file of another format, or for one frame of a file with more axes."""
     lps = _LPS_TO_RAS @ np.asarray(volume.geometry.affine)
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     lines = {
@@ -268,3 +259,6 @@ def _packed(volume: Volume, dtype: np.dtype[Any]) -> Iterator[bytes]:
     for _, slab in file_slabs(volume, dtype):
         yield pack.compress(slab.tobytes(order="F"))
     yield pack.flush()
+
+
+FORMAT: Final = PlainFormat(_NAME, _open, _write)

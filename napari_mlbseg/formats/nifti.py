@@ -13,10 +13,10 @@ from napari_mlbseg.formats.nifti_header import (
     compression_of,
     geometry_of,
     header_for,
+    kept_block,
     parse_header,
     read_header_block,
     require_numbers,
-    single_frame,
     spatial_shape,
 )
 from napari_mlbseg.formats.scan import Scan, finite_only, scaled, whole_numbers
@@ -27,15 +27,11 @@ from napari_mlbseg.volume import Volume
 _COMPRESSION: Final = 4
 _NO_EXTENSIONS: Final = bytes(4)
 
-_FREE_TEXT: Final = ("descrip", "aux_file", "db_name", "data_type")
-"""Header fields that scanners and converters fill as they like, with names of patients too."""
-
 
 class NiftiFormat:
     """Reads and writes .nii and .nii.gz."""
 
     name: str = "nifti"
-    suffixes: tuple[str, ...] = (".nii.gz", ".nii")
 
     def open_image(self, path: Path, choice: Choice) -> Scan:
         """An image with the file's scaling applied: float32 if there is one, else as stored.
@@ -62,13 +58,15 @@ class NiftiFormat:
         scan, slope, inter = _open(path, choice)
         return whole_numbers(path, scan, slope, inter)
 
-    def write_labels(self, path: Path, volume: Volume, source: SourceInfo) -> None:
-        """Write uint8 labels with the geometry, version and byte order of the source's header."""
-        _write(path, volume, source, np.dtype(np.uint8), "label")
+    def writes(self, path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
+        """Write voxels with the geometry, version and byte order of the source's header.
 
-    def write_map(self, path: Path, volume: Volume, source: SourceInfo) -> None:
-        """Write a float32 map with the geometry, version and byte order of the source's header."""
-        _write(path, volume, source, np.dtype(np.float32), "none")
+        For a source of another format a NIfTI-1 header is made, whose 32-bit numbers are the
+        nearest to the affine: ITK reads no NIfTI-2.
+        """
+        own = source.format == self.name
+        header = parse_header(path, source.header if own else header_for(volume.geometry))
+        _write(path, volume, header, dtype)
 
 
 def _open(path: Path, choice: Choice) -> tuple[Scan, float, float]:
@@ -82,8 +80,7 @@ def _open(path: Path, choice: Choice) -> tuple[Scan, float, float]:
     compression = compression_of(path)
     stream = Stream(path, offset, compression, shape, dtype, inside=bool(compression))
     stream.require_plausible()
-    if frames > 1:
-        block = single_frame(header)
+    block = kept_block(header, frames)
     source = SourceInfo(NiftiFormat.name, block, Choice(frame) if frames > 1 else Choice())
     geometry = geometry_of(path, header, shape)
     scan = Scan(geometry, dtype.newbyteorder("="), source, 2, stream.slabs)
@@ -95,22 +92,15 @@ def _scaling(header: Header) -> tuple[float, float]:
     return (1.0 if slope is None else float(slope)), (0.0 if inter is None else float(inter))
 
 
-def _write(
-    path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any], intent: str
-) -> None:
-    own = source.format == NiftiFormat.name
-    header = parse_header(path, source.header if own else header_for(volume.geometry))
+def _write(path: Path, volume: Volume, header: Header, dtype: np.dtype[Any]) -> None:
     shape, _ = spatial_shape(path, header)
     if shape != volume.geometry.file_shape:
         raise ValueError(f"a source of shape {shape} cannot carry {volume.geometry.file_shape}")
     header.set_data_dtype(dtype)
     header.set_data_offset(0)
     header.set_slope_inter(1, 0)
-    header.set_intent(intent)
+    header.set_intent("label" if dtype.itemsize == 1 else "none")
     header["cal_min"] = header["cal_max"] = 0
-    for field in _FREE_TEXT:
-        if field in header:
-            header[field] = b""
     header.set_data_offset(len(header.binaryblock) + len(_NO_EXTENSIONS))
     with path.open("wb") as file:
         if not compression_of(path):
@@ -125,3 +115,6 @@ def _write_blocks(file: BinaryIO, header: Header, volume: Volume, dtype: np.dtyp
     ordered = dtype.newbyteorder(header.endianness)
     for _, slab in file_slabs(volume, ordered):
         file.write(slab.tobytes(order="F"))
+
+
+FORMAT: Final = NiftiFormat()

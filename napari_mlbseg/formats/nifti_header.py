@@ -21,6 +21,8 @@ Header = Any
 
 _NIFTI_1: Final = (348, 344, b"n+1\0")
 _NIFTI_2: Final = (540, 4, b"n+2\0\r\n\x1a\n")
+_FREE_TEXT: Final = ("descrip", "aux_file", "db_name", "data_type")
+"""Header fields that scanners and converters fill as they like, with names of patients too."""
 _MM_PER_UNIT: Final = {1: 1000.0, 3: 0.001}
 
 
@@ -79,11 +81,15 @@ def chosen_frame(path: Path, header: Header, choice: Choice) -> int:
     return frame_of(path, choice, prod(shape[3:]), shape)
 
 
-def single_frame(header: Header) -> bytes:
-    """The header block of a file that holds one frame of this one."""
+def kept_block(header: Header, frames: int) -> bytes:
+    """The header block that a study keeps: of one frame, without free text."""
     one = header.copy()
-    one["dim"][0] = 3
-    one["dim"][4:] = 1
+    if frames > 1:
+        one["dim"][0] = 3
+        one["dim"][4:] = 1
+    for field in _FREE_TEXT:
+        if field in one:
+            one[field] = b""
     return cast(bytes, one.binaryblock)
 
 

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.plain import PlainFormat
 from napari_mlbseg.formats.scan import (
     Scan,
-    finite_only,
     frame_of,
     times,
     usable_geometry,
-    whole_numbers,
 )
 from napari_mlbseg.formats.source import Choice, SourceInfo
 from napari_mlbseg.formats.stream import Stream, explained, file_slabs
@@ -41,6 +40,7 @@ _ENCODINGS: Final = {
     "bzip2": "bzip2",
     "bz2": "bzip2",
 }
+_NAME: Final = "nrrd"
 _TO_RAS: Final = {
     "right-anterior-superior": (1, 1, 1),
     "ras": (1, 1, 1),
@@ -53,31 +53,11 @@ _SPATIAL: Final = ("space", "domain", "")
 _LONGEST_HEADER: Final = 1 << 20
 _KEPT: Final = ("space", "space origin", "space directions", "space units", "measurement frame")
 """Lines that say where voxels lie; what is exported repeats them to the letter."""
-
-
-class NrrdFormat:
-    """Reads .nrrd and .nhdr, writes .nrrd."""
-
-    name: str = "nrrd"
-
-    def open_image(self, path: Path, choice: Choice) -> Scan:
-        """An image; an axis without a direction, in front or at the end, counts frames."""
-        return finite_only(path, _open(path, choice))
-
-    def open_labels(self, path: Path, choice: Choice) -> Scan:
-        """Labels as uint8."""
-        return whole_numbers(path, _open(path, choice))
-
-    def write_labels(self, path: Path, volume: Volume, source: SourceInfo) -> None:
-        """Write uint8 labels with the geometry lines of the source."""
-        _write(path, volume, source, np.dtype(np.uint8))
-
-    def write_map(self, path: Path, volume: Volume, source: SourceInfo) -> None:
-        """Write a float32 map with the geometry lines of the source."""
-        _write(path, volume, source, np.dtype("<f4"))
+_NEEDED: Final = ("dimension", "spacings", *_KEPT)
 
 
 def _open(path: Path, choice: Choice) -> Scan:
+    """A volume; an axis without a direction, in front or at the end, counts frames."""
     header = _read_header(path)
     fields = _fields(path, header)
     sizes = _sizes(path, fields)
@@ -94,7 +74,7 @@ def _open(path: Path, choice: Choice) -> Scan:
     affine = _affine(path, fields, [directions[k] for k in spatial])
     geometry = usable_geometry(path, stream.shape, affine)
     chosen = Choice(frame) if frames > 1 else Choice()
-    source = SourceInfo(NrrdFormat.name, header, chosen)
+    source = SourceInfo(_NAME, _kept(header), chosen)
     return Scan(geometry, stream.dtype.newbyteorder("="), source, 2, stream.slabs)
 
 
@@ -245,12 +225,23 @@ def _vector(text: str) -> NDArray[np.float64]:
     return np.array([float(part) for part in text[1:-1].split(",")])
 
 
+def _kept(header: bytes) -> bytes:
+    """The lines of a header that an export needs; others may name a patient."""
+    first, *lines = header.decode("utf-8").splitlines()
+    return "\n".join([first, *(line for line in lines if _name(line) in _NEEDED)]).encode()
+
+
+def _name(line: str) -> str:
+    return line.split(":")[0].strip().lower()
+
+
 def _write(path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
-    lines = source.header.decode("utf-8").splitlines()
     shape = volume.geometry.file_shape
-    dimension = next(int(x.split(":")[1]) for x in lines if x.lower().startswith("dimension:"))
-    flat = dimension == 2
-    kept = [line for line in lines[1:] if line.split(":")[0].strip().lower() in _KEPT]
+    flat, kept = False, _geometry_lines(volume)
+    if source.format == _NAME:
+        lines = source.header.decode("utf-8").splitlines()
+        flat = any(_name(x) == "dimension" and int(x.split(":")[1]) == 2 for x in lines)
+        kept = _repeated_lines(lines, 2 if flat else 3)
     header = [
         "NRRD0005",
         f"type: {'uint8' if dtype.itemsize == 1 else 'float'}",
@@ -258,17 +249,35 @@ def _write(path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any])
         f"sizes: {' '.join(str(n) for n in (shape[:2] if flat else shape))}",
         "encoding: gzip",
         *(["endian: little"] if dtype.itemsize > 1 else []),
-        *(_only_spatial(line) for line in kept),
+        *kept,
     ]
-    if not any(line.lower().startswith("space directions") for line in kept):
-        spacings = [line for line in lines if line.lower().startswith("spacings:")]
-        words = [w for w in " ".join(spacings).partition(":")[2].split() if w.lower() != "nan"]
-        header += [f"spacings: {' '.join(words[: 2 if flat else 3])}"] if words else []
     with path.open("wb") as file:
         file.write(("\n".join(header) + "\n\n").encode())
         with gzip.GzipFile("", "wb", 4, file, mtime=0) as packed:
             for _, slab in file_slabs(volume, dtype):
                 packed.write(slab.tobytes(order="F"))
+
+
+def _geometry_lines(volume: Volume) -> list[str]:
+    """New lines for a file of another format."""
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(volume.geometry.affine)
+    vectors = [f"({','.join(repr(float(v)) for v in lps[:3, k])})" for k in range(4)]
+    return [
+        "space: left-posterior-superior",
+        f"space directions: {' '.join(vectors[:3])}",
+        "kinds: domain domain domain",
+        f"space origin: {vectors[3]}",
+    ]
+
+
+def _repeated_lines(lines: list[str], dimension: int) -> list[str]:
+    """The lines of a source that say where its voxels lie."""
+    kept = [_only_spatial(line) for line in lines[1:] if _name(line) in _KEPT]
+    if not any(_name(line) == "space directions" for line in kept):
+        spacings = [line for line in lines if _name(line) == "spacings"]
+        words = [w for w in " ".join(spacings).partition(":")[2].split() if w.lower() != "nan"]
+        kept += [f"spacings: {' '.join(words[:dimension])}"] if words else []
+    return kept
 
 
 def _only_spatial(line: str) -> str:
@@ -277,3 +286,6 @@ def _only_spatial(line: str) -> str:
     if name.strip().lower() != "space directions":
         return line
     return f"{name}: {' '.join(v for v in _vectors(value) if v.lower() != 'none')}"
+
+
+FORMAT: Final = PlainFormat(_NAME, _open, _write)

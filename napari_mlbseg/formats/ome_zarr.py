@@ -2,29 +2,32 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.boxed import MM_PER_UNIT, boxed_scan, frame_window, lps_grid
 from napari_mlbseg.formats.scan import Scan, finite_only, readable, whole_numbers
 from napari_mlbseg.formats.source import Choice, SourceInfo
 from napari_mlbseg.formats.stream import file_slabs
-from napari_mlbseg.volume import Volume
+from napari_mlbseg.volume import Geometry, Volume
 
+_NAME: Final = "ome-zarr"
 _WHAT: Final = "OME-Zarr"
 _SPACE: Final = ("z", "y", "x")
 _LARGEST_METADATA: Final = 1 << 24
 _CHUNK: Final = 128
+_CHUNK_ALONG: Final = 32
 
 
 class OmeZarrFormat:
-    """Reads stores (folders) .zarr, writes labels as .ome.zarr of the same version."""
+    """Reads stores (folders) .zarr, writes labels and maps as .ome.zarr."""
 
-    name: str = "ome-zarr"
+    name: str = _NAME
 
     def open_image(self, path: Path, choice: Choice) -> Scan:
         """The finest level; axes run along the patient's (LPS), other axes count frames."""
@@ -41,65 +44,85 @@ class OmeZarrFormat:
         inner = path / "labels" / names[0] if names else path
         return whole_numbers(inner, _open(inner, choice))
 
-    def write_labels(self, path: Path, volume: Volume, source: SourceInfo) -> None:
-        """Write a store of uint8 labels with the axes and scales of the source."""
-        _write(path, volume, source, np.dtype(np.uint8))
+    def writes(self, path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
+        """Write a store of the source's version, axes and scales; 0.5 for other formats.
 
-    def write_map(self, path: Path, volume: Volume, source: SourceInfo) -> None:
-        """Write a store of a float32 map with the axes and scales of the source."""
-        _write(path, volume, source, np.dtype(np.float32))
+        Raises
+        ------
+        UserError
+            If the grid is oblique, which neither version can express.
+        """
+        own = source.format == self.name
+        known = json.loads(source.header) if own else _described(path, volume.geometry)
+        _write(path, volume, known, dtype)
 
 
 def _open(path: Path, choice: Choice) -> Scan:
-    import zarr
-
     with readable(path, _WHAT):
         version, attributes = _attributes(path)
         image = _multiscale(path, attributes)
         axes = [_axis(axis) for axis in image["axes"]]
         names = [name for name, _ in axes]
         level = image["datasets"][0]
-        folder = (path / str(level["path"])).resolve()
-        if not folder.is_relative_to(path.resolve()):
-            raise UserError(f"{path} refers to an array outside of its folder.")
-        array = zarr.open_array(folder, mode="r", zarr_format=3 if version == "0.5" else 2)
+        folder, array = _array(path, str(level["path"]), version)
         shape = tuple(int(n) for n in array.shape)
-        spatial = [k for k, name in enumerate(names) if name in _SPACE]
-        found = [names[k] for k in spatial]
-        if len(names) != len(shape) or found not in (["z", "y", "x"], ["y", "x"]):
-            raise UserError(
-                f"{path} has the axes {', '.join(map(str, names))}; a study takes z, y, x in this "
-                "order, with other axes in front."
-            )
+        spatial = _spatial(path, names, len(shape))
         scale, offset = _transformed(path, image, level, len(shape))
-        mm = [MM_PER_UNIT.get(str(axes[k][1]).lower(), 1.0) for k in spatial]
-        spacing = [scale[k] * unit for k, unit in zip(spatial, mm, strict=True)]
-        origin = [offset[k] * unit for k, unit in zip(spatial, mm, strict=True)]
-        if len(spatial) == 2:
-            spacing, origin = [1.0, *spacing], [0.0, *origin]
         window, chosen = frame_window(path, choice, shape, spatial)
-        kept: dict[str, Any] = {
+        kept = {
             "version": version,
             "axes": names,
             "units": [unit for _, unit in axes],
+            "scale": scale,
+            "translation": offset,
         }
-        kept |= {"scale": scale, "translation": offset}
-        notes = (
-            () if all(axes[k][1] for k in spatial) else (f"{path} names no unit; mm is assumed.",)
-        )
+        known = all(axes[k][1] for k in spatial)
         return boxed_scan(
             path,
             lambda part: np.asarray(array[part]),
             shape,
             array.dtype,
             window=window,
-            affine=lps_grid(spacing, origin),
-            source=SourceInfo(OmeZarrFormat.name, json.dumps(kept).encode(), chosen),
+            affine=_affine([axes[k][1] for k in spatial], spatial, scale, offset),
+            source=SourceInfo(_NAME, json.dumps(kept).encode(), chosen),
             what=_WHAT,
             held=sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()),
             depth=int(array.chunks[spatial[0]]),
-            notes=notes,
+            notes=() if known else (f"{path} names no unit; mm is assumed.",),
         )
+
+
+def _array(path: Path, name: str, version: str) -> tuple[Path, Any]:
+    """The folder of an array inside a store, and the array."""
+    import zarr
+
+    folder = (path / name).resolve()
+    if not folder.is_relative_to(path.resolve()):
+        raise UserError(f"{path} refers to an array outside of its folder.")
+    return folder, zarr.open_array(folder, mode="r", zarr_format=3 if version == "0.5" else 2)
+
+
+def _spatial(path: Path, names: Sequence[str], count: int) -> list[int]:
+    """Which axes are those of a volume, or of a flat image."""
+    spatial = [k for k, name in enumerate(names) if name in _SPACE]
+    found = [names[k] for k in spatial]
+    if len(names) != count or found not in (["z", "y", "x"], ["y", "x"]):
+        raise UserError(
+            f"{path} has the axes {', '.join(map(str, names))}; a study takes z, y, x in this "
+            "order, with other axes in front."
+        )
+    return spatial
+
+
+def _affine(
+    units: Sequence[str], spatial: Sequence[int], scale: Sequence[float], offset: Sequence[float]
+) -> NDArray[np.float64]:
+    mm = [MM_PER_UNIT.get(unit.lower(), 1.0) for unit in units]
+    spacing = [scale[k] * unit for k, unit in zip(spatial, mm, strict=True)]
+    origin = [offset[k] * unit for k, unit in zip(spatial, mm, strict=True)]
+    if len(spatial) == 2:
+        spacing, origin = [1.0, *spacing], [0.0, *origin]
+    return lps_grid(spacing, origin)
 
 
 def _attributes(path: Path) -> tuple[str, Mapping[str, Any]]:
@@ -178,48 +201,72 @@ def _label_names(path: Path) -> list[str]:
         return [str(name) for name in names if (folder / str(name)).is_dir()]
 
 
-def _write(path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
+def _described(path: Path, geometry: Geometry) -> dict[str, Any]:
+    """What `_open` would keep of a store whose array is the display array."""
+    if not geometry.upright:
+        raise UserError(
+            f"{path} cannot be written: the slices lie obliquely in the patient, which OME-Zarr "
+            "up to 0.5 cannot say. Export as NIfTI, NRRD or MHA instead."
+        )
+    return {
+        "version": "0.5",
+        "axes": list(_SPACE),
+        "units": ["millimeter"] * 3,
+        "scale": list(geometry.spacing_mm),
+        "translation": list(geometry.origin_mm),
+    }
+
+
+def _write(path: Path, volume: Volume, known: Mapping[str, Any], dtype: np.dtype[Any]) -> None:
     import zarr
 
-    known = json.loads(source.header)
     new = known["version"] == "0.5"
-    names, units = known["axes"], known["units"]
+    names = known["axes"]
     spatial = [k for k, name in enumerate(names) if name in _SPACE]
     flat = len(spatial) == 2
     shape = volume.geometry.file_shape[1 if flat else 0 :]
-    axes = [
-        {"name": names[k], "type": "space"} | ({"unit": units[k]} if units[k] else {})
-        for k in spatial
-    ]
-    steps = [
-        {"type": "scale", "scale": [known["scale"][k] for k in spatial]},
-        {"type": "translation", "translation": [known["translation"][k] for k in spatial]},
-    ]
-    image: dict[str, Any] = {
-        "name": "labels" if dtype.itemsize == 1 else "map",
-        "axes": axes,
-        "datasets": [{"path": "0", "coordinateTransformations": steps}],
-    }
     group = zarr.create_group(path, zarr_format=3 if new else 2, overwrite=True)
     options: dict[str, Any] = (
         {"dimension_names": [names[k] for k in spatial]}
         if new
         else {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
     )
+    chunks = (_CHUNK_ALONG, _CHUNK, _CHUNK)[1 if flat else 0 :]
     array = group.create_array(
         "0",
         shape=shape,
         dtype=dtype,
-        chunks=tuple(min(_CHUNK, n) for n in shape),
+        chunks=tuple(min(a, n) for a, n in zip(chunks, shape, strict=True)),
         fill_value=0,
         **options,
     )
-    for start, slab in file_slabs(volume, dtype, axis=0, thick=_CHUNK):
+    for start, slab in file_slabs(volume, dtype, axis=0, thick=_CHUNK_ALONG):
         if flat:
             array[...] = np.ascontiguousarray(slab[0])
         else:
             array[start : start + len(slab)] = np.ascontiguousarray(slab)
+    group.attrs.put(_metadata(known, spatial, labels=dtype.itemsize == 1))
+
+
+def _metadata(known: Mapping[str, Any], spatial: Sequence[int], *, labels: bool) -> dict[str, Any]:
+    """The description of a store with one level."""
+    new, units = known["version"] == "0.5", known["units"]
+    steps = [
+        {"type": "scale", "scale": [known["scale"][k] for k in spatial]},
+        {"type": "translation", "translation": [known["translation"][k] for k in spatial]},
+    ]
+    image: dict[str, Any] = {
+        "name": "labels" if labels else "map",
+        "axes": [
+            {"name": known["axes"][k], "type": "space"} | ({"unit": units[k]} if units[k] else {})
+            for k in spatial
+        ],
+        "datasets": [{"path": "0", "coordinateTransformations": steps}],
+    }
     described: dict[str, Any] = {"multiscales": [image if new else image | {"version": "0.4"}]}
-    if dtype.itemsize == 1:
+    if labels:
         described["image-label"] = {"version": known["version"]}
-    group.attrs.put({"ome": {"version": "0.5", **described}} if new else described)
+    return {"ome": {"version": "0.5", **described}} if new else described
+
+
+FORMAT: Final = OmeZarrFormat()

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Final, Protocol, cast, runtime_checkable
+from typing import Any, Final, Protocol, cast, runtime_checkable
 from uuid import uuid4
 
+import numpy as np
+
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.plain import LABEL, MAP
 from napari_mlbseg.formats.scan import Scan
 from napari_mlbseg.formats.source import Choice, SourceInfo
-from napari_mlbseg.volume import Volume
+from napari_mlbseg.volume import Geometry, Volume
 
 __all__ = [
     "Choice",
@@ -29,10 +32,12 @@ __all__ = [
     "open_labels",
     "read_image",
     "read_labels",
+    "replacing",
     "stem_of",
     "suffix_of",
     "write_labels",
     "write_map",
+    "written_along",
 ]
 
 
@@ -59,11 +64,8 @@ class Format(Protocol):
 class WritableFormat(Format, Protocol):
     """A format in which maps can be written."""
 
-    def write_labels(self, path: Path, volume: Volume, source: SourceInfo) -> None:
-        """Write uint8 labels that lie where the source's voxels lie."""
-
-    def write_map(self, path: Path, volume: Volume, source: SourceInfo) -> None:
-        """Write a float32 map that lies where the source's voxels lie."""
+    def writes(self, path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
+        """Write voxels as this type; headers of a source of the same format are repeated."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Entry:
 
     Attributes
     ----------
+    name
+        With underscores for hyphens, the module that holds the format as `FORMAT`.
     suffixes
         Endings of names in lower case, longer ones first.
     folders
@@ -83,7 +87,6 @@ class Entry:
     """
 
     name: str
-    where: str
     suffixes: tuple[str, ...]
     export: str
     folders: bool = False
@@ -92,23 +95,24 @@ class Entry:
 
 _AS_IT_CAME: Final = "="
 _NIFTI_SUFFIX: Final = ".nii.gz"
+_WRITABLE: Final = ("nifti", "nrrd", "metaimage", "ome-zarr")
+_LAST_AXIS_FASTEST: Final = ("ome-zarr", "tiff")
 _HOME: Final = "napari_mlbseg.formats."
 
 _ENTRIES: Final = (
-    Entry("nifti", "nifti:NiftiFormat", (".nii.gz", ".nii"), _AS_IT_CAME),
-    Entry("nrrd", "nrrd:NrrdFormat", (".nrrd", ".nhdr"), ".nrrd"),
-    Entry("metaimage", "metaimage:MetaImageFormat", (".mha", ".mhd"), ".mha"),
-    Entry("dicom", "dicom:DicomFormat", (".dcm", ".dicom", ".ima"), _NIFTI_SUFFIX),
+    Entry("nifti", (".nii.gz", ".nii"), _AS_IT_CAME),
+    Entry("nrrd", (".nrrd", ".nhdr"), ".nrrd"),
+    Entry("metaimage", (".mha", ".mhd"), ".mha"),
+    Entry("dicom", (".dcm", ".dicom", ".ima"), _NIFTI_SUFFIX),
     Entry(
         "ome-zarr",
-        "ome_zarr:OmeZarrFormat",
         (".ome.zarr", ".zarr"),
         ".ome.zarr",
         folders=True,
         own_labels=True,
     ),
-    Entry("tiff", "tiff:TiffFormat", (".ome.tiff", ".ome.tif", ".tiff", ".tif"), _NIFTI_SUFFIX),
-    Entry("hdf5", "hdf5:Hdf5Format", (".hdf5", ".h5"), _NIFTI_SUFFIX, own_labels=True),
+    Entry("tiff", (".ome.tiff", ".ome.tif", ".tiff", ".tif"), _NIFTI_SUFFIX),
+    Entry("hdf5", (".hdf5", ".h5"), _NIFTI_SUFFIX, own_labels=True),
 )
 _DICOM: Final = next(entry for entry in _ENTRIES if entry.name == "dicom")
 
@@ -176,21 +180,21 @@ def read_labels(path: Path, choice: Choice | None = None) -> tuple[Volume, Sourc
 
 
 def write_labels(path: Path, volume: Volume, source: SourceInfo) -> None:
-    """Write labels as uint8; the file is there whole or not at all."""
-    chosen = _format_for_source(path, source)
-    with _replacing(path) as temporary:
-        chosen.write_labels(temporary, volume, source)
+    """Write labels as uint8 in the format that the name ends in, exactly where they lie.
+
+    Headers of a source of the same format are repeated; others are made from the geometry. The
+    file is there whole or not at all.
+    """
+    _write(path, volume, source, LABEL)
 
 
 def write_map(path: Path, volume: Volume, source: SourceInfo) -> None:
-    """Write a map as float32; the file is there whole or not at all."""
-    chosen = _format_for_source(path, source)
-    with _replacing(path) as temporary:
-        chosen.write_map(temporary, volume, source)
+    """Write a map as float32, see `write_labels`."""
+    _write(path, volume, source, MAP)
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A hidden file or folder beside `path` that takes its place once it is on the disk."""
     temporary = path.with_name(f".{stem_of(path)}.{uuid4().hex[:8]}{suffix_of(path)}")
     old = temporary.with_name(f"{temporary.name}.old")
@@ -239,8 +243,7 @@ def _entry_of(path: Path) -> Entry | None:
 @cache
 def _loaded(entry: Entry) -> Format:
     """The format's module is imported here, so that nobody pays for libraries of other formats."""
-    module, _, name = entry.where.partition(":")
-    return cast(Format, getattr(import_module(_HOME + module), name)())
+    return cast(Format, import_module(_HOME + entry.name.replace("-", "_")).FORMAT)
 
 
 def _format_for(path: Path) -> Format:
@@ -255,11 +258,34 @@ def _format_for(path: Path) -> Format:
     return _loaded(entry)
 
 
-def _format_for_source(path: Path, source: SourceInfo) -> WritableFormat:
+def _write(path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
+    entry = _writable(path)
+    framed = Volume(volume.voxels, _frame(entry, volume.geometry, source))
+    with replacing(path) as temporary:
+        cast(WritableFormat, _loaded(entry)).writes(temporary, framed, source, dtype)
+
+
+def written_along(path: Path, geometry: Geometry, source: SourceInfo) -> int:
+    """The display axis along which a file of that name is written slab by slab."""
+    entry = _writable(path)
+    return _frame(entry, geometry, source).display_axis(0 if entry.name == "ome-zarr" else 2)
+
+
+def _writable(path: Path) -> Entry:
     entry = _named(path)
-    expected = export_suffix(path, source)
-    if entry is None or not (entry.name == source.format or path.name.endswith(expected)):
-        raise UserError(
-            f"{path} cannot be written: maps of a {source.format} file end in {expected}."
-        )
-    return cast(WritableFormat, _loaded(entry))
+    if entry is None or entry.name not in _WRITABLE:
+        known = ", ".join(e.suffixes[0] for e in _ENTRIES if e.name in _WRITABLE)
+        raise UserError(f"{path} cannot be written: its name must end in one of {known}.")
+    return entry
+
+
+def _frame(entry: Entry, geometry: Geometry, source: SourceInfo) -> Geometry:
+    """Which frame a file has: the source's, in an order that suits the format.
+
+    OME-Zarr has z, y, x. Others store their first axis fastest, OME-Zarr and TIFF their last one.
+    """
+    if entry.name == source.format:
+        return geometry
+    if entry.name == "ome-zarr":
+        return geometry.as_displayed()
+    return geometry.transposed() if source.format in _LAST_AXIS_FASTEST else geometry

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.boxed import MM_PER_UNIT, boxed_scan, frame_window, lps_grid
-from napari_mlbseg.formats.scan import Scan, finite_only, readable, require_size, whole_numbers
+from napari_mlbseg.formats.plain import PlainFormat
+from napari_mlbseg.formats.scan import Scan, readable, require_size
 from napari_mlbseg.formats.source import Choice, SourceInfo
 
+_NAME: Final = "tiff"
 _WHAT: Final = "TIFF"
 _DEPTH: Final = "ZQI"
 """Letters of tifffile for an axis of slices; Q and I are stacks that do not say what they are."""
@@ -19,21 +21,8 @@ _MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RESOLUTION_UNIT_MM: Final = {2: 25.4, 3: 10.0}
 
 
-class TiffFormat:
-    """Reads .tif and .tiff; labels of such a case are exported as NIfTI."""
-
-    name: str = "tiff"
-
-    def open_image(self, path: Path, choice: Choice) -> Scan:
-        """A stack z y x along the patient's axes (LPS); channels and time points are frames."""
-        return finite_only(path, _open(path, choice))
-
-    def open_labels(self, path: Path, choice: Choice) -> Scan:
-        """Labels as uint8."""
-        return whole_numbers(path, _open(path, choice))
-
-
 def _open(path: Path, choice: Choice) -> Scan:
+    """A stack z y x along the patient's axes (LPS); channels and time points are frames."""
     from tifffile import TiffFile
 
     with readable(path, _WHAT):
@@ -67,7 +56,7 @@ def _open(path: Path, choice: Choice) -> Scan:
         dtype,
         window=window,
         affine=lps_grid(spacing if len(sizes) == 3 else [spacing[0], *spacing[1:]], [0.0] * 3),
-        source=SourceInfo(TiffFormat.name, b"{}", chosen),
+        source=SourceInfo(_NAME, b"{}", chosen),
         what=_WHAT,
         held=size,
         notes=(f"{path} {note}",) if note else (),
@@ -151,3 +140,6 @@ def _ome_spacing(metadata: str) -> list[float] | None:
             return None
         spacing.append(float(found[1]) * MM_PER_UNIT.get(unit[1] if unit else "µm", 1e-3))
     return [spacing[0] or spacing[1], *spacing[1:]]
+
+
+FORMAT: Final = PlainFormat(_NAME, _open)

@@ -1,71 +1,83 @@
-"""Export: one file per case, named as it came in, where its voxels lay."""
+"""Export: files for each case where its voxels lie, with their provenance beside them."""
 
 from collections.abc import Callable, Sequence
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, cast
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.formats.registry import export_suffix, write_labels, write_map
-from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.formats.about import About, Segment
+from napari_mlbseg.formats.registry import replacing, write_labels, write_map, written_along
 from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.lock import current_user
+from napari_mlbseg.project.outputs import (
+    ARRAYS,
+    ExportKind,
+    OutFormat,
+    Target,
+    formats_for,
+    targets_of,
+)
 from napari_mlbseg.project.pairing import shortened
+from napari_mlbseg.project.provenance import (
+    in_words,
+    is_predicted,
+    model_hash,
+    provenance_path,
+    software_version,
+    write_provenance,
+)
 from napari_mlbseg.project.study import Study
+from napari_mlbseg.project.volumes import write_volumes
+from napari_mlbseg.project.voxels import Banded, Windowed, WorkingLabels
 from napari_mlbseg.volume import Volume
 
+__all__ = ["ExportKind", "OutFormat", "export_case", "export_study", "formats_for"]
 
-class ExportKind(StrEnum):
-    """What is written for a case.
+Progress = Callable[[str, int, int], None]
 
-    LABELS are what a person sees: the machine's labels with every corrected slice on top.
-    PREDICTION and INITIAL are the machine's alone. WEIGHTS are two float32 maps per case,
-    ``ID_meta_weights_initial`` and ``ID_meta_weights_pseudo``, in multiples of the uniform weight.
-    TRUST are ``ID_trust``, float32 from 0 to 1, how far the clean slices bear out the prediction,
-    and ``ID_votes``, the label that they vote for.
-    """
-
-    LABELS = "labels"
-    PREDICTION = "prediction"
-    INITIAL = "initial"
-    WEIGHTS = "weights"
-    TRUST = "trust"
+_MAP_COLOR = (0, 158, 115)
 
 
-_ARRAYS = {
-    ExportKind.LABELS: (),
-    ExportKind.PREDICTION: (ArrayName.PREDICTION,),
-    ExportKind.INITIAL: (ArrayName.INITIAL_LABELS,),
-    ExportKind.WEIGHTS: (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO),
-    ExportKind.TRUST: (ArrayName.TRUST, ArrayName.VOTES),
-}
-
-
-def export_case(study: Study, case_id: str, folder: Path, kind: ExportKind) -> list[Path]:
+def export_case(
+    study: Study,
+    case_id: str,
+    folder: Path,
+    kind: ExportKind,
+    form: OutFormat = OutFormat.AUTO,
+) -> list[Path]:
     """Write the file or files of one case into a folder, which is made if need be.
 
-    A file that is there already is replaced once the new one is complete.
+    A file that is there already is replaced once the new one is complete. Beside each file,
+    ``NAME.provenance.json`` says where it comes from.
 
     Raises
     ------
     UserError
-        If there is nothing to export yet, if a file of the study or one that it was imported
-        from would be overwritten, or if the folder cannot be written.
+        If there is nothing to export yet, if the case cannot be written in this format, if a file
+        of the study or one that it was imported from would be overwritten, or if the folder cannot
+        be written.
     """
-    return _export(study, [study.case(case_id)], folder, kind, None)
+    case = study.case(case_id)
+    if kind is ExportKind.VOLUMES:
+        return _table(study, [case], folder / f"{case.id}_volumes.csv", form, None)
+    return _export(study, [case], folder, kind, form=form, progress=None)
 
 
 def export_study(
     study: Study,
     folder: Path,
     kind: ExportKind,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
+    *,
+    form: OutFormat = OutFormat.AUTO,
 ) -> list[Path]:
     """Write the files of all cases, see `export_case`; nothing is written unless all can be."""
     if not study.cases:
         raise UserError("The study has no cases yet. Import images first.")
-    return _export(study, study.cases, folder, kind, progress)
+    if kind is ExportKind.VOLUMES:
+        return _table(study, study.cases, folder / "volumes.csv", form, progress)
+    return _export(study, study.cases, folder, kind, form=form, progress=progress)
 
 
 def _export(
@@ -73,53 +85,129 @@ def _export(
     cases: Sequence[Case],
     folder: Path,
     kind: ExportKind,
-    progress: Callable[[str, int, int], None] | None,
+    *,
+    form: OutFormat,
+    progress: Progress | None,
 ) -> list[Path]:
+    _require_format(cases, kind, form)
     _require_arrays(study, cases, kind)
-    targets = [_targets(case, folder, kind) for case in cases]
-    _require_safe(study, [path for paths in targets for path in paths])
+    targets = [targets_of(case, folder, kind, form) for case in cases]
+    paths = [target.path for found in targets for target in found]
+    _prepare(study, folder, paths)
+    for done, (case, found) in enumerate(zip(cases, targets, strict=True)):
+        if progress is not None:
+            progress(f"Exporting {case.id}", done, len(cases))
+        for target in found:
+            _write(study, case, target, kind)
+            write_provenance(target.path, study, [case], kind)
+    if progress is not None:
+        progress("Exported", len(cases), len(cases))
+    return paths
+
+
+def _table(
+    study: Study, cases: Sequence[Case], path: Path, form: OutFormat, progress: Progress | None
+) -> list[Path]:
+    _require_format(cases, ExportKind.VOLUMES, form)
+    _prepare(study, path.parent, [path])
+    write_volumes(path, study, cases, progress or (lambda *_: None))
+    write_provenance(path, study, cases, ExportKind.VOLUMES)
+    return [path]
+
+
+def _prepare(study: Study, folder: Path, paths: Sequence[Path]) -> None:
+    _require_safe(study, [*paths, *map(provenance_path, paths)])
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"The folder {folder} cannot be made: {error.strerror or error}. Choose another."
         ) from error
-    for done, (case, paths) in enumerate(zip(cases, targets, strict=True)):
-        if progress is not None:
-            progress(f"Exporting {case.id}", done, len(cases))
-        _write(study, case, paths, kind)
-    if progress is not None:
-        progress("Exported", len(cases), len(cases))
-    return [path for paths in targets for path in paths]
 
 
-def _targets(case: Case, folder: Path, kind: ExportKind) -> list[Path]:
-    suffix = export_suffix(case.image_path, case.source)
-    if len(_ARRAYS[kind]) > 1:
-        return [folder / f"{case.id}_{name.value}{suffix}" for name in _ARRAYS[kind]]
-    return [folder / f"{case.id}{suffix}"]
+def _write(study: Study, case: Case, target: Target, kind: ExportKind) -> None:
+    voxels: Windowed
+    if target.array is None:
+        voxels = WorkingLabels(study, case.id)
+    else:
+        voxels = cast(Windowed, study.array(case.id, target.array))
+    dicom = target.form in (OutFormat.DICOM_SEG, OutFormat.RTSTRUCT)
+    along = (
+        case.geometry.display_axis(2)
+        if dicom
+        else written_along(target.path, case.geometry, case.source)
+    )
+    volume = Volume(cast(Any, Banded(voxels, along)), case.geometry)
+    if dicom:
+        _write_dicom(study, case, target, volume, kind)
+    elif voxels.dtype.kind == "f":
+        write_map(target.path, volume, case.source)
+    else:
+        write_labels(target.path, volume, case.source)
 
 
-def _write(study: Study, case: Case, paths: Sequence[Path], kind: ExportKind) -> None:
-    if kind is ExportKind.LABELS:
-        write_labels(paths[0], Volume(study.working_labels(case.id), case.geometry), case.source)
+def _write_dicom(
+    study: Study, case: Case, target: Target, volume: Volume, kind: ExportKind
+) -> None:
+    # Here, so that nobody else waits for highdicom.
+    from napari_mlbseg.formats.dicom_origin import origin_of
+    from napari_mlbseg.formats.dicom_seg_out import write_label_segmentation, write_map_segmentation
+    from napari_mlbseg.formats.rtstruct import write_rtstruct
+
+    origin = origin_of(case.image_path, case.source)
+    about = _about(study, case, target, kind)
+    if target.form is OutFormat.RTSTRUCT:
+        write = write_rtstruct
+    elif volume.dtype.kind == "f":
+        write = write_map_segmentation
+        about = _of_map(about)
+    else:
+        write = write_label_segmentation
+    with replacing(target.path) as temporary:
+        write(temporary, volume, origin, about)
+
+
+def _about(study: Study, case: Case, target: Target, kind: ExportKind) -> About:
+    predicted = is_predicted(study, case, kind)
+    return About(
+        title=kind.value if target.array is None else target.array.value.replace("_", " "),
+        segments=tuple(Segment(c.value, c.name, c.color) for c in study.classes),
+        automatic=kind is not ExportKind.LABELS,
+        author=current_user(),
+        version=software_version(),
+        model=model_hash(study) if predicted else "",
+        comment=in_words(study, case) if kind is ExportKind.LABELS else "",
+    )
+
+
+def _of_map(about: About) -> About:
+    """The only segment of a map is its quantity."""
+    return replace(about, segments=(Segment(1, about.title, _MAP_COLOR),))
+
+
+def _require_format(cases: Sequence[Case], kind: ExportKind, form: OutFormat) -> None:
+    unfit = [case.id for case in cases if form not in formats_for((case,), kind)]
+    if not unfit:
         return
-    for path, name in zip(paths, _ARRAYS[kind], strict=True):
-        array: Any = study.array(case.id, name)
-        # Where the file's slabs are those of the array, they are read as they are written.
-        streamed = case.geometry.display_axis(2) == case.axis
-        volume = Volume(array if streamed else np.asarray(array[:]), case.geometry)
-        if array.dtype.kind == "f":
-            write_map(path, volume, case.source)
-        else:
-            write_labels(path, volume, case.source)
+    if kind is ExportKind.VOLUMES:
+        raise UserError("Volumes are written as a table (CSV). Leave the format out.")
+    possible = ", ".join(found.value for found in formats_for(tuple(cases), kind))
+    why = {
+        OutFormat.OME_ZARR: "OME-Zarr up to 0.5 knows no oblique slices",
+        OutFormat.DICOM_SEG: "DICOM refers to the series that a case came from",
+        OutFormat.RTSTRUCT: "contours are outlines of labels, in the series that a case came from",
+    }[form]
+    raise UserError(
+        f"{kind.value} of {shortened(unfit)} cannot be written as {form.value}: {why}. Possible "
+        f"for these cases: {possible}."
+    )
 
 
 def _require_arrays(study: Study, cases: Sequence[Case], kind: ExportKind) -> None:
     lacking = [
         case.id
         for case in cases
-        if not all(study.has_array(case.id, name) for name in _ARRAYS[kind])
+        if not all(study.has_array(case.id, name) for name in ARRAYS[kind])
     ]
     if not lacking:
         return

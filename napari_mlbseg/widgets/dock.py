@@ -154,7 +154,8 @@ class MLBSegDock(QWidget):
         annotation = self.workbench.annotation
         case_id = annotation.case.id if annotation else None
         self.cases_panel.set_current(case_id)
-        self.export_panel.set_available(self.workbench.study is not None, case_id)
+        study = self.workbench.study
+        self.export_panel.set_available(() if study is None else study.cases, case_id)
         self._show_slice()
 
     def _show_slice_state(self, key: SliceKey) -> None:

@@ -14,7 +14,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mlbseg.project.export import ExportKind
+from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.export import ExportKind, OutFormat, formats_for
 from napari_mlbseg.widgets.requests import Export
 from napari_mlbseg.widgets.style import button, narrow, quiet
 
@@ -24,6 +25,16 @@ _KINDS = {
     ExportKind.INITIAL: "initial labels",
     ExportKind.WEIGHTS: "meta-weight maps",
     ExportKind.TRUST: "trust in the prediction, and votes",
+    ExportKind.VOLUMES: "table of volumes (CSV)",
+}
+_FORMATS = {
+    OutFormat.AUTO: "as the images came in",
+    OutFormat.NIFTI: "NIfTI",
+    OutFormat.NRRD: "NRRD",
+    OutFormat.MHA: "MetaImage (MHA)",
+    OutFormat.OME_ZARR: "OME-Zarr",
+    OutFormat.DICOM_SEG: "DICOM segmentation",
+    OutFormat.RTSTRUCT: "DICOM contours (RTSTRUCT)",
 }
 
 
@@ -45,19 +56,24 @@ class ExportPanel(QWidget):
         self.kind.setToolTip("What to write; each file lies exactly on the image it belongs to")
         for kind, text in _KINDS.items():
             self.kind.addItem(text, kind)
+        self.kind.currentIndexChanged.connect(self._show_formats)
+        self.form = narrow(QComboBox())
+        self.form.setToolTip("File format; only those that can hold what these images are")
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("folder for the files")
         self.folder.setToolTip("Folder that the files are written to")
         self.folder.textChanged.connect(self._show_buttons)
         self.case = button("Export this case", "Write files of the case on view", self._ask_case)
         self.study = button("Export all cases", "Write files of every case", self._ask_study)
-        self._available = False
+        self._cases: tuple[Case, ...] = ()
         self._lay_out()
+        self._show_formats()
         self._show_buttons()
 
-    def set_available(self, available: bool, case_id: str | None) -> None:
-        """Whether a study is open, and which case is on view."""
-        self._available, self._case_id = available, case_id
+    def set_available(self, cases: tuple[Case, ...], case_id: str | None) -> None:
+        """Which cases can be written, and which one is on view."""
+        self._cases, self._case_id = cases, case_id
+        self._show_formats()
         self._show_buttons()
 
     def _ask_case(self) -> None:
@@ -67,8 +83,16 @@ class ExportPanel(QWidget):
         self._ask(None)
 
     def _ask(self, case_id: str | None) -> None:
-        kind = ExportKind(self.kind.currentData())
-        self.export_requested.emit(Export(kind, Path(self.folder.text().strip()), case_id))
+        kind, form = ExportKind(self.kind.currentData()), OutFormat(self.form.currentData())
+        self.export_requested.emit(Export(kind, Path(self.folder.text().strip()), case_id, form))
+
+    def _show_formats(self) -> None:
+        """Offer what all cases can be written in, and keep the choice where it is among it."""
+        chosen = self.form.currentData()
+        self.form.clear()
+        for form in formats_for(self._cases, ExportKind(self.kind.currentData())):
+            self.form.addItem(_FORMATS[form], form)
+        self.form.setCurrentIndex(max(0, self.form.findData(chosen)))
 
     def _browse(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Export to", self.folder.text())
@@ -76,7 +100,7 @@ class ExportPanel(QWidget):
             self.folder.setText(folder)
 
     def _show_buttons(self) -> None:
-        ready = self._available and bool(self.folder.text().strip())
+        ready = bool(self._cases) and bool(self.folder.text().strip())
         self.study.setEnabled(ready)
         self.case.setEnabled(ready and self._case_id is not None)
 
@@ -90,6 +114,7 @@ class ExportPanel(QWidget):
         form = QFormLayout()
         form.setVerticalSpacing(4)
         form.addRow("Write", self.kind)
+        form.addRow("As", self.form)
         form.addRow("To", place)
         row = QHBoxLayout()
         row.setSpacing(4)
@@ -101,7 +126,8 @@ class ExportPanel(QWidget):
         layout.addLayout(row)
         layout.addWidget(
             quiet(
-                "Files in the frame of the imported images. A single layer can also be saved from"
+                "Files in the frame of the imported images; the .provenance.json beside each says"
+                " where it comes from. A single layer can also be saved from"
                 " napari's File menu."
             )
         )

@@ -55,7 +55,9 @@ def writing(study: Study, export: Export) -> Callable[[Report], list[Path]]:
 
     def work(report: Report) -> list[Path]:
         if export.case_id is not None:
-            return export_case(study, export.case_id, export.folder, export.kind)
-        return export_study(study, export.folder, export.kind, progress=lambda *step: report(step))
+            return export_case(study, export.case_id, export.folder, export.kind, export.form)
+        return export_study(
+            study, export.folder, export.kind, lambda *step: report(step), form=export.form
+        )
 
     return work

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_mlbseg.formats.source import Choice
-from napari_mlbseg.project.export import ExportKind
+from napari_mlbseg.project.export import ExportKind, OutFormat
 from napari_mlbseg.project.slices import SliceState
 from napari_mlbseg.project.study import Study
 
@@ -58,3 +58,4 @@ class Export:
     kind: ExportKind
     folder: Path
     case_id: str | None
+    form: OutFormat = OutFormat.AUTO

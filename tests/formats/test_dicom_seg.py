@@ -14,7 +14,7 @@ from napari_mlbseg.formats.registry import open_image, open_labels, read_image, 
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.cohort import import_folder
-from napari_mlbseg.project.export import ExportKind, export_case
+from napari_mlbseg.project.export import ExportKind, OutFormat, export_case
 from napari_mlbseg.project.grids import on_grid_of
 from napari_mlbseg.project.study import Study
 
@@ -117,7 +117,7 @@ def test_the_real_series_with_labels_in_another_voxel_order(tmp_path, real_data)
         (case,) = imported.cases
         assert case.id == "series"
         assert len(study.classes) == 31  # and the background
-        (out,) = export_case(study, case.id, tmp_path / "out", ExportKind.LABELS)
+        out, *_ = export_case(study, case.id, tmp_path / "out", ExportKind.LABELS, OutFormat.NIFTI)
         # Rebuilding turns the labels again.
         before = study.array(case.id, ArrayName.INITIAL_LABELS)[:]
         shutil.rmtree(study.path / "arrays" / case.id)

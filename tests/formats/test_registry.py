@@ -36,10 +36,14 @@ def test_there_is_one_source_info():
     assert registry.SourceInfo is source.SourceInfo
 
 
-def test_maps_are_written_in_the_format_of_the_source_or_as_nifti(tmp_path):
+def test_maps_are_written_in_the_format_of_their_name(tmp_path):
     volume = Volume(np.zeros((2, 3, 4), np.uint8), Geometry.from_affine((4, 3, 2), np.eye(4)))
-    with pytest.raises(UserError, match=r"maps of a nrrd file end in \.nrrd"):
-        registry.write_labels(tmp_path / "a.nii", volume, source.SourceInfo("nrrd", b""))
+    dicom = source.SourceInfo("dicom", b"")
+    for name in ("a.tif", "a.h5", "a.dcm", "a.txt"):
+        with pytest.raises(UserError, match=r"must end in one of \.nii\.gz, \.nrrd, \.mha, \.ome"):
+            registry.write_labels(tmp_path / name, volume, dicom)
     assert list(tmp_path.iterdir()) == []
-    registry.write_labels(tmp_path / "a.nii.gz", volume, source.SourceInfo("dicom", b""))
-    assert [path.name for path in tmp_path.iterdir()] == ["a.nii.gz"]
+    for suffix in (".nii", ".nii.gz", ".nrrd", ".mha", ".ome.zarr"):
+        path = tmp_path / f"a{suffix}"
+        registry.write_labels(path, volume, dicom)
+        assert registry.format_of(path) is not None

@@ -52,7 +52,9 @@ def test_one_file_per_case_named_as_it_came_in(study, tmp_path):
         study, tmp_path / "new" / "out", ExportKind.INITIAL, lambda *what: seen.append(what[1:])
     )
     assert [p.name for p in written] == ["phantom_01.nii.gz", "phantom_02.nii.gz"]
-    assert sorted(p.name for p in (tmp_path / "new" / "out").iterdir()) == [p.name for p in written]
+    beside = [f"{case.id}.provenance.json" for case in study.cases]
+    names = {p.name for p in (tmp_path / "new" / "out").iterdir()}
+    assert names == {*(p.name for p in written), *beside}
     assert seen == [(0, 2), (1, 2), (2, 2)]
     for path, case in zip(written, study.cases, strict=True):
         np.testing.assert_array_equal(loaded(path), loaded(case.labels_path))

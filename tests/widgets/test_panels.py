@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
@@ -13,9 +14,11 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEd
 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
-from napari_mlbseg.project.cases import LabelClass
-from napari_mlbseg.project.export import ExportKind
+from napari_mlbseg.formats.source import SourceInfo
+from napari_mlbseg.project.cases import Case, Intensity, LabelClass
+from napari_mlbseg.project.export import ExportKind, OutFormat
 from napari_mlbseg.project.slices import SliceState
+from napari_mlbseg.volume import Geometry
 from napari_mlbseg.widgets.cases_panel import CasesPanel
 from napari_mlbseg.widgets.classes_dialog import ClassesDialog
 from napari_mlbseg.widgets.export_panel import ExportPanel
@@ -379,11 +382,60 @@ def test_a_locked_study_can_be_opened_for_reading(qtbot: QtBot) -> None:
     assert told == [(Path("/data/a.mlbseg"), False)]
 
 
+def series_case(*, tilted: bool = False) -> Case:
+    affine = np.diag([-1.0, -1.0, 2.0, 1.0])
+    affine[0, 1] = 0.2 * tilted
+    return Case(
+        "one",
+        Path("/scans/one"),
+        None,
+        SourceInfo("dicom", b""),
+        Geometry.from_affine((4, 5, 6), affine),
+        Intensity(0, 1, 0.5, 1),
+        0,
+    )
+
+
+def offered(panel: ExportPanel, kind: ExportKind) -> set[OutFormat]:
+    panel.kind.setCurrentIndex(panel.kind.findData(kind))
+    return {panel.form.itemData(k) for k in range(panel.form.count())}
+
+
+def test_export_offers_the_formats_that_can_hold_the_images(qtbot: QtBot) -> None:
+    panel = ExportPanel()
+    qtbot.addWidget(panel)
+    every = set(OutFormat)
+    dicom = {OutFormat.DICOM_SEG, OutFormat.RTSTRUCT}
+    panel.set_available((series_case(),), "one")
+    assert offered(panel, ExportKind.LABELS) == every
+    assert offered(panel, ExportKind.TRUST) == every - {OutFormat.RTSTRUCT}
+    assert offered(panel, ExportKind.VOLUMES) == {OutFormat.AUTO}
+    panel.set_available((series_case(), series_case(tilted=True)), "one")
+    assert offered(panel, ExportKind.LABELS) == every - {OutFormat.OME_ZARR}
+    nifti = dataclasses.replace(series_case(), source=SourceInfo("nifti", b""))
+    panel.set_available((series_case(), nifti), "one")
+    assert offered(panel, ExportKind.LABELS) == every - dicom
+
+
+def test_export_asks_in_the_chosen_format_and_keeps_it(qtbot: QtBot) -> None:
+    panel = ExportPanel()
+    qtbot.addWidget(panel)
+    told = heard(panel.export_requested)
+    panel.set_available((series_case(),), "one")
+    panel.folder.setText("/out")
+    panel.form.setCurrentIndex(panel.form.findData(OutFormat.NRRD))
+    panel.kind.setCurrentIndex(panel.kind.findData(ExportKind.TRUST))
+    panel.set_available((series_case(),), "one")
+    qtbot.mouseClick(panel.study, LEFT)
+    assert told == [Export(ExportKind.TRUST, Path("/out"), None, OutFormat.NRRD)]
+
+
 def test_export_asks_for_a_case_or_for_all(qtbot: QtBot) -> None:
     panel = ExportPanel()
     qtbot.addWidget(panel)
     told = heard(panel.export_requested)
-    panel.set_available(True, "one")
+    case = series_case()
+    panel.set_available((case,), "one")
     assert not panel.case.isEnabled()
     panel.folder.setText("/out")
     panel.kind.setCurrentIndex(panel.kind.findData(ExportKind.PREDICTION))
@@ -393,7 +445,7 @@ def test_export_asks_for_a_case_or_for_all(qtbot: QtBot) -> None:
         Export(ExportKind.PREDICTION, Path("/out"), "one"),
         Export(ExportKind.PREDICTION, Path("/out"), None),
     ]
-    panel.set_available(True, None)
+    panel.set_available((case,), None)
     assert not panel.case.isEnabled()
 
 

@@ -1,0 +1,43 @@
+"""Formats of which one function reads images and labels alike, and another one writes both."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_mlbseg.formats.scan import Scan, finite_only, whole_numbers
+from napari_mlbseg.formats.source import Choice, SourceInfo
+from napari_mlbseg.volume import Volume
+
+Write = Callable[[Path, Volume, SourceInfo, np.dtype[Any]], None]
+"""Writes a volume with voxels of a type; the source may belong to another format."""
+
+LABEL = np.dtype(np.uint8)
+MAP = np.dtype("<f4")
+
+
+@dataclass(frozen=True)
+class PlainFormat:
+    """A format whose files hold one array, be it an image, labels or a map.
+
+    Attributes
+    ----------
+    opens
+        Opens the stored numbers.
+    writes
+        Writes them, or None where a case of this format is exported in another one.
+    """
+
+    name: str
+    opens: Callable[[Path, Choice], Scan]
+    writes: Write | None = None
+
+    def open_image(self, path: Path, choice: Choice) -> Scan:
+        """A finite image; raises `UserError` that names the file."""
+        return finite_only(path, self.opens(path, choice))
+
+    def open_labels(self, path: Path, choice: Choice) -> Scan:
+        """Labels as uint8; raises `UserError` that names the file."""
+        return whole_numbers(path, self.opens(path, choice))

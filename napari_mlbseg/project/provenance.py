@@ -1,0 +1,175 @@
+"""Where an exported file comes from: a JSON document beside it, and a sentence inside DICOM.
+
+Names of files and of cases are the user's own; nothing is taken from the headers of images.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from napari_mlbseg.formats.about import SOFTWARE
+from napari_mlbseg.formats.registry import replacing, stem_of
+from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.lock import current_user
+from napari_mlbseg.project.outputs import ExportKind
+from napari_mlbseg.project.slices import SliceRecord, SliceState
+from napari_mlbseg.project.study import Study
+
+_BLOCK = 1 << 20
+
+
+def provenance_path(path: Path) -> Path:
+    """Where the provenance of an exported file stands: ``a.provenance.json`` for ``a.nii.gz``."""
+    stem = path.stem if path.suffix == ".csv" else stem_of(path)
+    return path.with_name(f"{stem}.provenance.json")
+
+
+def write_provenance(path: Path, study: Study, cases: Sequence[Case], kind: ExportKind) -> None:
+    """Write the document that belongs to an exported file."""
+    told = [_case(study, case, kind) for case in cases]
+    document: dict[str, Any] = {
+        "file": path.name,
+        "what": kind.value,
+        "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "exported_by": current_user(),
+        "software": {"name": SOFTWARE, "version": software_version()},
+        "study": study.name,
+        "classes": [{"value": c.value, "name": c.name} for c in study.classes],
+    }
+    document |= told[0] if kind is not ExportKind.VOLUMES else {"cases": told}
+    with replacing(provenance_path(path)) as temporary:
+        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def software_version() -> str:
+    """Version of this software."""
+    return version(SOFTWARE)
+
+
+def model_hash(study: Study) -> str:
+    """SHA-256 of the newest checkpoint; empty where nothing was trained."""
+    path = study.checkpoint_path
+    return sha256_of(path) if path.is_file() else ""
+
+
+def is_predicted(study: Study, case: Case, kind: ExportKind) -> bool:
+    """Whether a model has a share in what is exported."""
+    if kind in (ExportKind.LABELS, ExportKind.VOLUMES):
+        return study.has_array(case.id, ArrayName.PREDICTION)
+    return kind is not ExportKind.INITIAL or case.labels_path is None
+
+
+def human_slices(study: Study, case: Case) -> list[SliceRecord]:
+    """The drafts and clean slices of a case."""
+    return [
+        record
+        for record in study.slice_records(case.id)
+        if record.state in (SliceState.DRAFT, SliceState.CLEAN)
+    ]
+
+
+def in_words(study: Study, case: Case) -> str:
+    """Which slices of a case are a person's, by axis and index of the file's array."""
+    records = human_slices(study, case)
+    if not records:
+        return "No slice was corrected by a person."
+    places: dict[int, list[int]] = {}
+    for record in records:
+        axis, index = _place(case, record)
+        places.setdefault(axis, []).append(index)
+    where = "; ".join(
+        f"axis {axis}: {', '.join(map(str, sorted(found)))}" for axis, found in places.items()
+    )
+    names = ", ".join(sorted({record.author for record in records}))
+    last = max(record.created_at for record in records)
+    return f"{len(records)} slices by {names} until {last:%Y-%m-%d} ({where})."
+
+
+def sha256_of(path: Path, names: Sequence[str] | None = None) -> str:
+    """Hash of a file, or of a folder: of the lines that ``sha256sum`` prints for its files.
+
+    `names` are the files of a folder that belong to a case, all of them by default, sorted.
+    """
+    if path.is_file():
+        return _hash(path, path.stat().st_mtime_ns)
+    inner = names or [str(f.relative_to(path)) for f in path.rglob("*") if f.is_file()]
+    lines = (f"{sha256_of(path / name)}  {name}\n" for name in sorted(set(inner)))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@cache
+def _hash(path: Path, changed: int) -> str:
+    digest = hashlib.sha256()
+    for block in _blocks(path):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            yield block
+
+
+def _case(study: Study, case: Case, kind: ExportKind) -> dict[str, Any]:
+    predicted = is_predicted(study, case, kind)
+    runs = study.runs() if predicted else ()
+    model = model_hash(study) if predicted else ""
+    return {
+        "case": case.id,
+        "source": _source(case),
+        "model": {"checkpoint_sha256": model} if model else None,
+        "run": _run(runs[-1]) if runs else None,
+        "slices_in_file": kind in (ExportKind.LABELS, ExportKind.VOLUMES),
+        "slices": [_slice(case, record) for record in human_slices(study, case)],
+    }
+
+
+def _source(case: Case) -> dict[str, Any]:
+    names = None
+    if case.source.format == "dicom":
+        names = [str(found[0]) for found in json.loads(case.source.header)["slices"]]
+    there = case.image_path.exists()
+    return {
+        "file": case.image_path.name,
+        "format": case.source.format,
+        "sha256": sha256_of(case.image_path, names) if there else None,
+        "frame": case.source.choice.frame,
+        "series": case.source.choice.series,
+    }
+
+
+def _run(run: Any) -> Mapping[str, Any]:
+    return {
+        "id": run.id,
+        "started_at": run.started_at.isoformat(),
+        "finished_at": None if run.finished_at is None else run.finished_at.isoformat(),
+        "outcome": run.outcome,
+        "seed": run.seed,
+        "device": run.device,
+        "config": dict(run.config),
+    }
+
+
+def _slice(case: Case, record: SliceRecord) -> dict[str, Any]:
+    axis, index = _place(case, record)
+    return {
+        "axis": axis,
+        "slice": index,
+        "state": record.state.value,
+        "author": record.author,
+        "at": record.created_at.isoformat(),
+        "revision": record.revision,
+    }
+
+
+def _place(case: Case, record: SliceRecord) -> tuple[int, int]:
+    """Axis and index of the file's array."""
+    key = record.key
+    return case.geometry.file_axes[key.axis], case.geometry.file_index(key.axis, key.index)
