@@ -35,6 +35,16 @@ def machine_memory_mb() -> float:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
 
 
+def stay_within_memory() -> None:
+    """Let this process fail to allocate what the machine has not left, instead of being killed."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
+        left = int(lines["MemAvailable"].split()[0]) * 1024
+        limit = int(_status_mb("VmSize") * 1e6 + 0.9 * left)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
 def about(**versions: str) -> dict[str, Any]:
     """Date, machine and versions, for the head of a JSON file."""
     machine = f"{os.cpu_count()} cores, {platform.machine()}"

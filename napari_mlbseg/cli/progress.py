@@ -37,7 +37,11 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
     RuntimeError
         If it failed for another reason; the engine's traceback is a note to it.
     """
-    summary: dict[str, Any] = {"held_back_dice": None, "held_back_dice_per_class": None}
+    summary: dict[str, Any] = {
+        "held_back_dice": None,
+        "held_back_dice_per_class": None,
+        "held_back_dice_uncertainty": None,
+    }
     with _Bars() as bars:
         for event in events:
             match event:
@@ -59,6 +63,7 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
                 case HeldBackScored():
                     summary["held_back_dice"] = event.dice
                     summary["held_back_dice_per_class"] = dict(event.dice_per_class)
+                    summary["held_back_dice_uncertainty"] = event.uncertainty
                     bars.score(event)
                 case BatchShrunk():
                     bars.say(event.message)
@@ -157,8 +162,11 @@ class _Bars:
     def _say_score(self) -> None:
         """The last score of a stage; there are many while it runs."""
         if self._score is not None:
+            error = self._score.uncertainty
+            spread = "" if error is None else f" ± {error:.3f}"
+            kept = "" if self._score.shown else ", worse than before: the better model is shown"
             stage, dice = self._score.stage.value, self._score.dice
-            self.say(f"{stage}: Dice {dice:.3f} on the slices held back")
+            self.say(f"{stage}: Dice {dice:.3f}{spread} on the slices held back{kept}")
         self._score = None
 
 

@@ -10,13 +10,18 @@ FEWEST_FOR_HOLDING_BACK = 6
 
 
 def split_held_back(
-    shown: Mapping[SliceKey, frozenset[int]], previously: frozenset[SliceKey], *, share: float
+    shown: Mapping[SliceKey, frozenset[int]],
+    previously: frozenset[SliceKey],
+    taught: frozenset[SliceKey],
+    *,
+    share: float,
 ) -> frozenset[SliceKey]:
     """The clean slices to hold back.
 
-    A slice keeps its role for as long as it is clean, so that the model never saw what it is
-    scored on. Newly accepted slices are held back, spread over the order of acceptance, until
-    `share` of all is; never one of the last two slices that teach a class.
+    `share` of all is held back, and the roles rotate: of new slices twice the share is held back
+    until there are enough, spread over the order of acceptance, and those that were held back
+    longest teach from then on. So every slice teaches in the end but the last few, and none is
+    scored that has taught. Never is one of the last two slices held back that teach a class.
 
     Parameters
     ----------
@@ -24,18 +29,23 @@ def split_held_back(
         The classes that each clean slice shows, in order of acceptance.
     previously
         The slices that were held back so far.
+    taught
+        The slices that the network has learnt from.
     """
     if len(shown) < FEWEST_FOR_HOLDING_BACK:
         return frozenset()
-    held = set(previously & set(shown))
-    fresh = [key for key in shown if key not in previously]
-    wanted = max(0, min(round(share * len(shown)) - len(held), len(fresh)))
-    for i in range(wanted):
-        candidate = fresh[(2 * i + 1) * len(fresh) // (2 * wanted)]
-        others = [classes for key, classes in shown.items() if key not in held | {candidate}]
+    wanted = round(share * len(shown))
+    held = [key for key in shown if key in previously]
+    fresh = [key for key in shown if key not in previously and key not in taught]
+    turn = round(2 * share * len(shown)) - round(2 * share * (len(shown) - len(fresh)))
+    new = min(len(fresh), wanted, max(wanted - len(held), turn))
+    for i in range(new):
+        candidate = fresh[(2 * i + 1) * len(fresh) // (2 * new)]
+        staying = set(held[max(0, len(held) + 1 - wanted) :]) | {candidate}
+        others = [classes for key, classes in shown.items() if key not in staying]
         if all(sum(c in classes for classes in others) >= 2 for c in shown[candidate]):
-            held.add(candidate)
-    return frozenset(held)
+            held.append(candidate)
+    return frozenset(held[max(0, len(held) - wanted) :])
 
 
 def check_enough(study: Study) -> None:

@@ -143,13 +143,17 @@ class CleanSetChanged:
 class HeldBackScored:
     """Dice of the current model on the clean slices that it is not trained on.
 
-    `dice` is the mean over the foreground classes, `dice_per_class` is keyed by class value.
+    `dice` is the mean over the foreground classes, `dice_per_class` is keyed by class value;
+    `uncertainty` is the standard error over the slices, None where there is only one. A model that
+    is not `shown` is worse than the one before: predictions go on being those of the better one.
     """
 
     stage: Stage
     step: int
     dice: float
     dice_per_class: Mapping[int, float]
+    uncertainty: float | None = None
+    shown: bool = True
 
 
 @dataclass(frozen=True)

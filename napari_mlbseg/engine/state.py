@@ -14,14 +14,15 @@ from napari_mlbseg.engine.nets.teacher import copy_of, follow
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.slices import SliceKey
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass
 class TrainingState:
     """Student, teacher, optimiser, random numbers and the place in the schedule.
 
-    `step` counts within `stage`; `total` counts all optimiser steps of the run.
+    `step` counts within `stage`; `total` counts all optimiser steps of the run. `taught` are the
+    slices that the network has learnt from since it was fresh.
     """
 
     network: nn.Module
@@ -33,6 +34,7 @@ class TrainingState:
     total: int = 0
     batch: int = 1
     held_back: frozenset[SliceKey] = field(default_factory=frozenset)
+    taught: frozenset[SliceKey] = field(default_factory=frozenset)
 
     @classmethod
     def fresh(
@@ -85,7 +87,8 @@ def save_checkpoint(path: Path, state: TrainingState, *, fits: Mapping[str, Any]
         "step": state.step,
         "total": state.total,
         "batch": state.batch,
-        "held_back": [[k.case_id, k.axis, k.index] for k in sorted(state.held_back)],
+        "held_back": _plain(state.held_back),
+        "taught": _plain(state.taught),
     }
     with unfinished.open("wb") as file:
         torch.save(content, file)
@@ -113,8 +116,16 @@ def load_checkpoint(
     state.generator.set_state(content["generator"])
     state.stage = Stage(content["stage"])
     state.step, state.total, state.batch = content["step"], content["total"], content["batch"]
-    state.held_back = frozenset(SliceKey(c, int(a), int(i)) for c, a, i in content["held_back"])
+    state.held_back, state.taught = (_keys(content[name]) for name in ("held_back", "taught"))
     return True
+
+
+def _plain(keys: frozenset[SliceKey]) -> list[list[str | int]]:
+    return [[k.case_id, k.axis, k.index] for k in sorted(keys)]
+
+
+def _keys(plain: list[tuple[str, int, int]]) -> frozenset[SliceKey]:
+    return frozenset(SliceKey(case_id, int(axis), int(index)) for case_id, axis, index in plain)
 
 
 def as_model(network: nn.Module) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:

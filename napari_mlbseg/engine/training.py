@@ -19,7 +19,6 @@ from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.baselines import copy_paste_gradient, initial_labels_gradient
 from napari_mlbseg.engine.steps.clean_direction import clean_direction, mean_gradient
 from napari_mlbseg.engine.steps.predict import probabilities
-from napari_mlbseg.engine.steps.score import dice_per_class
 from napari_mlbseg.engine.steps.update import TEACHER_NOISE, Batch, bootstrap_gradient
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
@@ -75,14 +74,23 @@ class Trainer:
         labels = {key: self.source.indices(self._study.slice_mask(key), key) for key in clean}
         shown = {k: frozenset(mask.flatten().tolist()) - {0} for k, mask in labels.items()}
         self.state.held_back = split_held_back(
-            shown, self.state.held_back, share=self._config.held_back_share
+            shown,
+            self.state.held_back,
+            self.state.taught,
+            share=self._config.held_back_share,
         )
+        self.state.taught |= frozenset(labels) - self.state.held_back
         skipped = {r.key for r in self._study.slice_records(state=SliceState.SKIPPED)}
         self.source.clean = CleanSlices(
             teaching={k: v for k, v in labels.items() if k not in self.state.held_back},
             held_back={k: v for k, v in labels.items() if k in self.state.held_back},
             left_out=frozenset(skipped | set(clean)),
         )
+
+    @property
+    def class_values(self) -> list[int]:
+        """The label value of each class index; index 0 is the background."""
+        return self._values
 
     @property
     def teaching(self) -> Mapping[SliceKey, Tensor]:
@@ -181,18 +189,20 @@ class Trainer:
         loss = torch.stack([loss for _, loss in found]).mean()
         return mean_gradient([gradient for gradient, _ in found]), loss
 
-    def held_back_dice(self) -> dict[int, float]:
-        """Dice by class value on the clean slices that are held back."""
-        pairs = ((self._predicted(key), truth) for key, truth in self.held_back.items())
-        found = dice_per_class(pairs, classes=len(self._values))
-        return {self._values[index]: dice for index, dice in found.items()}
+    def held_back_predictions(
+        self, parameters: Mapping[str, Tensor]
+    ) -> dict[SliceKey, tuple[Tensor, Tensor]]:
+        """Prediction and truth (class indices) of the clean slices that are held back."""
+        return {
+            key: (self._predicted(key, parameters), truth) for key, truth in self.held_back.items()
+        }
 
-    def _predicted(self, key: SliceKey) -> Tensor:
+    def _predicted(self, key: SliceKey, parameters: Mapping[str, Tensor]) -> Tensor:
         span = Span(self._cases[key.case_id], key.axis, key.index, key.index + 1)
         scene = self.source.scene(span)
         found = probabilities(
             self.model,
-            self.parameters,
+            parameters,
             scene.images,
             views=self.prediction_views,
             tile=self.source.tile,

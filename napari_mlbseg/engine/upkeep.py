@@ -11,10 +11,10 @@ from napari_mlbseg.engine.data.source import Span
 from napari_mlbseg.engine.events import (
     CheckpointSaved,
     Event,
-    HeldBackScored,
     Stage,
     StepDone,
 )
+from napari_mlbseg.engine.guard import Guard
 from napari_mlbseg.engine.publisher import Publisher
 from napari_mlbseg.engine.steps.meta_weights import SCORES
 from napari_mlbseg.engine.training import Trainer
@@ -22,13 +22,13 @@ from napari_mlbseg.project.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
 CHECKPOINT_EVERY_S = 60.0
-SCORE_EVERY_S = 5.0
+SCORE_EVERY_STEPS = 25
 FOCUS_EVERY_S = 1.0
 LOG_EVERY_S = 2.0
 DIRECTION_EVERY_STEPS = 25
 YOUNGEST_STEPS = 50
 LONGEST_SHARE = 0.25
-"""Of the time, for the slice on view and for scoring each: in 3-D they take seconds on a CPU."""
+"""Of the time, for the slice on view: in 3-D it takes seconds on a CPU."""
 
 
 class Upkeep:
@@ -43,6 +43,7 @@ class Upkeep:
             views=trainer.prediction_views,
             weigh=SCORES.get(config.weights),
         )
+        self._guard = Guard(trainer)
         self._began = time.perf_counter()
         self._publishing_s = 0.0
         self._last = {"checkpoint": self._began}
@@ -72,7 +73,8 @@ class Upkeep:
                 self._log(progress.losses)
         if stage is Stage.BOOTSTRAPPING:  # a base model in the making is worse than rough labels
             yield from self._publish_some()
-        if self._trainer.held_back and (self._due("score", SCORE_EVERY_S) or last):
+        # Counted in steps: what is shown shall not depend on the clock.
+        if self._trainer.held_back and (last or self._trainer.state.step % SCORE_EVERY_STEPS == 0):
             yield from self._score(stage)
         if self._due("checkpoint", CHECKPOINT_EVERY_S):
             yield self.save()
@@ -82,7 +84,7 @@ class Upkeep:
         began = time.perf_counter()
         event = self.publisher.publish(
             span,
-            parameters=self._trainer.parameters,
+            parameters=self._guard.parameters,
             direction=self._clean_direction() if self.publisher.weigh else None,
             step=step,
         )
@@ -114,12 +116,10 @@ class Upkeep:
         return self._direction[1]
 
     def _score(self, stage: Stage) -> Iterator[Event]:
-        found = self._trainer.held_back_dice()
-        self._ended("score")
-        if found:
-            mean = sum(found.values()) / len(found)
-            self._log({"held-back dice": mean})
-            yield HeldBackScored(stage, self._trainer.state.step, mean, found)
+        scored = self._guard.score(stage)
+        if scored is not None:
+            self._log({"held-back dice": scored.dice})
+            yield scored
 
     def _log(self, values: Mapping[str, float]) -> None:
         self._study.log_metrics(self._run_id, self._trainer.state.total, values)

@@ -163,7 +163,9 @@ class TrainingPanel(QWidget):
     def _show_score(self, event: ev.HeldBackScored) -> None:
         classes = ", ".join(f"{value}: {dice:.2f}" for value, dice in event.dice_per_class.items())
         each = f"  (class {classes})" if len(event.dice_per_class) > 1 else ""
-        self.score.say(f"Held-back Dice {event.dice:.3f}{each}")
+        spread = "" if event.uncertainty is None else f" ± {event.uncertainty:.3f}"
+        kept = "" if event.shown else "  worse than before: the better model is shown"
+        self.score.say(f"Held-back Dice {event.dice:.3f}{spread}{each}{kept}")
 
     def _show_progress(self, step: int, steps: int | None) -> None:
         self.progress.setRange(0, steps or 0)

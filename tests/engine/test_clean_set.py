@@ -16,7 +16,7 @@ def keyed(classes: list[frozenset[int]]) -> dict[SliceKey, frozenset[int]]:
 @given(sets_of_classes, st.floats(0, 0.5))
 def test_no_class_loses_its_teachers(classes: list[frozenset[int]], share: float) -> None:
     shown = keyed(classes)
-    held = split_held_back(shown, frozenset(), share=share)
+    held = split_held_back(shown, frozenset(), frozenset(), share=share)
     assert held <= set(shown)
     assert len(held) <= round(share * len(shown))
     for value in range(1, 5):
@@ -25,20 +25,31 @@ def test_no_class_loses_its_teachers(classes: list[frozenset[int]], share: float
         assert len(teachers) == len(with_class) or len(teachers) >= 2
 
 
-@given(sets_of_classes, sets_of_classes)
-def test_a_slice_keeps_its_role_as_others_come(
-    first: list[frozenset[int]], later: list[frozenset[int]]
+@given(sets_of_classes, sets_of_classes, st.floats(0, 0.5))
+def test_no_slice_is_scored_that_has_taught(
+    first: list[frozenset[int]], later: list[frozenset[int]], share: float
 ) -> None:
     before, after = keyed(first), keyed(first + later)
-    held = split_held_back(before, frozenset(), share=0.2)
-    held_later = split_held_back(after, held, share=0.2)
-    if len(before) >= FEWEST_FOR_HOLDING_BACK:
-        assert held <= held_later
+    held = split_held_back(before, frozenset(), frozenset(), share=share)
+    taught = frozenset(before) - held
+    assert not split_held_back(after, held, taught, share=share) & taught
+
+
+def test_roles_rotate_until_only_the_last_slices_have_not_taught() -> None:
+    held: frozenset[SliceKey] = frozenset()
+    taught: frozenset[SliceKey] = frozenset()
+    for count in (*range(10, 61, 10), *range(61, 101)):
+        shown = keyed([frozenset({1})] * count)
+        held = split_held_back(shown, held, taught, share=0.2)
+        taught |= frozenset(shown) - held
+        assert len(held) <= round(0.2 * count)
+        assert len(held) >= 2
+    assert set(keyed([frozenset({1})] * 50)) <= taught
 
 
 def test_a_share_is_held_back_spread_over_the_order_of_acceptance() -> None:
     shown = keyed([frozenset({1})] * 40)
-    held = split_held_back(shown, frozenset(), share=0.2)
+    held = split_held_back(shown, frozenset(), frozenset(), share=0.2)
     assert len(held) == 8
     indices = sorted(key.index for key in held)
     assert {b - a for a, b in pairwise(indices)} == {5}
@@ -46,11 +57,11 @@ def test_a_share_is_held_back_spread_over_the_order_of_acceptance() -> None:
 
 def test_a_slice_that_is_no_longer_clean_is_not_held_back() -> None:
     shown = keyed([frozenset({1})] * 10)
-    held = split_held_back(shown, frozenset({SliceKey("gone", 0, 1)}), share=0.2)
+    held = split_held_back(shown, frozenset({SliceKey("gone", 0, 1)}), frozenset(), share=0.2)
     assert SliceKey("gone", 0, 1) not in held
     assert len(held) == 2
 
 
 def test_few_slices_all_teach() -> None:
     shown = keyed([frozenset({1})] * (FEWEST_FOR_HOLDING_BACK - 1))
-    assert split_held_back(shown, frozenset(), share=0.5) == frozenset()
+    assert split_held_back(shown, frozenset(), frozenset(), share=0.5) == frozenset()

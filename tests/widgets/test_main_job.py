@@ -68,7 +68,7 @@ def test_from_rough_labels_to_exported_ones(
     dock.export_panel.folder.setText(str(tmp_path / "out"))
     with qtbot.waitSignal(bench.told, timeout=20_000):
         qtbot.mouseClick(dock.export_panel.case, LEFT)
-    written = SimpleITK.ReadImage(str(next((tmp_path / "out").iterdir())))
+    written = SimpleITK.ReadImage(str(next((tmp_path / "out").glob("*.nii.gz"))))
     source = SimpleITK.ReadImage(str(case.image_path))
     voxels = SimpleITK.GetArrayFromImage(written).transpose()
     assert np.array_equal(voxels, case.geometry.to_file(np.asarray(layer.data)))

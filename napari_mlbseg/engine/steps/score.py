@@ -1,10 +1,18 @@
 """How well predictions agree with clean slices."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import fmean, stdev
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
+
+SURE = 1.64
+"""Standard errors: one chance in twenty of being wrong, for many slices."""
+TOO_SMALL = 0.005
+"""A difference of Dice that nobody sees."""
 
 
 def dice_per_class(
@@ -23,3 +31,46 @@ def dice_per_class(
         total += torch.bincount(predicted.flatten(), minlength=classes).cpu()
         total += torch.bincount(truth.flatten(), minlength=classes).cpu()
     return {c: float(2 * overlap[c] / total[c]) for c in range(1, classes) if total[c] > 0}
+
+
+def slice_dice(
+    predicted: Int[Tensor, "y x"], truth: Int[Tensor, "y x"], *, classes: int
+) -> float | None:
+    """Mean Dice of a slice over the foreground classes that it shows; None where it shows none."""
+    found = dice_per_class([(predicted, truth)], classes=classes)
+    return fmean(found.values()) if found else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a model does on slices, beside another one.
+
+    Attributes
+    ----------
+    uncertainty
+        Standard error of the mean Dice over the slices; None for a single one.
+    worse
+        Whether it is worse than the other one by more than the uncertainty of the difference.
+    """
+
+    uncertainty: float | None
+    worse: bool
+
+
+def compare(ours: Sequence[float], theirs: Sequence[float] | None) -> Comparison:
+    """Compare the Dice of the same slices, pair by pair; a paired test needs few of them.
+
+    Worse means that the mean difference is negative by more than `SURE` standard errors. A single
+    slice, or none, proves nothing.
+    """
+    uncertainty = _standard_error(ours)
+    if theirs is None or len(ours) < 2:
+        return Comparison(uncertainty, worse=False)
+    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+    error = _standard_error(differences)
+    assert error is not None
+    return Comparison(uncertainty, worse=fmean(differences) < -max(SURE * error, TOO_SMALL))
+
+
+def _standard_error(values: Sequence[float]) -> float | None:
+    return stdev(values) / sqrt(len(values)) if len(values) > 1 else None
