@@ -161,22 +161,25 @@ def _rehearse(job: Job) -> None:
 
 def _times(act: Callable[[], object], job: Job) -> list[float]:
     """Seconds of each repeat; a step that alone takes longer than `seconds` is its own warm-up."""
-    warm = [_timed(act, job.device)]
+    warm = [_timed(act, job)]
     if warm[0] > job.seconds:
         return warm
-    warm += [_timed(act, job.device) for _ in range(WARM_UPS - 1)]
+    warm += [_timed(act, job) for _ in range(WARM_UPS - 1)]
     times: list[float] = []
     while len(times) < MOST and (len(times) < FEWEST or sum(times) < job.seconds):
-        times.append(_timed(act, job.device))
+        times.append(_timed(act, job))
     return times
 
 
-def _timed(act: Callable[[], object], device: str) -> float:
-    _synchronise(device)
-    began = time.perf_counter()
+def _timed(act: Callable[[], object], job: Job) -> float:
+    """On one CPU thread processor time, which other programs disturb least."""
+    alone = job.device == "cpu" and job.threads == 1
+    clock = time.process_time if alone else time.perf_counter
+    _synchronise(job.device)
+    began = clock()
     act()
-    _synchronise(device)
-    return time.perf_counter() - began
+    _synchronise(job.device)
+    return clock() - began
 
 
 def _synchronise(device: str) -> None:
@@ -212,9 +215,11 @@ def _ceiling(job: Job) -> dict[str, Any]:
 def _weights(job: Job) -> dict[str, Any]:
     """Largest difference of both weight maps from double backward, relative to the largest."""
     case = job.case
+    single = weight_difference(case, torch.float32, job.device)
     small = min(case.size, SMALL[case.dims]) if job.device == "cpu" else case.size
     return {
-        "float32": weight_difference(case, torch.float32, job.device),
-        "float64": weight_difference(replace(case, size=small), torch.float64, job.device),
+        "float32": single[0],
+        "float32_share_beyond_1e-5": single[1],
+        "float64": weight_difference(replace(case, size=small), torch.float64, job.device)[0],
         "float64_size": small,
     }
