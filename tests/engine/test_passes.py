@@ -1,5 +1,7 @@
 """Passes in chunks give what passes of the whole batch give."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -41,14 +43,17 @@ def assert_same(ours: dict[str, Tensor], whole: dict[str, Tensor]) -> None:
         assert float((ours[name] - whole[name]).abs().max()) <= 1e-12 * largest
 
 
-@pytest.mark.parametrize(("pixels", "sizes"), [(2, [2, 2, 1]), (5, [5]), (0.5, [1] * 5)])
-def test_chunks_hold_so_many_pixels_and_at_least_an_image(
-    monkeypatch: pytest.MonkeyPatch, pixels: float, sizes: list[int]
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 13])
+@pytest.mark.parametrize("pixels", [64, 100, 400, 10_000])
+def test_no_chunk_is_a_lone_image_or_much_too_large(
+    count: int, pixels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks_module, "CHUNK_PIXELS", int(pixels * IMAGE))
-    images = batch(5, seed=0).images
-    assert [len(part) for part in chunks(images)] == sizes
-    assert torch.equal(torch.cat(chunks(images)), images)
+    monkeypatch.setattr(chunks_module, "CHUNK_PIXELS", pixels)
+    images = torch.arange(count * 2 * 100.0).reshape(count, 2, 10, 10)
+    parts = chunks(images)
+    assert torch.cat(parts).equal(images)
+    assert min(map(len, parts)) >= min(2, count)
+    assert max(map(len, parts)) <= max(3, math.ceil(pixels / 100))
 
 
 def test_a_gpu_gets_its_batch_whole() -> None:

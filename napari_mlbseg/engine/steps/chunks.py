@@ -5,6 +5,7 @@ eight took, most of it in the kernel, probably because glibc takes blocks of mor
 and gives them back at every layer. A GPU wants large batches and gets them whole.
 """
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -16,10 +17,16 @@ CHUNK_PIXELS = 2**17
 
 
 def chunks(images: Float[Tensor, "batch channels *space"]) -> tuple[Tensor, ...]:
-    """The batch in parts of about `CHUNK_PIXELS`, on a GPU as one."""
+    """The batch in parts of about `CHUNK_PIXELS`, on a GPU as one.
+
+    No part is a lone image: on one thread torch convolves these without oneDNN, in 3-D at half the
+    speed.
+    """
     if images.device.type != "cpu":
         return (images,)
-    return torch.split(images, max(1, CHUNK_PIXELS // images[0, 0].numel()))
+    count = len(images)
+    wanted = math.ceil(images[:, 0].numel() / CHUNK_PIXELS)
+    return torch.tensor_split(images, min(wanted, max(1, count // 2)))
 
 
 def added(gradients: Iterable[tuple[Tensor, ...]]) -> list[Tensor]:
