@@ -25,7 +25,7 @@ from torch import Tensor
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.steps.chunks import chunks
 
-LOOK_AHEAD = 0.1
+LOOK_AHEAD = 0.05
 """Share of Polyak's step that the confidence is tilted by."""
 
 Parameters = Mapping[str, Tensor]
