@@ -442,7 +442,7 @@ def test_several_series_and_frames_are_asked_for_before_the_import(
         file.rename(images / "s" / f"t{file.name}")
     bench = Workbench(viewer)
     new = NewStudy(tmp_path / "new.mlbseg", images, None)
-    with qtbot.waitSignal(bench.choice_needed, timeout=60_000) as asked:
+    with qtbot.waitSignal(bench.intake.choice_needed, timeout=60_000) as asked:
         bench.create_study(new)
     assert asked.args is not None
     assert asked.args[0] == new
