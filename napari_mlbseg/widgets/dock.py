@@ -235,7 +235,12 @@ class MLBSegDock(QWidget):
         self.tabs.addTab(self.training_panel, "Training")
         self.tabs.addTab(self.suggestions_panel, "Suggested")
         self.tabs.addTab(self.export_panel, "Export")
-        self.tabs.addTab(keys, "Keys")
+        # Scrolls by itself: the longest tab would else make all of them as high.
+        sheet = QScrollArea()
+        sheet.setWidget(keys)
+        sheet.setWidgetResizable(True)
+        sheet.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.tabs.addTab(sheet, "Keys")
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 4, 6, 4)

@@ -81,12 +81,11 @@ class SliceStrip(QWidget):
             cell = QRectF(index * width, 3, width - gap, self.height() - 6)
             painter.fillRect(cell, STATE_COLORS[state])
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        self._mark_suggested(painter, width)
         painter.setPen(QPen(_MARKER, 2))
-        painter.setBrush(Qt.BrushStyle.NoBrush)
         wide = max(width, 5.0)
         left = min(max((self._current + 0.5) * width - wide / 2, 1.0), self.width() - wide - 1)
         painter.drawRoundedRect(QRectF(left, 1, wide, self.height() - 2), 1.5, 1.5)
+        self._mark_suggested(painter, width)
 
     def _mark_suggested(self, painter: QPainter, width: float) -> None:
         painter.setPen(QPen(QColor(20, 24, 32), 1))
