@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from napari_mlbseg.engine.steps import next_slice
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.gathering import Progress
 from napari_mlbseg.project.masks import plane
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
@@ -37,7 +38,9 @@ class Suggestion:
     doubtful_mm2: float | None
 
 
-def suggest(study: Study, count: int = 10, *, seed: int = 0) -> list[Suggestion]:
+def suggest(
+    study: Study, count: int = 10, *, seed: int = 0, progress: Progress | None = None
+) -> list[Suggestion]:
     """The slices to correct next, the best first; never a clean or a skipped one.
 
     The same study gives the same suggestions. Before the first run they are spread evenly over
@@ -54,7 +57,7 @@ def suggest(study: Study, count: int = 10, *, seed: int = 0) -> list[Suggestion]
         free = (key for key in order if key not in closed)
         return [Suggestion(key, None, None) for key, _ in zip(free, range(count), strict=False)]
     clean = set(study.clean_slices())
-    seen = [one for case in study.cases for one in _look_at(study, case, clean)]
+    seen = _look_around(study, clean, progress)
     names = sorted({one.key.case_id for one in seen})
     heights = np.array([one.height for one in seen], dtype=np.float32)
     similarity = next_slice.teaching(
@@ -96,6 +99,16 @@ class _Seen:
     @property
     def told_doubt(self) -> float | None:
         return None if np.isnan(self.doubtful_mm2) else self.doubtful_mm2
+
+
+def _look_around(study: Study, clean: set[SliceKey], progress: Progress | None) -> list[_Seen]:
+    """The slices of all cases."""
+    seen: list[_Seen] = []
+    for done, case in enumerate(study.cases):
+        if progress is not None:
+            progress(f"Looking at {case.id}", done, len(study.cases))
+        seen.extend(_look_at(study, case, clean))
+    return seen
 
 
 def _look_at(study: Study, case: Case, clean: set[SliceKey]) -> Iterator[_Seen]:

@@ -15,14 +15,14 @@ from napari_mlbseg.project.cases import Case, LabelClass
 from napari_mlbseg.project.slices import SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background import timer
+from napari_mlbseg.widgets.late import LateSlices
 from napari_mlbseg.widgets.layers import LAYER_NAMES, CaseLayers
 from napari_mlbseg.widgets.proposals import with_proposals
+from napari_mlbseg.widgets.slice_states import SliceStates
 from napari_mlbseg.widgets.stored import CaseArrays
 from napari_mlbseg.widgets.working_labels import WorkingLabels
 
 _SAVE_AFTER_MS = 250
-_LATE_MS = 40
-_HUMAN = (SliceState.DRAFT, SliceState.CLEAN)
 
 
 class Annotation(QObject):
@@ -55,21 +55,21 @@ class Annotation(QObject):
         self.case = case
         self._viewer = viewer
         self._study = study
-        self._records = {r.key: r for r in study.slice_records(case.id)}
-        self._turn_to: int | None = None
+        self._states = SliceStates(study, case)
         self._save_timer = timer(self, _SAVE_AFTER_MS, self.flush, single_shot=True)
-        self._late_timer = timer(self, _LATE_MS, self._show_late)
+        self._late = LateSlices(self)
         names = (*LAYER_NAMES, ArrayName.VOTES)
-        self._arrays = CaseArrays(study, case, names, self._late_timer.start)
+        self._arrays = CaseArrays(study, case, names, self._late.await_more)
         self._working = WorkingLabels(
             case.geometry.shape,
             self._arrays.machine_slice,
-            human=[(k.axis, k.index) for k, r in self._records.items() if r.state in _HUMAN],
+            human=self._states.human(),
             mask=lambda where: study.slice_mask(SliceKey(case.id, *where)),
             edited=self._save_soon,
         )
         self._working.axis = self._axis = case.axis
         self.layers = CaseLayers(viewer, study, case, self._arrays, self._working)
+        self._late.watch(self._arrays, self.layers)
         self._index = self.layers.index(case.axis)
         self._connections = [
             (self.layers.working.events.selected_label, self._on_label),
@@ -89,28 +89,28 @@ class Annotation(QObject):
 
     def state(self, key: SliceKey) -> SliceState:
         """What a person said about a slice of this case."""
-        record = self._records.get(key)
-        return record.state if record else SliceState.UNTOUCHED
+        return self._states[key]
 
     def states(self) -> tuple[SliceState, ...]:
         """States of all slices along the axis on view."""
-        states = [SliceState.UNTOUCHED] * self.case.geometry.shape[self._axis]
-        for key, record in self._records.items():
-            if key.axis == self._axis:
-                states[key.index] = record.state
-        return tuple(states)
+        return self._states.along(self._axis)
 
     def go_to(self, index: int) -> None:
         """Show another slice along the axis on view."""
         self.layers.show_slice(self._axis, index)
+
+    def go_to_slice(self, key: SliceKey) -> None:
+        """Show a slice of this case, turning to its axis where need be."""
+        self.layers.show_slice(key.axis, key.index)
+        if key.axis != self._axis:
+            self.show_axis(key.axis)
 
     def show_axis(self, axis: int) -> None:
         """Show slices along another axis; what is painted from now on belongs to it.
 
         The window stays at hand while a large case is read for it.
         """
-        self._turn_to = axis
-        self._turn()
+        self._late.turn(axis)
 
     @property
     def label(self) -> int:
@@ -207,7 +207,7 @@ class Annotation(QObject):
     def close(self) -> None:
         """Save what is painted and take the layers away."""
         self.flush()
-        self._late_timer.stop()
+        self._late.stop()
         for event, slot in self._connections:
             event.disconnect(slot)
         self.layers.remove()
@@ -238,25 +238,6 @@ class Annotation(QObject):
 
     def _labels(self, key: SliceKey) -> NDArray[np.uint8]:
         return self._working.read(key.axis, key.index)
-
-    def _turn(self) -> None:
-        axis = self._turn_to
-        if axis is None:
-            return
-        if not self._arrays.machine.ready(axis, self.layers.index(axis)):
-            self._late_timer.start()
-            return
-        self._turn_to = None
-        self.layers.show_axis(axis)
-
-    def _show_late(self) -> None:
-        """Show what took so long to read that it was shown empty."""
-        self._turn()
-        arrived = self._arrays.arrived()
-        if arrived:
-            self.layers.draw(arrived, working=False)
-        if not self._arrays.awaited and self._turn_to is None:
-            self._late_timer.stop()
 
     def _save_edited(self, key: SliceKey) -> None:
         was = self.state(key)
@@ -290,14 +271,11 @@ class Annotation(QObject):
             self.request.emit(SliceReopened(key))
 
     def _saved(self, record: SliceRecord) -> None:
-        self._records[record.key] = record
+        self._states.keep(record)
         self._working.mark_saved(record.key.axis, record.key.index)
         self.slice_changed.emit(record.key)
 
     def _advance(self) -> None:
-        done = (SliceState.CLEAN, SliceState.SKIPPED)
-        states = self.states()
-        around = [*range(self._index + 1, len(states)), *range(self._index)]
-        following = next((i for i in around if states[i] not in done), None)
+        following = self._states.open_after(self._axis, self._index)
         if following is not None:
             self.go_to(following)

@@ -20,6 +20,8 @@ from napari_mlbseg.widgets.cases_panel import CasesPanel
 from napari_mlbseg.widgets.export_panel import ExportPanel
 from napari_mlbseg.widgets.slices_panel import SlicesPanel
 from napari_mlbseg.widgets.study_panel import StudyPanel
+from napari_mlbseg.widgets.suggester import Suggester
+from napari_mlbseg.widgets.suggestions_panel import SuggestionsPanel
 from napari_mlbseg.widgets.training_panel import TrainingPanel
 from napari_mlbseg.widgets.workbench import Workbench
 
@@ -49,12 +51,15 @@ class MLBSegDock(QWidget):
         self.cases_panel = CasesPanel()
         self.slices_panel = SlicesPanel()
         self.training_panel = TrainingPanel()
+        self.suggester = Suggester(self)
+        self.suggestions_panel = SuggestionsPanel()
         self.export_panel = ExportPanel()
         self.tabs = QTabWidget()
         self._lay_out()
         self._connect_panels()
         self._connect_workbench()
-        names = [command.name for command in (*shortcuts.COMMANDS, *shortcuts.VIEWS)]
+        self._connect_suggester()
+        names = [command.name for command in shortcuts.EVERY]
         shortcuts.bind(napari_viewer, {name: partial(self._command, name) for name in names})
         # A dock's close event does not always come; the end of its object, or of the
         # application, does.
@@ -94,14 +99,26 @@ class MLBSegDock(QWidget):
         self.training_panel.resume_requested.connect(lambda: bench.send(Resume()))
         self.training_panel.stop_requested.connect(lambda: bench.send(Stop()))
         self.export_panel.export_requested.connect(bench.export)
+        self.export_panel.model_requested.connect(bench.export_model)
+        self.suggestions_panel.chosen.connect(bench.go_to)
 
     def _command(self, name: str) -> None:
         if name in _VIEWS:
             self.workbench.show(lambda annotation: annotation.layers.toggle(_VIEWS[name]))
+        elif name == "next_suggested":
+            self._go_to_suggested()
         elif name == "take_votes":
             self.workbench.act(self._take_votes)
         else:
             self.workbench.act(_ACTIONS[name])
+
+    def _go_to_suggested(self) -> None:
+        annotation = self.workbench.annotation
+        key = self.suggester.after(annotation.key if annotation else None)
+        if key is not None:
+            self.workbench.go_to(key)
+        else:
+            self.study_panel.show_message(self.suggestions_panel.note.text())
 
     def _take_votes(self, annotation: Annotation) -> None:
         taken = annotation.take_votes(self.slices_panel.doubt.value())
@@ -128,8 +145,17 @@ class MLBSegDock(QWidget):
         bench.locked.connect(self.study_panel.ask_read_only)
         bench.errands.busy.connect(self.study_panel.show_busy)
         bench.errands.can_cancel.connect(self.study_panel.show_cancel)
-        bench.choice_needed.connect(self.study_panel.ask_choices)
+        bench.intake.choice_needed.connect(self.study_panel.ask_choices)
         bench.imported.connect(self.study_panel.list_problems)
+
+    def _connect_suggester(self) -> None:
+        bench, suggester = self.workbench, self.suggester
+        bench.study_changed.connect(lambda: suggester.set_study(bench.study))
+        bench.slice_changed.connect(suggester.slice_changed)
+        bench.engine_event.connect(suggester.hear)
+        # After the bench has heard of it: suggestions lie along the axes of the cases.
+        self.slices_panel.axis_chosen.connect(suggester.refresh)
+        suggester.changed.connect(self._show_suggestions)
 
     def _show_study(self) -> None:
         study = self.workbench.study
@@ -164,6 +190,7 @@ class MLBSegDock(QWidget):
 
     def _show_slice(self) -> None:
         annotation, study = self.workbench.annotation, self.workbench.study
+        self._mark_suggestions()
         if annotation is None or study is None:
             self.slices_panel.set_slice(None, None, ())
             return
@@ -172,6 +199,22 @@ class MLBSegDock(QWidget):
             key.axis, key.index, annotation.states(), writable=study.writable
         )
         self.slices_panel.set_label(annotation.label)
+
+    def _show_suggestions(self) -> None:
+        found = self.suggester
+        self.suggestions_panel.set_suggestions(
+            found.best, looking=found.looking, problem=found.problem
+        )
+        self._mark_suggestions()
+
+    def _mark_suggestions(self) -> None:
+        annotation = self.workbench.annotation
+        key = annotation.key if annotation else None
+        self.suggestions_panel.set_current(key)
+        best = [one.key for one in self.suggester.best]
+        self.slices_panel.strip.set_suggested(
+            k.index for k in best if key and (k.case_id, k.axis) == (key.case_id, key.axis)
+        )
 
     def _show_event(self, event: Event) -> None:
         self.training_panel.apply(event)
@@ -190,8 +233,14 @@ class MLBSegDock(QWidget):
         keys.setWordWrap(True)
         keys.setToolTip("Keys work while the pointer is over the image")
         self.tabs.addTab(self.training_panel, "Training")
+        self.tabs.addTab(self.suggestions_panel, "Suggested")
         self.tabs.addTab(self.export_panel, "Export")
-        self.tabs.addTab(keys, "Keys")
+        # Scrolls by itself: the longest tab would else make all of them as high.
+        sheet = QScrollArea()
+        sheet.setWidget(keys)
+        sheet.setWidgetResizable(True)
+        sheet.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.tabs.addTab(sheet, "Keys")
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 4, 6, 4)

@@ -1,4 +1,4 @@
-"""Writing labels, predictions and weight maps as files."""
+"""Writing labels, predictions, weight maps and the trained model as files."""
 
 from pathlib import Path
 
@@ -8,15 +8,17 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
+    QLabel,
     QLineEdit,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
+from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.export import ExportKind, OutFormat, formats_for
-from napari_mlbseg.widgets.requests import Export
+from napari_mlbseg.widgets.requests import Export, ModelExport
 from napari_mlbseg.widgets.style import button, narrow, quiet
 
 _KINDS = {
@@ -37,6 +39,12 @@ _FORMATS = {
     OutFormat.RTSTRUCT: "DICOM contours (RTSTRUCT)",
 }
 
+_MODELS = {
+    ModelFormat.BUNDLE: "MONAI bundle",
+    ModelFormat.TORCH_EXPORT: "torch.export",
+    ModelFormat.ONNX: "ONNX",
+}
+
 
 class ExportPanel(QWidget):
     """What to write and where.
@@ -45,9 +53,12 @@ class ExportPanel(QWidget):
     -------
     export_requested(Export)
         Somebody wants these files.
+    model_requested(ModelExport)
+        Somebody wants the trained model.
     """
 
     export_requested = Signal(object)
+    model_requested = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,6 +76,16 @@ class ExportPanel(QWidget):
         self.folder.textChanged.connect(self._show_buttons)
         self.case = button("Export this case", "Write files of the case on view", self._ask_case)
         self.study = button("Export all cases", "Write files of every case", self._ask_study)
+        self.model_form = narrow(QComboBox())
+        self.model_form.setToolTip("What the exported model runs with")
+        for model, text in _MODELS.items():
+            self.model_form.addItem(text, model)
+        self.model = button(
+            "Export model",
+            "Write the trained model, with what it needs to run without this program, into a new"
+            " folder in the one above",
+            self._ask_model,
+        )
         self._cases: tuple[Case, ...] = ()
         self._lay_out()
         self._show_formats()
@@ -86,6 +107,10 @@ class ExportPanel(QWidget):
         kind, form = ExportKind(self.kind.currentData()), OutFormat(self.form.currentData())
         self.export_requested.emit(Export(kind, Path(self.folder.text().strip()), case_id, form))
 
+    def _ask_model(self) -> None:
+        form, folder = ModelFormat(self.model_form.currentData()), self.folder.text().strip()
+        self.model_requested.emit(ModelExport(form, Path(folder)))
+
     def _show_formats(self) -> None:
         """Offer what all cases can be written in, and keep the choice where it is among it."""
         chosen = self.form.currentData()
@@ -102,6 +127,7 @@ class ExportPanel(QWidget):
     def _show_buttons(self) -> None:
         ready = bool(self._cases) and bool(self.folder.text().strip())
         self.study.setEnabled(ready)
+        self.model.setEnabled(ready)
         self.case.setEnabled(ready and self._case_id is not None)
 
     def _lay_out(self) -> None:
@@ -124,6 +150,12 @@ class ExportPanel(QWidget):
         layout.setSpacing(6)
         layout.addLayout(form)
         layout.addLayout(row)
+        models = QHBoxLayout()
+        models.setSpacing(4)
+        models.addWidget(QLabel("Model as"))
+        models.addWidget(self.model_form, 1)
+        models.addWidget(self.model, 1)
+        layout.addLayout(models)
         layout.addWidget(
             quiet(
                 "Files in the frame of the imported images; the .provenance.json beside each says"

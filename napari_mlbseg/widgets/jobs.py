@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from napari_mlbseg.engine.suggestions import Suggestion, suggest
 from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.classes import change_classes
 from napari_mlbseg.project.cohort import Imported, make_study
@@ -10,7 +11,7 @@ from napari_mlbseg.project.export import export_case, export_study
 from napari_mlbseg.project.offers import Offer, offers_in
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background import Report
-from napari_mlbseg.widgets.requests import Export, NewStudy
+from napari_mlbseg.widgets.requests import Export, ModelExport, NewStudy
 
 
 def survey(images: Path) -> Callable[[Report], tuple[Offer, ...]]:
@@ -50,14 +51,45 @@ def change_of_classes(
     return work
 
 
-def writing(study: Study, export: Export) -> Callable[[Report], list[Path]]:
-    """Write files of one case or of all; its result are their paths."""
+def writing(study: Study, export: Export) -> Callable[[Report], str]:
+    """Write files of one case or of all; its result says how many."""
 
-    def work(report: Report) -> list[Path]:
+    def work(report: Report) -> str:
         if export.case_id is not None:
-            return export_case(study, export.case_id, export.folder, export.kind, export.form)
-        return export_study(
-            study, export.folder, export.kind, lambda *step: report(step), form=export.form
+            paths = export_case(study, export.case_id, export.folder, export.kind, export.form)
+        else:
+            paths = export_study(
+                study, export.folder, export.kind, lambda *step: report(step), form=export.form
+            )
+        files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
+        return f"Wrote {files} to {export.folder}"
+
+    return work
+
+
+def writing_model(study: Study, wanted: ModelExport) -> Callable[[Report], str]:
+    """Write the trained model; its result says where, and how close it is to the engine."""
+
+    def work(report: Report) -> str:
+        from napari_mlbseg.engine.deploy.export import export_model
+
+        made = export_model(study, wanted.form, wanted.folder / f"{study.name}-{wanted.form}")
+        return (
+            f"Wrote the model to {made.folder} ({made.size / 1e6:.1f} MB). Its probabilities are "
+            f"those of the training to within {made.worst_difference:.0e}."
         )
+
+    return work
+
+
+def suggesting(path: Path, count: int) -> Callable[[Report], tuple[Suggestion, ...]]:
+    """Look for slices of a study to correct next.
+
+    The study is opened again for reading, so that the window may close its own meanwhile.
+    """
+
+    def work(report: Report) -> tuple[Suggestion, ...]:
+        with Study.open(path, writable=False) as study:
+            return tuple(suggest(study, count, progress=lambda *step: report(step)))
 
     return work

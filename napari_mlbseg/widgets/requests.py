@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.formats.source import Choice
 from napari_mlbseg.project.export import ExportKind, OutFormat
 from napari_mlbseg.project.slices import SliceState
@@ -59,3 +60,11 @@ class Export:
     folder: Path
     case_id: str | None
     form: OutFormat = OutFormat.AUTO
+
+
+@dataclass(frozen=True)
+class ModelExport:
+    """The trained model in a format, as a folder of its own inside `folder`."""
+
+    form: ModelFormat
+    folder: Path

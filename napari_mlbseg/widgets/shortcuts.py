@@ -12,7 +12,7 @@ from napari.components import ViewerModel
 
 @dataclass(frozen=True)
 class SliceCommand:
-    """Something that can be done to the slice on view, or shown there.
+    """Something that can be done to the slice on view, or shown there, or the way to another.
 
     Attributes
     ----------
@@ -54,6 +54,14 @@ COMMANDS = (
         "undo works",
     ),
 )
+MOVES = (
+    SliceCommand(
+        "next_suggested",
+        "Shift-G",
+        "Next suggested slice",
+        "Go to the slice of the study whose correction would teach most, then to the next best",
+    ),
+)
 VIEWS = (
     SliceCommand(
         "weights", "Shift-W", "Weights", "Show or hide how much each initial label counts"
@@ -65,6 +73,7 @@ VIEWS = (
         "Show or hide where the clean slices object to the prediction: the lighter, the less trust",
     ),
 )
+EVERY = (*COMMANDS, *MOVES, *VIEWS)
 
 # Of napari itself, worth knowing while correcting.
 NAPARI_KEYS = (
@@ -80,19 +89,19 @@ NAPARI_KEYS = (
 
 def bind(viewer: ViewerModel, actions: Mapping[str, Callable[[], object]]) -> None:
     """Bind the key of every command to the action of its name."""
-    for command in (*COMMANDS, *VIEWS):
+    for command in EVERY:
         viewer.bind_key(command.key, _press(actions[command.name]), overwrite=True)
 
 
 def unbind(viewer: ViewerModel) -> None:
     """Release the keys."""
-    for command in (*COMMANDS, *VIEWS):
+    for command in EVERY:
         viewer.bind_key(command.key, None)
 
 
 def sheet() -> str:
     """All keys as a table in HTML."""
-    rows = [(c.key.replace("-", "+"), c.help) for c in (*COMMANDS, *VIEWS)] + list(NAPARI_KEYS)
+    rows = [(c.key.replace("-", "+"), c.help) for c in EVERY] + list(NAPARI_KEYS)
     lines = (f"<tr><td><b>{key}</b>&nbsp;&nbsp;</td><td>{text}</td></tr>" for key, text in rows)
     return f"<table cellspacing=4>{''.join(lines)}</table>"
 

@@ -1,9 +1,9 @@
 """All slices of a case side by side, coloured by state: see the work, click to go there."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from qtpy.QtCore import QEvent, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPen
+from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_mlbseg.project.slices import SliceState
@@ -11,6 +11,8 @@ from napari_mlbseg.widgets.style import STATE_COLORS, STATE_TEXTS
 
 _GAP_FROM_PX = 5.0
 _MARKER = QColor(255, 255, 255)
+_SUGGESTED = QColor(120, 200, 255)
+_TRIANGLE_PX = 9.0
 
 
 class SliceStrip(QWidget):
@@ -27,12 +29,13 @@ class SliceStrip(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._states: tuple[SliceState, ...] = ()
+        self._suggested: frozenset[int] = frozenset()
         self._current = 0
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip(
-            "All slices of this case: green clean, amber draft, light grey skipped, dark untouched."
-            " Click to go to a slice."
+            "All slices of this case: green clean, amber draft, light grey skipped, dark untouched;"
+            " a blue triangle: suggested. Click to go to a slice."
         )
 
     def sizeHint(self) -> QSize:
@@ -48,6 +51,16 @@ class SliceStrip(QWidget):
         """Mark the slice on view."""
         self._current = index
         self.update()
+
+    def set_suggested(self, indices: Iterable[int]) -> None:
+        """Mark the slices that are worth correcting next."""
+        self._suggested = frozenset(indices)
+        self.update()
+
+    @property
+    def suggested(self) -> frozenset[int]:
+        """The slices that are marked as suggested."""
+        return self._suggested
 
     def index_at(self, x: float) -> int | None:
         """Index of the slice under a horizontal position in pixels; None without slices."""
@@ -72,6 +85,17 @@ class SliceStrip(QWidget):
         wide = max(width, 5.0)
         left = min(max((self._current + 0.5) * width - wide / 2, 1.0), self.width() - wide - 1)
         painter.drawRoundedRect(QRectF(left, 1, wide, self.height() - 2), 1.5, 1.5)
+        self._mark_suggested(painter, width)
+
+    def _mark_suggested(self, painter: QPainter, width: float) -> None:
+        painter.setPen(QPen(QColor(20, 24, 32), 1))
+        painter.setBrush(_SUGGESTED)
+        half, high = _TRIANGLE_PX / 2, self.height() - 1.0
+        for index in sorted(self._suggested):
+            if index < len(self._states):
+                middle = (index + 0.5) * width
+                corners = ((-half, high), (half, high), (0.0, high - _TRIANGLE_PX))
+                painter.drawPolygon(QPolygonF([QPointF(middle + x, y) for x, y in corners]))
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:
         """Go to the slice under the pointer."""
@@ -86,7 +110,9 @@ class SliceStrip(QWidget):
         if isinstance(event, QHelpEvent):
             index = self.index_at(event.pos().x())
             if index is not None:
-                text = f"Slice {index}: {STATE_TEXTS[self._states[index]]}. {self.toolTip()}"
+                state = STATE_TEXTS[self._states[index]]
+                state += ", suggested" if index in self._suggested else ""
+                text = f"Slice {index}: {state}. {self.toolTip()}"
                 QToolTip.showText(event.globalPos(), text, self)
                 return True
         return super().event(event)

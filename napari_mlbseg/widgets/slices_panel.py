@@ -19,7 +19,7 @@ from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.slices import SliceState
 from napari_mlbseg.volume import AXIS_NAMES
 from napari_mlbseg.widgets.classes_dialog import ClassesDialog
-from napari_mlbseg.widgets.shortcuts import COMMANDS, VIEWS
+from napari_mlbseg.widgets.shortcuts import COMMANDS, EVERY, MOVES, VIEWS
 from napari_mlbseg.widgets.slice_strip import SliceStrip
 from napari_mlbseg.widgets.style import (
     STATE_COLORS,
@@ -42,7 +42,7 @@ class SlicesPanel(QWidget):
     Signals
     -------
     command(str)
-        Name of one of `shortcuts.COMMANDS` or of `shortcuts.VIEWS`.
+        Name of one of `shortcuts.EVERY`.
     slice_chosen(int), axis_chosen(int), label_chosen(int)
         Somebody wants this slice, this axis, this class to paint with.
     classes_chosen(object)
@@ -76,8 +76,7 @@ class SlicesPanel(QWidget):
         self.strip = SliceStrip()
         self.strip.chosen.connect(self.slice_chosen)
         self.buttons = {
-            c.name: button(c.text, c.tooltip, partial(self.command.emit, c.name))
-            for c in (*COMMANDS, *VIEWS)
+            c.name: button(c.text, c.tooltip, partial(self.command.emit, c.name)) for c in EVERY
         }
         self.doubt = QDoubleSpinBox()
         self.doubt.setRange(0.05, 1.0)
@@ -124,8 +123,9 @@ class SlicesPanel(QWidget):
         there = axis is not None and index is not None
         self.strip.set_states(states)
         enable([self.axis, self.strip], there)
-        enable([self.label, self.classes, *self.buttons.values()], there and writable)
-        enable([self.doubt, *(self.buttons[c.name] for c in VIEWS)], there)
+        working = [self.buttons[c.name] for c in COMMANDS]
+        enable([self.label, self.classes, *working], there and writable)
+        enable([self.doubt, *(self.buttons[c.name] for c in (*MOVES, *VIEWS))], there)
         if axis is None or index is None:
             self.title.setText("Slice")
             self.state.setText("")
@@ -173,6 +173,7 @@ class SlicesPanel(QWidget):
         layout.setSpacing(4)
         layout.addLayout(top)
         layout.addWidget(self.strip)
+        layout.addWidget(self.buttons["next_suggested"])
         layout.addLayout(paint)
         layout.addLayout(grid)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from napari.components import ViewerModel
@@ -15,14 +14,15 @@ from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.cohort import Imported
 from napari_mlbseg.project.lock import StudyLocked
-from napari_mlbseg.project.offers import Offer
+from napari_mlbseg.project.slices import SliceKey
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets import jobs
 from napari_mlbseg.widgets.annotation import Annotation
 from napari_mlbseg.widgets.background import timer
 from napari_mlbseg.widgets.bridge import EngineBridge, EngineFactory, engine_of
 from napari_mlbseg.widgets.errands import Errands
-from napari_mlbseg.widgets.requests import CaseRow, Export, NewStudy
+from napari_mlbseg.widgets.intake import Intake
+from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy
 
 _FOCUS_AFTER_MS = 150
 _STOP_TIMEOUT_S = 10.0
@@ -37,6 +37,8 @@ class Workbench(QObject):
         Makes the source of events of a run.
     errands
         What is done with files in the background.
+    intake
+        Makes studies from folders.
 
     Signals
     -------
@@ -50,8 +52,6 @@ class Workbench(QObject):
         Something went wrong, or well; for the annotator.
     locked(Path, str)
         The study is in use elsewhere, by whom; it can still be opened for reading.
-    choice_needed(NewStudy, tuple)
-        Several series or frames (`Offer`): create the study again with choices among them.
     imported(Imported)
         What came in and what did not.
     """
@@ -66,7 +66,6 @@ class Workbench(QObject):
     failed = Signal(str)
     told = Signal(str)
     locked = Signal(object, str)
-    choice_needed = Signal(object, object)
     imported = Signal(object)
 
     def __init__(self, viewer: ViewerModel, engine: EngineFactory = engine_of) -> None:
@@ -76,6 +75,8 @@ class Workbench(QObject):
         self.errands = Errands(self)
         self.errands.failed.connect(self.failed)
         self.errands.told.connect(self.told)
+        self.intake = Intake(self.errands, self)
+        self.intake.made.connect(self._take)
         self._closing = False
         self.study: Study | None = None
         self.annotation: Annotation | None = None
@@ -98,24 +99,9 @@ class Workbench(QObject):
             self._take(study)
 
     def create_study(self, new: NewStudy) -> None:
-        """Make a study from folders in the background, then open it.
-
-        Where paths have several series or frames and `new` has no choices, asks for them instead.
-        """
-
-        def looked(offers: tuple[Offer, ...]) -> None:
-            if offers:
-                self.choice_needed.emit(new, offers)
-            else:
-                self.create_study(replace(new, choices={}))
-
+        """Make a study from folders in the background, then open it."""
         with self._reporting():
-            if new.choices is None:
-                self.errands.run(jobs.survey(new.images), looked, cancellable=True)
-            else:
-                self.errands.run(
-                    jobs.creation(new), lambda made: self._take(*made), cancellable=True
-                )
+            self.intake.create(new)
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Give the study other classes; one that is in use cannot go."""
@@ -198,6 +184,12 @@ class Workbench(QObject):
             self.case_changed.emit()
             self._focus_timer.start()
 
+    def go_to(self, key: SliceKey) -> None:
+        """Show a slice of any case."""
+        self.choose_case(key.case_id)
+        if self.annotation is not None and self.annotation.case.id == key.case_id:
+            self.annotation.go_to_slice(key)
+
     def show(self, action: Callable[[Annotation], None]) -> None:
         """Do something to the case on view, if there is one; also while only reading."""
         if self.annotation is not None:
@@ -245,12 +237,16 @@ class Workbench(QObject):
         with self._reporting():
             study = self._open_study()
             self.show(Annotation.flush)
+            self.errands.run(jobs.writing(study, export), self.told.emit)
 
-            def done(paths: list[Path]) -> None:
-                files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
-                self.told.emit(f"Wrote {files} to {export.folder}")
-
-            self.errands.run(jobs.writing(study, export), done)
+    def export_model(self, wanted: ModelExport) -> None:
+        """Write the trained model in the background."""
+        with self._reporting():
+            study = self._open_study()
+            if self.bridge.running:
+                raise UserError("The model cannot be exported while it is trained. Stop it first.")
+            self.errands.run(jobs.writing_model(study, wanted), self.told.emit)
+            self.errands.busy.emit("Writing and checking the model", 0, 0)
 
     # --- inside --------------------------------------------------------------------------------
 

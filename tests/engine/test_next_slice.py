@@ -121,6 +121,19 @@ def test_similarity_is_that_of_slices():
     assert np.all(np.diff(close[0, :10]) < 0)
 
 
+def test_progress_names_every_case_and_can_end_it(trained: Phantoms):
+    told: list[tuple[str, int, int]] = []
+    suggest(trained.study, 1, progress=lambda *step: told.append(step))
+    cases = trained.study.cases
+    assert told == [(f"Looking at {c.id}", i, len(cases)) for i, c in enumerate(cases)]
+
+    def give_up(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        suggest(trained.study, 1, progress=give_up)
+
+
 def test_pooling_keeps_means_and_takes_small_images():
     image = np.random.default_rng(0).normal(size=(24, 40)).astype(np.float32)
     slow = image.reshape(8, 3, 8, 5).mean(axis=(1, 3))

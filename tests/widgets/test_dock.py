@@ -14,9 +14,10 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_mlbseg.engine import events as ev
-from napari_mlbseg.project.slices import SliceState
+from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
+from napari_mlbseg.widgets.suggester import SHOWN
 
 from .scripted import ScriptedEngine
 
@@ -117,6 +118,35 @@ def test_another_axis_from_the_panel(dock: MLBSegDock, window: napari.Viewer) ->
     assert window.dims.order[0] == 2
     assert dock.slices_panel.axis.currentIndex() == 2
     assert dock.slices_panel.strip.index_at(1e9) == 87
+
+
+def test_suggested_slices_from_the_key_the_button_and_the_list(
+    qtbot: QtBot, dock: MLBSegDock, window: napari.Viewer
+) -> None:
+    qtbot.waitUntil(lambda: len(dock.suggester.best) == SHOWN, timeout=20_000)
+    keys = [one.key for one in dock.suggester.best]
+    assert {key.case_id for key in keys} == {"phantom_01", "phantom_02"}
+
+    def on_view() -> SliceKey:
+        annotation = dock.workbench.annotation
+        assert annotation is not None
+        marked = {k.index for k in keys if k.case_id == annotation.case.id}
+        assert dock.slices_panel.strip.suggested == marked
+        return annotation.key
+
+    dock.slices_panel.slice_chosen.emit(min(set(range(40)) - {key.index for key in keys}))
+    press = {str(key): action for key, action in window.keymap.items()}
+    press["Shift+G"](window)
+    assert on_view() == keys[0]
+    qtbot.mouseClick(dock.slices_panel.buttons["next_suggested"], LEFT)
+    assert on_view() == keys[1]
+    dock.suggestions_panel.table.cellClicked.emit(5, 0)
+    assert on_view() == keys[5]
+    assert {i.row() for i in dock.suggestions_panel.table.selectedItems()} == {5}
+    qtbot.mouseClick(dock.slices_panel.buttons["accept"], LEFT)
+    assert dock.suggestions_panel.table.item(5, 1).text() == str(keys[6].index)  # type: ignore[union-attr]
+    dock.study_panel.close_requested.emit()
+    assert dock.suggestions_panel.table.rowCount() == 0
 
 
 def test_training_is_shown_and_can_be_held_and_stopped(qtbot: QtBot, dock: MLBSegDock) -> None:

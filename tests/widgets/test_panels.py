@@ -14,20 +14,23 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEd
 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.deploy.formats import ModelFormat
+from napari_mlbseg.engine.suggestions import Suggestion
 from napari_mlbseg.formats.source import SourceInfo
 from napari_mlbseg.project.cases import Case, Intensity, LabelClass
 from napari_mlbseg.project.export import ExportKind, OutFormat
-from napari_mlbseg.project.slices import SliceState
+from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.volume import Geometry
 from napari_mlbseg.widgets.cases_panel import CasesPanel
 from napari_mlbseg.widgets.classes_dialog import ClassesDialog
 from napari_mlbseg.widgets.export_panel import ExportPanel
-from napari_mlbseg.widgets.requests import CaseRow, Export, NewStudy
-from napari_mlbseg.widgets.shortcuts import COMMANDS, VIEWS, sheet
+from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy
+from napari_mlbseg.widgets.shortcuts import EVERY, MOVES, VIEWS, sheet
 from napari_mlbseg.widgets.slice_strip import SliceStrip
 from napari_mlbseg.widgets.slices_panel import SlicesPanel
 from napari_mlbseg.widgets.study_panel import NewStudyDialog, StudyPanel
 from napari_mlbseg.widgets.style import duration
+from napari_mlbseg.widgets.suggestions_panel import SuggestionsPanel, why
 from napari_mlbseg.widgets.training_panel import TrainingPanel
 
 LEFT = Qt.MouseButton.LeftButton
@@ -48,6 +51,7 @@ def heard(signal: Any) -> list[Any]:
         SlicesPanel,
         TrainingPanel,
         ExportPanel,
+        SuggestionsPanel,
         NewStudyDialog,
         partial(ClassesDialog, [LabelClass(1, "liver", (1, 2, 3))]),
     ],
@@ -113,10 +117,10 @@ def test_buttons_ask_for_their_command(qtbot: QtBot) -> None:
     states = [SliceState.CLEAN, SliceState.SKIPPED, SliceState.UNTOUCHED]
     panel.set_slice(0, 1, states)
     told = heard(panel.command)
-    for command in (*COMMANDS, *VIEWS):
+    for command in EVERY:
         qtbot.mouseClick(panel.buttons[command.name], LEFT)
         assert command.key.replace("-", "+") in panel.buttons[command.name].toolTip()
-    assert told == [command.name for command in (*COMMANDS, *VIEWS)]
+    assert told == [command.name for command in EVERY]
 
 
 def test_what_cannot_be_done_cannot_be_asked_for(qtbot: QtBot) -> None:
@@ -128,7 +132,8 @@ def test_what_cannot_be_done_cannot_be_asked_for(qtbot: QtBot) -> None:
     assert off == {"reopen", "copy_previous"}
     panel.set_slice(0, 1, [SliceState.CLEAN] * 2, writable=False)
     on = {name for name, b in panel.buttons.items() if b.isEnabled()}
-    assert on == {view.name for view in VIEWS}  # who only reads may look at everything
+    # who only reads may look at everything
+    assert on == {command.name for command in (*MOVES, *VIEWS)}
 
 
 def test_setters_of_the_slices_panel_do_not_emit(qtbot: QtBot) -> None:
@@ -449,5 +454,79 @@ def test_export_asks_for_a_case_or_for_all(qtbot: QtBot) -> None:
     assert not panel.case.isEnabled()
 
 
+def test_export_asks_for_the_model_in_the_chosen_format(qtbot: QtBot) -> None:
+    panel = ExportPanel()
+    qtbot.addWidget(panel)
+    told = heard(panel.model_requested)
+    panel.set_available((series_case(),), None)
+    assert not panel.model.isEnabled()
+    panel.folder.setText("/out")
+    assert {panel.model_form.itemData(k) for k in range(panel.model_form.count())} == set(
+        ModelFormat
+    )
+    panel.model_form.setCurrentIndex(panel.model_form.findData(ModelFormat.ONNX))
+    qtbot.mouseClick(panel.model, LEFT)
+    assert told == [ModelExport(ModelFormat.ONNX, Path("/out"))]
+
+
+# --- suggestions ----------------------------------------------------------------------------------
+
+
+def test_a_click_on_a_suggestion_asks_for_its_slice(qtbot: QtBot) -> None:
+    panel = SuggestionsPanel()
+    qtbot.addWidget(panel)
+    panel.resize(360, 300)
+    panel.show()
+    told = heard(panel.chosen)
+    best = [Suggestion(SliceKey("a", 0, 7), 0.1, 34.4), Suggestion(SliceKey("b", 2, 3), 0.05, None)]
+    panel.set_suggestions(best)
+    texts = [[panel.table.item(row, k).text() for k in range(3)] for row in range(2)]  # type: ignore[union-attr]
+    assert texts == [["a", "7", "34"], ["b", "3", "\N{EN DASH}"]]
+    place = panel.table.visualRect(panel.table.model().index(1, 0)).center()  # type: ignore[union-attr]
+    qtbot.mouseClick(panel.table.viewport(), LEFT, pos=place)
+    assert told == [SliceKey("b", 2, 3)]
+    panel.set_current(SliceKey("a", 0, 7))
+    assert [i.row() for i in panel.table.selectedItems()] == [0, 0, 0]
+    panel.set_current(SliceKey("a", 0, 8))
+    assert panel.table.selectedItems() == []
+    assert len(told) == 1
+
+
+def test_a_suggestion_says_why() -> None:
+    key = SliceKey("a", 0, 7)
+    assert "34 mm²" in why(Suggestion(key, 0.1, 34.4))
+    assert "10.0%" in why(Suggestion(key, 0.1, 34.4))
+    assert "mm²" not in why(Suggestion(key, 0.1, None))
+    assert "spread evenly" in why(Suggestion(key, None, None))
+
+
+def test_the_list_says_what_it_is_waiting_for(qtbot: QtBot) -> None:
+    panel = SuggestionsPanel()
+    qtbot.addWidget(panel)
+    panel.set_suggestions([], looking=True)
+    assert "Looking" in panel.note.text()
+    panel.set_suggestions([])
+    assert "nothing" in panel.note.text()
+    panel.set_suggestions([], problem="The image of a is gone.")
+    assert "The image of a is gone." in panel.note.text()
+    panel.set_suggestions([Suggestion(SliceKey("a", 0, 7), None, None)])
+    assert "Spread evenly" in panel.note.text()
+
+
+def test_suggested_slices_are_marked_in_the_strip(qtbot: QtBot) -> None:
+    strip = SliceStrip()
+    qtbot.addWidget(strip)
+    strip.resize(200, 26)
+    strip.set_states([SliceState.UNTOUCHED] * 20)
+    strip.set_current(0)
+    plain = strip.grab().toImage()
+    strip.set_suggested([10, 99])  # of the last case with more slices, until there are others
+    marked = strip.grab().toImage()
+    changed = {x for x in range(200) for y in range(26) if plain.pixel(x, y) != marked.pixel(x, y)}
+    assert changed
+    assert min(changed) >= 98
+    assert max(changed) <= 112
+
+
 def test_the_sheet_lists_every_key() -> None:
-    assert all(command.key.replace("-", "+") in sheet() for command in COMMANDS)
+    assert all(command.key.replace("-", "+") in sheet() for command in EVERY)

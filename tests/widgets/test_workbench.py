@@ -16,16 +16,19 @@ from pytestqt.qtbot import QtBot
 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.deploy.formats import ModelFormat
+from napari_mlbseg.engine.events import Inbox
+from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.formats.source import Choice
 from napari_mlbseg.project import gathering
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.export import ExportKind
-from napari_mlbseg.project.slices import SliceState
+from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import PhantomCohort
 from napari_mlbseg.widgets.annotation import Annotation
-from napari_mlbseg.widgets.requests import Export, NewStudy
+from napari_mlbseg.widgets.requests import Export, ModelExport, NewStudy
 from napari_mlbseg.widgets.workbench import Workbench
 
 from .scripted import ScriptedEngine
@@ -319,6 +322,37 @@ def test_export_writes_what_is_shown(
     assert np.array_equal(voxels, shown)
 
 
+def test_a_model_needs_a_training_that_has_ended(
+    qtbot: QtBot, bench: Workbench, engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    wanted = ModelExport(ModelFormat.BUNDLE, tmp_path)
+    with qtbot.waitSignal(bench.failed, timeout=60_000) as failed:
+        bench.export_model(wanted)
+    assert failed.args is not None
+    assert "has no trained model yet" in failed.args[0]
+    bench.train(Config())
+    with qtbot.waitSignal(bench.failed) as failed:
+        bench.export_model(wanted)
+    assert failed.args is not None
+    assert "Stop it first" in failed.args[0]
+
+
+def test_the_trained_model_is_written(qtbot: QtBot, bench: Workbench, tmp_path: Path) -> None:
+    assert bench.study is not None
+    for index in (10, 20, 30):
+        bench.show(lambda annotation, i=index: annotation.go_to(i))
+        bench.act(Annotation.accept)
+    config = Config(base_steps=2, steps=1, slice_size=32, device="cpu", threads=1)
+    *_, last = Bootstrapper(bench.study, config).events(Inbox())
+    assert isinstance(last, ev.Finished), last
+    with qtbot.waitSignal(bench.told, timeout=60_000) as told:
+        bench.export_model(ModelExport(ModelFormat.BUNDLE, tmp_path / "out"))
+    assert told.args is not None
+    folder = tmp_path / "out" / "phantoms-bundle"
+    assert str(folder) in told.args[0]
+    assert (folder / "models" / "model.pt").stat().st_size > 0
+
+
 def test_a_vanished_image_is_read_from_its_source_again(qtbot: QtBot, bench: Workbench) -> None:
     assert bench.study is not None
     image = np.asarray(bench.study.array("phantom_02", ArrayName.IMAGE)[:])
@@ -340,6 +374,16 @@ def test_an_image_that_is_gone_for_good_is_told(
     assert "phantom_01 is gone" in failed.args[0]
     assert bench.annotation is None
     bench.shut_down()
+
+
+def test_going_to_a_slice_of_another_case_and_axis(bench: Workbench) -> None:
+    bench.go_to(SliceKey("phantom_02", 0, 7))
+    assert on_view(bench).key == SliceKey("phantom_02", 0, 7)
+    bench.choose_axis(2)
+    bench.go_to(SliceKey("phantom_01", 0, 3))
+    assert on_view(bench).key == SliceKey("phantom_01", 0, 3)
+    bench.go_to(SliceKey("phantom_01", 1, 9))
+    assert on_view(bench).key == SliceKey("phantom_01", 1, 9)
 
 
 def test_the_axis_is_remembered(bench: Workbench) -> None:
@@ -442,7 +486,7 @@ def test_several_series_and_frames_are_asked_for_before_the_import(
         file.rename(images / "s" / f"t{file.name}")
     bench = Workbench(viewer)
     new = NewStudy(tmp_path / "new.mlbseg", images, None)
-    with qtbot.waitSignal(bench.choice_needed, timeout=60_000) as asked:
+    with qtbot.waitSignal(bench.intake.choice_needed, timeout=60_000) as asked:
         bench.create_study(new)
     assert asked.args is not None
     assert asked.args[0] == new
