@@ -6,7 +6,7 @@ from pathlib import Path
 from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.classes import change_classes
 from napari_mlbseg.project.cohort import Imported, make_study
-from napari_mlbseg.project.export import export_case, export_study
+from napari_mlbseg.project.export import ExportKind, export_case, export_study
 from napari_mlbseg.project.offers import Offer, offers_in
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background import Report
@@ -54,6 +54,16 @@ def writing(study: Study, export: Export) -> Callable[[Report], list[Path]]:
     """Write files of one case or of all; its result are their paths."""
 
     def work(report: Report) -> list[Path]:
+        if export.kind is ExportKind.PROBABILITIES:
+            from napari_mlbseg.engine.probabilities import export_predicted_probabilities
+
+            return export_predicted_probabilities(
+                study,
+                export.folder,
+                case_id=export.case_id,
+                form=export.form,
+                progress=lambda *step: report(step),
+            )
         if export.case_id is not None:
             return export_case(study, export.case_id, export.folder, export.kind, export.form)
         return export_study(

@@ -14,6 +14,7 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.cohort import Imported
+from napari_mlbseg.project.export import ExportKind
 from napari_mlbseg.project.lock import StudyLocked
 from napari_mlbseg.project.offers import Offer
 from napari_mlbseg.project.study import Study
@@ -244,6 +245,11 @@ class Workbench(QObject):
         """Write files in the background."""
         with self._reporting():
             study = self._open_study()
+            if export.kind is ExportKind.PROBABILITIES and self.bridge.running:
+                raise UserError(
+                    "The training is at work on the network that predicts probabilities. Stop it, "
+                    "or wait until it has ended, then export again."
+                )
             self.show(Annotation.flush)
 
             def done(paths: list[Path]) -> None:
