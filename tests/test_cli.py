@@ -414,7 +414,7 @@ def test_run_then_export(accepted: Path, files: Path, mlbseg: Mlbseg):
     assert told["training_slices"] + told["held_back_slices"] == 6
     case = document(mlbseg("info", accepted, "--json"))
     assert case["runs"][0]["outcome"] == "finished"
-    for what, count in (("prediction", 2), ("labels", 2), ("weights", 4)):
+    for what, count in (("prediction", 2), ("labels", 2), ("weights", 4), ("probabilities", 2)):
         out = files / what
         written = document(mlbseg("export", accepted, out, "--what", what, "--json"))["files"]
         assert len(written) == count

@@ -33,6 +33,7 @@ class What(StrEnum):
     INITIAL = "initial"
     WEIGHTS = "weights"
     TRUST = "trust"
+    PROBABILITIES = "probabilities"
     VOLUMES = "volumes"
 
 
@@ -229,7 +230,7 @@ def export(
     study: StudyPath,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder; made if need be.")],
     *,
-    what: Annotated[What, typer.Option(help="Which arrays.")] = What.LABELS,
+    what: Annotated[What, typer.Option(help="What of each case.")] = What.LABELS,
     form: Annotated[
         As, typer.Option("--format", help="auto: as the case came in; DICOM-SEG for DICOM.")
     ] = As.AUTO,

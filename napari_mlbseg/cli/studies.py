@@ -4,7 +4,7 @@ Axes and indices are those of the file's array, as in every command.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +75,9 @@ def accept(path: Path, case_id: str, slices: str, labels: Path, file_axis: int |
 
 
 def export(path: Path, out: Path, what: str, form: str = "auto") -> Document:
-    """Write one file per case (two for weights and trust), or one table."""
+    """Write the files of each case, or one table."""
     with Study.open(path, writable=False) as study, counting() as progress:
-        files = export_study(study, out, ExportKind(what), progress, form=OutFormat(form))
+        files = _written(study, out, ExportKind(what), OutFormat(form), progress)
         return {
             "study": str(study.path),
             "what": what,
@@ -85,6 +85,20 @@ def export(path: Path, out: Path, what: str, form: str = "auto") -> Document:
             "files": [str(file) for file in files],
             "provenance": [str(provenance_path(file)) for file in files],
         }
+
+
+def _written(
+    study: Study,
+    out: Path,
+    kind: ExportKind,
+    form: OutFormat,
+    progress: Callable[[str, int, int], None],
+) -> list[Path]:
+    if kind is not ExportKind.PROBABILITIES:
+        return export_study(study, out, kind, progress, form=form)
+    from napari_mlbseg.engine.probabilities import export_predicted_probabilities
+
+    return export_predicted_probabilities(study, out, form=form, progress=progress)
 
 
 def parse_slices(text: str, size: int) -> list[int]:

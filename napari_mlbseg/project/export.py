@@ -1,42 +1,39 @@
 """Export: files for each case where its voxels lie, with their provenance beside them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.formats.about import About, Segment
-from napari_mlbseg.formats.registry import replacing, write_labels, write_map, written_along
 from napari_mlbseg.project.cases import Case
-from napari_mlbseg.project.lock import current_user
+from napari_mlbseg.project.computed import Computed, kept_meanwhile
 from napari_mlbseg.project.outputs import (
     ARRAYS,
     ExportKind,
     OutFormat,
     Target,
     formats_for,
+    probability_targets,
     targets_of,
 )
 from napari_mlbseg.project.pairing import shortened
-from napari_mlbseg.project.provenance import (
-    in_words,
-    is_predicted,
-    model_hash,
-    provenance_path,
-    software_version,
-    write_provenance,
-)
+from napari_mlbseg.project.provenance import maker_of, provenance_path, write_provenance
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.project.volumes import write_volumes
-from napari_mlbseg.project.voxels import Banded, Windowed, WorkingLabels
-from napari_mlbseg.volume import Volume
+from napari_mlbseg.project.voxels import Windowed, WorkingLabels
+from napari_mlbseg.project.writing import Piece, write_piece
 
-__all__ = ["ExportKind", "OutFormat", "export_case", "export_study", "formats_for"]
+__all__ = [
+    "ExportKind",
+    "OutFormat",
+    "export_case",
+    "export_probabilities",
+    "export_study",
+    "formats_for",
+]
 
 Progress = Callable[[str, int, int], None]
-
-_MAP_COLOR = (0, 158, 115)
 
 
 def export_case(
@@ -80,6 +77,25 @@ def export_study(
     return _export(study, study.cases, folder, kind, form=form, progress=progress)
 
 
+def export_probabilities(
+    study: Study,
+    folder: Path,
+    computed: Computed,
+    *,
+    case_id: str | None = None,
+    form: OutFormat = OutFormat.AUTO,
+) -> list[Path]:
+    """Write probabilities that are computed meanwhile, of one case or of all.
+
+    One file for each class; as `export_case` otherwise. Nothing is written into the study.
+    """
+    cases = study.cases if case_id is None else (study.case(case_id),)
+    kind = ExportKind.PROBABILITIES
+    _require_format(cases, kind, form)
+    found = [probability_targets(case, folder, form, study.classes) for case in cases]
+    return _write_all(study, list(zip(cases, found, strict=True)), folder, kind, computed=computed)
+
+
 def _export(
     study: Study,
     cases: Sequence[Case],
@@ -89,19 +105,35 @@ def _export(
     form: OutFormat,
     progress: Progress | None,
 ) -> list[Path]:
+    if kind is ExportKind.PROBABILITIES:
+        raise ValueError("probabilities are computed: see napari_mlbseg.engine.probabilities")
     _require_format(cases, kind, form)
     _require_arrays(study, cases, kind)
-    targets = [targets_of(case, folder, kind, form) for case in cases]
-    paths = [target.path for found in targets for target in found]
+    found = [targets_of(case, folder, kind, form) for case in cases]
+    files = list(zip(cases, found, strict=True))
+    return _write_all(study, files, folder, kind, progress=progress)
+
+
+def _write_all(
+    study: Study,
+    files: Sequence[tuple[Case, Sequence[Target]]],
+    folder: Path,
+    kind: ExportKind,
+    *,
+    computed: Computed | None = None,
+    progress: Progress | None = None,
+) -> list[Path]:
+    paths = [target.path for _, targets in files for target in targets]
     _prepare(study, folder, paths)
-    for done, (case, found) in enumerate(zip(cases, targets, strict=True)):
+    maker = maker_of(study) if computed is None else computed.maker
+    for done, (case, targets) in enumerate(files):
         if progress is not None:
-            progress(f"Exporting {case.id}", done, len(cases))
-        for target in found:
-            _write(study, case, target, kind)
-            write_provenance(target.path, study, [case], kind)
+            progress(f"Exporting {case.id}", done, len(files))
+        with _voxels_of(study, case, targets, computed) as found:
+            for target, voxels in zip(targets, found, strict=True):
+                write_piece(Piece(study, case, kind, target, maker), voxels)
     if progress is not None:
-        progress("Exported", len(cases), len(cases))
+        progress("Exported", len(files), len(files))
     return paths
 
 
@@ -125,64 +157,24 @@ def _prepare(study: Study, folder: Path, paths: Sequence[Path]) -> None:
         ) from error
 
 
-def _write(study: Study, case: Case, target: Target, kind: ExportKind) -> None:
-    voxels: Windowed
+@contextmanager
+def _voxels_of(
+    study: Study, case: Case, targets: Sequence[Target], computed: Computed | None
+) -> Iterator[Sequence[Windowed]]:
+    """What the files of a case hold, in their order."""
+    if computed is None:
+        yield [_stored(study, case, target) for target in targets]
+        return
+    values = [target.label.value for target in targets if target.label is not None]
+    folder = targets[0].path.parent
+    with kept_meanwhile(computed.blocks(case), case, values, folder) as maps:
+        yield [maps[value] for value in values]
+
+
+def _stored(study: Study, case: Case, target: Target) -> Windowed:
     if target.array is None:
-        voxels = WorkingLabels(study, case.id)
-    else:
-        voxels = cast(Windowed, study.array(case.id, target.array))
-    dicom = target.form in (OutFormat.DICOM_SEG, OutFormat.RTSTRUCT)
-    along = (
-        case.geometry.display_axis(2)
-        if dicom
-        else written_along(target.path, case.geometry, case.source)
-    )
-    volume = Volume(cast(Any, Banded(voxels, along)), case.geometry)
-    if dicom:
-        _write_dicom(study, case, target, volume, kind)
-    elif voxels.dtype.kind == "f":
-        write_map(target.path, volume, case.source)
-    else:
-        write_labels(target.path, volume, case.source)
-
-
-def _write_dicom(
-    study: Study, case: Case, target: Target, volume: Volume, kind: ExportKind
-) -> None:
-    # Here, so that nobody else waits for highdicom.
-    from napari_mlbseg.formats.dicom_origin import origin_of
-    from napari_mlbseg.formats.dicom_seg_out import write_label_segmentation, write_map_segmentation
-    from napari_mlbseg.formats.rtstruct import write_rtstruct
-
-    origin = origin_of(case.image_path, case.source)
-    about = _about(study, case, target, kind)
-    if target.form is OutFormat.RTSTRUCT:
-        write = write_rtstruct
-    elif volume.dtype.kind == "f":
-        write = write_map_segmentation
-        about = _of_map(about)
-    else:
-        write = write_label_segmentation
-    with replacing(target.path) as temporary:
-        write(temporary, volume, origin, about)
-
-
-def _about(study: Study, case: Case, target: Target, kind: ExportKind) -> About:
-    predicted = is_predicted(study, case, kind)
-    return About(
-        title=kind.value if target.array is None else target.array.value.replace("_", " "),
-        segments=tuple(Segment(c.value, c.name, c.color) for c in study.classes),
-        automatic=kind is not ExportKind.LABELS,
-        author=current_user(),
-        version=software_version(),
-        model=model_hash(study) if predicted else "",
-        comment=in_words(study, case) if kind is ExportKind.LABELS else "",
-    )
-
-
-def _of_map(about: About) -> About:
-    """The only segment of a map is its quantity."""
-    return replace(about, segments=(Segment(1, about.title, _MAP_COLOR),))
+        return WorkingLabels(study, case.id)
+    return cast(Windowed, study.array(case.id, target.array))
 
 
 def _require_format(cases: Sequence[Case], kind: ExportKind, form: OutFormat) -> None:

@@ -1,5 +1,6 @@
 """What can be exported of a case, in which formats, and how the files are called."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Final
 
 from napari_mlbseg.formats.registry import export_suffix
 from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.cases import Case, LabelClass
 
 
 class ExportKind(StrEnum):
@@ -17,7 +18,9 @@ class ExportKind(StrEnum):
     PREDICTION and INITIAL are the machine's alone. WEIGHTS are two float32 maps per case,
     ``ID_meta_weights_initial`` and ``ID_meta_weights_pseudo``, in multiples of the uniform weight.
     TRUST are ``ID_trust``, float32 from 0 to 1, how far the clean slices bear out the prediction,
-    and ``ID_votes``, the label that they vote for. VOLUMES is one table of all cases: voxels and
+    and ``ID_votes``, the label that they vote for. PROBABILITIES are float32 maps from 0 to 1, one
+    for each class, ``ID_probability_CLASS``, made by the last network while they are exported;
+    that of the background is what they leave of 1. VOLUMES is one table of all cases: voxels and
     millilitres of each class in LABELS.
     """
 
@@ -26,6 +29,7 @@ class ExportKind(StrEnum):
     INITIAL = "initial"
     WEIGHTS = "weights"
     TRUST = "trust"
+    PROBABILITIES = "probabilities"
     VOLUMES = "volumes"
 
 
@@ -50,9 +54,11 @@ ARRAYS: Final[dict[ExportKind, tuple[ArrayName, ...]]] = {
     ExportKind.INITIAL: (ArrayName.INITIAL_LABELS,),
     ExportKind.WEIGHTS: (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO),
     ExportKind.TRUST: (ArrayName.TRUST, ArrayName.VOTES),
+    ExportKind.PROBABILITIES: (),
     ExportKind.VOLUMES: (),
 }
 _LABEL_KINDS: Final = (ExportKind.LABELS, ExportKind.PREDICTION, ExportKind.INITIAL)
+_LONGEST_NAME: Final = 40
 _SUFFIXES: Final = {
     OutFormat.NIFTI: ".nii.gz",
     OutFormat.NRRD: ".nrrd",
@@ -63,11 +69,20 @@ _SUFFIXES: Final = {
 
 @dataclass(frozen=True)
 class Target:
-    """A file to write; `array` is None for the labels that a person sees."""
+    """A file to write.
+
+    Attributes
+    ----------
+    array
+        The array that it holds; None for the labels that a person sees and for probabilities.
+    label
+        The class whose probabilities it holds.
+    """
 
     path: Path
     form: OutFormat
-    array: ArrayName | None
+    array: ArrayName | None = None
+    label: LabelClass | None = None
 
 
 def formats_for(cases: tuple[Case, ...], kind: ExportKind) -> tuple[OutFormat, ...]:
@@ -88,19 +103,46 @@ def formats_for(cases: tuple[Case, ...], kind: ExportKind) -> tuple[OutFormat, .
     return tuple(found)
 
 
+def probability_targets(
+    case: Case, folder: Path, form: OutFormat, classes: Sequence[LabelClass]
+) -> list[Target]:
+    """The files of a case's probabilities, one for each class."""
+    names = _in_file_names(classes)
+    return [
+        Target(folder / _name(case, f"_probability_{names[c.value]}", form), form, label=c)
+        for c in classes
+    ]
+
+
 def targets_of(case: Case, folder: Path, kind: ExportKind, form: OutFormat) -> list[Target]:
-    """The files of a case."""
+    """The files of a case that hold what is stored of it."""
     if form is OutFormat.AUTO and case.source.format == "dicom" and kind in _LABEL_KINDS:
         form = OutFormat.DICOM_SEG
     several = len(ARRAYS[kind]) > 1
     return [
-        Target(folder / _name(case, name if several else None, form), form, name)
+        Target(folder / _name(case, f"_{name}" if several else "", form), form, name)
         for name in ARRAYS[kind] or (None,)
     ]
 
 
-def _name(case: Case, array: ArrayName | None, form: OutFormat) -> str:
-    part = "" if array is None else f"_{array.value}"
+def _in_file_names(classes: Sequence[LabelClass]) -> dict[int, str]:
+    """Names of classes by value, of letters, digits, hyphens and underscores.
+
+    Where two would be the same, if only on a disk that ignores upper and lower case, all end in
+    their values.
+    """
+    found = {c.value: _letters_and_digits(c.name) for c in classes}
+    if len({name.casefold() for name in found.values()}) == len(found):
+        return found
+    return {value: f"{name}_{value}" for value, name in found.items()}
+
+
+def _letters_and_digits(name: str) -> str:
+    safe = "".join(c if c.isalnum() or c == "-" else "_" for c in name).strip("_")
+    return safe[:_LONGEST_NAME] or "class"
+
+
+def _name(case: Case, part: str, form: OutFormat) -> str:
     if form is OutFormat.RTSTRUCT:
         return f"{case.id}_rtstruct.dcm"
     if form is OutFormat.DICOM_SEG:

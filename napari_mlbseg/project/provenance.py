@@ -6,22 +6,26 @@ Names of files and of cases are the user's own; nothing is taken from the header
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from napari_mlbseg.formats.about import SOFTWARE
 from napari_mlbseg.formats.registry import replacing, stem_of
 from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.cases import Case, LabelClass
 from napari_mlbseg.project.lock import current_user
 from napari_mlbseg.project.outputs import ExportKind
+from napari_mlbseg.project.runs import RunRecord
 from napari_mlbseg.project.slices import SliceRecord, SliceState
 from napari_mlbseg.project.study import Study
 
 _BLOCK = 1 << 20
+_CLOCKS_DIFFER_S: Final = 1.0
+"""By how much the time of a file may lag behind the clock that runs are noted by."""
 
 
 def provenance_path(path: Path) -> Path:
@@ -30,9 +34,42 @@ def provenance_path(path: Path) -> Path:
     return path.with_name(f"{stem}.provenance.json")
 
 
-def write_provenance(path: Path, study: Study, cases: Sequence[Case], kind: ExportKind) -> None:
-    """Write the document that belongs to an exported file."""
-    told = [_case(study, case, kind) for case in cases]
+@dataclass(frozen=True)
+class Maker:
+    """What predicted: the hash of a checkpoint, empty where there is none, and the run it is of."""
+
+    checkpoint_sha256: str
+    run: RunRecord | None
+
+
+NOBODY: Final = Maker("", None)
+
+
+def maker_of(study: Study) -> Maker:
+    """The newest checkpoint, and the newest run that began before it was written."""
+    runs, path = study.runs(), study.checkpoint_path
+    if not path.is_file():
+        return Maker("", runs[-1] if runs else None)
+    written = path.stat().st_mtime + _CLOCKS_DIFFER_S
+    before = [run for run in runs if run.started_at.timestamp() <= written]
+    return Maker(sha256_of(path), before[-1] if before else None)
+
+
+def write_provenance(
+    path: Path,
+    study: Study,
+    cases: Sequence[Case],
+    kind: ExportKind,
+    *,
+    maker: Maker | None = None,
+    label: LabelClass | None = None,
+) -> None:
+    """Write the document that belongs to an exported file.
+
+    `maker` is what predicted, by default the study's newest checkpoint; `label` is the class that
+    the file is about, where it is about one.
+    """
+    told = [_case(study, case, kind, maker) for case in cases]
     document: dict[str, Any] = {
         "file": path.name,
         "what": kind.value,
@@ -42,6 +79,8 @@ def write_provenance(path: Path, study: Study, cases: Sequence[Case], kind: Expo
         "study": study.name,
         "classes": [{"value": c.value, "name": c.name} for c in study.classes],
     }
+    if label is not None:
+        document["class"] = {"value": label.value, "name": label.name}
     document |= told[0] if kind is not ExportKind.VOLUMES else {"cases": told}
     with replacing(provenance_path(path)) as temporary:
         temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -50,12 +89,6 @@ def write_provenance(path: Path, study: Study, cases: Sequence[Case], kind: Expo
 def software_version() -> str:
     """Version of this software."""
     return version(SOFTWARE)
-
-
-def model_hash(study: Study) -> str:
-    """SHA-256 of the newest checkpoint; empty where nothing was trained."""
-    path = study.checkpoint_path
-    return sha256_of(path) if path.is_file() else ""
 
 
 def is_predicted(study: Study, case: Case, kind: ExportKind) -> bool:
@@ -117,15 +150,15 @@ def _blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def _case(study: Study, case: Case, kind: ExportKind) -> dict[str, Any]:
+def _case(study: Study, case: Case, kind: ExportKind, maker: Maker | None) -> dict[str, Any]:
     predicted = is_predicted(study, case, kind)
-    runs = study.runs() if predicted else ()
-    model = model_hash(study) if predicted else ""
+    found = (maker or maker_of(study)) if predicted else NOBODY
+    model = found.checkpoint_sha256
     return {
         "case": case.id,
         "source": _source(case),
         "model": {"checkpoint_sha256": model} if model else None,
-        "run": _run(runs[-1]) if runs else None,
+        "run": None if found.run is None else _run(found.run),
         "slices_in_file": kind in (ExportKind.LABELS, ExportKind.VOLUMES),
         "slices": [_slice(case, record) for record in human_slices(study, case)],
     }
@@ -145,7 +178,7 @@ def _source(case: Case) -> dict[str, Any]:
     }
 
 
-def _run(run: Any) -> Mapping[str, Any]:
+def _run(run: RunRecord) -> Mapping[str, Any]:
     return {
         "id": run.id,
         "started_at": run.started_at.isoformat(),

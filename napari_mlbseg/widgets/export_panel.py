@@ -27,6 +27,7 @@ _KINDS = {
     ExportKind.INITIAL: "initial labels",
     ExportKind.WEIGHTS: "meta-weight maps",
     ExportKind.TRUST: "trust in the prediction, and votes",
+    ExportKind.PROBABILITIES: "probabilities of each class",
     ExportKind.VOLUMES: "table of volumes (CSV)",
 }
 _FORMATS = {

@@ -7,7 +7,7 @@ from napari_mlbseg.engine.suggestions import Suggestion, suggest
 from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.classes import change_classes
 from napari_mlbseg.project.cohort import Imported, make_study
-from napari_mlbseg.project.export import export_case, export_study
+from napari_mlbseg.project.export import ExportKind, export_case, export_study
 from napari_mlbseg.project.offers import Offer, offers_in
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background import Report
@@ -55,16 +55,29 @@ def writing(study: Study, export: Export) -> Callable[[Report], str]:
     """Write files of one case or of all; its result says how many."""
 
     def work(report: Report) -> str:
-        if export.case_id is not None:
-            paths = export_case(study, export.case_id, export.folder, export.kind, export.form)
-        else:
-            paths = export_study(
-                study, export.folder, export.kind, lambda *step: report(step), form=export.form
-            )
-        files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
-        return f"Wrote {files} to {export.folder}"
+        files = _written(study, export, report)
+        count = "1 file" if len(files) == 1 else f"{len(files)} files"
+        return f"Wrote {count} to {export.folder}"
 
     return work
+
+
+def _written(study: Study, export: Export, report: Report) -> list[Path]:
+    if export.kind is ExportKind.PROBABILITIES:
+        from napari_mlbseg.engine.probabilities import export_predicted_probabilities
+
+        return export_predicted_probabilities(
+            study,
+            export.folder,
+            case_id=export.case_id,
+            form=export.form,
+            progress=lambda *step: report(step),
+        )
+    if export.case_id is not None:
+        return export_case(study, export.case_id, export.folder, export.kind, export.form)
+    return export_study(
+        study, export.folder, export.kind, lambda *step: report(step), form=export.form
+    )
 
 
 def writing_model(study: Study, wanted: ModelExport) -> Callable[[Report], str]:

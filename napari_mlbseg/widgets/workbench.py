@@ -13,6 +13,7 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.cohort import Imported
+from napari_mlbseg.project.export import ExportKind
 from napari_mlbseg.project.lock import StudyLocked
 from napari_mlbseg.project.slices import SliceKey
 from napari_mlbseg.project.study import Study
@@ -236,6 +237,11 @@ class Workbench(QObject):
         """Write files in the background."""
         with self._reporting():
             study = self._open_study()
+            if export.kind is ExportKind.PROBABILITIES and self.bridge.running:
+                raise UserError(
+                    "The training is at work on the network that predicts probabilities. Stop it, "
+                    "or wait until it has ended, then export again."
+                )
             self.show(Annotation.flush)
             self.errands.run(jobs.writing(study, export), self.told.emit)
 

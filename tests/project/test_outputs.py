@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import logging
+import os
 import subprocess
 
 import nibabel as nib
@@ -20,8 +21,8 @@ from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.cohort import import_folder
 from napari_mlbseg.project.export import ExportKind, OutFormat, export_case, export_study
-from napari_mlbseg.project.outputs import formats_for
-from napari_mlbseg.project.provenance import provenance_path, sha256_of
+from napari_mlbseg.project.outputs import formats_for, probability_targets
+from napari_mlbseg.project.provenance import maker_of, provenance_path, sha256_of
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -114,6 +115,24 @@ def test_what_came_as_nifti_cannot_become_dicom(tmp_path):
             export_study(study, tmp_path / "out", ExportKind.LABELS, form=OutFormat.DICOM_SEG)
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("left atrium", "Prostata"), ("left_atrium", "Prostata")),
+        (("../../etc", "a\\b:c*.nii"), ("etc", "a_b_c__nii")),
+        (("A b", "a/B"), ("A_b_1", "a_B_2")),
+        (("?", "Höhle"), ("class", "Höhle")),
+        (("x" * 300, "y"), ("x" * 40, "y")),
+    ],
+)
+def test_files_of_probabilities_are_called_after_their_classes(study, tmp_path, names, expected):
+    classes = [LabelClass(k, name, (1, 2, k)) for k, name in enumerate(names, 1)]
+    found = probability_targets(study.cases[0], tmp_path, OutFormat.DICOM_SEG, classes)
+    ours = [f"scan_probability_{name}.dcm" for name in expected]
+    assert [target.path for target in found] == [tmp_path / name for name in ours]
+    assert [target.label for target in found] == classes
+
+
 # --- volumes --------------------------------------------------------------------------------------
 
 
@@ -197,6 +216,19 @@ def test_imported_labels_have_no_model(study, tmp_path):
     (path,) = export_case(study, "scan", tmp_path / "out", ExportKind.INITIAL, OutFormat.MHA)
     told = provenance(path)
     assert (told["model"], told["run"], told["slices_in_file"]) == (None, None, False)
+
+
+def test_a_run_that_left_no_checkpoint_has_no_share(study, tmp_path):
+    study.create_array("scan", ArrayName.PREDICTION)
+    first = study.start_run({"steps": 5}, seed=3, device="cpu")
+    study.checkpoint_path.parent.mkdir()
+    study.checkpoint_path.write_bytes(b"a model")
+    began = study.runs()[-1].started_at.timestamp()
+    os.utime(study.checkpoint_path, (began - 60, began - 60))
+    assert maker_of(study).run is None
+    os.utime(study.checkpoint_path, (began + 60, began + 60))
+    (path,) = export_case(study, "scan", tmp_path / "out", ExportKind.LABELS)
+    assert provenance(path)["run"]["id"] == first
 
 
 def test_a_table_and_maps_have_their_provenance_too(study, tmp_path):

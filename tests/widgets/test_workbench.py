@@ -497,3 +497,21 @@ def test_several_series_and_frames_are_asked_for_before_the_import(
         bench.create_study(dataclasses.replace(new, choices=choices))
     assert on_view(bench).case.source.choice == Choice(series="series_3_2")
     bench.shut_down()
+
+
+def test_probabilities_wait_for_the_training(
+    qtbot: QtBot, bench: Workbench, engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    export = Export(ExportKind.PROBABILITIES, tmp_path / "out", None)
+    bench.train(Config())
+    with qtbot.waitSignal(bench.failed) as failed:
+        bench.export(export)
+    assert failed.args is not None
+    assert "training is at work" in str(failed.args[0])
+    bench.send(ev.Stop())
+    qtbot.waitUntil(lambda: not bench.bridge.running, timeout=20_000)
+    with qtbot.waitSignal(bench.failed, timeout=90_000) as failed:  # torch is imported
+        bench.export(export)
+    assert failed.args is not None
+    assert "no trained network yet" in str(failed.args[0])
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,127 @@
+"""The network that a study's last checkpoint holds, ready to predict the study's cases."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from napari_mlbseg.engine.data.grid import Grid, VolumeGrid, with_room_for
+from napari_mlbseg.engine.data.patches import PatchSource
+from napari_mlbseg.engine.data.slices import SliceSource
+from napari_mlbseg.engine.data.source import Source
+from napari_mlbseg.engine.device import choose_device
+from napari_mlbseg.engine.nets.network import build_network
+from napari_mlbseg.engine.nets.views import VIEWS, View
+from napari_mlbseg.engine.state import as_model
+from napari_mlbseg.engine.steps.meta_weights import Model
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.provenance import Maker, maker_of
+from napari_mlbseg.project.study import Study
+
+
+@dataclass(frozen=True)
+class FinalNetwork:
+    """What a published prediction is made with.
+
+    Attributes
+    ----------
+    views
+        Those that predictions are averaged over.
+    source
+        The cases of the study as this network sees them.
+    """
+
+    model: Model
+    parameters: Mapping[str, Tensor]
+    views: list[View]
+    source: Source
+    maker: Maker
+
+
+def read_final_network(study: Study) -> FinalNetwork:
+    """The network of the last checkpoint, built as the checkpoint says.
+
+    Cases that came later are seen at its resolution; the computer may be another one.
+
+    Raises
+    ------
+    UserError
+        If nothing was trained, if the checkpoint cannot be read, or if the classes are others now.
+    """
+    content, digest = _read(study)
+    fits = content["fits"]
+    _require_classes(study, fits["class_values"])
+    run = maker_of(study).run
+    settings: Mapping[str, Any] = {} if run is None else run.config
+    device = _device(settings.get("device", "auto"))
+    name, _, width = fits["network"].partition(", ")
+    network = build_network(
+        name,
+        channels=fits["channels"],
+        classes=len(fits["class_values"]),
+        dims=fits["dimensions"],
+        large=width == "large",
+    )
+    teacher = content["teacher"] if settings.get("teacher", True) else {}
+    network.load_state_dict({**content["network"], **teacher})
+    network.requires_grad_(False).to(device)
+    mirrored = [v for v in settings.get("views", VIEWS) if v.startswith("flip")]
+    return FinalNetwork(
+        as_model(network),
+        dict(network.named_parameters()),
+        [VIEWS[view] for view in ("identity", *mirrored)],
+        _source(study, fits, device),
+        Maker(digest, run),
+    )
+
+
+def _read(study: Study) -> tuple[dict[str, Any], str]:
+    """Content and hash of the checkpoint, both of the same bytes: a run may replace it."""
+    path = study.checkpoint_path
+    if not path.is_file():
+        raise UserError(
+            f"{study.path} has no trained network yet, which would compute probabilities. Accept a "
+            "few slices and start the training (on the command line: mlbseg run), then export "
+            "again."
+        )
+    try:
+        stored = path.read_bytes()
+        content: dict[str, Any] = torch.load(BytesIO(stored), map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(
+            f"The checkpoint {path} cannot be read ({type(error).__name__}). Start a fresh run to "
+            "replace it; no annotation is lost."
+        ) from error
+    return content, sha256(stored).hexdigest()
+
+
+def _require_classes(study: Study, known: list[int]) -> None:
+    now = [0, *(c.value for c in study.classes)]
+    if list(known) != now:
+        raise UserError(
+            f"The network was trained for the classes {_listed(known)}, but the study has "
+            f"{_listed(now)} now. Start the training again, then export."
+        )
+
+
+def _listed(values: list[int]) -> str:
+    return ", ".join(str(value) for value in values if value)
+
+
+def _device(wanted: str) -> torch.device:
+    try:
+        return choose_device(wanted)
+    except UserError:  # trained on another computer
+        return choose_device("auto")
+
+
+def _source(study: Study, fits: Mapping[str, Any], device: torch.device) -> Source:
+    if fits["dimensions"] == 3:
+        grid = VolumeGrid(tuple(fits["size"]), tuple(fits["resolution_mm"]))
+        return PatchSource(study, grid, device=device)
+    plane = with_room_for(Grid(fits["size"], fits["resolution_mm"]), study.cases)
+    return SliceSource(study, plane, context=fits["channels"] // 2, device=device)
