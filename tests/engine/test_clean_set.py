@@ -1,10 +1,15 @@
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_study import make_phantoms
 
-from napari_mlbseg.engine.clean_set import FEWEST_FOR_HOLDING_BACK, split_held_back
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.engine.clean_set import FEWEST_FOR_HOLDING_BACK, check_enough, split_held_back
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.slices import SliceKey, SliceState
 
 sets_of_classes = st.lists(st.frozensets(st.integers(1, 4)), max_size=40)
 
@@ -65,3 +70,15 @@ def test_a_slice_that_is_no_longer_clean_is_not_held_back() -> None:
 def test_few_slices_all_teach() -> None:
     shown = keyed([frozenset({1})] * (FEWEST_FOR_HOLDING_BACK - 1))
     assert split_held_back(shown, frozenset(), frozenset(), share=0.5) == frozenset()
+
+
+def test_a_class_that_no_clean_slice_shows_may_come_from_imported_labels(tmp_path: Path) -> None:
+    bare = make_phantoms(tmp_path / "bare.mlbseg")
+    rough = make_phantoms(tmp_path / "rough.mlbseg", rough=True)
+    for phantoms in (bare, rough):
+        mask = np.zeros(phantoms.study.cases[0].geometry.shape[1:], dtype=np.uint8)
+        mask[4:9, 4:9] = 1
+        phantoms.study.save_slice(SliceKey("phantom0", 0, 5), mask, SliceState.CLEAN)
+    with pytest.raises(UserError, match="'core'"):
+        check_enough(bare.study)
+    check_enough(rough.study)
