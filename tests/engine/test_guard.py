@@ -30,6 +30,9 @@ def test_the_same_fall_of_every_slice_is_worse_and_a_rise_never(
 def test_falls_that_the_spread_explains_are_not_worse() -> None:
     assert not compare([0.5, 0.95, 0.8], [0.9, 0.9, 0.75]).worse
     assert not compare([0.1], [0.9]).worse
+    # The same two falls: two slices say little, six are enough.
+    assert not compare([0.75, 0.75], [0.80, 0.90]).worse
+    assert compare([0.75, 0.75] * 3, [0.80, 0.90] * 3).worse
     assert compare([0.6, 0.7, 0.8], None).uncertainty == pytest.approx(0.1 / 3**0.5)
 
 

@@ -7,10 +7,11 @@ from statistics import fmean, stdev
 
 import torch
 from jaxtyping import Int
+from scipy.stats import t as student_t
 from torch import Tensor
 
-SURE = 1.64
-"""Standard errors: one chance in twenty of being wrong, for many slices."""
+SURE = 0.95
+"""One chance in twenty of taking a model for worse that is not."""
 TOO_SMALL = 0.005
 """A difference of Dice that nobody sees."""
 
@@ -60,8 +61,8 @@ class Comparison:
 def compare(ours: Sequence[float], theirs: Sequence[float] | None) -> Comparison:
     """Compare the Dice of the same slices, pair by pair; a paired test needs few of them.
 
-    Worse means that the mean difference is negative by more than `SURE` standard errors. A single
-    slice, or none, proves nothing.
+    Worse by Student's one-sided paired test, which asks for a lot where there are few slices; a
+    single one, or none, proves nothing.
     """
     uncertainty = _standard_error(ours)
     if theirs is None or len(ours) < 2:
@@ -69,7 +70,8 @@ def compare(ours: Sequence[float], theirs: Sequence[float] | None) -> Comparison
     differences = [a - b for a, b in zip(ours, theirs, strict=True)]
     error = _standard_error(differences)
     assert error is not None
-    return Comparison(uncertainty, worse=fmean(differences) < -max(SURE * error, TOO_SMALL))
+    margin = float(student_t.ppf(SURE, df=len(ours) - 1)) * error
+    return Comparison(uncertainty, worse=fmean(differences) < -max(margin, TOO_SMALL))
 
 
 def _standard_error(values: Sequence[float]) -> float | None:
