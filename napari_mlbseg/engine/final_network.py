@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
-from io import BytesIO
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from napari_mlbseg.engine.checkpoint import Checkpoint, read_checkpoint
 from napari_mlbseg.engine.data.grid import Grid, VolumeGrid, with_room_for
 from napari_mlbseg.engine.data.patches import PatchSource
 from napari_mlbseg.engine.data.slices import SliceSource
 from napari_mlbseg.engine.data.source import Source
 from napari_mlbseg.engine.device import choose_device
-from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.views import VIEWS, View
 from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps.meta_weights import Model
@@ -52,51 +50,31 @@ def read_final_network(study: Study) -> FinalNetwork:
     UserError
         If nothing was trained, if the checkpoint cannot be read, or if the classes are others now.
     """
-    content, digest = _read(study)
-    fits = content["fits"]
+    checkpoint = _read(study)
+    fits = checkpoint.fits
     _require_classes(study, fits["class_values"])
     run = maker_of(study).run
     settings: Mapping[str, Any] = {} if run is None else run.config
     device = _device(settings.get("device", "auto"))
-    name, _, width = fits["network"].partition(", ")
-    network = build_network(
-        name,
-        channels=fits["channels"],
-        classes=len(fits["class_values"]),
-        dims=fits["dimensions"],
-        large=width == "large",
-    )
-    teacher = content["teacher"] if settings.get("teacher", True) else {}
-    network.load_state_dict({**content["network"], **teacher})
-    network.requires_grad_(False).to(device)
+    network = checkpoint.network(teacher=settings.get("teacher", True)).to(device)
     mirrored = [v for v in settings.get("views", VIEWS) if v.startswith("flip")]
     return FinalNetwork(
         as_model(network),
         dict(network.named_parameters()),
         [VIEWS[view] for view in ("identity", *mirrored)],
         _source(study, fits, device),
-        Maker(digest, run),
+        Maker(checkpoint.sha256, run),
     )
 
 
-def _read(study: Study) -> tuple[dict[str, Any], str]:
-    """Content and hash of the checkpoint, both of the same bytes: a run may replace it."""
-    path = study.checkpoint_path
-    if not path.is_file():
+def _read(study: Study) -> Checkpoint:
+    if not study.checkpoint_path.is_file():
         raise UserError(
             f"{study.path} has no trained network yet, which would compute probabilities. Accept a "
             "few slices and start the training (on the command line: mlbseg run), then export "
             "again."
         )
-    try:
-        stored = path.read_bytes()
-        content: dict[str, Any] = torch.load(BytesIO(stored), map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(
-            f"The checkpoint {path} cannot be read ({type(error).__name__}). Start a fresh run to "
-            "replace it; no annotation is lost."
-        ) from error
-    return content, sha256(stored).hexdigest()
+    return read_checkpoint(study.checkpoint_path)
 
 
 def _require_classes(study: Study, known: list[int]) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from napari_mlbseg.engine.checkpoint import read_checkpoint
 from napari_mlbseg.engine.events import Stage
 from napari_mlbseg.engine.nets.teacher import copy_of, follow
-from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.slices import SliceKey
 
 _FORMAT = 2
@@ -101,13 +101,7 @@ def load_checkpoint(
     path: Path, state: TrainingState, *, fits: Mapping[str, Any], device: torch.device
 ) -> bool:
     """Bring `state` to where the checkpoint was made; False where it is for another network."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(
-            f"The checkpoint {path} cannot be read ({type(error).__name__}). Start a fresh run to "
-            "replace it; no annotation is lost."
-        ) from error
+    content = read_checkpoint(path).content
     if content.get("format") != _FORMAT or content["fits"] != dict(fits):
         return False
     state.network.load_state_dict(content["network"])

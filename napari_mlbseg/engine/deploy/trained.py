@@ -1,6 +1,5 @@
 """The trained model of a study, as predictions use it, and what is known about it."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from napari_mlbseg.engine.nets.network import build_network
+from napari_mlbseg.engine.checkpoint import Checkpoint, read_checkpoint
 from napari_mlbseg.engine.nets.views import VIEWS
 from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps.predict import probabilities
@@ -47,7 +46,7 @@ class TrainedModel:
     network
         From ``batch channels y x`` to logits; in evaluation mode, on the CPU.
     built
-        What `build_network` was called with.
+        What `build_network` was called with, but for the dimensions: there are two.
     mirrors
         Views besides the image itself that predictions are averaged over.
     class_names
@@ -106,30 +105,19 @@ def read_trained(study: Study) -> TrainedModel:
     UserError
         If there is no checkpoint, if it cannot be read, or if its network sees volumes.
     """
-    content = _checkpoint(study)
-    fits = content["fits"]
-    if fits.get("dimensions", 2) != 2:
+    checkpoint = _checkpoint(study)
+    fits = checkpoint.fits
+    if fits["dimensions"] != 2:
         raise UserError(
             "The network of this study sees volumes; models that see slices can be exported. "
             "Train with the dimensions 2d or 2.5d."
         )
     runs = study.runs()
     settings: Mapping[str, Any] = runs[-1].config if runs else {}
-    name, _, width = fits["network"].partition(", ")
-    built = {
-        "name": name,
-        "channels": fits["channels"],
-        "classes": len(fits["class_values"]),
-        "large": width == "large",
-    }
-    network = build_network(**built)
-    teacher = content["teacher"] if settings.get("teacher", True) else {}
-    network.load_state_dict({**content["network"], **teacher})
-    network.eval().requires_grad_(False)
     names = {0: "background"} | {c.value: c.name for c in study.classes}
     return TrainedModel(
-        network,
-        built,
+        checkpoint.network(teacher=settings.get("teacher", True)).eval(),
+        checkpoint.built,
         tuple(v for v in settings.get("views", VIEWS) if v.startswith("flip")),
         Preparation(
             size=fits["size"],
@@ -140,7 +128,7 @@ def read_trained(study: Study) -> TrainedModel:
             percentiles=PERCENTILES,
         ),
         tuple(names.get(value, f"label {value}") for value in fits["class_values"]),
-        _provenance(study, content, runs[-1] if runs else None),
+        _provenance(study, checkpoint, runs[-1] if runs else None),
     )
 
 
@@ -158,21 +146,13 @@ def sample_grids(study: Study, preparation: Preparation) -> Grids:
     return Slices(volume, affine, as_if_axial).grids(0, len(volume))
 
 
-def _checkpoint(study: Study) -> dict[str, Any]:
-    path = study.checkpoint_path
-    if not path.exists():
+def _checkpoint(study: Study) -> Checkpoint:
+    if not study.checkpoint_path.exists():
         raise UserError(
             f"{study.path} has no trained model yet. Accept a few slices and start the training "
             "(mlbseg run) first."
         )
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(
-            f"The checkpoint {path} cannot be read ({type(error).__name__}). Start a fresh run to "
-            "replace it; no annotation is lost."
-        ) from error
-    return content
+    return read_checkpoint(study.checkpoint_path)
 
 
 def _axis(study: Study) -> str:
@@ -189,14 +169,15 @@ def _axis(study: Study) -> str:
     return "zyx"[axes.pop()]
 
 
-def _provenance(study: Study, content: Mapping[str, Any], run: RunRecord | None) -> dict[str, Any]:
+def _provenance(study: Study, checkpoint: Checkpoint, run: RunRecord | None) -> dict[str, Any]:
+    content = checkpoint.content
     scores = study.metrics(run.id, "held-back dice") if run else []
     return {
         "software": "napari-mlbseg",
         "software_version": version("napari-mlbseg"),
         "torch_version": torch.__version__,
         "method": "https://arxiv.org/abs/2307.11604",
-        "checkpoint_sha256": hashlib.sha256(study.checkpoint_path.read_bytes()).hexdigest(),
+        "checkpoint_sha256": checkpoint.sha256,
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "stage": content["stage"],
         "steps": content["total"],
