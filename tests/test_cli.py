@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,6 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_mlbseg.cli import app, runs, studies
-from napari_mlbseg.cli.app import As, What
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import (
     Event,
@@ -232,9 +232,10 @@ def test_formats_that_make_no_sense_are_refused(accepted: Path, files: Path, mlb
     assert not (files / "out").exists()
 
 
-def test_the_options_of_export_are_those_of_the_project():
-    assert [w.value for w in What] == [k.value for k in ExportKind]
-    assert [f.value for f in As] == [f.value for f in OutFormat]
+def test_the_options_of_export_are_those_of_the_project(mlbseg: Mlbseg):
+    told = mlbseg("export", "--help").stdout
+    offered = re.findall(r"--(?:what|format) +[<\[]([^>\]]+)[>\]]", told)
+    assert [o.split("|") for o in offered] == [list(ExportKind), list(OutFormat)]
 
 
 def test_info_while_somebody_writes(study: Path, mlbseg: Mlbseg):

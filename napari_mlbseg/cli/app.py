@@ -1,7 +1,7 @@
 """The commands. Each imports what it needs when it runs, so that ``--help`` is immediate."""
 
 import logging
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from napari_mlbseg.cli import output
 from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.kinds import ExportKind, OutFormat
 
 
 class ExitCode(IntEnum):
@@ -23,30 +24,6 @@ class ExitCode(IntEnum):
     UNEXPECTED = 3
     PARTLY = 4
     INTERRUPTED = 130
-
-
-class What(StrEnum):
-    """What ``export`` writes."""
-
-    LABELS = "labels"
-    PREDICTION = "prediction"
-    INITIAL = "initial"
-    WEIGHTS = "weights"
-    TRUST = "trust"
-    PROBABILITIES = "probabilities"
-    VOLUMES = "volumes"
-
-
-class As(StrEnum):
-    """In which format ``export`` writes."""
-
-    AUTO = "auto"
-    NIFTI = "nifti"
-    NRRD = "nrrd"
-    MHA = "mha"
-    OME_ZARR = "ome-zarr"
-    DICOM_SEG = "dicom-seg"
-    RTSTRUCT = "rtstruct"
 
 
 class _Commands(TyperGroup):
@@ -230,16 +207,16 @@ def export(
     study: StudyPath,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder; made if need be.")],
     *,
-    what: Annotated[What, typer.Option(help="What of each case.")] = What.LABELS,
+    what: Annotated[ExportKind, typer.Option(help="What of each case.")] = ExportKind.LABELS,
     form: Annotated[
-        As, typer.Option("--format", help="auto: as the case came in; DICOM-SEG for DICOM.")
-    ] = As.AUTO,
+        OutFormat, typer.Option("--format", help="auto: as the case came in; DICOM-SEG for DICOM.")
+    ] = OutFormat.AUTO,
     json: AsJson = False,
 ) -> None:
     """Write one file per case with the same geometry, and where it comes from beside it."""
     from napari_mlbseg.cli import studies
 
-    written = studies.export(study, out, what.value, form.value)
+    written = studies.export(study, out, what, form)
     output.show(written, json=json, text=output.export_text)
 
 

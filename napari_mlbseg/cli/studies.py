@@ -16,8 +16,9 @@ from napari_mlbseg.formats.registry import Choice, open_labels
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.cohort import Imported, make_study
-from napari_mlbseg.project.export import ExportKind, OutFormat, export_study
+from napari_mlbseg.project.export import export_study
 from napari_mlbseg.project.grids import on_grid_of
+from napari_mlbseg.project.kinds import ExportKind, OutFormat
 from napari_mlbseg.project.provenance import provenance_path
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
@@ -74,14 +75,14 @@ def accept(path: Path, case_id: str, slices: str, labels: Path, file_axis: int |
         }
 
 
-def export(path: Path, out: Path, what: str, form: str = "auto") -> Document:
+def export(path: Path, out: Path, kind: ExportKind, form: OutFormat) -> Document:
     """Write the files of each case, or one table."""
     with Study.open(path, writable=False) as study, counting() as progress:
-        files = _written(study, out, ExportKind(what), OutFormat(form), progress)
+        files = _written(study, out, kind, form, progress)
         return {
             "study": str(study.path),
-            "what": what,
-            "format": form,
+            "what": kind.value,
+            "format": form.value,
             "files": [str(file) for file in files],
             "provenance": [str(provenance_path(file)) for file in files],
         }

@@ -8,10 +8,9 @@ from typing import cast
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.computed import Computed, kept_meanwhile
+from napari_mlbseg.project.kinds import ExportKind, OutFormat
 from napari_mlbseg.project.outputs import (
     ARRAYS,
-    ExportKind,
-    OutFormat,
     Target,
     formats_for,
     probability_targets,

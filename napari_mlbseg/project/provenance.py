@@ -17,8 +17,8 @@ from napari_mlbseg.formats.about import SOFTWARE
 from napari_mlbseg.formats.registry import replacing, stem_of
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case, LabelClass
+from napari_mlbseg.project.kinds import ExportKind
 from napari_mlbseg.project.lock import current_user
-from napari_mlbseg.project.outputs import ExportKind
 from napari_mlbseg.project.runs import RunRecord
 from napari_mlbseg.project.slices import SliceRecord, SliceState
 from napari_mlbseg.project.study import Study

@@ -6,8 +6,9 @@ from typing import Any, cast
 from napari_mlbseg.formats.about import About, Segment
 from napari_mlbseg.formats.registry import replacing, write_labels, write_map, written_along
 from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.kinds import ExportKind, OutFormat
 from napari_mlbseg.project.lock import current_user
-from napari_mlbseg.project.outputs import ExportKind, OutFormat, Target
+from napari_mlbseg.project.outputs import Target
 from napari_mlbseg.project.provenance import (
     NOBODY,
     Maker,
