@@ -1,5 +1,7 @@
-"""What the benchmarks share: peak memory of a process, tables, and where numbers come from."""
+"""What the benchmarks share: scans, settings, peak memory, tables, and where numbers come from."""
 
+import argparse
+import json
 import os
 import platform
 import resource
@@ -9,9 +11,31 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+DATA = Path(os.environ.get("MLBSEG_DATA", Path(__file__).parents[2] / "shared" / "data"))
+"""Real scans, which are not part of the repository."""
+LA = DATA / "la"
+"""The 2018 Left Atrium challenge: images, labels and lists of cases."""
+
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """The option ``--set``, which `settings` reads."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=lambda text: text.split("=", 1),
+        metavar="NAME=JSON",
+        help="a setting of the run that differs from the default",
+    )
+
+
+def settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What ``--set`` asked for, by the name of the setting."""
+    return {name: json.loads(value) for name, value in options.set}
 
 
 def resident_mb() -> float:

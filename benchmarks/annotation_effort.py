@@ -15,16 +15,17 @@ Several files, made at the same time with --first-seed or --methods, become one 
 
 import argparse
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import _shared
 import nibabel as nib
 import numpy as np
 import torch
 from _corruption import corrupt_volume
+from _shared import LA
 from matplotlib.figure import Figure
 
 from napari_mlbseg.cli import output, simulations
@@ -36,7 +37,6 @@ from napari_mlbseg.samples import make_phantom_cohort
 from napari_mlbseg.simulation.methods import METHODS
 from napari_mlbseg.simulation.records import Record, read_records, summarise
 
-DATA = Path(os.environ.get("MLBSEG_DATA", Path(__file__).parents[2] / "shared" / "data")) / "la"
 HELD_OUT = 10
 TABLE = ("supervised", "initial", "mean-teacher", "uniform", "copy-paste", "mlbseg-published")
 QUICK = Config(base_steps=3, steps=2, slice_size=32, device="cpu")
@@ -70,14 +70,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cases", type=int, default=12, help="of the cohort, at most 70")
     parser.add_argument("--initial", choices=("base", "corrupted"), default="base")
     parser.add_argument("--share", type=float, default=0.4, help="of the slices, corrupted")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        type=lambda text: text.split("=", 1),
-        metavar="NAME=JSON",
-        help="a setting of the run that differs from the default",
-    )
+    _shared.add_settings(parser)
     parser.add_argument("--threads", type=int, help="of torch")
     parser.add_argument("--quick", action="store_true", help="phantoms and hardly any steps")
     parser.add_argument("--json", type=Path, default=Path("out/annotation_effort.json"))
@@ -98,14 +91,13 @@ def measured(options: argparse.Namespace) -> list[Record]:
     if not study.exists():
         make_study(study, images, labels, "organ,lesion" if options.quick else "left atrium")
     base = QUICK if options.quick else Config()
-    changes = {name: json.loads(value) for name, value in options.set}
     plan = simulations.plan(
         options.budgets,
         policy=options.policies,
         method=options.methods,
         seeds=options.seeds,
         holdout=",".join(held_out),
-        config=Config.from_dict(base.to_dict() | changes),
+        config=Config.from_dict(base.to_dict() | _shared.settings(options)),
     )
     first = options.first_seed
     plan = replace(plan, seeds=tuple(range(first, first + options.seeds)))
@@ -115,11 +107,11 @@ def measured(options: argparse.Namespace) -> list[Record]:
 
 def atria(cases: int) -> tuple[list[Path], Path, list[str]]:
     """Images of cohort and held-out cases, the folder of the truth, names of the held-out cases."""
-    names = json.loads((DATA / "splits.json").read_text())["train"]
+    names = json.loads((LA / "splits.json").read_text())["train"]
     held_out = names[-HELD_OUT:]
     cohort = names[: min(cases, len(names) - HELD_OUT)]
-    images = [DATA / "images" / f"{name}.nii.gz" for name in [*cohort, *held_out]]
-    return images, DATA / "labels", held_out
+    images = [LA / "images" / f"{name}.nii.gz" for name in [*cohort, *held_out]]
+    return images, LA / "labels", held_out
 
 
 def phantoms(work: Path) -> tuple[list[Path], Path, list[str]]:

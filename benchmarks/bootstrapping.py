@@ -11,19 +11,18 @@ without any filtering of components.
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
+import _shared
 import nibabel as nib
 import numpy as np
 import torch
+from _shared import LA
 from monai.metrics import compute_dice
 from numpy.typing import NDArray
 from rich.console import Console
@@ -39,27 +38,20 @@ from napari_mlbseg.project.export import ExportKind, export_study
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
-DATA = Path(os.environ.get("MLBSEG_DATA", Path(__file__).parents[2] / "shared" / "data")) / "la"
 WHAT = (ExportKind.INITIAL, ExportKind.PREDICTION, ExportKind.LABELS)
 
 
 def main() -> None:
     options = parse()
-    cases = json.loads((DATA / "splits.json").read_text())[options.cases]
-    changes = {name: json.loads(value) for name, value in options.set}
-    config = Config.from_dict(Config().to_dict() | changes)
+    cases = json.loads((LA / "splits.json").read_text())[options.cases]
+    config = Config.from_dict(Config().to_dict() | _shared.settings(options))
     records = []
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         with tempfile.TemporaryDirectory() as folder:
             records += run_seed(Path(folder), cases, options.slices, replace(config, seed=seed))
     show(records, Console())
     if options.json:
-        about = {
-            "date": datetime.now(UTC).date().isoformat(),
-            "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-            "torch": torch.__version__,
-            "config": config.to_dict(),
-        }
+        about = _shared.about(torch=torch.__version__) | {"config": config.to_dict()}
         options.json.write_text(json.dumps({"about": about, "records": records}, indent=1) + "\n")
 
 
@@ -71,14 +63,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--slices", type=int, default=16, help="corrected slices over all cases")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        type=lambda text: text.split("=", 1),
-        metavar="NAME=JSON",
-        help="a setting of the run that differs from the default",
-    )
+    _shared.add_settings(parser)
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
@@ -90,9 +75,9 @@ def run_seed(
     began = time.perf_counter()
     with Study.create(folder / "la.mlbseg", author="truth") as study:
         study.set_classes([LabelClass(1, "left atrium", (230, 159, 0))])
-        import_images(study, [DATA / "images" / f"{name}.nii.gz" for name in cases], {})
+        import_images(study, [LA / "images" / f"{name}.nii.gz" for name in cases], {})
         for key in spread(study, slices, seed=config.seed):
-            truth = read_labels(DATA / "labels" / f"{key.case_id}.nii.gz")[0].voxels
+            truth = read_labels(LA / "labels" / f"{key.case_id}.nii.gz")[0].voxels
             mask = np.ascontiguousarray(np.take(truth, key.index, key.axis)).astype(np.uint8)
             study.save_slice(key, mask, SliceState.CLEAN)
         device = ""
@@ -105,7 +90,7 @@ def run_seed(
         for kind in WHAT:
             for path in export_study(study, folder / kind.value, kind):
                 name = path.name.removesuffix(".nii.gz")
-                truth_file = DATA / "labels" / path.name
+                truth_file = LA / "labels" / path.name
                 records.append(
                     {
                         "seed": config.seed,

@@ -13,7 +13,6 @@ the logits that the step has anyway do not count for the finite difference.
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ import _shared
 import nibabel as nib
 import numpy as np
 import torch
+from _shared import LA
 from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn import functional
@@ -38,7 +38,6 @@ from napari_mlbseg.engine.steps.meta_weights import (
 )
 from napari_mlbseg.engine.steps.passes import forward
 
-DATA = Path(os.environ.get("MLBSEG_DATA", Path(__file__).parents[2] / "shared" / "data")) / "la"
 STEPS_OF_LENGTH = (1e-2, 1e-3, 1e-4, 1e-5)
 BATCH = 8
 UPWARD, HEAD = ".2.", "1."  # in the names of MONAI's U-Net with a linear head
@@ -49,7 +48,7 @@ Found = TypeVar("Found")
 def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
-    names = json.loads((DATA / "splits.json").read_text())["labelled_16"]
+    names = json.loads((LA / "splits.json").read_text())["labelled_16"]
     taught = slices_of(names[:8], 2, options.size)
     unseen = slices_of(names[8:12], 2, options.size)
     rows: list[dict[str, Any]] = []
@@ -88,7 +87,7 @@ def slices_of(names: Sequence[str], count: int, size: int) -> tuple[Tensor, Tens
     images, labels = [], []
     for name in names:
         image, label = (
-            np.asarray(nib.load(DATA / folder / f"{name}.nii.gz").dataobj)
+            np.asarray(nib.load(LA / folder / f"{name}.nii.gz").dataobj)
             for folder in ("images", "labels")
         )
         for height in np.linspace(0.3, 0.7, count):

@@ -14,7 +14,6 @@ The slices are of the 2018 Left Atrium challenge (the folder `la` of MLBSEG_DATA
 import argparse
 import json
 import math
-import os
 import queue
 import random
 import statistics
@@ -28,6 +27,7 @@ from typing import Any
 import _shared
 import numpy as np
 import torch
+from _shared import LA
 from numpy.typing import NDArray
 
 from napari_mlbseg.engine.config import Config
@@ -55,7 +55,6 @@ from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import make_phantom_cohort
 
-LA = Path(os.environ.get("MLBSEG_DATA", Path(__file__).parents[2] / "shared" / "data")) / "la"
 WANTED = {
     ArrayName.PREDICTION,
     ArrayName.META_WEIGHTS_INITIAL,

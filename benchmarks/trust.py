@@ -20,7 +20,6 @@ the clean loss, before any normalisation.
 
 import argparse
 import json
-import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +31,8 @@ import _shared
 import numpy as np
 import torch
 from _corruption import corrupt_volume
-from bootstrapping import DATA, spread
+from _shared import DATA, LA
+from bootstrapping import spread
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor
@@ -41,6 +41,7 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Stage
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.views import VIEWS
+from napari_mlbseg.engine.run import cosine
 from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.meta_weights import (
     confidence,
@@ -62,7 +63,7 @@ FEWEST_PIXELS = 20
 """Of each kind that a slice must have to be judged."""
 JUDGED_SLICES = 7
 """Of every case."""
-CT = DATA.parent / "ct_multiorgan"
+CT = DATA / "ct_multiorgan"
 BASE_MARKS = (30, 60, 100, 200, 400, 700, 1000)
 LOOP_MARKS = (100, 300, 600, 1000)
 
@@ -116,18 +117,18 @@ def parse() -> argparse.Namespace:
 
 def left_atria(folder: Path, seed: int) -> Setting:
     """Eight volumes with corrupted masks as their initial labels."""
-    cases = json.loads((DATA / "splits.json").read_text())["labelled_8"]
+    cases = json.loads((LA / "splits.json").read_text())["labelled_8"]
     rng = np.random.default_rng(seed)
     truth, labels = {}, {}
     for number, case in enumerate(cases):
-        volume, source = read_labels(DATA / "labels" / f"{case}.nii.gz")
+        volume, source = read_labels(LA / "labels" / f"{case}.nii.gz")
         truth[case] = volume.voxels.astype(np.uint8)
         labels[case] = folder / f"{case}_corrupted.nii.gz"
         noisy = corrupt_volume(truth[case], 0, share=0.4, seed=1000 * seed + number)
         write_labels(labels[case], Volume(noisy, volume.geometry), source)
     study = Study.create(folder / "la.mlbseg", author="truth")
     study.set_classes([LabelClass(1, "left atrium", (230, 159, 0))])
-    import_images(study, [DATA / "images" / f"{name}.nii.gz" for name in cases], labels)
+    import_images(study, [LA / "images" / f"{name}.nii.gz" for name in cases], labels)
     accept(study, truth, spread(study, 2 * len(cases), seed=seed))
     return Setting(study, truth, judged_slices(study, rng), ("imported labels", "own labels"))
 
@@ -189,7 +190,7 @@ def trajectory(setting: Setting, seed: int, *, quick: bool) -> Iterator[dict[str
 
 def train(step: Callable[..., object], marks: Sequence[int]) -> Iterator[int]:
     for done in range(marks[-1]):
-        step(learning_rate=1e-3 * (0.505 + 0.495 * math.cos(math.pi * done / marks[-1])))
+        step(learning_rate=1e-3 * cosine(done / marks[-1]))
         if done + 1 in marks:
             yield done + 1
 
@@ -205,9 +206,7 @@ def judge(trainer: Trainer, setting: Setting) -> dict[str, Any]:
         maps = maps_of(trainer, key, direction, plain)
         shown = {"own labels": maps["confidence, views"].argmax(dim=1)}
         if "imported labels" in setting.judged:
-            raw = setting.study.read_slice(
-                key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index
-            )
+            raw = imported(setting.study, key)
             shown["imported labels"] = indices(trainer, raw, key)
         prices.append(float(maps["price"].abs()[:, :, truth[0] != IGNORE].mean()))
         for what in setting.judged:
@@ -223,12 +222,8 @@ def judge(trainer: Trainer, setting: Setting) -> dict[str, Any]:
         },
         "right_proposals": {what: float(np.mean(v)) for what, v in proposals.items()},
         "judged_slices": {w: len(v) for (w, s), v in found.items() if s == "trust"},
-        "gradient_norm": float(
-            torch.stack([g.square().sum() for g in plain.values()]).sum().sqrt()
-        ),
-        "direction_norm": float(
-            torch.stack([g.square().sum() for g in direction.values()]).sum().sqrt()
-        ),
+        "gradient_norm": length(plain),
+        "direction_norm": length(direction),
         "mean_abs_price": float(np.mean(prices)),
     }
 
