@@ -15,7 +15,7 @@ from napari_mlbseg.engine.steps import chunks as chunks_module
 from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.chunks import chunks
 from napari_mlbseg.engine.steps.meta_weights import logit_derivative
-from napari_mlbseg.engine.steps.passes import forward
+from napari_mlbseg.engine.steps.passes import Recorded, forward
 from napari_mlbseg.engine.steps.update import Batch, BootstrapGradient, bootstrap_gradient
 
 IMAGE = 32 * 32
@@ -86,6 +86,20 @@ def test_logits_and_their_derivative_in_chunks_are_those_of_the_whole_batch(
     for ours, theirs in zip(found, whole, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12 * float(theirs.abs().max()))
     torch.testing.assert_close(forward(model, point, images), whole[0])
+
+
+def test_shares_of_unequal_parts_are_their_own_gradients_and_add_up(network: nn.Module) -> None:
+    images, model = batch(5, seed=6).images, as_model(network)
+    point = dict(network.named_parameters())
+    parts = images.split([2, 1, 2])
+    seen = Recorded.forward(model, point, parts)
+    cotangent = torch.randn_like(seen.logits())
+    whole = seen.pull_back(cotangent, once_more=True)
+    shares = seen.shares(cotangent)
+    assert_same({n: torch.stack([s[n] for s in shares]).sum(dim=0) for n in point}, whole)
+    second = (model(point, parts[1]) * cotangent[2:3]).sum()
+    own = torch.autograd.grad(second, list(point.values()))
+    assert_same(shares[1], dict(zip(point, own, strict=True)))
 
 
 @pytest.mark.parametrize("weights", ["meta", "published", "uniform", "none"])

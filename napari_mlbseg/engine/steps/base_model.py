@@ -9,7 +9,7 @@ from torch import Tensor
 from napari_mlbseg.engine.nets.losses import clean_loss
 from napari_mlbseg.engine.steps.chunks import added, chunks
 from napari_mlbseg.engine.steps.meta_weights import Model
-from napari_mlbseg.engine.steps.passes import forward, leaves
+from napari_mlbseg.engine.steps.passes import Recorded, forward, leaves
 
 GROUPS = 4
 
@@ -53,14 +53,8 @@ def clean_shares(
     The loss is that of the whole batch; each share is counted as often as there are groups, so
     that their mean is the gradient.
     """
-    point = leaves(parameters)
-    parts = [model(point, part) for part in images.chunk(GROUPS)]
-    logits = torch.cat([part.detach() for part in parts]).requires_grad_()
+    seen = Recorded.forward(model, parameters, images.chunk(GROUPS))
+    logits = seen.logits()
     loss = clean_loss(logits, labels)
     (cotangent,) = torch.autograd.grad(loss, logits)
-    cotangents = torch.split(len(parts) * cotangent, [len(part) for part in parts])
-    shares = [
-        torch.autograd.grad(part, list(point.values()), share)
-        for part, share in zip(parts, cotangents, strict=True)
-    ]
-    return [dict(zip(point, share, strict=True)) for share in shares], loss.detach()
+    return seen.shares(len(seen.parts) * cotangent), loss.detach()

@@ -4,7 +4,7 @@ A loss that compares the images of a batch with each other (views that should ag
 of all logits together; its gradient with respect to the logits is then pulled back in chunks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,11 +35,11 @@ class Recorded:
         cls,
         model: Model,
         parameters: Mapping[str, Tensor],
-        images: Float[Tensor, "batch channels *space"],
+        parts: Sequence[Float[Tensor, "_ channels *space"]],
     ) -> "Recorded":
-        """Run the network and keep the activations."""
+        """Run the network on the parts of a batch and keep the activations."""
         point = leaves(parameters)
-        return cls(point, [model(point, part) for part in chunks(images)])
+        return cls(point, [model(point, part) for part in parts])
 
     def logits(self) -> Float[Tensor, "batch classes *space"]:
         """Of the whole batch; a leaf whose gradient is what `pull_back` takes."""
@@ -52,12 +52,20 @@ class Recorded:
 
         Without `once_more` each part's activations are freed as soon as they have served.
         """
-        shares = torch.split(cotangent, [len(part) for part in self.parts])
-        found = (
-            torch.autograd.grad(part, list(self.point.values()), share, retain_graph=once_more)
-            for part, share in zip(self.parts, shares, strict=True)
-        )
-        return dict(zip(self.point, added(found), strict=True))
+        pulled = added(self._pulled(cotangent, once_more=once_more))
+        return dict(zip(self.point, pulled, strict=True))
+
+    def shares(self, cotangent: Float[Tensor, "batch classes *space"]) -> list[dict[str, Tensor]]:
+        """What each part adds to the gradient that `pull_back` gives; frees the activations."""
+        pulled = self._pulled(cotangent, once_more=False)
+        return [dict(zip(self.point, share, strict=True)) for share in pulled]
+
+    def _pulled(self, cotangent: Tensor, *, once_more: bool) -> Iterator[tuple[Tensor, ...]]:
+        of_parts = torch.split(cotangent, [len(part) for part in self.parts])
+        for part, of_part in zip(self.parts, of_parts, strict=True):
+            yield torch.autograd.grad(
+                part, list(self.point.values()), of_part, retain_graph=once_more
+            )
 
 
 def leaves(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:

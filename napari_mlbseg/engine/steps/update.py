@@ -19,6 +19,7 @@ from napari_mlbseg.engine.nets.losses import disagreement, weighted_loss
 from napari_mlbseg.engine.nets.views import View, apply_view, apply_view_to_labels
 from napari_mlbseg.engine.steps import meta_weights
 from napari_mlbseg.engine.steps.base_model import clean_gradient, clean_shares
+from napari_mlbseg.engine.steps.chunks import chunks
 from napari_mlbseg.engine.steps.clean_direction import clean_direction, mean_gradient
 from napari_mlbseg.engine.steps.meta_weights import Model
 from napari_mlbseg.engine.steps.passes import Recorded, forward
@@ -70,7 +71,7 @@ def bootstrap_gradient(
         batch, view by view); without a teacher there is no teacher loss.
     """
     images = torch.cat([apply_view(view, noisy.images) for view in views])
-    seen = Recorded.forward(model, student, images)
+    seen = Recorded.forward(model, student, chunks(images))
     logits = seen.logits()
     probabilities = logits.softmax(dim=1)
     per_view = list(probabilities.chunk(len(views)))
