@@ -278,7 +278,7 @@ def length(gradient: Mapping[str, Tensor]) -> float:
 
 def indices(trainer: Trainer, mask: NDArray[Any], key: SliceKey) -> Tensor:
     """``1 y x``: class indices on the grid of the network, `IGNORE` outside the slice."""
-    return trainer.source.unmoved([key], [trainer.source.indices(mask, key)]).labels
+    return trainer.source.unmoved([key], [trainer.source.classes.indices(mask, key)]).labels
 
 
 def auroc(score: NDArray[np.floating[Any]], wrong: NDArray[np.bool_]) -> float:

@@ -178,7 +178,7 @@ class Publisher:
         return maps
 
     def _labels(self, indices: Tensor) -> NDArray[np.uint8]:
-        labels: NDArray[np.uint8] = self._source.class_values[indices.cpu().numpy()]
+        labels: NDArray[np.uint8] = self._source.classes.values[indices.cpu().numpy()]
         return labels
 
     def _write(self, name: ArrayName, span: Span, slices: NDArray[np.generic]) -> None:

@@ -37,7 +37,7 @@ class Trainer:
         gpu = self.device.type != "cpu"
         self.dimensions, self.source = choose_source(study, config, self.device)
         self.network_name = "unet" if config.network == "auto" else config.network
-        self._values = [int(v) for v in self.source.class_values]
+        self._values = [int(v) for v in self.source.classes.values]
         torch.manual_seed(config.seed)
         network = build_network(
             self.network_name,
@@ -71,7 +71,8 @@ class Trainer:
     def read_clean_set(self) -> None:
         """Take the clean slices from the catalogue, and decide which are held back."""
         clean = self._study.clean_slices()
-        labels = {key: self.source.indices(self._study.slice_mask(key), key) for key in clean}
+        classes = self.source.classes
+        labels = {key: classes.indices(self._study.slice_mask(key), key) for key in clean}
         shown = {k: frozenset(mask.flatten().tolist()) - {0} for k, mask in labels.items()}
         self.state.held_back = split_held_back(
             shown,

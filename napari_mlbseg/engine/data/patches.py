@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from napari_mlbseg.engine.data.grid import Triple, VolumeGrid
@@ -42,6 +41,7 @@ class PatchSource:
     def __init__(self, study: Study, grid: VolumeGrid, *, device: torch.device) -> None:
         self.grid, self.device, self.clean = grid, device, CleanSlices()
         self._reader = Reader(study, device)
+        self.classes = self._reader.classes
         self._volumes = Volumes(self._reader)
         self._frames = {c.id: Frame(c, grid.resolution_mm) for c in study.cases}
 
@@ -68,15 +68,6 @@ class PatchSource:
             "size": list(self.grid.patch),
             "resolution_mm": list(self.grid.resolution_mm),
         }
-
-    @property
-    def class_values(self) -> NDArray[Any]:
-        """The label value of each class index; index 0 is the background."""
-        return self._reader.class_values
-
-    def indices(self, labels: NDArray[Any], key: SliceKey) -> Int[Tensor, "y x"]:
-        """Label values of a slice as class indices."""
-        return self._reader.indices(labels, key)
 
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
         """Random patches of random cases, each case as often as any other."""

@@ -39,7 +39,7 @@ class SliceSource:
     def __init__(self, study: Study, grid: Grid, *, context: int, device: torch.device) -> None:
         self.grid, self.device, self.clean = grid, device, CleanSlices()
         self._reader, self._context = Reader(study, device), context
-        self._cases = study.cases
+        self.classes, self._cases = self._reader.classes, study.cases
 
     def elsewhere(self, study: Study) -> "SliceSource":
         """The same for the cases of another study, at the same resolution."""
@@ -65,15 +65,6 @@ class SliceSource:
             "size": self.grid.size,
             "resolution_mm": self.grid.resolution_mm,
         }
-
-    @property
-    def class_values(self) -> NDArray[Any]:
-        """The label value of each class index; index 0 is the background."""
-        return self._reader.class_values
-
-    def indices(self, labels: NDArray[Any], key: SliceKey) -> Int[Tensor, "y x"]:
-        """Label values of a slice as class indices."""
-        return self._reader.indices(labels, key)
 
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
         """Random slices of random cases, each case as often as any other."""
@@ -123,7 +114,7 @@ class SliceSource:
         """The initial labels of a slice as class indices; they do not change during a run."""
         name = ArrayName.INITIAL_LABELS
         return self._reader.cached(
-            (name, key), lambda: self._reader.indices(self._read(name, key), key)
+            (name, key), lambda: self.classes.indices(self._read(name, key), key)
         )
 
     def batch(

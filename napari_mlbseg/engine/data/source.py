@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from napari_mlbseg.engine.data.classes import Classes
 from napari_mlbseg.engine.steps.update import Batch
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.slices import SliceKey
@@ -82,6 +81,7 @@ class Source(Protocol):
     """Where batches come from. Every random choice comes from the generator that is passed in."""
 
     device: torch.device
+    classes: Classes
     clean: CleanSlices
 
     def elsewhere(self, study: Study) -> "Source":
@@ -102,13 +102,6 @@ class Source(Protocol):
     @property
     def fits(self) -> Mapping[str, Any]:
         """What a network must have been built for to go on with these data."""
-
-    @property
-    def class_values(self) -> NDArray[np.uint8]:
-        """The label value of each class index; index 0 is the background."""
-
-    def indices(self, labels: NDArray[np.uint8], key: SliceKey) -> Int[Tensor, "*space"]:
-        """Label values of a slice as class indices."""
 
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
         """Random samples with their initial labels, somewhere on the grid."""

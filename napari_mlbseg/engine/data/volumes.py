@@ -134,7 +134,7 @@ class Volumes:
             shrunk = _mean(self._reader.normalised(raw, frame.case.id), frame.factors)
         else:
             key = SliceKey(frame.case.id, frame.case.axis, number[0] * sides[0] * frame.factors[0])
-            shrunk = self._reader.indices(_middle(raw, frame.factors), key).to(torch.uint8)
+            shrunk = self._reader.classes.indices(_middle(raw, frame.factors), key).to(torch.uint8)
         return shrunk.to(self._reader.device)
 
 

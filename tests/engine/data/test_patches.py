@@ -44,7 +44,7 @@ def source_of(phantoms: Phantoms, resolution_mm: float, patch: int = 16) -> Patc
 
 
 def indices(source: PatchSource, phantoms: Phantoms, key: SliceKey) -> Tensor:
-    return source.indices(phantoms.study.slice_mask(key), key)
+    return source.classes.indices(phantoms.study.slice_mask(key), key)
 
 
 def axes_of(phantoms: Phantoms) -> list[int]:

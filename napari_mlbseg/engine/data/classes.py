@@ -1,0 +1,48 @@
+"""Label values of a study as the class indices of its network."""
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.study import Study
+
+_LABELS = 256
+
+
+class Classes:
+    """Which label value each class index stands for; index 0 is the background.
+
+    Attributes
+    ----------
+    values
+        Label values by class index, growing.
+    """
+
+    def __init__(self, study: Study, device: torch.device) -> None:
+        self._device = device
+        self.values: NDArray[np.uint8] = np.array(
+            [0, *sorted(c.value for c in study.classes)], dtype=np.uint8
+        )
+        self._indices = np.full(_LABELS, -1, dtype=np.int64)
+        self._indices[self.values] = np.arange(len(self.values))
+
+    def indices(self, labels: NDArray[np.uint8], key: SliceKey) -> Int[Tensor, "*space"]:
+        """Label values as class indices; `key` tells where they are from.
+
+        Raises
+        ------
+        UserError
+            If a label is no class of the study.
+        """
+        found = self._indices[labels]
+        if (found < 0).any():
+            unknown = sorted({int(v) for v in labels[found < 0]})
+            raise UserError(
+                f"Slice {key.index} of {key.case_id} holds the label {unknown}, which is no class "
+                "of this study. Add the class, or repaint the slice."
+            )
+        return torch.from_numpy(found).to(self._device)
