@@ -1,69 +1,19 @@
 """The commands. Each imports what it needs when it runs, so that ``--help`` is immediate."""
 
 import logging
-from enum import IntEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from napari_mlbseg.cli import output
+from napari_mlbseg.cli.exits import Commands, ExitCode
 from napari_mlbseg.engine.deploy.formats import ModelFormat
-from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.kinds import ExportKind, OutFormat
 
-
-class ExitCode(IntEnum):
-    """What a command leaves behind; stable, see docs/cli.md."""
-
-    OK = 0
-    USER_ERROR = 1
-    USAGE = 2
-    UNEXPECTED = 3
-    PARTLY = 4
-    INTERRUPTED = 130
-
-
-class _Commands(TyperGroup):
-    """Turns exceptions into one sentence and an exit code; the only broad except of the CLI."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            output.error("Interrupted.")
-            raise typer.Exit(ExitCode.INTERRUPTED) from None
-        except UserError as error:
-            self._traceback_if_asked(ctx)
-            output.error(str(error))
-            raise typer.Exit(ExitCode.USER_ERROR) from None
-        except (typer.Exit, typer.Abort):
-            raise
-        except Exception as error:
-            if _is_usage_error(error):
-                raise
-            self._traceback_if_asked(ctx)
-            # A failed run brings a sentence of its own and the engine's traceback as a note.
-            own = hasattr(error, "__notes__")
-            said = str(error) if own else f"Unexpected {type(error).__name__}: {error}"
-            output.error(f"{said} (mlbseg --debug ... shows where)")
-            raise typer.Exit(ExitCode.UNEXPECTED) from None
-
-    @staticmethod
-    def _traceback_if_asked(ctx: Any) -> None:
-        if ctx.params.get("debug"):
-            output.traceback()
-
-
-def _is_usage_error(error: Exception) -> bool:
-    # typer carries its own copy of click since 0.26; before it used the package.
-    return any(kind.__name__ == "ClickException" for kind in type(error).__mro__)
-
-
 app = typer.Typer(
-    cls=_Commands,
+    cls=Commands,
     help="Correct a few slices of rough 3-D segmentations; a meta-learning loop mends the rest.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
