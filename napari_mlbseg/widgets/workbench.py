@@ -13,7 +13,6 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.cohort import Imported
-from napari_mlbseg.project.export import ExportKind
 from napari_mlbseg.project.lock import StudyLocked
 from napari_mlbseg.project.slices import SliceKey
 from napari_mlbseg.project.study import Study
@@ -22,6 +21,7 @@ from napari_mlbseg.widgets.annotation import Annotation
 from napari_mlbseg.widgets.background import timer
 from napari_mlbseg.widgets.bridge import EngineBridge, EngineFactory, engine_of
 from napari_mlbseg.widgets.errands import Errands
+from napari_mlbseg.widgets.exports import Exports
 from napari_mlbseg.widgets.intake import Intake
 from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy
 
@@ -83,6 +83,7 @@ class Workbench(QObject):
         self.annotation: Annotation | None = None
         self.bridge = EngineBridge(self)
         self.bridge.told.connect(self._on_engine_event)
+        self._exports = Exports(self.errands, self.bridge)
         self._focus_timer = timer(self, _FOCUS_AFTER_MS, self._focus, single_shot=True)
 
     # --- studies -------------------------------------------------------------------------------
@@ -237,22 +238,13 @@ class Workbench(QObject):
         """Write files in the background."""
         with self._reporting():
             study = self._open_study()
-            if export.kind is ExportKind.PROBABILITIES and self.bridge.running:
-                raise UserError(
-                    "The training is at work on the network that predicts probabilities. Stop it, "
-                    "or wait until it has ended, then export again."
-                )
             self.show(Annotation.flush)
-            self.errands.run(jobs.writing(study, export), self.told.emit)
+            self._exports.write(study, export)
 
     def export_model(self, wanted: ModelExport) -> None:
         """Write the trained model in the background."""
         with self._reporting():
-            study = self._open_study()
-            if self.bridge.running:
-                raise UserError("The model cannot be exported while it is trained. Stop it first.")
-            self.errands.run(jobs.writing_model(study, wanted), self.told.emit)
-            self.errands.busy.emit("Writing and checking the model", 0, 0)
+            self._exports.write_model(self._open_study(), wanted)
 
     # --- inside --------------------------------------------------------------------------------
 
