@@ -8,12 +8,22 @@ from napari_mlbseg.errors import UserError
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 WantedDimensions = Literal["auto", "2d", "2.5d", "3d"]
+Precision = Literal["auto", "float32", "bfloat16"]
 Network = Literal["auto", "unet", "unet++"]
 Weights = Literal["meta", "published", "uniform", "none"]
 Objective = Literal["bootstrapping", "initial labels", "copy-paste"]
 ViewName = Literal[
     "identity", "flip_x", "flip_y", "zoom_in", "zoom_out", "rotate_left", "rotate_right"
 ]
+
+UNMIRRORED: tuple[ViewName, ...] = (
+    "identity",
+    "zoom_in",
+    "zoom_out",
+    "rotate_left",
+    "rotate_right",
+)
+"""Anatomy has a left and a right, and scans know theirs."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,8 @@ class Config:
     ----------
     device
         ``auto`` takes CUDA, then MPS, then the CPU.
+    precision
+        What the network computes in; ``auto`` takes bfloat16 where the device multiplies it.
     seed
         Of every random choice; stored with the run.
     base_steps, steps
@@ -40,7 +52,9 @@ class Config:
         What a step after the base model minimises: that of the method, or of one to compare with,
         see `napari_mlbseg.engine.steps.baselines`.
     views
-        Views whose predictions make the pseudo labels; ``identity`` is always among them.
+        Views whose predictions make the pseudo labels; ``identity`` is always among them. With
+        the mirrored ones, for a structure that is found on either side, mirrored samples are
+        learnt from and predictions are averages over them.
     views_per_step
         How many of them are drawn at each step, identity included.
     teacher
@@ -72,6 +86,7 @@ class Config:
     """
 
     device: Device = "auto"
+    precision: Precision = "auto"
     seed: int = 0
     base_steps: int = 1000
     steps: int = 1000
@@ -79,7 +94,7 @@ class Config:
     network: Network = "auto"
     weights: Weights = "meta"
     objective: Objective = "bootstrapping"
-    views: tuple[ViewName, ...] = get_args(ViewName)
+    views: tuple[ViewName, ...] = UNMIRRORED
     views_per_step: int = 2
     teacher: bool = True
     clean_step: bool = True

@@ -1,4 +1,4 @@
-"""Which device a run uses, and what to do when its memory is full."""
+"""Which device a run uses, how precisely it multiplies, and what to do when memory is full."""
 
 import torch
 
@@ -21,6 +21,26 @@ def choose_device(wanted: str) -> torch.device:
             "Choose one of these, or 'auto'."
         )
     return torch.device(wanted)
+
+
+def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
+    """What the network computes in; ``auto`` takes bfloat16 where the device multiplies it.
+
+    Parameters, optimiser, losses and all that is made of logits stay in float32.
+    """
+    if wanted == "auto":
+        return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
+    return {"bfloat16": torch.bfloat16, "float32": torch.float32}[wanted]
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    """Elsewhere torch emulates it, which is slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        can = torch.cpu.get_capabilities()
+        return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+    return False
 
 
 def is_out_of_memory(error: BaseException) -> bool:

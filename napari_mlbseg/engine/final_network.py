@@ -12,8 +12,8 @@ from napari_mlbseg.engine.data.grid import Grid, VolumeGrid, with_room_for
 from napari_mlbseg.engine.data.patches import PatchSource
 from napari_mlbseg.engine.data.slices import SliceSource
 from napari_mlbseg.engine.data.source import Source
-from napari_mlbseg.engine.device import choose_device
-from napari_mlbseg.engine.nets.views import VIEWS, View
+from napari_mlbseg.engine.device import choose_device, choose_precision
+from napari_mlbseg.engine.nets.views import VIEWS, View, averaged_views
 from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps.meta_weights import Model
 from napari_mlbseg.errors import UserError
@@ -57,11 +57,10 @@ def read_final_network(study: Study) -> FinalNetwork:
     settings: Mapping[str, Any] = {} if run is None else run.config
     device = _device(settings.get("device", "auto"))
     network = checkpoint.network(teacher=settings.get("teacher", True)).to(device)
-    mirrored = [v for v in settings.get("views", VIEWS) if v.startswith("flip")]
     return FinalNetwork(
-        as_model(network),
+        as_model(network, choose_precision(settings.get("precision", "float32"), device)),
         dict(network.named_parameters()),
-        [VIEWS[view] for view in ("identity", *mirrored)],
+        averaged_views(settings.get("views", VIEWS)),
         _source(study, fits, device),
         Maker(checkpoint.sha256, run),
     )

@@ -122,11 +122,20 @@ def _keys(plain: list[tuple[str, int, int]]) -> frozenset[SliceKey]:
     return frozenset(SliceKey(case_id, int(axis), int(index)) for case_id, axis, index in plain)
 
 
-def as_model(network: nn.Module) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
-    """The network as a function of its parameters and of images."""
+def as_model(
+    network: nn.Module, precision: torch.dtype = torch.float32
+) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
+    """The network as a function of its parameters and of images.
+
+    In a lower `precision` than float32 it computes in that, and answers in float32.
+    """
 
     def model(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
         logits: Tensor = torch.func.functional_call(network, dict(parameters), (images,))
         return logits
 
-    return model
+    def in_lower_precision(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        lower = {name: value.to(precision) for name, value in parameters.items()}
+        return model(lower, images.to(precision)).float()
+
+    return model if precision is torch.float32 else in_lower_precision

@@ -10,9 +10,9 @@ from napari_mlbseg.engine.clean_set import split_held_back
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.data.choose import batch_sizes, choose_source
 from napari_mlbseg.engine.data.source import CleanSlices, Span, as_planes
-from napari_mlbseg.engine.device import choose_device
+from napari_mlbseg.engine.device import choose_device, choose_precision
 from napari_mlbseg.engine.nets.network import build_network
-from napari_mlbseg.engine.nets.views import VIEWS, View
+from napari_mlbseg.engine.nets.views import VIEWS, View, averaged_views
 from napari_mlbseg.engine.state import TrainingState, as_model, load_checkpoint, save_checkpoint
 from napari_mlbseg.engine.steps.augment import random_appearance
 from napari_mlbseg.engine.steps.base_model import clean_gradient
@@ -46,7 +46,7 @@ class Trainer:
             dims=3 if self.dimensions == "3d" else 2,
             large=gpu,
         ).to(self.device)
-        self.model = as_model(network)
+        self.model = as_model(network, choose_precision(config.precision, self.device))
         self._batch, self._clean_batch = batch_sizes(config, self.dimensions)
         self.state = TrainingState.fresh(
             network, learning_rate=config.learning_rate, seed=config.seed, batch=self._batch
@@ -110,9 +110,8 @@ class Trainer:
 
     @property
     def prediction_views(self) -> list[View]:
-        """Views that predictions are averaged over: the mirrored ones, which cost no sharpness."""
-        mirrored = [VIEWS[name] for name in self._config.views if name.startswith("flip")]
-        return [VIEWS["identity"], *mirrored]
+        """Views that predictions are averaged over."""
+        return averaged_views(self._config.views)
 
     def base_step(self, *, learning_rate: float) -> dict[str, Tensor]:
         """One supervised step on clean slices."""

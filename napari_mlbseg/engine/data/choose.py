@@ -24,12 +24,14 @@ def choose_source(study: Study, config: Config, device: torch.device) -> tuple[D
         # Of the GPUs only CUDA's: torch's others lack some of the 3-D operations.
         cuda = device.type == "cuda"
         dimensions = choose_dimensions(anisotropy(study.cases, grid.resolution_mm), gpu=cuda)
+    mirrored = "flip_x" in config.views, "flip_y" in config.views
     if dimensions == "3d":
-        largest = (64, 128, 128) if gpu else (32, 64, 64)
+        largest = (64, 128, 128) if gpu else (48, 96, 96)
         volume_grid = choose_volume_grid(study.cases, grid, largest)
-        return dimensions, PatchSource(study, volume_grid, device=device)
+        return dimensions, PatchSource(study, volume_grid, device=device, mirrored=mirrored)
     context = 1 if dimensions == "2.5d" else 0
-    return dimensions, SliceSource(study, grid, context=context, device=device)
+    source = SliceSource(study, grid, context=context, device=device, mirrored=mirrored)
+    return dimensions, source
 
 
 def batch_sizes(config: Config, dimensions: Dimensions) -> tuple[int, int]:

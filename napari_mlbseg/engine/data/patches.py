@@ -16,7 +16,7 @@ from napari_mlbseg.engine.data.tiles import layers_needed, one_tile_around
 from napari_mlbseg.engine.data.volumes import Box, Frame, Volumes, affine
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample, resample_labels
-from napari_mlbseg.engine.steps.augment import random_turn
+from napari_mlbseg.engine.steps.augment import Mirrored, random_turn
 from napari_mlbseg.engine.steps.predict import OVERLAP
 from napari_mlbseg.engine.steps.update import Batch
 from napari_mlbseg.project.arrays import ArrayName
@@ -34,12 +34,25 @@ class PatchSource:
     A noisy patch lies anywhere in any case and carries the initial labels but for those of clean
     and skipped slices. A clean patch lies around a slice that teaches and is to be ignored but for
     the voxels that such slices, along any axis, cross.
+
+    Parameters
+    ----------
+    mirrored
+        Whether samples are mirrored along x and along y.
     """
 
     channels = 1
 
-    def __init__(self, study: Study, grid: VolumeGrid, *, device: torch.device) -> None:
+    def __init__(
+        self,
+        study: Study,
+        grid: VolumeGrid,
+        *,
+        device: torch.device,
+        mirrored: Mirrored = (False, False),
+    ) -> None:
         self.grid, self.device, self.clean = grid, device, CleanSlices()
+        self._mirrored = mirrored
         self._reader = Reader(study, device)
         self.classes = self._reader.classes
         self._volumes = Volumes(self._reader)
@@ -73,7 +86,7 @@ class PatchSource:
         """Random patches of random cases, each case as often as any other."""
         frames = list(self._frames.values())
         chosen = torch.randint(len(frames), (count,), generator=generator).tolist()
-        turns = random_turn(count, generator, dims=3)
+        turns = random_turn(count, generator, dims=3, mirrored=self._mirrored)
         places = torch.rand(count, 3, generator=generator)
         samples = []
         for number, turn, place in zip(chosen, turns, places, strict=True):
@@ -89,7 +102,7 @@ class PatchSource:
         """Random patches around random slices that teach."""
         keys = list(self.clean.teaching)
         chosen = torch.randint(len(keys), (count,), generator=generator).tolist()
-        turns = random_turn(count, generator, dims=3)
+        turns = random_turn(count, generator, dims=3, mirrored=self._mirrored)
         luck = torch.rand(count, 4, generator=generator).tolist()
         samples = []
         for number, turn, (which, y, x, jitter) in zip(chosen, turns, luck, strict=True):

@@ -14,7 +14,7 @@ from napari_mlbseg.engine.data.reader import Reader
 from napari_mlbseg.engine.data.source import CleanSlices, Scene, Span
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample, resample_labels
-from napari_mlbseg.engine.steps.augment import centred_placement, random_placement
+from napari_mlbseg.engine.steps.augment import Mirrored, centred_placement, random_placement
 from napari_mlbseg.engine.steps.update import Batch
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case
@@ -32,12 +32,23 @@ class SliceSource:
     context
         Neighbouring slices on either side that become further channels; at the ends of a volume
         the last slice is repeated.
+    mirrored
+        Whether samples are mirrored along x and along y.
     """
 
     tile = None
 
-    def __init__(self, study: Study, grid: Grid, *, context: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        study: Study,
+        grid: Grid,
+        *,
+        context: int,
+        device: torch.device,
+        mirrored: Mirrored = (False, False),
+    ) -> None:
         self.grid, self.device, self.clean = grid, device, CleanSlices()
+        self._mirrored = mirrored
         self._reader, self._context = Reader(study, device), context
         self.classes, self._cases = self._reader.classes, study.cases
 
@@ -139,7 +150,9 @@ class SliceSource:
     def _moved(
         self, keys: Sequence[SliceKey], labels: Sequence[Tensor], generator: Generator
     ) -> Batch:
-        placement = random_placement(len(keys), generator, size=self.grid.size)
+        placement = random_placement(
+            len(keys), generator, size=self.grid.size, mirrored=self._mirrored
+        )
         return self.batch(keys, labels, placement)
 
     def _to_file_pixels(

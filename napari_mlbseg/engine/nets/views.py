@@ -1,6 +1,7 @@
 """Views of a slice (or volume) that a prediction should not depend on, with their inverses."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +46,16 @@ VIEWS = {
         View("rotate_right", _rotation(10.0)),
     )
 }
+
+
+def averaged_views(names: Iterable[str]) -> list[View]:
+    """The views that predictions are averaged over, of those that pseudo labels are made with.
+
+    The image itself, zoomed and mirrored; what turning it adds to zooming is nothing
+    (docs/results.md).
+    """
+    others = [VIEWS[name] for name in names if name.startswith(("zoom", "flip"))]
+    return [VIEWS["identity"], *others]
 
 
 def apply_view(

@@ -13,20 +13,20 @@ from torch.nn import functional
 
 from napari_mlbseg.engine.nets.sampling import Matrices
 
+Mirrored = tuple[bool, bool]
+"""Along x and along y."""
+
 
 def random_placement(
     count: int,
     generator: Generator,
     *,
     size: int,
-    max_degrees: float = 20.0,
-    max_log_zoom: float = 0.3,
+    mirrored: Mirrored,
     max_shift: float = 0.1,
 ) -> Matrices:
-    """``count 2 3``: random rotation, zoom, shift and mirroring, in pixels of a grid of `size`."""
-    linear = random_turn(
-        count, generator, dims=2, max_degrees=max_degrees, max_log_zoom=max_log_zoom
-    )
+    """``count 2 3``: a random turn and shift, in pixels of a grid of `size`."""
+    linear = random_turn(count, generator, dims=2, mirrored=mirrored)
     shift = max_shift * size * _symmetric(2 * count, generator).reshape(count, 2)
     return torch.cat([linear, shift[:, :, None]], dim=2)
 
@@ -36,13 +36,19 @@ def random_turn(
     generator: Generator,
     *,
     dims: int,
+    mirrored: Mirrored,
     max_degrees: float = 20.0,
     max_log_zoom: float = 0.3,
 ) -> Float[Tensor, "count dims dims"]:
-    """Random rotation in the plane of x and y, and zoom and mirroring of all axes (x, y, z)."""
+    """Random rotation in the plane of x and y, zoom of all axes (x, y, z), and mirroring.
+
+    `mirrored` tells whether half of the samples are mirrored along x and along y.
+    """
     angle = math.radians(max_degrees) * _symmetric(count, generator)
     zoom = torch.exp(max_log_zoom * _symmetric(count, generator))
-    mirror = torch.randint(0, 2, (count, dims), generator=generator) * 2.0 - 1.0
+    drawn = torch.randint(0, 2, (count, 2), generator=generator) * torch.tensor(mirrored)
+    mirror = torch.ones(count, dims)
+    mirror[:, :2] -= 2.0 * drawn
     cosine, sine = torch.cos(angle), torch.sin(angle)
     in_plane = torch.stack([cosine, -sine, sine, cosine], dim=1).reshape(count, 2, 2)
     rotation = torch.eye(dims).repeat(count, 1, 1)
