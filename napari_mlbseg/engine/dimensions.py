@@ -25,16 +25,15 @@ def anisotropy(cases: Sequence[Case], resolution_mm: float) -> float:
     return median(case.geometry.spacing_mm[case.axis] for case in cases) / resolution_mm
 
 
-def choose_dimensions(anisotropy: float, *, gpu: bool) -> Dimensions:
+def choose_dimensions(anisotropy: float, *, volumes: bool) -> Dimensions:
     """What suits slices that lie `anisotropy` working pixels apart.
 
     - more than 3: ``2d``; the neighbours no longer show the same structure.
     - up to 3: ``2.5d``, the neighbouring slices as further channels.
-    - up to 2, on a GPU: ``3d``. Never on a CPU, where the same processor time takes a 3-D network
-      less far (docs/results.md).
+    - up to 2: ``3d``, if the device is quick enough for `volumes`, else ``2.5d``.
     """
     if anisotropy > ROUNDING * TOO_FAR_APART:
         return "2d"
-    if gpu and anisotropy <= ROUNDING * NEAR_ISOTROPIC:
+    if volumes and anisotropy <= ROUNDING * NEAR_ISOTROPIC:
         return "3d"
     return "2.5d"

@@ -18,29 +18,29 @@ ratios = st.floats(0.01, 100)
 
 @given(ratios, ratios, st.booleans())
 def test_slices_farther_apart_are_never_seen_as_more_of_a_volume(
-    a: float, b: float, gpu: bool
+    a: float, b: float, volumes: bool
 ) -> None:
-    near, far = (FROM_SOLID_TO_FLAT.index(choose_dimensions(r, gpu=gpu)) for r in sorted((a, b)))
+    near, far = (FROM_SOLID_TO_FLAT.index(choose_dimensions(r, volumes=volumes)) for r in sorted((a, b)))
     assert near <= far
 
 
 @given(ratios)
-def test_a_cpu_is_spared_volumes_and_otherwise_decides_alike(ratio: float) -> None:
-    on_cpu, on_gpu = choose_dimensions(ratio, gpu=False), choose_dimensions(ratio, gpu=True)
-    assert on_cpu != "3d"
-    assert on_gpu in (on_cpu, "3d")
+def test_a_slow_device_is_spared_volumes_and_otherwise_decides_alike(ratio: float) -> None:
+    slow, quick = choose_dimensions(ratio, volumes=False), choose_dimensions(ratio, volumes=True)
+    assert slow != "3d"
+    assert quick in (slow, "3d")
 
 
 def test_the_thresholds_are_those_of_nnu_net() -> None:
-    assert [choose_dimensions(r, gpu=True) for r in (1, 2, 2.5, 3, 3.5)] == [
+    assert [choose_dimensions(r, volumes=True) for r in (1, 2, 2.5, 3, 3.5)] == [
         *("3d", "3d", "2.5d", "2.5d", "2d")
     ]
 
 
 @pytest.mark.parametrize("rounded", [2.0001, 1.9999])
 def test_a_rounded_header_decides_as_the_exact_one(rounded: float) -> None:
-    assert choose_dimensions(rounded, gpu=True) == choose_dimensions(2.0, gpu=True)
-    assert choose_dimensions(1.5 * rounded, gpu=True) == choose_dimensions(3.0, gpu=True)
+    assert choose_dimensions(rounded, volumes=True) == choose_dimensions(2.0, volumes=True)
+    assert choose_dimensions(1.5 * rounded, volumes=True) == choose_dimensions(3.0, volumes=True)
 
 
 @pytest.mark.parametrize(
@@ -61,11 +61,17 @@ def test_what_is_wanted_comes_before_the_rule(
     channels: int,
 ) -> None:
     study = make_phantoms(tmp_path / "s.mlbseg", cases=1, spacing_mm=spacing_mm).study
-    config = Config.from_dict({"dimensions": wanted, "slice_size": 48})
+    config = Config(dimensions=wanted, slice_size=48, precision="float32")
     dimensions, source = choose_source(study, config, torch.device("cpu"))
     assert (dimensions, source.channels) == (kind, channels)
     assert (source.tile is not None) == (kind == "3d")
     assert all(size >= 1 for size in batch_sizes(config, dimensions))
+
+
+def test_a_cpu_that_multiplies_bfloat16_takes_volumes(tmp_path: Path) -> None:
+    study = make_phantoms(tmp_path / "s.mlbseg", cases=1, spacing_mm=(1.0, 1.0, 1.0)).study
+    config = Config(slice_size=48, precision="bfloat16")
+    assert choose_source(study, config, torch.device("cpu"))[0] == "3d"
 
 
 def test_distance_counts_in_working_pixels(tmp_path: Path) -> None:
