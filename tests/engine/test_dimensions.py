@@ -20,7 +20,9 @@ ratios = st.floats(0.01, 100)
 def test_slices_farther_apart_are_never_seen_as_more_of_a_volume(
     a: float, b: float, volumes: bool
 ) -> None:
-    near, far = (FROM_SOLID_TO_FLAT.index(choose_dimensions(r, volumes=volumes)) for r in sorted((a, b)))
+    near, far = (
+        FROM_SOLID_TO_FLAT.index(choose_dimensions(r, volumes=volumes)) for r in sorted((a, b))
+    )
     assert near <= far
 
 

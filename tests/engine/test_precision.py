@@ -59,3 +59,24 @@ def _flat(gradient: dict[str, Tensor]) -> Tensor:
 
 def _cosine(a: Tensor, b: Tensor) -> float:
     return float(torch.nn.functional.cosine_similarity(a, b, dim=0))
+
+
+@pytest.mark.parametrize("depth", [16, 32, 48])
+def test_gradients_of_thin_volumes_in_bfloat16_use_no_uninitialised_memory(depth: int) -> None:
+    torch.manual_seed(0)
+    network = build_network("unet", channels=1, classes=2, dims=3)
+    parameters = dict(network.named_parameters())
+    images, labels = torch.randn(1, 1, depth, 32, 32), torch.randint(0, 2, (1, depth, 32, 32))
+    exact, lower = (as_model(network, p) for p in (torch.float32, torch.bfloat16))
+    wanted, _ = clean_gradient(exact, parameters, images, labels)
+    for _ in range(3):
+        _leave_nan_in_freed_memory()
+        found, _ = clean_gradient(lower, parameters, images, labels)
+        for name in (n for n in wanted if n.endswith("conv.weight")):
+            assert _cosine(found[name].flatten(), wanted[name].flatten()) > 0.8, name
+
+
+def _leave_nan_in_freed_memory() -> None:
+    sizes = (128 * 128 * 27, 64 * 128 * 27, 64 * 64 * 27, 32 * 64 * 27, 20_000, 100_000)
+    left = [torch.full((n,), torch.nan, dtype=torch.bfloat16) for n in sizes for _ in range(3)]
+    left.clear()

@@ -4,6 +4,7 @@ Batch norm would change its running statistics in the forward-mode pass that pri
 means little for batches of a few slices.
 """
 
+import torch
 from monai.networks.layers.factories import Conv, Norm
 from monai.networks.nets import BasicUNetPlusPlus, UNet
 from torch import Tensor, nn
@@ -30,15 +31,14 @@ def build_network(
         the features 64 to 1024).
     """
     if name == "unet++":
-        return _LastOutput(
-            BasicUNetPlusPlus(
-                spatial_dims=dims,
-                in_channels=channels,
-                out_channels=classes,
-                features=(64, 128, 256, 512, 1024, 64),
-                norm=_NORM,
-            )
+        plus_plus = BasicUNetPlusPlus(
+            spatial_dims=dims,
+            in_channels=channels,
+            out_channels=classes,
+            features=(64, 128, 256, 512, 1024, 64),
+            norm=_NORM,
         )
+        return _sound(_LastOutput(plus_plus))
     widths = (32, 64, 128, 256, 320) if large else (16, 32, 64, 128, 128)
     trunk = UNet(
         spatial_dims=dims,
@@ -57,7 +57,30 @@ def build_network(
         nn.LeakyReLU(0.01),
         Conv["conv", dims](widths[0], classes, 1),
     )
-    return nn.Sequential(trunk, head)
+    return _sound(nn.Sequential(trunk, head))
+
+
+def _sound(network: nn.Module) -> nn.Module:
+    for module in network.modules():
+        if type(module) is nn.Conv3d:
+            module.__class__ = _Conv3d
+    return network
+
+
+class _Conv3d(nn.Conv3d):
+    """A convolution whose gradient is right for inputs of two layers in bfloat16, too.
+
+    On a CPU, torch 2.13 leaves parts of the gradient of the weights uninitialised there (stride 1,
+    kernel 3). A third layer of zeros is what the padding holds anyway.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        like_these = (self.kernel_size[0], self.stride[0]) == (3, 1) and input.shape[2] == 2
+        affected = like_these and input.dtype is torch.bfloat16
+        if affected:
+            input = nn.functional.pad(input, (0, 0, 0, 0, 0, 1))
+        output: Tensor = super()._conv_forward(input, weight, bias)
+        return output[:, :, :2] if affected else output
 
 
 def count_parameters(network: nn.Module) -> int:
