@@ -98,12 +98,13 @@ class Publisher:
         """
         if not self._study.has_array(span.case.id, ArrayName.PREDICTION):
             self._begin_prediction(span.case)
+        views = self._views_of(span)
         if self.weigh is None or direction is None:
             scene = self._source.scene(span)
-            seen = _Seen(self._predict(parameters, scene), None, None)
+            seen = _Seen(self._predict(parameters, scene, views), None, None)
         else:
             scene = self._source.scene(span, labels=True)
-            seen = self._weighed(scene, parameters, direction, self.weigh)
+            seen = self._weighed(scene, parameters, direction, self.weigh, views)
         for part in span.parts(SLICES_WRITTEN_AT_ONCE):
             maps = self._maps(seen, scene, part)
             for name, voxels in maps.items():
@@ -117,7 +118,7 @@ class Publisher:
     ) -> SlicesPublished:
         """Predict the slices and write them as initial labels."""
         scene, name = self._source.scene(span), ArrayName.INITIAL_LABELS
-        probabilities = self._predict(parameters, scene)
+        probabilities = self._predict(parameters, scene, self._views_of(span))
         for part in span.parts(SLICES_WRITTEN_AT_ONCE):
             hard = scene.to_file(probabilities, part).argmax(dim=1)
             self._write(name, part, self._labels(hard))
@@ -132,10 +133,17 @@ class Publisher:
             ]
             self._write(ArrayName.PREDICTION, span, np.stack(slices))
 
-    def _predict(self, parameters: Mapping[str, Tensor], scene: Scene) -> Tensor:
+    def _views_of(self, span: Span) -> Sequence[View]:
+        """A lone slice of a volume, which somebody waits for, is seen as it is and no more."""
+        lone = span.stop - span.start == 1
+        return self._views[:1] if lone and self._source.tile is not None else self._views
+
+    def _predict(
+        self, parameters: Mapping[str, Tensor], scene: Scene, views: Sequence[View]
+    ) -> Tensor:
         return as_planes(
             predict.probabilities(
-                self._model, parameters, scene.images, views=self._views, tile=self._source.tile
+                self._model, parameters, scene.images, views=views, tile=self._source.tile
             )
         )
 
@@ -145,6 +153,7 @@ class Publisher:
         parameters: Mapping[str, Tensor],
         direction: Mapping[str, Tensor],
         weigh: Scores,
+        views: Sequence[View],
     ) -> "_Seen":
         """Prediction, weights and trust, all from the same passes through the network."""
         found = predict.look_ahead(
@@ -152,7 +161,7 @@ class Publisher:
             parameters,
             direction,
             scene.images,
-            views=self._views,
+            views=views,
             scores=(confidence, tilted_probabilities, weigh),
             tile=self._source.tile,
         )

@@ -23,7 +23,8 @@ from napari_mlbseg.engine.steps.update import TEACHER_NOISE, Batch, bootstrap_gr
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
-DIRECTION_SLICES = 16
+DIRECTION_SLICES = {"2d": 16, "2.5d": 16, "3d": 8}
+"""As many as can be looked at while somebody waits: a patch takes longer than a slice."""
 GROUP = 2
 
 
@@ -169,12 +170,13 @@ class Trainer:
         return clean_direction([gradient for gradient, _ in found], loss)
 
     def _groups(self) -> list[list[SliceKey]]:
-        """Up to `DIRECTION_SLICES` teaching slices, those that have to agree with each other.
+        """Some of the teaching slices (`DIRECTION_SLICES`) in groups that have to agree.
 
         Pairs of the same case, so that cases agree; a single pair is split.
         """
         keys = sorted(self.teaching)
-        chosen = keys[:: max(1, len(keys) // DIRECTION_SLICES)][:DIRECTION_SLICES]
+        most = DIRECTION_SLICES[self.dimensions]
+        chosen = keys[:: max(1, len(keys) // most)][:most]
         cases = [list(group) for _, group in groupby(chosen, key=lambda key: key.case_id)]
         groups = [case[i : i + GROUP] for case in cases for i in range(0, len(case), GROUP)]
         return groups if len(groups) > 1 else [[key] for key in chosen]
