@@ -14,7 +14,7 @@ from monai.inferers import Inferer
 from monai.transforms import MapTransform
 from torch import Tensor
 
-from napari_mlbseg.standalone.averaged import MirrorAveraged
+from napari_mlbseg.standalone.averaged import ViewAveraged
 from napari_mlbseg.standalone.slices import (
     BLOCK,
     Preparation,
@@ -52,18 +52,19 @@ class PrepareSlicesd(MapTransform):
 
 
 class SlicesInferer(Inferer):
-    """Probabilities of all slices, a few at a time, averaged over mirror images."""
+    """Probabilities of all slices, a few at a time, averaged over views."""
 
-    def __init__(self, mirrors: Sequence[str]) -> None:
+    def __init__(self, views: Sequence[str]) -> None:
         super().__init__()
-        self.mirrors = list(mirrors)
+        self.views = list(views)
 
     def __call__(
         self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Tensor:
         """``1 slices channels y x`` to ``1 slices classes y x``."""
-        model = MirrorAveraged(network, self.mirrors)
         plain: Tensor = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        height, width = plain.shape[-2:]
+        model = ViewAveraged(network, self.views, (height, width)).to(plain.device)
         with torch.no_grad():
             return torch.cat([model(part) for part in torch.split(plain[0], BLOCK)])[None]
 

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mlbseg.standalone.sampling import to_grid, to_pixels
+
 BLOCK = 8
 """Slices that go through the network at once."""
 SAME_SPACING = 1.01
@@ -164,7 +166,8 @@ class Slices:
         self._slices = self.layout.stack(volume)
         self._scale = scale_of(volume, preparation.percentiles)
         self._channels = preparation.channels
-        self._to_grid = [_to_grid(n, mm, preparation) for n, mm in _in_plane(self.layout)]
+        size, resolution = preparation.size, preparation.resolution_mm
+        self._to_grid = [to_grid(n, mm, size, resolution) for n, mm in _in_plane(self.layout)]
 
     def grids(self, start: int, stop: int) -> Grids:
         """Slices on the grid, ``slices channels y x``; at the ends the last slice is repeated."""
@@ -191,7 +194,8 @@ class Slices:
 
 def hardened(probabilities: Grids, layout: Layout, preparation: Preparation) -> Labels:
     """Labels at the pixels of the slices from ``slices classes y x`` on the grid."""
-    rows, columns = (_to_pixels(n, mm, preparation) for n, mm in _in_plane(layout))
+    size, resolution = preparation.size, preparation.resolution_mm
+    rows, columns = (to_pixels(n, mm, size, resolution) for n, mm in _in_plane(layout))
     values = np.array(preparation.class_values, dtype=np.uint8)
     found: Labels = values[(rows @ probabilities @ columns.T).argmax(axis=1)]
     return found
@@ -241,38 +245,3 @@ def _percentiles(volume: NDArray[Any], percents: tuple[float, float]) -> tuple[f
 
 def _in_plane(layout: Layout) -> Iterator[tuple[int, float]]:
     return zip(layout.shape[1:], layout.spacing_mm, strict=True)
-
-
-def _to_grid(count: int, spacing_mm: float, preparation: Preparation) -> Grids:
-    """``size count``: from pixels of a slice to those of the grid, in one direction.
-
-    A slice much finer than the grid is averaged down first: picking single pixels would alias.
-    """
-    size, resolution = preparation.size, preparation.resolution_mm
-    by = max(1, int(resolution / spacing_mm + 1e-6))
-    shrunken = -(-count // by)
-    averaged = np.zeros((shrunken, count))
-    for k in range(shrunken * by):
-        averaged[k // by, min(k, count - 1)] += 1 / by
-    from_centre = (np.arange(size) + 0.5 - size / 2) * resolution / spacing_mm
-    positions = (from_centre + count / 2) / by - 0.5
-    return (_linear(positions, shrunken) @ averaged).astype(np.float32)
-
-
-def _to_pixels(count: int, spacing_mm: float, preparation: Preparation) -> Grids:
-    """``count size``: from pixels of the grid to those of a slice, in one direction."""
-    size, resolution = preparation.size, preparation.resolution_mm
-    from_centre = (np.arange(count) + 0.5 - count / 2) * spacing_mm / resolution
-    return _linear(from_centre + size / 2 - 0.5, size).astype(np.float32)
-
-
-def _linear(positions: NDArray[Any], count: int) -> NDArray[np.float64]:
-    """``positions count``: weights of linear interpolation; beyond the ends the last one counts."""
-    inside = positions.clip(0, count - 1)
-    below = np.floor(inside).astype(int).clip(0, max(0, count - 2))
-    share = inside - below
-    weights = np.zeros((len(positions), count))
-    rows = np.arange(len(positions))
-    weights[rows, below] = 1 - share
-    weights[rows, np.minimum(below + 1, count - 1)] += share
-    return weights

@@ -80,7 +80,9 @@ def study(cohort: Path) -> Iterator[Study]:
                 key = SliceKey(case.id, case.axis, index)
                 mask = study.read_slice(case.id, ArrayName.INITIAL_LABELS, case.axis, index)
                 study.save_slice(key, mask, SliceState.CLEAN)
-        config = Config(base_steps=25, steps=2, slice_size=48, device="cpu", threads=1)
+        config = Config(
+            base_steps=25, steps=2, slice_size=48, device="cpu", threads=1, precision="float32"
+        )
         *_, last = Bootstrapper(study, config).events(Inbox())
         assert isinstance(last, Finished), last
         yield study
@@ -197,6 +199,7 @@ def test_onnx_carries_its_description(onnx_folder: Path, study: Study) -> None:
     model = onnx.load(onnx_folder / "model.onnx")
     said = {p.key: json.loads(p.value) for p in model.metadata_props}
     assert said == json.loads((onnx_folder / "model.json").read_text())
+    assert said["views"] == ["identity", "zoom_in", "zoom_out"]
     assert said["classes"][1] == {"index": 1, "value": 1, "name": "left atrium"}
     hashed = sha256(study.checkpoint_path.read_bytes()).hexdigest()
     assert said["provenance"]["checkpoint_sha256"] == hashed

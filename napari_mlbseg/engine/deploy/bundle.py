@@ -30,7 +30,7 @@ def write_bundle(folder: Path, trained: TrainedModel) -> None:
     write_json(folder / "configs" / "inference.json", inference(trained))
     (folder / "models").mkdir()
     torch.save(trained.network.state_dict(), folder / "models" / "model.pt")
-    scripts = ["slices.py", "averaged.py", "bundle_parts.py"]
+    scripts = ["sampling.py", "views.py", "slices.py", "averaged.py", "bundle_parts.py"]
     copy_standalone(scripts, folder / "scripts", package="scripts")
     write_text(folder / "scripts" / "__init__.py", "")
     write_text(folder / "scripts" / "network.py", inspect.getsource(network_module))
@@ -75,7 +75,7 @@ def inference(trained: TrainedModel) -> dict[str, Any]:
         "output_dir": "$@bundle_root + '/labels'",
         "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
         "preparation": trained.description()["preparation"],
-        "mirrors": list(trained.mirrors),
+        "views": list(trained.views),
         "network_def": {"_target_": "scripts.network.build_network", **trained.built},
         "network": "$@network_def.to(@device)",
         "preprocessing": _compose(
@@ -97,7 +97,7 @@ def inference(trained: TrainedModel) -> dict[str, Any]:
             "transform": "@preprocessing",
         },
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1},
-        "inferer": {"_target_": f"{_PARTS}.SlicesInferer", "mirrors": "@mirrors"},
+        "inferer": {"_target_": f"{_PARTS}.SlicesInferer", "views": "@views"},
         "postprocessing": _compose(
             {
                 "_target_": f"{_PARTS}.LabelsOfFiled",

@@ -22,7 +22,7 @@ from napari_mlbseg.engine.deploy.readme import graph_readme
 from napari_mlbseg.engine.deploy.trained import TrainedModel, read_trained, sample_grids
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.project.study import Study
-from napari_mlbseg.standalone.averaged import MirrorAveraged
+from napari_mlbseg.standalone.averaged import ViewAveraged
 from napari_mlbseg.standalone.predict import load_model
 from napari_mlbseg.standalone.slices import Grids, Model
 
@@ -68,7 +68,7 @@ def _bundle(folder: Path, trained: TrainedModel) -> Model:
     write_bundle(folder, trained)
     network: nn.Module = build_network(**trained.built)
     network.load_state_dict(torch.load(folder / "models" / "model.pt", weights_only=True))
-    model = MirrorAveraged(network.eval(), trained.mirrors)
+    model = ViewAveraged(network.eval(), trained.views, trained.plane)
 
     def said(grids: Grids) -> Grids:
         with torch.no_grad():
@@ -83,7 +83,7 @@ def _graph(
 ) -> Model:
     write(folder / name, trained)
     write_json(folder / "model.json", trained.description())
-    copy_standalone(["slices.py", "predict.py", "LICENSE"], folder)
+    copy_standalone(["sampling.py", "slices.py", "predict.py", "LICENSE"], folder)
     write_text(folder / "README.md", graph_readme(trained, name))
     return load_model(folder)
 

@@ -12,14 +12,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from napari_mlbseg.engine.checkpoint import Checkpoint, read_checkpoint
-from napari_mlbseg.engine.nets.views import VIEWS
+from napari_mlbseg.engine.nets.views import VIEWS, averaged_views
 from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps.predict import probabilities
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.runs import RunRecord
 from napari_mlbseg.project.study import Study
-from napari_mlbseg.standalone.averaged import MirrorAveraged
+from napari_mlbseg.standalone.averaged import ViewAveraged
 from napari_mlbseg.standalone.slices import Grids, Preparation, Slices
 
 PERCENTILES = (0.5, 99.5)
@@ -47,8 +47,8 @@ class TrainedModel:
         From ``batch channels y x`` to logits; in evaluation mode, on the CPU.
     built
         What `build_network` was called with, but for the dimensions: there are two.
-    mirrors
-        Views besides the image itself that predictions are averaged over.
+    views
+        Those that predictions are averaged over, the image itself among them.
     class_names
         Names by the class index of the network.
     provenance
@@ -57,20 +57,25 @@ class TrainedModel:
 
     network: nn.Module
     built: Mapping[str, Any]
-    mirrors: tuple[str, ...]
+    views: tuple[str, ...]
     preparation: Preparation
     class_names: tuple[str, ...]
     provenance: Mapping[str, Any]
 
+    @property
+    def plane(self) -> tuple[int, int]:
+        """Rows and columns of the grid."""
+        return self.preparation.size, self.preparation.size
+
     def averaged(self) -> nn.Module:
-        """From ``batch channels y x`` to class probabilities, averaged over the mirror images."""
-        return MirrorAveraged(self.network, self.mirrors).eval()
+        """From ``batch channels y x`` to class probabilities, averaged over views."""
+        return ViewAveraged(self.network, self.views, self.plane).eval()
 
     def plugin_probabilities(
         self, images: Float[Tensor, "batch channels y x"]
     ) -> Float[Tensor, "batch classes y x"]:
         """What the running engine predicts of images on the grid."""
-        views = [VIEWS[name] for name in ("identity", *self.mirrors)]
+        views = [VIEWS[name] for name in self.views]
         parameters = dict(self.network.named_parameters())
         return probabilities(as_model(self.network), parameters, images, views=views)
 
@@ -79,7 +84,7 @@ class TrainedModel:
         values = self.preparation.class_values
         return {
             "preparation": asdict(self.preparation),
-            "mirrors": list(self.mirrors),
+            "views": list(self.views),
             "classes": [
                 {"index": i, "value": value, "name": name}
                 for i, (value, name) in enumerate(zip(values, self.class_names, strict=True))
@@ -118,7 +123,7 @@ def read_trained(study: Study) -> TrainedModel:
     return TrainedModel(
         checkpoint.network(teacher=settings.get("teacher", True)).eval(),
         checkpoint.built,
-        tuple(v for v in settings.get("views", VIEWS) if v.startswith("flip")),
+        tuple(view.name for view in averaged_views(settings.get("views", VIEWS))),
         Preparation(
             size=fits["size"],
             resolution_mm=fits["resolution_mm"],
