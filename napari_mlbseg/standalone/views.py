@@ -59,7 +59,7 @@ def _view(scale_y: float, scale_x: float, size: tuple[int, int]) -> View:
 
 def _moved(count: int, scale: float) -> NDArray[np.float64]:
     middle = (count - 1) / 2
-    moved: NDArray[np.float64] = (np.arange(count) - middle) * scale + middle
+    moved: NDArray[np.float64] = (np.arange(count, dtype=np.float64) - middle) * scale + middle
     return moved
 
 
