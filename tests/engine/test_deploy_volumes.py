@@ -73,7 +73,14 @@ def test_monai_runs_the_bundle_of_volumes(study: Study, cohort: Path, predicted:
     for name in GEOMETRIES:
         found = cohort / "by_monai" / f"{name}_seg.nii.gz"
         require_equal_labels(found, predicted / f"{name}.nii.gz")
-    said = json.loads((bundle / "configs" / "metadata.json").read_text())
+    metadata = bundle / "configs" / "metadata.json"
+    run_blocked(
+        bundle,
+        "napari_mlbseg,napari,onnxruntime",
+        *("monai.bundle", "verify_net_in_out", "--net_id", "network_def", "--device", "cpu"),
+        *("--meta_file", metadata, "--config_file", bundle / "configs" / "inference.json"),
+    )
+    said = json.loads(metadata.read_text())
     image = said["network_data_format"]["inputs"]["image"]
     assert image["is_patch_data"] is True
     assert image["spatial_shape"] == said["preparation"]["size"] == [48, 32, 32]

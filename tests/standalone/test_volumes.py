@@ -77,3 +77,10 @@ def test_a_ball_lies_where_it_was_on_the_grid_and_after_it() -> None:
     sure = np.abs(volume - 8) > 0.2
     assert np.array_equal(labels[sure], np.where(volume < 8, 7, 0)[sure])
     assert (labels > 0).sum() > 1000
+
+
+def test_the_grid_of_a_small_volume_has_room_for_a_tile() -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = [[0, 0, -1.0], [0, -1.0, 0], [1.0, 0, 0]]
+    volume = distance_from((0, 0, 0), (5, 30, 9), (1.0, 1.0, 1.0))
+    assert on_grid(volume, affine, PLAIN).shape == (1, 1, 16, 30, 16)
