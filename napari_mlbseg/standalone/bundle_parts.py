@@ -12,16 +12,15 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 from monai.transforms import MapTransform
+from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_mlbseg.standalone.averaged import MirrorAveraged
-from napari_mlbseg.standalone.slices import (
-    BLOCK,
-    Preparation,
-    Slices,
-    hardened,
-    layout_of,
-)
+from napari_mlbseg.standalone.averaged import ViewAveraged
+from napari_mlbseg.standalone.image import Grids, Labels, Layout, Preparation, layout_of
+from napari_mlbseg.standalone.slices import BLOCK, Slices
+from napari_mlbseg.standalone.slices import hardened as hardened_slices
+from napari_mlbseg.standalone.volumes import hardened as hardened_volume
+from napari_mlbseg.standalone.volumes import on_grid
 
 
 def images_in(folder: str) -> list[dict[str, str]]:
@@ -32,8 +31,11 @@ def images_in(folder: str) -> list[dict[str, str]]:
     return [{"image": str(path)} for path in found]
 
 
-class PrepareSlicesd(MapTransform):
-    """Volumes as `LoadImaged` brings them to all their slices, ``slices channels y x``."""
+class OnGridd(MapTransform):
+    """Volumes as `LoadImaged` brings them to what the network sees.
+
+    That is all their slices, ``slices channels y x``, or ``channels z y x``.
+    """
 
     def __init__(self, keys: Sequence[str], preparation: Mapping[str, Any]) -> None:
         super().__init__(keys)
@@ -44,32 +46,55 @@ class PrepareSlicesd(MapTransform):
         found = dict(data)
         for key in self.key_iterator(found):
             image = found[key]
-            volume = image.numpy()
-            slices = Slices(volume, image.affine.numpy(), self.preparation)
-            grids = torch.from_numpy(slices.grids(0, slices.layout.shape[0]))
-            found[key] = MetaTensor(grids, meta=image.meta)
+            grids = _on_grid(image.numpy(), image.affine.numpy(), self.preparation)
+            found[key] = MetaTensor(torch.from_numpy(grids), meta=image.meta)
         return found
 
 
 class SlicesInferer(Inferer):
-    """Probabilities of all slices, a few at a time, averaged over mirror images."""
+    """Probabilities of all slices, a few at a time, averaged over views."""
 
-    def __init__(self, mirrors: Sequence[str]) -> None:
+    def __init__(self, views: Sequence[str]) -> None:
         super().__init__()
-        self.mirrors = list(mirrors)
+        self.views = list(views)
 
     def __call__(
         self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Tensor:
         """``1 slices channels y x`` to ``1 slices classes y x``."""
-        model = MirrorAveraged(network, self.mirrors)
         plain: Tensor = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        height, width = plain.shape[-2:]
+        model = ViewAveraged(network, self.views, (height, width)).to(plain.device)
         with torch.no_grad():
             return torch.cat([model(part) for part in torch.split(plain[0], BLOCK)])[None]
 
 
+class VolumeInferer(Inferer):
+    """Probabilities of a volume, averaged over views of it.
+
+    `tiled` puts together what the network says of a view.
+    """
+
+    def __init__(self, views: Sequence[str], tiled: Inferer) -> None:
+        super().__init__()
+        self.views, self.tiled = list(views), tiled
+
+    def __call__(
+        self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """``1 channels z y x`` to ``1 classes z y x``."""
+        plain: Tensor = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        height, width = plain.shape[-2:]
+        model = ViewAveraged(
+            lambda images: self.tiled(images, network), self.views, (height, width)
+        )
+        with torch.no_grad():
+            found: Tensor = model.to(plain.device)(plain)
+        return found
+
+
 class LabelsOfFiled(MapTransform):
-    """Probabilities of all slices to labels of the volume that they were cut from.
+    """Probabilities on the grid to labels of the volume as its file stores it.
 
     `image_key` names the entry whose meta data tell where that volume lies.
     """
@@ -87,13 +112,23 @@ class LabelsOfFiled(MapTransform):
         shape = tuple(int(n) for n in meta["spatial_shape"])
         layout = layout_of(shape, np.asarray(meta["affine"]), self.preparation.axis)
         for key in self.key_iterator(found):
-            probabilities = np.asarray(found[key].cpu())
-            labels = np.concatenate(
-                [
-                    hardened(probabilities[start : start + BLOCK], layout, self.preparation)
-                    for start in range(0, layout.shape[0], BLOCK)
-                ]
-            )
+            labels = _hardened(np.asarray(found[key].cpu()), layout, self.preparation)
             volume = np.ascontiguousarray(layout.unstack(labels))[None]
             found[key] = MetaTensor(torch.from_numpy(volume), meta=meta)
         return found
+
+
+def _on_grid(volume: NDArray[Any], affine: NDArray[Any], preparation: Preparation) -> Grids:
+    if len(preparation.size) == 3:
+        grid: Grids = on_grid(volume, affine, preparation)[0]
+        return grid
+    cut = Slices(volume, affine, preparation)
+    return cut.grids(0, cut.layout.shape[0])
+
+
+def _hardened(found: Grids, layout: Layout, preparation: Preparation) -> Labels:
+    if len(preparation.size) == 3:
+        return hardened_volume(found[None], layout, preparation)
+    starts = range(0, layout.shape[0], BLOCK)
+    parts = [hardened_slices(found[s : s + BLOCK], layout, preparation) for s in starts]
+    return np.concatenate(parts)

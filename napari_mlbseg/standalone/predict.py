@@ -7,24 +7,31 @@ Needs numpy and nibabel, and onnxruntime for model.onnx or torch for model.pt2.
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_mlbseg.standalone.slices import Grids, Labels, Model, Preparation, segment
+from napari_mlbseg.standalone.image import Grids, Labels, Model, Preparation
+from napari_mlbseg.standalone.slices import segment as segment_slices
+from napari_mlbseg.standalone.volumes import probabilities
+from napari_mlbseg.standalone.volumes import segment as segment_volume
 
 
 def load_model(folder: Path) -> Model:
-    """The network of a folder, as a function of numpy arrays."""
+    """From images on the grid, slices or a volume, to the probabilities of the classes."""
     path = folder / "model.onnx"
-    return _onnx(path) if path.exists() else _exported(folder / "model.pt2")
+    network = _onnx(path) if path.exists() else _exported(folder / "model.pt2")
+    tile = load_preparation(folder).size
+    if len(tile) == 2:
+        return network
+    return partial(probabilities, network, tile=tile, views=_said(folder, "views"))
 
 
 def load_preparation(folder: Path) -> Preparation:
     """What goes around it."""
-    values = json.loads((folder / "model.json").read_text(encoding="utf-8"))["preparation"]
-    return Preparation.of(values)
+    return Preparation.of(_said(folder, "preparation"))
 
 
 def predict(image: Path, labels: Path, folder: Path) -> None:
@@ -35,20 +42,27 @@ def predict(image: Path, labels: Path, folder: Path) -> None:
     volume = np.asanyarray(loaded.dataobj)
     if volume.dtype.kind == "f":
         volume = volume.astype(np.float32)
-    found: Labels = segment(volume, loaded.affine, load_preparation(folder), load_model(folder))
+    preparation = load_preparation(folder)
+    segment = segment_slices if len(preparation.size) == 2 else segment_volume
+    found: Labels = segment(volume, loaded.affine, preparation, load_model(folder))
     header = loaded.header.copy()
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(1, 0)
     nib.save(type(loaded)(found, loaded.affine, header), labels)
 
 
+def _said(folder: Path, name: str) -> Any:
+    return json.loads((folder / "model.json").read_text(encoding="utf-8"))[name]
+
+
 def _onnx(path: Path) -> Model:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
+    (images,) = session.get_inputs()
 
     def model(grids: Grids) -> Grids:
-        found: Grids = session.run(None, {"slices": grids})[0]
+        found: Grids = session.run(None, {images.name: grids})[0]
         return found
 
     return model

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from hashlib import sha256
@@ -10,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import monai.bundle
-import nibabel as nib
 import numpy as np
 import onnx
 import pytest
 import torch
+from exported import (
+    accept_every_other_slice,
+    require_equal_labels,
+    run_blocked,
+    write_cohort,
+)
 from typer.testing import CliRunner
 
 from napari_mlbseg.cli import app
@@ -27,11 +31,9 @@ from napari_mlbseg.engine.deploy.trained import read_trained, sample_grids
 from napari_mlbseg.engine.events import Finished, Inbox
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.classes import named
 from napari_mlbseg.project.cohort import import_folder
 from napari_mlbseg.project.export import ExportKind, export_study
-from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
 PATIENT = "Doe_Jane_1950"
@@ -42,31 +44,11 @@ GEOMETRIES = {
     "b": ((97, 81, 9), np.diag([-0.4, 0.4, 3.0])),
     "c": ((38, 44, 11), ROTATION @ np.diag([1.0, 1.0, -2.5])),
 }
-BLOCKED = """
-import runpy, sys
-for name in sys.argv[1].split(","):
-    sys.modules[name] = None
-sys.path.insert(0, sys.argv[2])
-module, sys.argv = sys.argv[3], sys.argv[3:]
-runpy.run_module(module, run_name="__main__", alter_sys=True)
-"""
 
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images and labels of one bright ellipsoid each, in files of different geometry."""
-    folder = tmp_path_factory.mktemp("cohort")
-    rng = np.random.default_rng(1)
-    for name, (shape, linear) in GEOMETRIES.items():
-        grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij"))
-        truth = (((grid / 0.6) ** 2).sum(0) < 1).astype(np.uint8)
-        image = 500 + 300.0 * truth + rng.normal(0, 60, shape)
-        affine = np.eye(4)
-        affine[:3, :3], affine[:3, 3] = linear, rng.normal(0, 50, 3)
-        for kind, voxels in (("images", image.astype(np.int16)), ("labels", truth)):
-            (folder / kind).mkdir(exist_ok=True)
-            nib.save(nib.Nifti1Image(voxels, affine), folder / kind / f"{name}.nii.gz")
-    return folder
+    return write_cohort(tmp_path_factory.mktemp("cohort"), GEOMETRIES)
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +57,10 @@ def study(cohort: Path) -> Iterator[Study]:
     with Study.create(cohort / f"{PATIENT}.mlbseg") as study:
         import_folder(study, cohort / "images", cohort / "labels")
         study.set_classes(named("left atrium"))
-        for case in study.cases:
-            for index in range(2, case.geometry.shape[case.axis] - 2, 2):
-                key = SliceKey(case.id, case.axis, index)
-                mask = study.read_slice(case.id, ArrayName.INITIAL_LABELS, case.axis, index)
-                study.save_slice(key, mask, SliceState.CLEAN)
-        config = Config(base_steps=25, steps=2, slice_size=48, device="cpu", threads=1)
+        accept_every_other_slice(study)
+        config = Config(
+            base_steps=25, steps=2, slice_size=48, device="cpu", threads=1, precision="float32"
+        )
         *_, last = Bootstrapper(study, config).events(Inbox())
         assert isinstance(last, Finished), last
         yield study
@@ -105,25 +85,6 @@ def torch_export(study: Study, cohort: Path) -> Path:
 @pytest.fixture(scope="module")
 def onnx_folder(study: Study, cohort: Path) -> Path:
     return export_model(study, ModelFormat.ONNX, cohort / "onnx").folder
-
-
-def run_blocked(folder: Path, blocked: str, *arguments: object) -> None:
-    command = [sys.executable, "-c", BLOCKED, blocked, str(folder), *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=280, check=False, cwd=folder
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def require_equal_labels(found: Path, expected: Path) -> None:
-    """All but voxels at which two classes are tied to the last digits."""
-    ours, theirs = nib.load(found), nib.load(expected)
-    assert np.allclose(ours.affine, theirs.affine, atol=1e-5)
-    a, b = np.asarray(ours.dataobj), np.asarray(theirs.dataobj)
-    assert a.shape == b.shape
-    assert 0 < (b > 0).mean() < 0.9, "there is something to compare"
-    assert 2 * ((a > 0) & (b > 0)).sum() / ((a > 0).sum() + (b > 0).sum()) >= 0.9999
-    assert (a != b).sum() <= 2
 
 
 def test_monai_runs_the_bundle(bundle: Path, cohort: Path, predicted: Path) -> None:
@@ -197,6 +158,7 @@ def test_onnx_carries_its_description(onnx_folder: Path, study: Study) -> None:
     model = onnx.load(onnx_folder / "model.onnx")
     said = {p.key: json.loads(p.value) for p in model.metadata_props}
     assert said == json.loads((onnx_folder / "model.json").read_text())
+    assert said["views"] == ["identity", "zoom_in", "zoom_out"]
     assert said["classes"][1] == {"index": 1, "value": 1, "name": "left atrium"}
     hashed = sha256(study.checkpoint_path.read_bytes()).hexdigest()
     assert said["provenance"]["checkpoint_sha256"] == hashed
@@ -277,14 +239,6 @@ def test_what_cannot_be_exported(
     with pytest.raises(UserError, match=r"napari-mlbseg\[deploy\]"):
         export_model(study, ModelFormat.ONNX, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_network_of_volumes_is_refused(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = torch.load(study.checkpoint_path, weights_only=True)
-    content["fits"]["dimensions"] = 3
-    monkeypatch.setattr(torch, "load", lambda *_, **__: content)
-    with pytest.raises(UserError, match="sees volumes"):
-        read_trained(study)
 
 
 def test_the_axis_of_the_study_is_kept(study: Study) -> None:

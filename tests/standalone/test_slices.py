@@ -1,58 +1,16 @@
-"""What goes around an exported network, against the code of the engine and against geometry."""
+"""What goes around an exported network of slices, against geometry."""
 
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import napari_mlbseg.standalone as standalone
-from napari_mlbseg.project.cases import Intensity
-from napari_mlbseg.standalone.slices import Preparation, Slices, hardened, layout_of, scale_of
-from napari_mlbseg.volume import Geometry
+from napari_mlbseg.standalone.image import Preparation, layout_of, scale_of
+from napari_mlbseg.standalone.slices import Slices, hardened
 
-PLAIN = Preparation(32, 1.0, 3, (0, 1), "z", (0.5, 99.5))
-
-
-@st.composite
-def geometries(draw: st.DrawFn) -> Geometry:
-    shape = tuple(draw(st.lists(st.integers(1, 6), min_size=3, max_size=3)))
-    seed = draw(st.integers(0, 2**32 - 1))
-    rng = np.random.default_rng(seed)
-    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    spacing = draw(st.sampled_from([(1.0, 1.0, 1.0), (0.5, 2.0, 0.7), (3.0, 3.0, 1.0)]))
-    affine = np.eye(4)
-    affine[:3, :3] = rotation * spacing
-    return Geometry.from_affine(shape, affine)
-
-
-@given(geometry=geometries())
-def test_volumes_are_cut_as_the_project_does(geometry: Geometry) -> None:
-    volume = np.arange(np.prod(geometry.file_shape)).reshape(geometry.file_shape)
-    shown = geometry.to_display(volume)
-    for axis, name in ((geometry.default_axis, "largest_spacing"), (0, "z"), (1, "y"), (2, "x")):
-        layout = layout_of(volume.shape, np.asarray(geometry.affine), name)
-        assert np.array_equal(layout.stack(volume), np.moveaxis(shown, axis, 0))
-        assert np.array_equal(layout.unstack(layout.stack(volume)), volume)
-        rest = [mm for k, mm in enumerate(geometry.spacing_mm) if k != axis]
-        assert layout.spacing_mm == pytest.approx(rest)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.float32])
-@pytest.mark.parametrize("kind", ["noise", "mostly background", "constant"])
-def test_intensities_are_measured_as_the_project_does(dtype: type, kind: str) -> None:
-    rng = np.random.default_rng(0)
-    volume = np.full((7, 30, 31), 3, dtype=dtype)
-    if kind == "noise":
-        volume = rng.normal(100, 20, volume.shape).clip(0, 250).astype(dtype)
-    elif kind == "mostly background":
-        volume[3, 4, 5] = 90
-    expected = Intensity.of(volume)
-    found = scale_of(volume, (0.5, 99.5))
-    assert found == pytest.approx(
-        (expected.low, expected.high, expected.mean, expected.std), rel=1e-6, abs=1e-6
-    )
+PLAIN = Preparation((32, 32), (1.0, 1.0), 3, (0, 1), "z", (0.5, 99.5))
 
 
 @given(
@@ -67,7 +25,7 @@ def test_pixels_of_the_grid_lie_where_they_should(
     position = (np.arange(count) + 0.5 - count / 2) * spacing
     volume = np.broadcast_to(position, (1, 2, count)).astype(np.float32)
     affine = np.array([[0, 0, -spacing], [0, -1.0, 0], [1.0, 0, 0]])
-    prepared = Preparation(32, resolution, 1, (0, 1), "z", (0, 100))
+    prepared = Preparation((32, 32), (resolution, resolution), 1, (0, 1), "z", (0, 100))
     low, high, mean, std = scale_of(volume, prepared.percentiles)
     grid = Slices(volume, affine, prepared).grids(0, 1)[0, 0] * std + mean
     expected = (np.arange(32) + 0.5 - 16) * resolution
@@ -78,11 +36,11 @@ def test_pixels_of_the_grid_lie_where_they_should(
 def test_a_boundary_comes_back_to_where_it_was() -> None:
     layout = layout_of((1, 60, 50), np.diag([1.0, 1.0, 1.0]), "x")
     edge_mm = 3.3
-    steps = (np.arange(32) + 0.5 - 16) * PLAIN.resolution_mm
+    steps = (np.arange(32) + 0.5 - 16) * PLAIN.resolution_mm[1]
     organ = np.clip(0.5 + (edge_mm - steps) / 8, 0, 1)[None, :].repeat(32, 0)
     probabilities = np.stack([1 - organ, organ])[None].astype(np.float32)
     labels = hardened(probabilities, layout, PLAIN)[0]
-    columns = (np.arange(layout.shape[2]) + 0.5 - layout.shape[2] / 2) * layout.spacing_mm[1]
+    columns = (np.arange(layout.shape[2]) + 0.5 - layout.shape[2] / 2) * layout.spacing_mm[2]
     assert np.array_equal(labels, np.broadcast_to(columns < edge_mm, labels.shape))
 
 
@@ -92,13 +50,6 @@ def test_neighbours_become_channels_and_the_ends_repeat() -> None:
     _, _, mean, std = scale_of(volume, PLAIN.percentiles)
     found = Slices(volume, affine, PLAIN).grids(0, 3)[:, :, 5, 5] * std + mean
     assert np.allclose(found, [[0, 0, 1], [0, 1, 2], [1, 2, 2]], atol=1e-6)
-
-
-def test_what_is_no_volume_of_numbers_is_refused() -> None:
-    with pytest.raises(ValueError, match="three axes"):
-        layout_of((3, 4, 5, 2), np.eye(4), "z")
-    with pytest.raises(ValueError, match="not finite"):
-        scale_of(np.array([[[1.0, np.nan]]]), (0.5, 99.5))
 
 
 def test_the_licence_that_leaves_is_the_licence() -> None:

@@ -16,12 +16,17 @@ from napari_mlbseg.engine.deploy.folder import copy_standalone, write_json, writ
 from napari_mlbseg.engine.deploy.readme import bundle_readme
 from napari_mlbseg.engine.deploy.trained import TrainedModel
 from napari_mlbseg.engine.nets import network as network_module
+from napari_mlbseg.engine.steps.predict import OVERLAP, TILES_AT_ONCE
 
 SCHEMA = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
     "meta_schema_20240725.json"
 )
 _PARTS = "scripts.bundle_parts"
+_SCRIPTS = [
+    *("image.py", "sampling.py", "views.py", "slices.py", "volumes.py"),
+    *("averaged.py", "bundle_parts.py"),
+]
 
 
 def write_bundle(folder: Path, trained: TrainedModel) -> None:
@@ -30,8 +35,7 @@ def write_bundle(folder: Path, trained: TrainedModel) -> None:
     write_json(folder / "configs" / "inference.json", inference(trained))
     (folder / "models").mkdir()
     torch.save(trained.network.state_dict(), folder / "models" / "model.pt")
-    scripts = ["slices.py", "averaged.py", "bundle_parts.py"]
-    copy_standalone(scripts, folder / "scripts", package="scripts")
+    copy_standalone(_SCRIPTS, folder / "scripts", package="scripts")
     write_text(folder / "scripts" / "__init__.py", "")
     write_text(folder / "scripts" / "network.py", inspect.getsource(network_module))
     write_text(folder / "docs" / "README.md", bundle_readme(trained))
@@ -54,7 +58,8 @@ def metadata(trained: TrainedModel) -> dict[str, Any]:
             "fire": "0.5",
         },
         "name": f"Segmentation of {', '.join(trained.class_names[1:])}",
-        "task": "Segmentation of volumes, slice by slice",
+        "task": "Segmentation of volumes, "
+        + ("patch by patch" if trained.sees_volumes else "slice by slice"),
         "description": (
             "A network that learned from a few corrected slices and many rough labels "
             "(napari-mlbseg)."
@@ -75,7 +80,7 @@ def inference(trained: TrainedModel) -> dict[str, Any]:
         "output_dir": "$@bundle_root + '/labels'",
         "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
         "preparation": trained.description()["preparation"],
-        "mirrors": list(trained.mirrors),
+        "views": list(trained.views),
         "network_def": {"_target_": "scripts.network.build_network", **trained.built},
         "network": "$@network_def.to(@device)",
         "preprocessing": _compose(
@@ -86,7 +91,7 @@ def inference(trained: TrainedModel) -> dict[str, Any]:
                 "image_only": True,
             },
             {
-                "_target_": f"{_PARTS}.PrepareSlicesd",
+                "_target_": f"{_PARTS}.OnGridd",
                 "keys": "image",
                 "preparation": "@preparation",
             },
@@ -97,7 +102,7 @@ def inference(trained: TrainedModel) -> dict[str, Any]:
             "transform": "@preprocessing",
         },
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1},
-        "inferer": {"_target_": f"{_PARTS}.SlicesInferer", "mirrors": "@mirrors"},
+        "inferer": _inferer(trained),
         "postprocessing": _compose(
             {
                 "_target_": f"{_PARTS}.LabelsOfFiled",
@@ -135,12 +140,29 @@ def inference(trained: TrainedModel) -> dict[str, Any]:
     }
 
 
+def tiling(trained: TrainedModel) -> dict[str, Any]:
+    """How `monai.inferers.SlidingWindowInferer` is to lay tiles over a volume."""
+    return {
+        "roi_size": list(trained.preparation.size),
+        "sw_batch_size": TILES_AT_ONCE,
+        "overlap": OVERLAP,
+        "mode": "gaussian",
+    }
+
+
+def _inferer(trained: TrainedModel) -> dict[str, Any]:
+    if not trained.sees_volumes:
+        return {"_target_": f"{_PARTS}.SlicesInferer", "views": "@views"}
+    tiled = {"_target_": "SlidingWindowInferer", **tiling(trained)}
+    return {"_target_": f"{_PARTS}.VolumeInferer", "views": "@views", "tiled": tiled}
+
+
 def _compose(*transforms: dict[str, Any]) -> dict[str, Any]:
     return {"_target_": "Compose", "transforms": list(transforms)}
 
 
 def _data_format(trained: TrainedModel) -> dict[str, Any]:
-    size = [trained.preparation.size] * 2
+    size = list(trained.preparation.size)
     about = trained.description()
     return {
         "inputs": {
@@ -152,7 +174,7 @@ def _data_format(trained: TrainedModel) -> dict[str, Any]:
                 "spatial_shape": size,
                 "dtype": "float32",
                 "value_range": [],
-                "is_patch_data": False,
+                "is_patch_data": trained.sees_volumes,
                 "channel_def": {str(i): said for i, said in enumerate(about["channels"])},
             }
         },
@@ -164,7 +186,7 @@ def _data_format(trained: TrainedModel) -> dict[str, Any]:
                 "spatial_shape": size,
                 "dtype": "float32",
                 "value_range": [],
-                "is_patch_data": False,
+                "is_patch_data": trained.sees_volumes,
                 "channel_def": {str(i): name for i, name in enumerate(trained.class_names)},
             }
         },

@@ -7,7 +7,7 @@ import torch
 
 from napari_mlbseg.engine.deploy.trained import TrainedModel
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.standalone.slices import Grids
+from napari_mlbseg.standalone.image import Grids
 
 TOLERANCE = 1e-4
 
@@ -15,7 +15,7 @@ TOLERANCE = 1e-4
 def require_same(
     trained: TrainedModel, exported: Callable[[Grids], Grids], grids: Grids, what: str
 ) -> float:
-    """The largest difference of probabilities to the engine's, for several slices and for one.
+    """The largest difference of probabilities to the engine's, for several images and for one.
 
     Raises
     ------
@@ -23,7 +23,8 @@ def require_same(
         If it is larger than `TOLERANCE`.
     """
     apart = []
-    for part in (grids, grids[:1]):
+    alone = grids[:, :, : trained.preparation.size[0]] if trained.sees_volumes else grids[:1]
+    for part in (grids, alone):
         ours = trained.plugin_probabilities(torch.from_numpy(part)).numpy()
         apart.append(np.abs(exported(part) - ours).max())
     worst = float(np.max(apart))

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from monai.inferers import SlidingWindowInferer
 from torch import nn
 
-from napari_mlbseg.engine.deploy.bundle import write_bundle
+from napari_mlbseg.engine.deploy.bundle import tiling, write_bundle
 from napari_mlbseg.engine.deploy.checked import require_same
 from napari_mlbseg.engine.deploy.folder import (
     copy_standalone,
@@ -22,9 +23,20 @@ from napari_mlbseg.engine.deploy.readme import graph_readme
 from napari_mlbseg.engine.deploy.trained import TrainedModel, read_trained, sample_grids
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.project.study import Study
-from napari_mlbseg.standalone.averaged import MirrorAveraged
+from napari_mlbseg.standalone.averaged import ViewAveraged
+from napari_mlbseg.standalone.bundle_parts import VolumeInferer
+from napari_mlbseg.standalone.image import Grids, Model
 from napari_mlbseg.standalone.predict import load_model
-from napari_mlbseg.standalone.slices import Grids, Model
+
+_GRAPH_PARTS = (
+    "image.py",
+    "sampling.py",
+    "views.py",
+    "slices.py",
+    "volumes.py",
+    "predict.py",
+    "LICENSE",
+)
 
 
 @dataclass(frozen=True)
@@ -68,12 +80,18 @@ def _bundle(folder: Path, trained: TrainedModel) -> Model:
     write_bundle(folder, trained)
     network: nn.Module = build_network(**trained.built)
     network.load_state_dict(torch.load(folder / "models" / "model.pt", weights_only=True))
-    model = MirrorAveraged(network.eval(), trained.mirrors)
+    network.eval()
 
     def said(grids: Grids) -> Grids:
+        images = torch.from_numpy(grids)
         with torch.no_grad():
-            found: Grids = model(torch.from_numpy(grids)).numpy()
-        return found
+            if trained.sees_volumes:
+                tiled = SlidingWindowInferer(**tiling(trained))
+                found = VolumeInferer(trained.views, tiled)(images, network)
+            else:
+                height, width = grids.shape[-2:]
+                found = ViewAveraged(network, trained.views, (height, width))(images)
+        return found.numpy()
 
     return said
 
@@ -83,7 +101,7 @@ def _graph(
 ) -> Model:
     write(folder / name, trained)
     write_json(folder / "model.json", trained.description())
-    copy_standalone(["slices.py", "predict.py", "LICENSE"], folder)
+    copy_standalone(_GRAPH_PARTS, folder)
     write_text(folder / "README.md", graph_readme(trained, name))
     return load_model(folder)
 

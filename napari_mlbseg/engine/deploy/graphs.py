@@ -20,12 +20,13 @@ _NAMES_OF_THIS_COMPUTER = ("stack_trace", "nn_module_stack", "source_fn_stack")
 
 
 def traced(trained: TrainedModel) -> torch.export.ExportedProgram:
-    """``batch channels y x`` to probabilities, for any number of slices."""
-    size = trained.preparation.size
-    example = torch.zeros(2, trained.preparation.channels, size, size)
+    """``batch channels y x`` to probabilities, or ``batch channels z y x`` to logits."""
+    prepared = trained.preparation
+    example = torch.zeros(2, prepared.channels, *prepared.size)
+    module = trained.network if trained.sees_volumes else trained.averaged()
     any_number = {0: torch.export.Dim("batch", min=1)}
     with _quiet():
-        program = torch.export.export(trained.averaged(), (example,), dynamic_shapes=(any_number,))
+        program = torch.export.export(module, (example,), dynamic_shapes=(any_number,))
     for node in program.graph.nodes:
         for name in _NAMES_OF_THIS_COMPUTER:
             node.meta.pop(name, None)
@@ -55,13 +56,14 @@ def write_onnx(path: Path, trained: TrainedModel) -> None:
         raise UserError(
             f"ONNX needs the package {error.name}. Install it: pip install 'napari-mlbseg[deploy]'"
         ) from error
+    takes, gives = trained.tensor_names
     with _quiet():
         program: Any = torch.onnx.export(
             traced(trained),
             dynamo=True,
             verbose=False,
-            input_names=["slices"],
-            output_names=["probabilities"],
+            input_names=[takes],
+            output_names=[gives],
         )
     model = program.model_proto
     for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer):

@@ -32,9 +32,9 @@ With `pip install numpy nibabel {runtime}`:
 python predict.py IMAGE.nii.gz LABELS.nii.gz
 ```
 
-`{file}` takes `slices`, float32 of the shape `batch {channels} {size} {size}`, and gives
-`probabilities`, `batch {classes} {size} {size}`. `slices.py` makes such slices from a volume and
-labels from the probabilities; `model.json` holds its parameters and what is said here.
+`{file}` takes `{takes}`, float32 of the shape `batch {channels} {size}`, and gives `{gives}`,
+`batch {classes} {size}`. `{around}` does what goes around it, from a volume to labels;
+`model.json` holds the parameters and what is said here.
 
 {about}
 """
@@ -68,12 +68,16 @@ def bundle_readme(trained: TrainedModel) -> str:
 def graph_readme(trained: TrainedModel, file: str) -> str:
     """Of a model that runs without its Python code."""
     prepared = trained.preparation
+    takes, gives = trained.tensor_names
     return _GRAPH.format(
         **_common(trained),
         file=file,
         runtime="onnxruntime" if file.endswith(".onnx") else "torch",
         channels=prepared.channels,
-        size=prepared.size,
+        size=" ".join(map(str, prepared.size)),
+        takes=takes,
+        gives=gives,
+        around="volumes.py" if trained.sees_volumes else "slices.py",
         classes=len(prepared.class_values),
     )
 

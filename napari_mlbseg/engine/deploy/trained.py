@@ -12,15 +12,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from napari_mlbseg.engine.checkpoint import Checkpoint, read_checkpoint
-from napari_mlbseg.engine.nets.views import VIEWS
+from napari_mlbseg.engine.nets.views import VIEWS, averaged_views
 from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps.predict import probabilities
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.runs import RunRecord
 from napari_mlbseg.project.study import Study
-from napari_mlbseg.standalone.averaged import MirrorAveraged
-from napari_mlbseg.standalone.slices import Grids, Preparation, Slices
+from napari_mlbseg.standalone.averaged import ViewAveraged
+from napari_mlbseg.standalone.image import Grids, Preparation
+from napari_mlbseg.standalone.slices import Slices
+from napari_mlbseg.standalone.volumes import on_grid
 
 PERCENTILES = (0.5, 99.5)
 """Those of `napari_mlbseg.project.cases.Intensity`."""
@@ -44,11 +46,11 @@ class TrainedModel:
     Attributes
     ----------
     network
-        From ``batch channels y x`` to logits; in evaluation mode, on the CPU.
+        From ``batch channels *space`` to logits; in evaluation mode, on the CPU.
     built
-        What `build_network` was called with, but for the dimensions: there are two.
-    mirrors
-        Views besides the image itself that predictions are averaged over.
+        What `build_network` was called with.
+    views
+        Those that predictions are averaged over, the image itself among them.
     class_names
         Names by the class index of the network.
     provenance
@@ -57,42 +59,60 @@ class TrainedModel:
 
     network: nn.Module
     built: Mapping[str, Any]
-    mirrors: tuple[str, ...]
+    views: tuple[str, ...]
     preparation: Preparation
     class_names: tuple[str, ...]
     provenance: Mapping[str, Any]
 
+    @property
+    def sees_volumes(self) -> bool:
+        """Whether the network sees patches of volumes, not slices."""
+        return len(self.preparation.size) == 3
+
+    @property
+    def tensor_names(self) -> tuple[str, str]:
+        """What the graph of the network takes and gives; of tiles the logits are put together."""
+        return ("patches", "logits") if self.sees_volumes else ("slices", "probabilities")
+
     def averaged(self) -> nn.Module:
-        """From ``batch channels y x`` to class probabilities, averaged over the mirror images."""
-        return MirrorAveraged(self.network, self.mirrors).eval()
+        """From ``slices channels y x`` to class probabilities, averaged over views."""
+        height, width = self.preparation.size
+        return ViewAveraged(self.network, self.views, (height, width)).eval()
 
     def plugin_probabilities(
-        self, images: Float[Tensor, "batch channels y x"]
-    ) -> Float[Tensor, "batch classes y x"]:
-        """What the running engine predicts of images on the grid."""
-        views = [VIEWS[name] for name in ("identity", *self.mirrors)]
-        parameters = dict(self.network.named_parameters())
-        return probabilities(as_model(self.network), parameters, images, views=views)
+        self, images: Float[Tensor, "batch channels *space"]
+    ) -> Float[Tensor, "batch classes *space"]:
+        """What the running engine predicts of slices, or of a volume, on the grid."""
+        return probabilities(
+            as_model(self.network),
+            dict(self.network.named_parameters()),
+            images,
+            views=[VIEWS[name] for name in self.views],
+            tile=self.preparation.size if self.sees_volumes else None,
+        )
 
     def description(self) -> dict[str, Any]:
         """Everything but the numbers, as JSON can hold it."""
         values = self.preparation.class_values
         return {
             "preparation": asdict(self.preparation),
-            "mirrors": list(self.mirrors),
+            "views": list(self.views),
             "classes": [
                 {"index": i, "value": value, "name": name}
                 for i, (value, name) in enumerate(zip(values, self.class_names, strict=True))
             ],
-            "channels": channel_meanings(self.preparation.channels),
+            "channels": channel_meanings(self.preparation),
             "intended_use": INTENDED_USE,
             "limitations": LIMITATIONS,
             "provenance": dict(self.provenance),
         }
 
 
-def channel_meanings(channels: int) -> list[str]:
+def channel_meanings(preparation: Preparation) -> list[str]:
     """What each channel of an image shows."""
+    if len(preparation.size) == 3:
+        return ["the volume"]
+    channels = preparation.channels
     offsets = range(-(channels // 2), channels // 2 + 1)
     return ["the slice" if k == 0 else f"the slice {k:+d} along the slice axis" for k in offsets]
 
@@ -103,25 +123,21 @@ def read_trained(study: Study) -> TrainedModel:
     Raises
     ------
     UserError
-        If there is no checkpoint, if it cannot be read, or if its network sees volumes.
+        If there is no checkpoint, if it cannot be read, or if it cannot be told across which axis
+        images are cut.
     """
     checkpoint = _checkpoint(study)
     fits = checkpoint.fits
-    if fits["dimensions"] != 2:
-        raise UserError(
-            "The network of this study sees volumes; models that see slices can be exported. "
-            "Train with the dimensions 2d or 2.5d."
-        )
     runs = study.runs()
     settings: Mapping[str, Any] = runs[-1].config if runs else {}
     names = {0: "background"} | {c.value: c.name for c in study.classes}
     return TrainedModel(
         checkpoint.network(teacher=settings.get("teacher", True)).eval(),
-        checkpoint.built,
-        tuple(v for v in settings.get("views", VIEWS) if v.startswith("flip")),
+        {**checkpoint.built, "dims": fits["dimensions"]},
+        tuple(view.name for view in averaged_views(settings.get("views", VIEWS))),
         Preparation(
-            size=fits["size"],
-            resolution_mm=fits["resolution_mm"],
+            size=_per_axis(fits["size"]),
+            resolution_mm=_per_axis(fits["resolution_mm"]),
             channels=fits["channels"],
             class_values=tuple(fits["class_values"]),
             axis=_axis(study),
@@ -133,17 +149,35 @@ def read_trained(study: Study) -> TrainedModel:
 
 
 def sample_grids(study: Study, preparation: Preparation) -> Grids:
-    """A few slices from the middle of the first case on the grid, to compare models on."""
+    """A few slices, or two tiles, from the middle of the first case, to compare models on."""
     case = study.cases[0]
     geometry, axis = case.geometry, case.axis
     count = geometry.shape[axis]
-    first = max(0, (count - SAMPLE_SLICES) // 2)
-    indices = range(first, min(first + SAMPLE_SLICES, count))
+    wanted = _sample_slices(preparation, geometry.spacing_mm[axis])
+    first = max(0, (count - wanted) // 2)
+    indices = range(first, min(first + wanted, count))
     volume = np.stack([study.read_slice(case.id, ArrayName.IMAGE, axis, i) for i in indices])
     rows, columns = (mm for k, mm in enumerate(geometry.spacing_mm) if k != axis)
-    affine = np.array([[0, 0, -columns], [0, -rows, 0], [1.0, 0, 0]])
+    affine = np.array([[0, 0, -columns], [0, -rows, 0], [geometry.spacing_mm[axis], 0, 0]])
     as_if_axial = Preparation(**{**asdict(preparation), "axis": "z"})
-    return Slices(volume, affine, as_if_axial).grids(0, len(volume))
+    if len(preparation.size) == 2:
+        return Slices(volume, affine, as_if_axial).grids(0, len(volume))
+    grid = on_grid(volume, affine, as_if_axial)
+    _, height, width = preparation.size
+    y, x = (grid.shape[-2] - height) // 2, (grid.shape[-1] - width) // 2
+    return grid[..., y : y + height, x : x + width]
+
+
+def _sample_slices(preparation: Preparation, spacing_mm: float) -> int:
+    """Of a volume one tile and the half of another, which two overlapping ones cover."""
+    if len(preparation.size) == 2:
+        return SAMPLE_SLICES
+    return int(1.5 * preparation.size[0] * preparation.resolution_mm[0] / spacing_mm)
+
+
+def _per_axis(fits: Any) -> tuple[Any, ...]:
+    """Slices are square: for them a checkpoint holds one number."""
+    return tuple(fits) if isinstance(fits, (list, tuple)) else (fits, fits)
 
 
 def _checkpoint(study: Study) -> Checkpoint:

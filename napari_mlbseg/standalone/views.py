@@ -1,0 +1,69 @@
+"""Views of an image that predictions are averaged over, as matrices. Needs numpy only.
+
+All of them, mirrored and zoomed, move rows and columns apart from each other, so that one matrix
+for each does it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mlbseg.standalone.sampling import Matrix, linear
+
+_SCALES = {
+    "flip_x": (1.0, -1.0),
+    "flip_y": (-1.0, 1.0),
+    "zoom_in": (0.8, 0.8),
+    "zoom_out": (1.25, 1.25),
+}
+"""Distance from the centre in the image over that in the view, for rows and for columns."""
+_WHOLLY = 0.999
+
+
+@dataclass(frozen=True)
+class View:
+    """One view of images of one size.
+
+    Attributes
+    ----------
+    rows, columns
+        From pixels of the image to those of the view; beyond its edge the border goes on.
+    rows_back, columns_back
+        The way back.
+    known
+        1 where the view saw the pixel of the image, else 0, ``rows columns``.
+    """
+
+    rows: Matrix
+    columns: Matrix
+    rows_back: Matrix
+    columns_back: Matrix
+    known: Matrix
+
+
+def other_views(names: Sequence[str], size: tuple[int, int]) -> list[View]:
+    """The views of these names but for the image itself (``identity``)."""
+    return [_view(*_SCALES[name], size) for name in names if name != "identity"]
+
+
+def _view(scale_y: float, scale_x: float, size: tuple[int, int]) -> View:
+    scaled = list(zip(size, (scale_y, scale_x), strict=True))
+    there = [linear(_moved(n, scale), n).astype(np.float32) for n, scale in scaled]
+    back = [linear(_moved(n, 1 / scale), n).astype(np.float32) for n, scale in scaled]
+    share_y, share_x = (_share_inside(_moved(n, 1 / scale), n) for n, scale in scaled)
+    known = np.outer(share_y, share_x) > _WHOLLY  # no part of the value comes from beyond the edge
+    return View(there[0], there[1], back[0], back[1], known.astype(np.float32))
+
+
+def _moved(count: int, scale: float) -> NDArray[np.float64]:
+    middle = (count - 1) / 2
+    moved: NDArray[np.float64] = (np.arange(count, dtype=np.float64) - middle) * scale + middle
+    return moved
+
+
+def _share_inside(positions: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """How much of the two pixels that a position lies between is there."""
+    share: NDArray[np.float64] = 1 - np.maximum(-positions, positions - (count - 1)).clip(0, 1)
+    return share
