@@ -68,7 +68,8 @@ class Config:
         What the network sees at once: ``2d`` a slice, ``2.5d`` a slice with a neighbour on either
         side, ``3d`` a patch of the volume. ``auto`` decides by the spacing and the device.
     batch, clean_batch
-        Noisy and clean samples of one step; None for 4 and 8 slices, or 2 and 4 patches.
+        Noisy and clean samples of one step; None for 4 and 8 slices, or for 2
+        and 4 patches (1 and 2 on a CPU).
     learning_rate
         Of AdamW, at the start of a cosine schedule.
     ema_decay

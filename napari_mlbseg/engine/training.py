@@ -23,7 +23,7 @@ from napari_mlbseg.engine.steps.update import TEACHER_NOISE, Batch, bootstrap_gr
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
-DIRECTION_SLICES = {"2d": 16, "2.5d": 16, "3d": 8}
+DIRECTION_SLICES = {"2d": 16, "2.5d": 16, "3d": 4}
 """As many as can be looked at while somebody waits: a patch takes longer than a slice."""
 GROUP = 2
 
@@ -48,7 +48,7 @@ class Trainer:
             large=gpu,
         ).to(self.device)
         self.model = as_model(network, choose_precision(config.precision, self.device))
-        self._batch, self._clean_batch = batch_sizes(config, self.dimensions)
+        self._batch, self._clean_batch = batch_sizes(config, self.dimensions, self.device)
         self.state = TrainingState.fresh(
             network, learning_rate=config.learning_rate, seed=config.seed, batch=self._batch
         )

@@ -67,7 +67,7 @@ def test_what_is_wanted_comes_before_the_rule(
     dimensions, source = choose_source(study, config, torch.device("cpu"))
     assert (dimensions, source.channels) == (kind, channels)
     assert (source.tile is not None) == (kind == "3d")
-    assert all(size >= 1 for size in batch_sizes(config, dimensions))
+    assert all(size >= 1 for size in batch_sizes(config, dimensions, torch.device("cpu")))
 
 
 def test_a_cpu_that_multiplies_bfloat16_takes_volumes(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from napari_mlbseg.project.study import Study
 # Noisy and clean samples of a step, where the settings leave it open.
 _SLICES = (4, 8)
 _PATCHES = (2, 4)
+_PATCHES_ON_CPU = (1, 2)
 
 
 def choose_source(study: Study, config: Config, device: torch.device) -> tuple[Dimensions, Source]:
@@ -26,7 +27,7 @@ def choose_source(study: Study, config: Config, device: torch.device) -> tuple[D
         dimensions = choose_dimensions(apart, volumes=_quick_with_volumes(config, device))
     mirrored = "flip_x" in config.views, "flip_y" in config.views
     if dimensions == "3d":
-        largest = (64, 128, 128) if gpu else (32, 64, 64)
+        largest = (64, 128, 128) if gpu else (48, 96, 96)
         volume_grid = choose_volume_grid(study.cases, grid, largest)
         return dimensions, PatchSource(study, volume_grid, device=device, mirrored=mirrored)
     context = 1 if dimensions == "2.5d" else 0
@@ -44,7 +45,8 @@ def _quick_with_volumes(config: Config, device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def batch_sizes(config: Config, dimensions: Dimensions) -> tuple[int, int]:
+def batch_sizes(config: Config, dimensions: Dimensions, device: torch.device) -> tuple[int, int]:
     """Noisy and clean samples of a step."""
-    noisy, clean = _PATCHES if dimensions == "3d" else _SLICES
+    patches = _PATCHES_ON_CPU if device.type == "cpu" else _PATCHES
+    noisy, clean = patches if dimensions == "3d" else _SLICES
     return config.batch or noisy, config.clean_batch or clean
