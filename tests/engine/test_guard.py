@@ -36,6 +36,11 @@ def test_falls_that_the_spread_explains_are_not_worse() -> None:
     assert compare([0.6, 0.7, 0.8], None).uncertainty == pytest.approx(0.1 / 3**0.5)
 
 
+def test_a_collapse_needs_no_test() -> None:
+    assert compare([0.0, 0.0, 0.0], [0.3, 0.96, 0.37]).worse
+    assert not compare([0.2, 0.97, 0.35], [0.3, 0.96, 0.37]).worse
+
+
 def broken(trainer: Trainer) -> None:
     """A model that shows the background alone."""
     with torch.no_grad():

@@ -12,6 +12,7 @@ from torch import Tensor
 
 SURE = 0.95
 """One chance in twenty of taking a model for worse that is not."""
+COLLAPSED = 0.5
 TOO_SMALL = 0.005
 """A difference of Dice that nobody sees."""
 
@@ -61,8 +62,8 @@ class Comparison:
 def compare(ours: Sequence[float], theirs: Sequence[float] | None) -> Comparison:
     """Compare the Dice of the same slices, pair by pair; a paired test needs few of them.
 
-    Worse by Student's one-sided paired test, which asks for a lot where there are few slices; a
-    single one, or none, proves nothing.
+    Worse by Student's one-sided paired test, which asks for a lot where there are few slices, or
+    collapsed to less than half, which needs no test; a single slice, or none, proves nothing.
     """
     uncertainty = _standard_error(ours)
     if theirs is None or len(ours) < 2:
@@ -71,7 +72,9 @@ def compare(ours: Sequence[float], theirs: Sequence[float] | None) -> Comparison
     error = _standard_error(differences)
     assert error is not None
     margin = float(student_t.ppf(SURE, df=len(ours) - 1)) * error
-    return Comparison(uncertainty, worse=fmean(differences) < -max(margin, TOO_SMALL))
+    fell = fmean(differences) < -max(margin, TOO_SMALL)
+    collapsed = fmean(ours) < COLLAPSED * fmean(theirs)
+    return Comparison(uncertainty, worse=fell or collapsed)
 
 
 def _standard_error(values: Sequence[float]) -> float | None:
