@@ -1,5 +1,6 @@
 """The closed form against the definition: a second-order graph through the virtual step."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -12,12 +13,14 @@ from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.views import VIEWS, apply_view
 from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps.meta_weights import (
+    LARGEST_TILT,
     LOOK_AHEAD,
     SCORES,
     label_prices,
     logit_derivative,
     normalised,
     tilted_probabilities,
+    tilted_weights,
     uniform,
     value_of,
     virtual_parameters,
@@ -164,6 +167,18 @@ def test_a_label_that_the_clean_slices_object_to_weighs_less_than_the_network_be
     ratio = value_of(tilted_probabilities(logits, derivative), labels) / confidence
     extremes = price.abs() > price.abs().quantile(0.9)
     assert ((ratio > 1) == (price > 0))[extremes].double().mean() > 0.9
+
+
+def test_weights_are_equal_but_for_what_the_clean_slices_say() -> None:
+    torch.manual_seed(6)
+    logits, derivative = torch.randn(2, 2, 3, 8, 8, dtype=torch.float64)
+    prices = label_prices(logits, derivative)
+    weights = tilted_weights(logits, derivative)
+    torch.testing.assert_close(weights.log() / LOOK_AHEAD, prices)
+    assert (tilted_weights(logits, torch.zeros_like(derivative)) == 1).all()
+    extreme = tilted_weights(logits, 1e6 * derivative)
+    assert extreme.max() <= math.exp(LARGEST_TILT) * 1.0001
+    assert extreme.min() >= math.exp(-LARGEST_TILT) * 0.9999
 
 
 @pytest.mark.parametrize("rule", SCORES)
