@@ -134,5 +134,5 @@ def test_out_of_memory_shrinks_the_batch_of_patches(
         return gradient(model, parameters, images, labels)
 
     monkeypatch.setattr(training, "clean_gradient", hungry)
-    events = run(phantoms, replace(SOLID, base_steps=1, steps=0))
+    events = run(phantoms, replace(SOLID, base_steps=1, steps=0, batch=2, clean_batch=4))
     assert [e.batch_size for e in events if isinstance(e, BatchShrunk)] == [1]

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from napari_mlbseg.engine.checkpoint import Checkpoint, read_checkpoint
+from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.nets.views import VIEWS, averaged_views
 from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps.predict import probabilities
@@ -129,7 +130,7 @@ def read_trained(study: Study) -> TrainedModel:
     checkpoint = _checkpoint(study)
     fits = checkpoint.fits
     runs = study.runs()
-    settings: Mapping[str, Any] = runs[-1].config if runs else {}
+    settings: Mapping[str, Any] = runs[-1].config if runs else Config().to_dict()
     names = {0: "background"} | {c.value: c.name for c in study.classes}
     return TrainedModel(
         checkpoint.network(teacher=settings.get("teacher", True)).eval(),
