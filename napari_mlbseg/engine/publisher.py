@@ -91,14 +91,17 @@ class Publisher:
         parameters: Mapping[str, Tensor],
         direction: Mapping[str, Tensor] | None,
         step: int,
+        hasty: bool = False,
     ) -> SlicesPublished:
         """Predict the slices and write them; with a clean gradient `direction`, weigh them too.
 
-        A prediction begins as a copy of the initial labels, so that it is never half empty.
+        A `hasty` look at a volume, which takes long, is one at the image alone; slices are always
+        averaged over the views. A prediction begins as a copy of the initial labels, so that it is
+        never half empty.
         """
         if not self._study.has_array(span.case.id, ArrayName.PREDICTION):
             self._begin_prediction(span.case)
-        views = self._views_of(span)
+        views = self._views[:1] if hasty and self._source.tile is not None else self._views
         if self.weigh is None or direction is None:
             scene = self._source.scene(span)
             seen = _Seen(self._predict(parameters, scene, views), None, None)
@@ -118,7 +121,7 @@ class Publisher:
     ) -> SlicesPublished:
         """Predict the slices and write them as initial labels."""
         scene, name = self._source.scene(span), ArrayName.INITIAL_LABELS
-        probabilities = self._predict(parameters, scene, self._views_of(span))
+        probabilities = self._predict(parameters, scene, self._views)
         for part in span.parts(SLICES_WRITTEN_AT_ONCE):
             hard = scene.to_file(probabilities, part).argmax(dim=1)
             self._write(name, part, self._labels(hard))
@@ -132,11 +135,6 @@ class Publisher:
                 for k in span.keys
             ]
             self._write(ArrayName.PREDICTION, span, np.stack(slices))
-
-    def _views_of(self, span: Span) -> Sequence[View]:
-        """A lone slice of a volume, which somebody waits for, is seen as it is and no more."""
-        lone = span.stop - span.start == 1
-        return self._views[:1] if lone and self._source.tile is not None else self._views
 
     def _predict(
         self, parameters: Mapping[str, Tensor], scene: Scene, views: Sequence[View]

@@ -23,7 +23,7 @@ from napari_mlbseg.engine.steps.update import TEACHER_NOISE, Batch, bootstrap_gr
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
-DIRECTION_SLICES = {"2d": 16, "2.5d": 16, "3d": 4}
+DIRECTION_SLICES = {"2d": 16, "2.5d": 16, "3d": 2}
 """As many as can be looked at while somebody waits: a patch takes longer than a slice."""
 GROUP = 2
 

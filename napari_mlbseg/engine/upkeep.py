@@ -79,7 +79,7 @@ class Upkeep:
         if self._due("checkpoint", CHECKPOINT_EVERY_S):
             yield self.save()
 
-    def publish(self, span: Span, *, step: int) -> Event:
+    def publish(self, span: Span, *, step: int, hasty: bool = False) -> Event:
         """Write predictions of some slices and, where asked, their weights."""
         began = time.perf_counter()
         event = self.publisher.publish(
@@ -87,6 +87,7 @@ class Upkeep:
             parameters=self._guard.parameters,
             direction=self._clean_direction() if self.publisher.weigh else None,
             step=step,
+            hasty=hasty,
         )
         self._publishing_s += time.perf_counter() - began
         return event
@@ -101,13 +102,13 @@ class Upkeep:
         step = self._trainer.state.total
         focused = self.publisher.focused_slice()
         if focused is not None and self._due("focus", FOCUS_EVERY_S):
-            event = self.publish(focused, step=step)
+            event = self.publish(focused, step=step, hasty=True)
             self._ended("focus")
             yield event
         elif self._publishing_s < self._config.publish_share * (time.perf_counter() - self._began):
             span = self.publisher.stalest_span(step, youngest=YOUNGEST_STEPS)
             if span is not None:
-                yield self.publish(span, step=step)
+                yield self.publish(span, step=step, hasty=True)
 
     def _clean_direction(self) -> Mapping[str, Tensor]:
         step = self._trainer.state.total

@@ -14,10 +14,11 @@ from napari_mlbseg.engine.publisher import Publisher
 
 
 @pytest.mark.parametrize(
-    ("dimensions", "slices", "passes"), [("2d", 1, 3), ("2d", 2, 3), ("3d", 1, 1), ("3d", 2, 3)]
+    ("dimensions", "hasty", "passes"),
+    [("2d", False, 3), ("2d", True, 3), ("3d", False, 3), ("3d", True, 1)],
 )
-def test_only_a_lone_slice_of_a_volume_is_not_averaged_over_views(
-    tmp_path: Path, dimensions: str, slices: int, passes: int
+def test_only_a_hasty_look_at_a_volume_is_not_averaged_over_views(
+    tmp_path: Path, dimensions: str, hasty: bool, passes: int
 ) -> None:
     seen: list[Tensor] = []
 
@@ -32,8 +33,6 @@ def test_only_a_lone_slice_of_a_volume_is_not_averaged_over_views(
     _, source = choose_source(study, config, torch.device("cpu"))
     publisher = Publisher(study, source, model, views=averaged_views(config.views), weigh=None)
     case = study.cases[0]
-    published = publisher.publish(
-        Span(case, case.axis, 5, 5 + slices), parameters={}, direction=None, step=1
-    )
+    span = Span(case, case.axis, 5, 7)
+    publisher.publish(span, parameters={}, direction=None, step=1, hasty=hasty)
     assert len(seen) == passes
-    assert published.stop - published.start == slices
