@@ -2,14 +2,20 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.events import Finished, Inbox
+from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.classes import named
+from napari_mlbseg.project.cohort import import_folder
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -40,7 +46,19 @@ def write_cohort(
     return folder
 
 
-def accept_every_other_slice(study: Study) -> None:
+@contextmanager
+def trained_study(path: Path, cohort: Path, config: Config) -> Iterator[Study]:
+    """A study of the cohort, trained for a moment, with predictions of the final network."""
+    with Study.create(path) as study:
+        import_folder(study, cohort / "images", cohort / "labels")
+        study.set_classes(named("left atrium"))
+        _accept_every_other_slice(study)
+        *_, last = Bootstrapper(study, config).events(Inbox())
+        assert isinstance(last, Finished), last
+        yield study
+
+
+def _accept_every_other_slice(study: Study) -> None:
     """As they were imported."""
     for case in study.cases:
         for index in range(2, case.geometry.shape[case.axis] - 2, 2):

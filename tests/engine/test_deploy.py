@@ -14,9 +14,9 @@ import onnx
 import pytest
 import torch
 from exported import (
-    accept_every_other_slice,
     require_equal_labels,
     run_blocked,
+    trained_study,
     write_cohort,
 )
 from typer.testing import CliRunner
@@ -28,11 +28,7 @@ from napari_mlbseg.engine.deploy.checked import require_same
 from napari_mlbseg.engine.deploy.export import export_model
 from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.engine.deploy.trained import read_trained, sample_grids
-from napari_mlbseg.engine.events import Finished, Inbox
-from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.classes import named
-from napari_mlbseg.project.cohort import import_folder
 from napari_mlbseg.project.export import ExportKind, export_study
 from napari_mlbseg.project.study import Study
 
@@ -53,16 +49,10 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def study(cohort: Path) -> Iterator[Study]:
-    """Trained for a moment, with predictions of the final network."""
-    with Study.create(cohort / f"{PATIENT}.mlbseg") as study:
-        import_folder(study, cohort / "images", cohort / "labels")
-        study.set_classes(named("left atrium"))
-        accept_every_other_slice(study)
-        config = Config(
-            base_steps=25, steps=2, slice_size=48, device="cpu", threads=1, precision="float32"
-        )
-        *_, last = Bootstrapper(study, config).events(Inbox())
-        assert isinstance(last, Finished), last
+    config = Config(
+        base_steps=25, steps=2, slice_size=48, device="cpu", threads=1, precision="float32"
+    )
+    with trained_study(cohort / f"{PATIENT}.mlbseg", cohort, config) as study:
         yield study
 
 

@@ -7,15 +7,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from exported import accept_every_other_slice, require_equal_labels, run_blocked, write_cohort
+from exported import require_equal_labels, run_blocked, trained_study, write_cohort
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.deploy.export import export_model
 from napari_mlbseg.engine.deploy.formats import ModelFormat
-from napari_mlbseg.engine.events import Finished, Inbox
-from napari_mlbseg.engine.loop import Bootstrapper
-from napari_mlbseg.project.classes import named
-from napari_mlbseg.project.cohort import import_folder
 from napari_mlbseg.project.export import ExportKind, export_study
 from napari_mlbseg.project.study import Study
 
@@ -36,22 +32,16 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def study(cohort: Path) -> Iterator[Study]:
-    """Trained for a moment, with predictions of the final network."""
-    with Study.create(cohort / "study.mlbseg") as study:
-        import_folder(study, cohort / "images", cohort / "labels")
-        study.set_classes(named("left atrium"))
-        accept_every_other_slice(study)
-        config = Config(
-            base_steps=30,
-            steps=2,
-            slice_size=32,
-            device="cpu",
-            threads=1,
-            precision="float32",
-            dimensions="3d",
-        )
-        *_, last = Bootstrapper(study, config).events(Inbox())
-        assert isinstance(last, Finished), last
+    config = Config(
+        base_steps=30,
+        steps=2,
+        slice_size=32,
+        device="cpu",
+        threads=1,
+        precision="float32",
+        dimensions="3d",
+    )
+    with trained_study(cohort / "study.mlbseg", cohort, config) as study:
         yield study
 
 
