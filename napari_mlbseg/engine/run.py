@@ -103,6 +103,7 @@ class Run:
             done = max(state.step / steps, self._share_of_time(stage))
             if self._attention.stop or done >= 1:
                 break
+            yield from self._upkeep.before_step(stage)
             losses = yield from self._try(step, self._config.learning_rate * cosine(done))
             progress = self._pace.step_done(
                 losses, stage=stage, step=state.step, steps=steps, later_steps=later_steps

@@ -65,6 +65,19 @@ class Upkeep:
         """Find out anew, before the next weight maps, what the clean slices ask for."""
         self._direction = None
 
+    def before_step(self, stage: Stage) -> Iterator[Event]:
+        """The slice on view, about once a second, and whenever it or the clean set is another one.
+
+        Before the step, not after it: whoever has just accepted a slice waits for this.
+        """
+        focused = self.publisher.focused_slice()
+        if stage is not Stage.BOOTSTRAPPING or focused is None:
+            return
+        if self._due("focus", FOCUS_EVERY_S):
+            event = self.publish(focused, step=self._trainer.state.total, hasty=True)
+            self._ended("focus")
+            yield event
+
     def after_step(self, stage: Stage, progress: StepDone | None, *, last: bool) -> Iterator[Event]:
         """All that is due after a step of training."""
         if progress is not None:
@@ -98,14 +111,9 @@ class Upkeep:
         return CheckpointSaved(str(self._study.checkpoint_path), self._trainer.state.total)
 
     def _publish_some(self) -> Iterator[Event]:
-        """The slice on view about once a second, other slices within their share of the time."""
+        """The slices that are the most out of date, within their share of the time."""
         step = self._trainer.state.total
-        focused = self.publisher.focused_slice()
-        if focused is not None and self._due("focus", FOCUS_EVERY_S):
-            event = self.publish(focused, step=step, hasty=True)
-            self._ended("focus")
-            yield event
-        elif self._publishing_s < self._config.publish_share * (time.perf_counter() - self._began):
+        if self._publishing_s < self._config.publish_share * (time.perf_counter() - self._began):
             span = self.publisher.stalest_span(step, youngest=YOUNGEST_STEPS)
             if span is not None:
                 yield self.publish(span, step=step, hasty=True)

@@ -293,6 +293,26 @@ def test_the_slice_on_view_is_served_first(phantoms: Phantoms) -> None:
     assert set(first.arrays) == ALL_MAPS
 
 
+def test_an_accepted_slice_is_answered_before_the_next_step(phantoms: Phantoms) -> None:
+    phantoms.accept("phantom0", 3, 5, 8)
+    key = SliceKey("phantom1", 0, 9)
+    asked: list[SliceKey] = []
+
+    def accept(event: Event, inbox: Inbox) -> None:
+        if isinstance(event, StageStarted) and event.stage is Stage.BOOTSTRAPPING:
+            inbox.put(Focus(key))
+        if isinstance(event, SlicesPublished) and event.step > 4 and not asked:
+            asked.extend(phantoms.accept("phantom1", 9))
+            inbox.put(SliceAccepted(key))
+
+    events = run(phantoms, replace(QUICK, base_steps=3, steps=5), on_event=accept)
+    changed = next(i for i, e in enumerate(events) if isinstance(e, CleanSetChanged))
+    answer = events[changed + 1]
+    assert isinstance(answer, SlicesPublished)
+    assert (answer.case_id, answer.start, answer.stop) == ("phantom1", 9, 10)
+    assert set(answer.arrays) == ALL_MAPS
+
+
 def test_pausing_holds_training_and_keeps_talking(phantoms: Phantoms) -> None:
     phantoms.accept("phantom0", 3, 5, 8)
     beats = 0
