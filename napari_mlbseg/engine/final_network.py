@@ -18,7 +18,7 @@ from napari_mlbseg.engine.nets.views import VIEWS, View, averaged_views
 from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps.meta_weights import Model
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.provenance import Maker, maker_of
+from napari_mlbseg.project.provenance import Maker, run_behind
 from napari_mlbseg.project.study import Study
 
 
@@ -54,7 +54,7 @@ def read_final_network(study: Study) -> FinalNetwork:
     checkpoint = _read(study)
     fits = checkpoint.fits
     _require_classes(study, fits["class_values"])
-    run = maker_of(study).run
+    run = run_behind(study)
     settings: Mapping[str, Any] = Config().to_dict() if run is None else run.config
     device = _device(settings.get("device", "auto"))
     network = checkpoint.network(teacher=settings.get("teacher", True)).to(device)

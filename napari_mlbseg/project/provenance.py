@@ -46,13 +46,18 @@ NOBODY: Final = Maker("", None)
 
 
 def maker_of(study: Study) -> Maker:
-    """The newest checkpoint, and the newest run that began before it was written."""
+    """The newest checkpoint and its run; without a checkpoint the newest run."""
+    path, run = study.checkpoint_path, run_behind(study)
+    return Maker(sha256_of(path) if path.is_file() else "", run)
+
+
+def run_behind(study: Study) -> RunRecord | None:
+    """The newest run that began before the newest checkpoint was written, or of all runs."""
     runs, path = study.runs(), study.checkpoint_path
-    if not path.is_file():
-        return Maker("", runs[-1] if runs else None)
-    written = path.stat().st_mtime + _CLOCKS_DIFFER_S
-    before = [run for run in runs if run.started_at.timestamp() <= written]
-    return Maker(sha256_of(path), before[-1] if before else None)
+    if path.is_file():
+        written = path.stat().st_mtime + _CLOCKS_DIFFER_S
+        runs = tuple(run for run in runs if run.started_at.timestamp() <= written)
+    return runs[-1] if runs else None
 
 
 def write_provenance(

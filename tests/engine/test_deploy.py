@@ -1,7 +1,9 @@
 """An exported model, run where this package cannot be imported, predicts what the engine did."""
 
 import json
+import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from hashlib import sha256
@@ -211,6 +213,22 @@ def test_the_teacher_is_exported(study: Study) -> None:
         assert torch.equal(parameters[name], value)
         differs |= not torch.equal(value, content["network"][name])
     assert differs
+
+
+def test_a_run_after_the_checkpoint_changes_nothing(study: Study, tmp_path: Path) -> None:
+    copy = tmp_path / study.path.name
+    shutil.copytree(study.path, copy)
+    with Study.open(copy, author="later") as later:
+        (made,) = later.runs()
+        later.start_run({**made.config, "teacher": False}, seed=9, device="cpu")
+        written = made.started_at.timestamp() + 0.5
+        os.utime(later.checkpoint_path, (written, written))
+        later_began = later.runs()[-1].started_at.timestamp()
+        assert later_began > written + 1, "the training takes longer than clocks may differ"
+        ours, theirs = read_trained(study), read_trained(later)
+    assert theirs.provenance["settings"] == ours.provenance["settings"]
+    for a, b in zip(ours.network.parameters(), theirs.network.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_what_cannot_be_exported(

@@ -18,6 +18,7 @@ from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps.predict import probabilities
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.provenance import run_behind
 from napari_mlbseg.project.runs import RunRecord
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.standalone.averaged import ViewAveraged
@@ -129,8 +130,8 @@ def read_trained(study: Study) -> TrainedModel:
     """
     checkpoint = _checkpoint(study)
     fits = checkpoint.fits
-    runs = study.runs()
-    settings: Mapping[str, Any] = runs[-1].config if runs else Config().to_dict()
+    run = run_behind(study)
+    settings: Mapping[str, Any] = Config().to_dict() if run is None else run.config
     names = {0: "background"} | {c.value: c.name for c in study.classes}
     return TrainedModel(
         checkpoint.network(teacher=settings.get("teacher", True)).eval(),
@@ -145,7 +146,7 @@ def read_trained(study: Study) -> TrainedModel:
             percentiles=PERCENTILES,
         ),
         tuple(names.get(value, f"label {value}") for value in fits["class_values"]),
-        _provenance(study, checkpoint, runs[-1] if runs else None),
+        _provenance(study, checkpoint, run),
     )
 
 
