@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from napari_mlbseg.engine.steps.meta_weights import (
     tilted_probabilities,
     weights_of,
 )
+from napari_mlbseg.engine.steps.rough_labels import with_right_labels
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.slices import SliceKey
@@ -50,6 +52,7 @@ class Publisher:
         weigh: Scores | None,
     ) -> None:
         self.focus: SliceKey | None = None
+        self.largest_of_right: float | None = None
         self._study, self._source, self._model = study, source, model
         self._views, self.weigh = views, weigh
         self._cases = {case.id: case for case in study.cases}
@@ -173,6 +176,8 @@ class Publisher:
     def _maps(self, seen: "_Seen", scene: Scene, part: Span) -> Maps:
         """What is to be written of some slices."""
         hard = scene.to_file(seen.probabilities, part).argmax(dim=1)
+        if part.case.labels_path is not None and self.largest_of_right is not None:
+            hard = self._with_right_labels(hard, part, self.largest_of_right)
         maps: Maps = {ArrayName.PREDICTION: self._labels(hard)}
         if seen.weights is not None and seen.tilted is not None:
             weights = scene.to_file(seen.weights, part).half().cpu().numpy()
@@ -183,6 +188,17 @@ class Publisher:
             maps[ArrayName.TRUST] = trust.half().cpu().numpy()
             maps[ArrayName.VOTES] = self._labels(believed.argmax(dim=1))
         return maps
+
+    def _with_right_labels(
+        self, predicted: Int[Tensor, "slices y x"], part: Span, largest: float
+    ) -> Int[Tensor, "slices y x"]:
+        """The prediction; imported labels where they are as good as sure to be right."""
+        imported = torch.stack([self._imported(key) for key in part.keys])
+        return with_right_labels(predicted, imported, largest)
+
+    def _imported(self, key: SliceKey) -> Int[Tensor, "y x"]:
+        raw = self._study.read_slice(key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index)
+        return self._source.classes.indices(raw, key)
 
     def _labels(self, indices: Tensor) -> NDArray[np.uint8]:
         labels: NDArray[np.uint8] = self._source.classes.values[indices.cpu().numpy()]

@@ -1,6 +1,7 @@
 """Network, data and state of a run, and the steps that move them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import torch
@@ -19,7 +20,9 @@ from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.baselines import copy_paste_gradient, initial_labels_gradient
 from napari_mlbseg.engine.steps.clean_direction import clean_direction, mean_gradient
 from napari_mlbseg.engine.steps.predict import probabilities
+from napari_mlbseg.engine.steps.rough_labels import disagreement, largest_of_right
 from napari_mlbseg.engine.steps.update import TEACHER_NOISE, Batch, bootstrap_gradient
+from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -83,6 +86,7 @@ class Trainer:
         )
         self.state.taught |= frozenset(labels) - self.state.held_back
         skipped = {r.key for r in self._study.slice_records(state=SliceState.SKIPPED)}
+        self._largest_of_right = largest_of_right(self._errors_of_imported(labels))
         self.source.clean = CleanSlices(
             teaching={k: v for k, v in labels.items() if k not in self.state.held_back},
             held_back={k: v for k, v in labels.items() if k in self.state.held_back},
@@ -108,6 +112,14 @@ class Trainer:
     def parameters(self) -> Mapping[str, Tensor]:
         """Those that predictions are made with: the teacher's where there is one."""
         return self.state.teacher if self._config.teacher else self.state.student
+
+    @property
+    def largest_of_right(self) -> float | None:
+        """How much imported labels may disagree with the network and be right, see `rough_labels`.
+
+        None where they are not judged, because nobody asks for meta-weights.
+        """
+        return self._largest_of_right if self._config.weights == "meta" else None
 
     @property
     def prediction_views(self) -> list[View]:
@@ -142,6 +154,7 @@ class Trainer:
             clean_step=self._config.clean_step,
             teacher=self.state.teacher if self._config.teacher else None,
             teacher_noise=TEACHER_NOISE * noise.to(self.device),
+            largest_of_right=self.largest_of_right,
         )
         self.state.apply(found.gradient, learning_rate=learning_rate, decay=self._config.ema_decay)
         return found.losses
@@ -199,6 +212,15 @@ class Trainer:
             key: (self._predicted(key, parameters), truth) for key, truth in self.held_back.items()
         }
 
+    def _errors_of_imported(self, truth: Mapping[SliceKey, Tensor]) -> Iterator[float]:
+        """How much the imported labels of clean slices disagree with what is right."""
+        for key, mask in truth.items():
+            if self._cases[key.case_id].labels_path is not None:
+                imported = self._study.read_slice(
+                    key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index
+                )
+                yield float(disagreement(self.source.classes.indices(imported, key), mask))
+
     def _predicted(self, key: SliceKey, parameters: Mapping[str, Tensor]) -> Tensor:
         span = Span(self._cases[key.case_id], key.axis, key.index, key.index + 1)
         scene = self.source.scene(span)
@@ -223,7 +245,7 @@ class Trainer:
         return self._varied(self.source.noisy_batch(self.state.batch, self.state.generator))
 
     def _varied(self, batch: Batch) -> Batch:
-        return Batch(random_appearance(batch.images, self.state.generator), batch.labels)
+        return replace(batch, images=random_appearance(batch.images, self.state.generator))
 
     def _draw_views(self) -> list[View]:
         others = [name for name in self._config.views if name != "identity"]

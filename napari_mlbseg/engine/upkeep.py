@@ -95,6 +95,7 @@ class Upkeep:
     def publish(self, span: Span, *, step: int, hasty: bool = False) -> Event:
         """Write predictions of some slices and, where asked, their weights."""
         began = time.perf_counter()
+        self.publisher.largest_of_right = self._trainer.largest_of_right
         event = self.publisher.publish(
             span,
             parameters=self._guard.parameters,

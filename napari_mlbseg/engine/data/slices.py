@@ -1,6 +1,7 @@
 """Slices of a study on the working grid, with or without their neighbours."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -86,7 +87,8 @@ class SliceSource:
             key = SliceKey(case.id, case.axis, index)
             if key not in self.clean.left_out:
                 keys.append(key)
-        return self._moved(keys, [self.initial_labels(k) for k in keys], generator)
+        batch = self._moved(keys, [self.initial_labels(k) for k in keys], generator)
+        return replace(batch, imported=self._reader.imported(k.case_id for k in keys))
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
         """Random slices that teach."""

@@ -1,0 +1,62 @@
+"""Which imported labels are right as a whole, plane by plane.
+
+Labels from elsewhere are often right in most slices and wrong in some. Pixel by pixel that is hard
+to tell: where such a label contradicts the network, either may be right. Over a slice it is not: a
+right label differs from the prediction by the network's error, a wrong one by its own as well.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from napari_mlbseg.engine.nets.labels import IGNORE
+
+SOFTENING = 0.002
+"""Of the area of a plane: a few pixels in an otherwise empty one say little."""
+EXPECTED_ERROR = 0.5
+"""Of a wrong label, before any was seen."""
+
+
+def disagreement(
+    labels: Int[Tensor, "*planes y x"], others: Int[Tensor, "*planes y x"]
+) -> Float[Tensor, "*planes"]:
+    """Pixels of a plane whose labels differ, by the pixels at which either shows something.
+
+    1 - Dice for a single class, but for `SOFTENING`; NaN where `labels` show nothing: a network
+    that sees something beyond the ends of a structure says little about them. Pixels to be ignored
+    count for nothing.
+    """
+    known = (labels != IGNORE) & (others != IGNORE)
+    differ = ((labels != others) & known).sum(dim=(-2, -1))
+    shown = (known * ((labels > 0).int() + (others > 0).int())).sum(dim=(-2, -1))
+    softening = SOFTENING * labels.shape[-2] * labels.shape[-1]
+    showing = ((labels > 0) & known).any(dim=-1).any(dim=-1)
+    return torch.where(showing, differ / (shown + softening), torch.nan)
+
+
+def largest_of_right(of_clean: Iterable[float]) -> float:
+    """Up to which disagreement with the prediction an imported label is taken to be right.
+
+    Half the error of a wrong label: a prediction that is nearer to the label than that would be
+    further from the truth, were the label wrong.
+
+    Parameters
+    ----------
+    of_clean
+        Disagreement of imported labels and truth, of the clean slices (NaN: nothing shown). The
+        error of a wrong one is their mean, weighted by itself so that right ones do not count,
+        together with one label of `EXPECTED_ERROR`.
+    """
+    errors = torch.tensor([EXPECTED_ERROR, *of_clean])
+    errors = errors[~errors.isnan()]
+    return float(errors.square().sum() / errors.sum() / 2)
+
+
+def with_right_labels(
+    predicted: Int[Tensor, "*planes y x"], labels: Int[Tensor, "*planes y x"], largest: float
+) -> Int[Tensor, "*planes y x"]:
+    """The prediction, but the labels on planes where both disagree by at most `largest`."""
+    right = (disagreement(labels, predicted) <= largest)[..., None, None]
+    return torch.where(right & (labels != IGNORE), labels, predicted)
