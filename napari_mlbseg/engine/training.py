@@ -1,7 +1,6 @@
 """Network, data and state of a run, and the steps that move them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 
 import torch
@@ -154,7 +153,6 @@ class Trainer:
             clean_step=self._config.clean_step,
             teacher=self.state.teacher if self._config.teacher else None,
             teacher_noise=TEACHER_NOISE * noise.to(self.device),
-            largest_of_right=self.largest_of_right,
         )
         self.state.apply(found.gradient, learning_rate=learning_rate, decay=self._config.ema_decay)
         return found.losses
@@ -245,7 +243,7 @@ class Trainer:
         return self._varied(self.source.noisy_batch(self.state.batch, self.state.generator))
 
     def _varied(self, batch: Batch) -> Batch:
-        return replace(batch, images=random_appearance(batch.images, self.state.generator))
+        return Batch(random_appearance(batch.images, self.state.generator), batch.labels)
 
     def _draw_views(self) -> list[View]:
         others = [name for name in self._config.views if name != "identity"]

@@ -12,17 +12,14 @@ from torch import Tensor
 from napari_mlbseg.engine.data.choose import choose_source
 from napari_mlbseg.engine.data.source import Span
 from napari_mlbseg.engine.nets.labels import IGNORE
-from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.views import VIEWS
 from napari_mlbseg.engine.publisher import Publisher
-from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps.rough_labels import (
     SOFTENING,
     disagreement,
     largest_of_right,
     with_right_labels,
 )
-from napari_mlbseg.engine.steps.update import Batch, BootstrapGradient, bootstrap_gradient
 from napari_mlbseg.engine.training import Trainer
 from napari_mlbseg.project.arrays import ArrayName
 
@@ -86,40 +83,6 @@ def test_a_right_label_is_taken_whole_and_a_wrong_one_not_at_all() -> None:
     expected[0, 0] = predicted[0, 0]
     assert found[0].equal(expected)
     assert found[1].equal(predicted)
-
-
-@pytest.mark.parametrize("imported", [True, False])
-def test_a_step_learns_right_labels_twice(imported: bool) -> None:
-    torch.manual_seed(0)
-    network = build_network("unet", channels=1, classes=2).double()
-    model, student = as_model(network), dict(network.named_parameters())
-    images = torch.randn(2, 1, SIDE, SIDE, dtype=torch.float64)
-    predicted = model(student, images).argmax(dim=1)
-    labels = predicted.clone()
-    labels[0, :8] = 1 - labels[0, :8]  # nearly right, while the other one is quite wrong
-    labels[1] = 1 - labels[1]
-
-    def step(largest: float | None) -> BootstrapGradient:
-        of_whom = torch.tensor([imported, imported])
-        return bootstrap_gradient(
-            model,
-            student,
-            Batch(images, labels, of_whom),
-            Batch(images, predicted),
-            views=[VIEWS["identity"]],
-            weights="uniform",
-            learning_rate=1e-3,
-            consistency=0.0,
-            clean_step=False,
-            largest_of_right=largest,
-        )
-
-    judged, trusted = step(0.3), step(None)
-    for loss in ("initial labels", "pseudo labels"):
-        assert torch.isfinite(judged.losses[loss])
-    assert judged.losses["initial labels"].equal(trusted.losses["initial labels"])
-    learnt_twice = judged.losses["pseudo labels"] > trusted.losses["pseudo labels"]
-    assert bool(learnt_twice) == imported
 
 
 def constant(parameters: object, images: Tensor) -> Tensor:

@@ -84,14 +84,15 @@ def test_average_of_the_same_prediction_is_that_prediction() -> None:
     assert count.max() == len(views)
 
 
-def test_pseudo_labels_are_the_anatomy_that_all_views_show() -> None:
+def test_pseudo_labels_of_each_view_show_the_same_anatomy() -> None:
     truth = (smooth(64, 64)[:, :1] > 1.2).long().squeeze(1)
     probabilities = torch.nn.functional.one_hot(truth, 2).movedim(-1, 1).double()
     views = list(VIEWS.values())
     found = pseudo_labels(views, [apply_view(v, probabilities) for v in views])
-    assert (found == truth).double().mean() > 0.98
-    hidden = pseudo_labels([VIEWS["zoom_in"]], [apply_view(VIEWS["zoom_in"], probabilities)])
-    assert (hidden[..., 0, :] == IGNORE).all()
+    for view, labels in zip(views, found, strict=True):
+        expected = apply_view_to_labels(view, truth, probabilities)
+        both = (labels != IGNORE) & (expected != IGNORE)
+        assert (labels == expected)[both].double().mean() > 0.97
 
 
 def test_disagreement_vanishes_when_views_agree_and_reaches_every_view() -> None:

@@ -1,7 +1,6 @@
 """Patches of volumes: clean slices enter as sparsely labelled voxels."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from math import ceil, floor
 from typing import Any
 
@@ -97,8 +96,7 @@ class PatchSource:
             image, labels = self._sample(frame, move, self.grid.patch, labels=True)
             ignored = dict.fromkeys(self._of_case(self.clean.left_out, frame))
             samples.append((image, self._with_slices(labels, frame, move, ignored)))
-        imported = self._reader.imported(frames[number].case.id for number in chosen)
-        return replace(_batch(samples), imported=imported)
+        return _batch(samples)
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
         """Random patches around random slices that teach."""

@@ -1,11 +1,10 @@
 """What slices and patches have in common: the study, its classes, intensities, and a cache."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 
 import numpy as np
 import torch
-from jaxtyping import Bool
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,11 +29,6 @@ class Reader:
         scale = self.cases[case_id].intensity
         clipped = np.clip(raw.astype(np.float32), scale.low, scale.high)
         return ((clipped - scale.mean) / scale.std).astype(np.float32)
-
-    def imported(self, case_ids: Iterable[str]) -> Bool[Tensor, " cases"]:
-        """Whose initial labels come from elsewhere."""
-        found = [self.cases[case_id].labels_path is not None for case_id in case_ids]
-        return torch.tensor(found, device=self.device)
 
     def cached(self, entry: Hashable, read: Callable[[], Tensor]) -> Tensor:
         """What `read` gives, kept until `CACHE_BYTES` of newer tensors push it out."""

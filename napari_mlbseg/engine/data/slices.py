@@ -1,7 +1,6 @@
 """Slices of a study on the working grid, with or without their neighbours."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -87,8 +86,7 @@ class SliceSource:
             key = SliceKey(case.id, case.axis, index)
             if key not in self.clean.left_out:
                 keys.append(key)
-        batch = self._moved(keys, [self.initial_labels(k) for k in keys], generator)
-        return replace(batch, imported=self._reader.imported(k.case_id for k in keys))
+        return self._moved(keys, [self.initial_labels(k) for k in keys], generator)
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
         """Random slices that teach."""

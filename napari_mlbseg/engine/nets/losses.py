@@ -36,7 +36,7 @@ def weighted_loss(
     return (weights * pixel_cross_entropy(logits, labels)).sum()
 
 
-def consistency_loss(
+def disagreement(
     ours: Float[Tensor, "batch classes *space"],
     theirs: Float[Tensor, "batch classes *space"],
     known: Float[Tensor, "batch 1 *space"],

@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from napari_mlbseg.engine.nets.labels import IGNORE
-from napari_mlbseg.engine.nets.losses import consistency_loss
-from napari_mlbseg.engine.nets.views import VIEWS, View, carry
+from napari_mlbseg.engine.nets.losses import disagreement
+from napari_mlbseg.engine.nets.views import VIEWS, View, apply_view_to_labels, carry
 
 IDENTITY = VIEWS["identity"]
 
@@ -33,10 +33,11 @@ def average_prediction(
 
 def pseudo_labels(
     views: Sequence[View], predictions: Sequence[Float[Tensor, "batch classes *space"]]
-) -> Int[Tensor, "batch *space"]:
-    """The hardened average; `IGNORE` where no view saw the pixel."""
+) -> list[Int[Tensor, "batch *space"]]:
+    """The hardened average as each view sees it; `IGNORE` where no view saw the pixel."""
     average, seen = average_prediction(views, [p.detach() for p in predictions])
-    return torch.where(seen.squeeze(1) > 0, average.argmax(dim=1), IGNORE)
+    hard = torch.where(seen.squeeze(1) > 0, average.argmax(dim=1), IGNORE)
+    return [apply_view_to_labels(view, hard, average) for view in views]
 
 
 def view_disagreement(
@@ -54,5 +55,5 @@ def view_disagreement(
         carried, known = carry(
             predictions[theirs].detach(), source=views[theirs], target=views[ours]
         )
-        losses.append(consistency_loss(predictions[ours], carried, known))
+        losses.append(disagreement(predictions[ours], carried, known))
     return torch.stack(losses).mean()

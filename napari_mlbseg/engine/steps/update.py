@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from napari_mlbseg.engine.nets.losses import consistency_loss, weighted_loss
+from napari_mlbseg.engine.nets.losses import disagreement, weighted_loss
 from napari_mlbseg.engine.nets.views import View, apply_view, apply_view_to_labels
 from napari_mlbseg.engine.steps import meta_weights
 from napari_mlbseg.engine.steps.base_model import clean_gradient, clean_shares
@@ -24,21 +24,16 @@ from napari_mlbseg.engine.steps.clean_direction import clean_direction, mean_gra
 from napari_mlbseg.engine.steps.meta_weights import Model
 from napari_mlbseg.engine.steps.passes import Recorded, forward
 from napari_mlbseg.engine.steps.pseudo_labels import pseudo_labels, view_disagreement
-from napari_mlbseg.engine.steps.rough_labels import with_right_labels
 
 TEACHER_NOISE = 0.1
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Slices and their labels (class indices, `IGNORE` where there is none).
-
-    `imported` says whose labels come from elsewhere; None for those of nobody.
-    """
+    """Slices and their labels (class indices, `IGNORE` where there is none)."""
 
     images: Float[Tensor, "batch channels *space"]
     labels: Int[Tensor, "batch *space"]
-    imported: Bool[Tensor, " batch"] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,6 @@ def bootstrap_gradient(
     clean_step: bool,
     teacher: Mapping[str, Tensor] | None = None,
     teacher_noise: Float[Tensor, "views_batch channels *space"] | None = None,
-    largest_of_right: float | None = None,
 ) -> BootstrapGradient:
     """Gradient of the whole objective with respect to the student's parameters.
 
@@ -75,9 +69,6 @@ def bootstrap_gradient(
     teacher, teacher_noise
         Parameters of the mean teacher and what is added to the images it sees (all views of the
         batch, view by view); without a teacher there is no teacher loss.
-    largest_of_right
-        See `rough_labels`: imported labels that are no further apart from the prediction are taken
-        for the pseudo labels, too; None for none.
     """
     images = torch.cat([apply_view(view, noisy.images) for view in views])
     seen = Recorded.forward(model, student, chunks(images))
@@ -89,7 +80,7 @@ def bootstrap_gradient(
         assert teacher_noise is not None
         taught = forward(model, teacher, images + teacher_noise).softmax(dim=1)
         everywhere = torch.ones_like(taught[:, :1])
-        losses["teacher"] = consistency_loss(probabilities, taught, everywhere)
+        losses["teacher"] = disagreement(probabilities, taught, everywhere)
     agreement = consistency * torch.stack(list(losses.values())).sum()
     (steering,) = torch.autograd.grad(agreement, logits)
     gradient = seen.pull_back(steering, once_more=weights != "none")
@@ -102,11 +93,8 @@ def bootstrap_gradient(
     if clean_step:
         gradient = _sum(gradient, on_clean)
     if weights != "none":
-        predicted = _with_right_labels(pseudo_labels(views, per_view), noisy, largest_of_right)
-        initial, pseudo = (
-            torch.cat([apply_view_to_labels(view, labels, noisy.images) for view in views])
-            for labels in (noisy.labels, predicted)
-        )
+        initial = torch.cat([apply_view_to_labels(v, noisy.labels, noisy.images) for v in views])
+        pseudo = torch.cat(pseudo_labels(views, per_view))
         scores = meta_weights.SCORES.get(weights)
         if scores is None:
             w_initial, w_pseudo = meta_weights.uniform(initial, pseudo)
@@ -122,16 +110,6 @@ def bootstrap_gradient(
         (learning,) = torch.autograd.grad(weighted, logits)
         gradient = _sum(gradient, seen.pull_back(learning, once_more=False))
     return BootstrapGradient(gradient, {name: loss.detach() for name, loss in losses.items()})
-
-
-def _with_right_labels(
-    predicted: Int[Tensor, "batch *space"], noisy: Batch, largest: float | None
-) -> Int[Tensor, "batch *space"]:
-    if largest is None or noisy.imported is None:
-        return predicted
-    right = with_right_labels(predicted, noisy.labels, largest)
-    imported = noisy.imported.view(-1, *(1,) * (predicted.ndim - 1))
-    return torch.where(imported, right, predicted)
 
 
 def _sum(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> dict[str, Tensor]:
