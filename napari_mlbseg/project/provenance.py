@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from napari_mlbseg.formats.about import SOFTWARE
 from napari_mlbseg.formats.registry import replacing, stem_of
 from napari_mlbseg.project.arrays import ArrayName
@@ -24,6 +26,7 @@ from napari_mlbseg.project.slices import SliceRecord, SliceState
 from napari_mlbseg.project.study import Study
 
 _BLOCK = 1 << 20
+_MAPS: Final = (ExportKind.WEIGHTS, ExportKind.TRUST, ExportKind.PROBABILITIES)
 _CLOCKS_DIFFER_S: Final = 1.0
 """By how much the time of a file may lag behind the clock that runs are noted by."""
 
@@ -112,6 +115,18 @@ def human_slices(study: Study, case: Case) -> list[SliceRecord]:
     ]
 
 
+def _kept_slices(study: Study, case: Case) -> Iterator[int]:
+    """Slices along the case's axis that show something and are still as they were imported."""
+    changed = {r.key.index for r in human_slices(study, case) if r.key.axis == case.axis}
+    predicted = study.has_array(case.id, ArrayName.PREDICTION)
+    now = ArrayName.PREDICTION if predicted else ArrayName.INITIAL_LABELS
+    for index in sorted(set(range(case.geometry.shape[case.axis])) - changed):
+        at = case.axis, index
+        imported = study.read_slice(case.id, ArrayName.INITIAL_LABELS, *at)
+        if imported.any() and np.array_equal(imported, study.read_slice(case.id, now, *at)):
+            yield index
+
+
 def in_words(study: Study, case: Case) -> str:
     """Which slices of a case are a person's, by axis and index of the file's array."""
     records = human_slices(study, case)
@@ -162,6 +177,7 @@ def _case(study: Study, case: Case, kind: ExportKind, maker: Maker | None) -> di
     return {
         "case": case.id,
         "source": _source(case),
+        "imported_labels": _imported_labels(study, case, kind),
         "model": {"checkpoint_sha256": model} if model else None,
         "run": None if found.run is None else _run(found.run),
         "slices_in_file": kind in (ExportKind.LABELS, ExportKind.VOLUMES),
@@ -180,6 +196,20 @@ def _source(case: Case) -> dict[str, Any]:
         "sha256": sha256_of(case.image_path, names) if there else None,
         "frame": case.source.choice.frame,
         "series": case.source.choice.series,
+    }
+
+
+def _imported_labels(study: Study, case: Case, kind: ExportKind) -> dict[str, Any] | None:
+    """The file that initial labels came from, and the slices whose labels are still those."""
+    path = case.labels_path
+    if path is None or kind in _MAPS:
+        return None
+    axis = case.axis
+    return {
+        "file": path.name,
+        "sha256": sha256_of(path) if path.exists() else None,
+        "axis": case.geometry.file_axes[axis],
+        "kept_slices": [case.geometry.file_index(axis, i) for i in _kept_slices(study, case)],
     }
 
 

@@ -27,6 +27,7 @@ from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
 SHAPE = (12, 10, 7)
+INITIAL = ArrayName.INITIAL_LABELS
 VOXEL_FORMATS = (OutFormat.NIFTI, OutFormat.NRRD, OutFormat.MHA)
 IDENTIFIERS = (PATIENT, "JANE", "12345-SECRET", "19500101")
 
@@ -237,6 +238,29 @@ def test_a_table_and_maps_have_their_provenance_too(study, tmp_path):
     for path in export_study(study, tmp_path / "out", ExportKind.TRUST):
         assert provenance(path)["file"] == path.name
     assert len(list((tmp_path / "out").glob("*.provenance.json"))) == 3
+
+
+def test_imported_labels_that_nobody_changed_are_named(study, tmp_path):
+    case = study.cases[0]
+    shown = [i for i in range(SHAPE[2]) if study.read_slice("scan", INITIAL, 0, i).any()]
+
+    def told(kind):
+        (path,) = export_case(study, "scan", tmp_path / "out", kind, OutFormat.NIFTI)[:1]
+        return provenance(path)["imported_labels"]
+
+    first = told(ExportKind.LABELS)
+    assert first["file"] == "scan.dcm"
+    assert first["sha256"] == sha256_of(tmp_path / "labels" / "scan.dcm")
+    assert first["axis"] == case.geometry.file_axes[0]
+    assert first["kept_slices"] == [case.geometry.file_index(0, i) for i in shown if i != 4]
+    study.create_array("scan", ArrayName.PREDICTION)
+    for index in (2, 5):
+        same = study.read_slice("scan", INITIAL, 0, index)
+        study.write_slices("scan", ArrayName.PREDICTION, 0, index, same[None])
+    assert told(ExportKind.LABELS)["kept_slices"] == [
+        case.geometry.file_index(0, i) for i in (2, 5)
+    ]
+    assert told(ExportKind.TRUST) is None
 
 
 def test_a_source_that_is_gone_has_no_hash(study, tmp_path):
