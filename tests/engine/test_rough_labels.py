@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from monai.metrics import DiceMetric
@@ -65,13 +66,22 @@ def test_pixels_to_be_ignored_do_not_disagree() -> None:
 
 
 def test_right_labels_do_not_tell_what_a_wrong_one_is_like() -> None:
-    wrong = [0.6, 0.4]
     assert largest_of_right([]) == pytest.approx(0.25)
     assert largest_of_right([0.0] * 30) == pytest.approx(0.25)
-    assert largest_of_right(wrong) == pytest.approx(largest_of_right([*wrong, *[0.0] * 30]))
-    assert largest_of_right([*wrong, math.nan]) == largest_of_right(wrong)
-    assert largest_of_right([0.4] * 1000) == pytest.approx(0.2, rel=1e-2)
-    assert largest_of_right([0.1] * 1000) == pytest.approx(0.05, rel=2e-2)
+    few, many = ([0.6, 0.4, *[0.0] * count] for count in (3, 30))
+    assert largest_of_right(few) == pytest.approx(largest_of_right(many))
+    assert largest_of_right([*few, math.nan]) == largest_of_right(few)
+    assert largest_of_right([*[0.4] * 1000, *[0.0] * 1000]) == pytest.approx(0.2, rel=1e-2)
+    assert largest_of_right([*[0.1] * 1000, *[0.0] * 1000]) == pytest.approx(0.05, rel=2e-2)
+
+
+def test_where_no_label_is_right_hardly_any_is_taken() -> None:
+    wrong = np.random.default_rng(0).uniform(0.2, 0.6, 16).tolist()
+    limits = [largest_of_right(wrong[:count]) for count in (1, 4, 16)]
+    assert limits == sorted(limits, reverse=True)
+    assert limits[-1] < 0.04
+    half = largest_of_right([*wrong, *[0.0] * 16])
+    assert largest_of_right([*wrong, *[0.0] * 4]) == pytest.approx(half * 2 * 5 / 22)
 
 
 def test_a_right_label_is_taken_whole_and_a_wrong_one_not_at_all() -> None:

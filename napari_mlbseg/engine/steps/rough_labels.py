@@ -5,6 +5,7 @@ to tell: where such a label contradicts the network, either may be right. Over a
 right label differs from the prediction by the network's error, a wrong one by its own as well.
 """
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -40,18 +41,22 @@ def largest_of_right(of_clean: Iterable[float]) -> float:
     """Up to which disagreement with the prediction an imported label is taken to be right.
 
     Half the error of a wrong label: a prediction that is nearer to the label than that would be
-    further from the truth, were the label wrong.
+    further from the truth, were the label wrong. Less where fewer than half of the labels are
+    right, in proportion: where none is, one that is near the prediction is wrong, too.
 
     Parameters
     ----------
     of_clean
         Disagreement of imported labels and truth, of the clean slices (NaN: nothing shown). The
         error of a wrong one is their mean, weighted by itself so that right ones do not count,
-        together with one label of `EXPECTED_ERROR`.
+        together with one label of `EXPECTED_ERROR`. The share of right ones, which are nearer to
+        the truth than half the limit, is estimated by Laplace's rule of succession.
     """
-    errors = torch.tensor([EXPECTED_ERROR, *of_clean])
-    errors = errors[~errors.isnan()]
-    return float(errors.square().sum() / errors.sum() / 2)
+    errors = torch.tensor([error for error in of_clean if not math.isnan(error)])
+    with_expected = torch.cat([errors, torch.tensor([EXPECTED_ERROR])])
+    limit = float(with_expected.square().sum() / with_expected.sum() / 2)
+    right = (int((errors < limit / 2).sum()) + 1) / (len(errors) + 2)
+    return limit * min(1.0, 2 * right)
 
 
 def with_right_labels(
