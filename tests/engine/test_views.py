@@ -6,9 +6,14 @@ from torch import Tensor
 
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.sampling import compose, invert
-from napari_mlbseg.engine.nets.views import VIEWS, apply_view, apply_view_to_labels, carry
-from napari_mlbseg.engine.steps.pseudo_labels import (
+from napari_mlbseg.engine.nets.views import (
     IDENTITY,
+    VIEWS,
+    apply_view,
+    apply_view_to_labels,
+    carry,
+)
+from napari_mlbseg.engine.steps.pseudo_labels import (
     average_prediction,
     pseudo_labels,
     view_disagreement,
@@ -34,6 +39,22 @@ def test_inverse_of_every_view(name: str, shape: tuple[int, ...]) -> None:
     assert (back - images)[inside].abs().max() < 0.05
     if name != "identity":
         assert (there - images).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_the_planes_of_a_volume_are_seen_alike(name: str) -> None:
+    torch.manual_seed(0)
+    view, volume = VIEWS[name], torch.randn(2, 3, 4, 20, 16, dtype=torch.float64)
+    labels = torch.randint(-1, 3, (2, 4, 20, 16))
+    seen, of_labels = apply_view(view, volume), apply_view_to_labels(view, labels, volume)
+    carried, known = carry(volume, source=view, target=VIEWS["zoom_out"])
+    for z in range(4):
+        plane = volume[:, :, z]
+        torch.testing.assert_close(seen[:, :, z], apply_view(view, plane))
+        assert of_labels[:, z].equal(apply_view_to_labels(view, labels[:, z], plane))
+        moved, there = carry(plane, source=view, target=VIEWS["zoom_out"])
+        torch.testing.assert_close(carried[:, :, z], moved)
+        assert known[:, :, z].equal(there)
 
 
 @pytest.mark.parametrize("name", VIEWS)

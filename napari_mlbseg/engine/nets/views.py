@@ -8,25 +8,24 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample, resample_labels
+from napari_mlbseg.engine.nets.labels import IGNORE
+from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample
 
 
 @dataclass(frozen=True)
 class View:
     """An invertible in-plane map; `linear` acts on positions (x, y) in pixels from the centre.
 
-    In three dimensions the third axis stays as it is.
+    All planes of a volume are seen alike, and none of its neighbours.
     """
 
     name: str
     linear: tuple[tuple[float, float], tuple[float, float]]
 
     def matrix(self, like: Tensor) -> Matrices:
-        """``1 dims dims+1``: from positions in the view to positions in the original."""
-        dims = like.ndim - 2
-        matrix = torch.eye(dims, dims + 1, dtype=like.dtype, device=like.device)
-        matrix[:2, :2] = torch.tensor(self.linear, dtype=like.dtype, device=like.device)
-        return matrix[None]
+        """``1 2 3``: from positions in the view to positions in the original."""
+        linear = torch.tensor(self.linear, dtype=like.dtype, device=like.device)
+        return torch.cat([linear, linear.new_zeros(2, 1)], dim=1)[None]
 
 
 def _rotation(degrees: float) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -46,6 +45,7 @@ VIEWS = {
         View("rotate_right", _rotation(10.0)),
     )
 }
+IDENTITY = VIEWS["identity"]
 
 
 def averaged_views(names: Iterable[str]) -> list[View]:
@@ -55,34 +55,51 @@ def averaged_views(names: Iterable[str]) -> list[View]:
     (docs/results.md).
     """
     others = [VIEWS[name] for name in names if name.startswith(("zoom", "flip"))]
-    return [VIEWS["identity"], *others]
+    return [IDENTITY, *others]
 
 
 def apply_view(
     view: View, images: Float[Tensor, "batch channels *space"]
 ) -> Float[Tensor, "batch channels *space"]:
     """The images as the view shows them; beyond their edge the border goes on."""
-    return resample(images, _repeated(view.matrix(images), images), tuple(images.shape[2:]))
+    if view == IDENTITY:
+        return images
+    return _resampled(images, view.matrix(images))
 
 
 def apply_view_to_labels(
     view: View, labels: Int[Tensor, "batch *space"], like: Float[Tensor, "batch channels *space"]
 ) -> Int[Tensor, "batch *space"]:
     """The labels as the view shows them; `IGNORE` beyond their edge."""
-    return resample_labels(labels, _repeated(view.matrix(like), like), tuple(labels.shape[1:]))
+    if view == IDENTITY:
+        return labels
+    shifted = (labels - IGNORE).unsqueeze(1).to(like.dtype)
+    seen = _resampled(shifted, view.matrix(like), mode="nearest", padding="zeros")
+    return seen.squeeze(1).round().long() + IGNORE
 
 
 def carry(
     maps: Float[Tensor, "batch channels *space"], *, source: View, target: View
 ) -> tuple[Float[Tensor, "batch channels *space"], Float[Tensor, "batch 1 *space"]]:
     """Maps seen in one view as another view sees them, and where they are known (1) or not (0)."""
+    if source == target:
+        return maps, torch.ones_like(maps[:, :1])
     matrix = compose(invert(source.matrix(maps)), target.matrix(maps))
-    size = tuple(maps.shape[2:])
-    carried = resample(maps, _repeated(matrix, maps), size)
-    inside = resample(torch.ones_like(maps[:1, :1]), matrix, size, padding="zeros")
+    plane = maps.new_ones(1, 1, *maps.shape[-2:])
+    inside = resample(plane, matrix, plane.shape[-2:], padding="zeros")
     known = (inside > 0.999).to(maps.dtype)  # no part of the value comes from the padding
-    return carried, known.expand(len(maps), *known.shape[1:])
+    return _resampled(maps, matrix), known.expand(len(maps), 1, *maps.shape[2:])
 
 
-def _repeated(matrix: Tensor, like: Tensor) -> Tensor:
-    return matrix.expand(len(like), *matrix.shape[1:])
+def _resampled(
+    maps: Float[Tensor, "batch channels *space"],
+    matrix: Float[Tensor, "1 2 3"],
+    *,
+    mode: str = "bilinear",
+    padding: str = "border",
+) -> Float[Tensor, "batch channels *space"]:
+    """The planes of volumes as channels of one plane: on a CPU ten times faster than as volumes."""
+    planes = maps.flatten(1, -3)
+    repeated = matrix.expand(len(maps), 2, 3)
+    seen = resample(planes, repeated, planes.shape[-2:], mode=mode, padding=padding)
+    return seen.reshape(maps.shape)

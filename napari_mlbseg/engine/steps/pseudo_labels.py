@@ -13,9 +13,7 @@ from torch import Tensor
 
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.losses import disagreement
-from napari_mlbseg.engine.nets.views import VIEWS, View, apply_view_to_labels, carry
-
-IDENTITY = VIEWS["identity"]
+from napari_mlbseg.engine.nets.views import IDENTITY, View, apply_view_to_labels, carry
 
 
 def average_prediction(
