@@ -16,7 +16,7 @@ from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resamp
 class View:
     """An invertible in-plane map; `linear` acts on positions (x, y) in pixels from the centre.
 
-    All planes of a volume are seen alike, and none of its neighbours.
+    The planes of a volume are all seen alike.
     """
 
     name: str
@@ -98,7 +98,7 @@ def _resampled(
     mode: str = "bilinear",
     padding: str = "border",
 ) -> Float[Tensor, "batch channels *space"]:
-    """The planes of volumes as channels of one plane: on a CPU ten times faster than as volumes."""
+    """The planes of volumes as channels of one: on a CPU eight times faster than as volumes."""
     planes = maps.flatten(1, -3)
     repeated = matrix.expand(len(maps), 2, 3)
     seen = resample(planes, repeated, planes.shape[-2:], mode=mode, padding=padding)
