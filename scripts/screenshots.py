@@ -230,7 +230,7 @@ def train(camera: Photographer) -> None:
     panel = camera.dock.training_panel
     panel.steps.setValue(STEPS)
     camera.rest()
-    panel.start_requested.emit(replace(panel.config(), base_steps=BASE_STEPS))
+    panel.start_requested.emit(replace(panel.config(), base_steps=BASE_STEPS, dimensions="2.5d"))
 
     def most_is_done() -> bool:
         steps = [e for e in camera.events if isinstance(e, StepDone)]
