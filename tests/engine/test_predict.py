@@ -10,7 +10,7 @@ from napari_mlbseg.engine.steps.meta_weights import (
     logit_derivative,
     tilted_probabilities,
 )
-from napari_mlbseg.engine.steps.predict import look_ahead, probabilities
+from napari_mlbseg.engine.steps.predict import look_ahead, probabilities, relative_weights
 
 
 def network_and_direction() -> tuple[nn.Module, dict[str, torch.Tensor]]:
@@ -40,3 +40,18 @@ def test_scores_are_averaged_over_the_views_that_were_mapped_back() -> None:
     straight = tilted_probabilities(*logit_derivative(model, parameters, direction, images))
     mirrored = tilted_probabilities(*logit_derivative(model, parameters, direction, images.flip(3)))
     torch.testing.assert_close(found, (straight + mirrored.flip(3)) / 2)
+
+
+def test_relative_weights_are_multiples_of_the_mean_where_there_is_an_image() -> None:
+    torch.manual_seed(0)
+    valid = torch.ones(2, 6, 5, dtype=torch.bool)
+    valid[:, :2] = False
+    maps = [torch.rand(2, 6, 5) * valid for _ in range(2)]
+    found = relative_weights(*maps, valid=valid)
+    for one, scaled in zip(
+        found, relative_weights(*(7 * m for m in maps), valid=valid), strict=True
+    ):
+        torch.testing.assert_close(one, scaled)
+        assert (one[~valid] == 1).all()
+    means = torch.stack([m[valid].reshape(2, -1).mean(dim=1) for m in found]).mean(dim=0)
+    torch.testing.assert_close(means, torch.ones(2))

@@ -81,9 +81,10 @@ def relative_weights(
     """Weights in multiples of the uniform weight of their slice.
 
     1 is what a pixel would get if all labels of the slice counted alike, 0 a label that counts for
-    nothing. Only pixels that are `valid` make the mean: the grid is larger than most slices.
+    nothing. Only pixels that are `valid` make the mean: the grid is larger than most slices. The
+    others get 1, or the edge of an image would look as if its labels counted for less.
     """
     total = torch.stack([(w * valid).sum(dim=(1, 2)) for w in weights]).mean(dim=0)
     mean = total / valid.sum(dim=(1, 2)).clamp_min(1)
     scale = 1 / mean.clamp_min(torch.finfo(mean.dtype).tiny)
-    return tuple(w * scale[:, None, None] for w in weights)
+    return tuple(torch.where(valid, w * scale[:, None, None], 1.0) for w in weights)
