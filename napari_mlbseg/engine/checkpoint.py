@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.runs import RunRecord
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Checkpoint:
         averaged = self.content["teacher"] if teacher else {}
         network.load_state_dict({**self.content["network"], **averaged})
         return network.requires_grad_(False)
+
+
+def settings_of(run: RunRecord | None) -> Mapping[str, Any]:
+    """What a run was told; the defaults where nothing is known of it."""
+    return Config().to_dict() if run is None else run.config
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from napari_mlbseg.engine.checkpoint import Checkpoint, read_checkpoint
-from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.checkpoint import Checkpoint, read_checkpoint, settings_of
 from napari_mlbseg.engine.data.grid import Grid, VolumeGrid, with_room_for
 from napari_mlbseg.engine.data.patches import PatchSource
 from napari_mlbseg.engine.data.slices import SliceSource
@@ -55,7 +54,7 @@ def read_final_network(study: Study) -> FinalNetwork:
     fits = checkpoint.fits
     _require_classes(study, fits["class_values"])
     run = run_behind(study)
-    settings: Mapping[str, Any] = Config().to_dict() if run is None else run.config
+    settings = settings_of(run)
     device = _device(settings.get("device", "auto"))
     network = checkpoint.network(teacher=settings.get("teacher", True)).to(device)
     return FinalNetwork(

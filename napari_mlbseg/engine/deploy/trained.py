@@ -11,8 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from napari_mlbseg.engine.checkpoint import Checkpoint, read_checkpoint
-from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.checkpoint import Checkpoint, read_checkpoint, settings_of
 from napari_mlbseg.engine.nets.views import VIEWS, averaged_views
 from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps.predict import probabilities
@@ -131,7 +130,7 @@ def read_trained(study: Study) -> TrainedModel:
     checkpoint = _checkpoint(study)
     fits = checkpoint.fits
     run = run_behind(study)
-    settings: Mapping[str, Any] = Config().to_dict() if run is None else run.config
+    settings = settings_of(run)
     names = {0: "background"} | {c.value: c.name for c in study.classes}
     return TrainedModel(
         checkpoint.network(teacher=settings.get("teacher", True)).eval(),
