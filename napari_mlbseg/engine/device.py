@@ -1,8 +1,14 @@
 """Which device a run uses, how precisely it multiplies, and what to do when memory is full."""
 
+import gc
+
 import torch
 
 from napari_mlbseg.errors import UserError
+
+CACHE_BYTES = 512 * 2**20
+CACHED_SHARE_OF_GPU = 0.25
+"""Of the memory that is free when a run begins: a cohort that fits is read once."""
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -43,6 +49,19 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
     return False
 
 
+def prepare(device: torch.device) -> None:
+    """Have cuDNN try its algorithms: a run convolves the same few shapes thousands of times."""
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+
+
+def cache_bytes(device: torch.device) -> int:
+    """How much of what was read from a study is kept on a device."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0] * CACHED_SHARE_OF_GPU)
+    return CACHE_BYTES
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device (or the computer) has no memory left for a batch."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
@@ -56,3 +75,10 @@ def release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def release_all_memory() -> None:
+    """After a run: what it held on a GPU is free for other programs."""
+    if torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()

@@ -35,9 +35,13 @@ class Bootstrapper:
         """
         yield StageStarted(Stage.LOADING, None)
         try:
+            from napari_mlbseg.engine.device import release_all_memory
             from napari_mlbseg.engine.run import Run
 
-            yield from Run(self._study, self._config, inbox).events()
+            try:
+                yield from Run(self._study, self._config, inbox).events()
+            finally:
+                release_all_memory()
         except UserError as error:
             yield Failed(str(error), "")
         except Exception as error:

@@ -10,7 +10,7 @@ from torch import Tensor
 from napari_mlbseg.engine.attention import Attention
 from napari_mlbseg.engine.clean_set import check_enough
 from napari_mlbseg.engine.config import Config
-from napari_mlbseg.engine.device import is_out_of_memory, release_memory
+from napari_mlbseg.engine.device import is_out_of_memory
 from napari_mlbseg.engine.events import (
     BatchShrunk,
     CleanSetChanged,
@@ -187,8 +187,7 @@ class Run:
                         f"{self._trainer.source.unit}. Choose a smaller slice size, a smaller "
                         "network or another device."
                     ) from error
-            state.batch = state.batch // 2
-            release_memory(device)
+            self._trainer.shrink()
             yield BatchShrunk(
                 state.batch, f"Out of memory: going on with a batch of {state.batch}."
             )

@@ -41,7 +41,10 @@ class TrainingState:
         cls, network: nn.Module, *, learning_rate: float, seed: int, batch: int
     ) -> "TrainingState":
         """Before the first step."""
-        optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-4)
+        on_gpu = next(network.parameters()).device.type == "cuda"
+        optimiser = torch.optim.AdamW(
+            network.parameters(), lr=learning_rate, weight_decay=1e-4, fused=on_gpu
+        )
         generator = torch.Generator().manual_seed(seed)
         return cls(
             network, optimiser, copy_of(dict(network.named_parameters())), generator, batch=batch

@@ -1,6 +1,7 @@
 """Network, data and state of a run, and the steps that move them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 
 import torch
@@ -10,8 +11,10 @@ from napari_mlbseg.engine.clean_set import split_held_back
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.data.choose import batch_sizes, choose_source
 from napari_mlbseg.engine.data.source import CleanSlices, Span, as_planes
-from napari_mlbseg.engine.device import choose_device, choose_precision
+from napari_mlbseg.engine.device import choose_device, choose_precision, prepare, release_memory
+from napari_mlbseg.engine.graphs import Graphs
 from napari_mlbseg.engine.nets.network import build_network
+from napari_mlbseg.engine.nets.noise import normal
 from napari_mlbseg.engine.nets.views import VIEWS, View, averaged_views
 from napari_mlbseg.engine.state import TrainingState, as_model, load_checkpoint, save_checkpoint
 from napari_mlbseg.engine.steps.augment import random_appearance
@@ -20,7 +23,12 @@ from napari_mlbseg.engine.steps.baselines import copy_paste_gradient, initial_la
 from napari_mlbseg.engine.steps.clean_direction import clean_direction, mean_gradient
 from napari_mlbseg.engine.steps.predict import probabilities
 from napari_mlbseg.engine.steps.rough_labels import disagreement, largest_of_right
-from napari_mlbseg.engine.steps.update import TEACHER_NOISE, Batch, bootstrap_gradient
+from napari_mlbseg.engine.steps.update import (
+    TEACHER_NOISE,
+    Batch,
+    BootstrapGradient,
+    bootstrap_gradient,
+)
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
@@ -37,6 +45,8 @@ class Trainer:
         self._study, self._config = study, config
         self._cases = {case.id: case for case in study.cases}
         self.device = choose_device(config.device)
+        prepare(self.device)
+        self._graphs = Graphs(self.device)
         gpu = self.device.type != "cpu"
         self.dimensions, self.source = choose_source(study, config, self.device)
         self.network_name = "unet" if config.network == "auto" else config.network
@@ -70,6 +80,12 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint."""
         save_checkpoint(self._study.checkpoint_path, self.state, fits=self._fits)
+
+    def shrink(self) -> None:
+        """Go on with half the batch, where the memory does not suffice."""
+        self.state.batch //= 2
+        self._graphs.forget()
+        release_memory(self.device)
 
     def read_clean_set(self) -> None:
         """Take the clean slices from the catalogue, and decide which are held back."""
@@ -128,34 +144,57 @@ class Trainer:
     def base_step(self, *, learning_rate: float) -> dict[str, Tensor]:
         """One supervised step on clean slices."""
         batch = self._clean()
-        gradient, loss = clean_gradient(self.model, self.state.student, batch.images, batch.labels)
+        gradient, loss = self._graphs.run(
+            "base model", partial(clean_gradient, self.model), self.state.student, *batch
+        )
         self.state.apply(gradient, learning_rate=learning_rate, decay=self._config.ema_decay)
-        return {"clean": loss}
+        return {"clean": loss.clone()}
 
     def bootstrap_step(self, *, learning_rate: float) -> Mapping[str, Tensor]:
         """One step on noisy and clean slices together."""
         if self._config.objective != "bootstrapping":
             return self._comparison_step(learning_rate=learning_rate)
         noisy, views = self._noisy(), self._draw_views()
-        noise = torch.randn(
-            (len(views) * len(noisy.images), *noisy.images.shape[1:]),
-            generator=self.state.generator,
-        )
-        found = bootstrap_gradient(
-            self.model,
+        shape = (len(views) * len(noisy.images), *noisy.images.shape[1:])
+        noise = TEACHER_NOISE * normal(shape, self.state.generator, like=noisy.images)
+        found = self._graphs.run(
+            tuple(view.name for view in views),
+            partial(self._bootstrap_gradient, views),
             self.state.student,
+            self.state.teacher,
             noisy,
             self._clean(),
-            views=views,
-            weights=self._config.weights,
-            learning_rate=learning_rate,
-            consistency=self._config.consistency,
-            clean_step=self._config.clean_step,
-            teacher=self.state.teacher if self._config.teacher else None,
-            teacher_noise=TEACHER_NOISE * noise.to(self.device),
+            noise,
+            torch.full((), learning_rate, device=self.device),
         )
         self.state.apply(found.gradient, learning_rate=learning_rate, decay=self._config.ema_decay)
-        return found.losses
+        return {name: loss.clone() for name, loss in found.losses.items()}
+
+    def _bootstrap_gradient(
+        self,
+        views: Sequence[View],
+        student: Mapping[str, Tensor],
+        teacher: Mapping[str, Tensor],
+        noisy: Batch,
+        clean: Batch,
+        noise: Tensor,
+        learning_rate: Tensor,
+    ) -> BootstrapGradient:
+        """What of a step is a function of tensors alone, so that it can be recorded."""
+        config = self._config
+        return bootstrap_gradient(
+            self.model,
+            student,
+            noisy,
+            clean,
+            views=views,
+            weights=config.weights,
+            learning_rate=learning_rate,
+            consistency=config.consistency,
+            clean_step=config.clean_step,
+            teacher=teacher if config.teacher else None,
+            teacher_noise=noise,
+        )
 
     def _comparison_step(self, *, learning_rate: float) -> Mapping[str, Tensor]:
         """One step of another method."""

@@ -59,7 +59,7 @@ def test_the_planes_of_a_volume_are_seen_alike(name: str) -> None:
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_the_inverse_matrix_undoes_the_view(name: str) -> None:
-    matrix = VIEWS[name].matrix(smooth(8, 8))
+    matrix = VIEWS[name].matrix(torch.float64)
     identity = torch.eye(2, 3, dtype=torch.float64)[None]
     torch.testing.assert_close(compose(invert(matrix), matrix), identity, rtol=0, atol=1e-12)
 

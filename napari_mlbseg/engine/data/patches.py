@@ -218,7 +218,6 @@ class PatchSource:
         box = _reach(sampling, size, frame.shrunken)
         shift = [(n - low - high) / 2 for (low, high), n in zip(box, frame.shrunken, strict=True)]
         local = compose(affine(shift=shift), sampling)
-        local = local.to(self.device)
         voxels = self._volumes.box(ArrayName.IMAGE, frame, box)
         image = resample(voxels[None, None], local, size)[0]
         if not labels:
@@ -251,7 +250,7 @@ def _slices_of(
     size[normal] = span.stop - span.start
     shift[normal] = (span.start + span.stop - frame.shape[normal]) / 2
     matrix = compose(back, affine(shift=shift))
-    found = resample(maps.movedim(1, 0)[None], matrix.to(maps.device), tuple(size))[0]
+    found = resample(maps.movedim(1, 0)[None], matrix, tuple(size))[0]
     found = found.movedim(normal + 1, 0)
     rows, columns = (axis for axis in frame.axes if axis != span.axis)
     return found if rows < columns else found.transpose(2, 3)

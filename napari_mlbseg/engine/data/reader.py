@@ -1,17 +1,23 @@
 """What slices and patches have in common: the study, its classes, intensities, and a cache."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from math import prod
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_mlbseg.engine.data.classes import Classes
+from napari_mlbseg.engine.device import cache_bytes
+from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
-CACHE_BYTES = 512 * 2**20
+_BYTES_A_VOXEL = 5
+"""A standardised intensity and a class index."""
 
 
 class Reader:
@@ -22,7 +28,17 @@ class Reader:
         self.cases = {case.id: case for case in study.cases}
         self.classes = Classes(study, device)
         self._cache: OrderedDict[Hashable, Tensor] = OrderedDict()
-        self._cached_bytes = 0
+        self._cached_bytes, self._most_bytes = 0, cache_bytes(device)
+        voxels = sum(prod(case.geometry.shape) for case in study.cases)
+        self._everything_fits = _BYTES_A_VOXEL * voxels <= self._most_bytes
+
+    def image(self, key: SliceKey) -> Float[Tensor, "y x"]:
+        """A slice of the image, standardised."""
+        return self._slice(ArrayName.IMAGE, key)
+
+    def initial_labels(self, key: SliceKey) -> Int[Tensor, "y x"]:
+        """The initial labels of a slice as class indices; they do not change during a run."""
+        return self._slice(ArrayName.INITIAL_LABELS, key).long()
 
     def normalised(self, raw: NDArray[np.generic], case_id: str) -> NDArray[np.float32]:
         """Voxels clipped to the percentiles of their case and standardised."""
@@ -31,12 +47,41 @@ class Reader:
         return ((clipped - scale.mean) / scale.std).astype(np.float32)
 
     def cached(self, entry: Hashable, read: Callable[[], Tensor]) -> Tensor:
-        """What `read` gives, kept until `CACHE_BYTES` of newer tensors push it out."""
-        if entry in self._cache:
-            self._cache.move_to_end(entry)
-            return self._cache[entry]
-        tensor = self._cache[entry] = read()
+        """What `read` gives, kept until newer tensors push it out."""
+        if entry not in self._cache:
+            self._keep(entry, read())
+        self._cache.move_to_end(entry)
+        return self._cache[entry]
+
+    def _keep(self, entry: Hashable, tensor: Tensor) -> None:
+        self._cache[entry] = tensor
         self._cached_bytes += tensor.nbytes
-        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
+        while self._cached_bytes > self._most_bytes and len(self._cache) > 1:
             self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
-        return tensor
+
+    def _slice(self, name: ArrayName, key: SliceKey) -> Tensor:
+        if (name, key) not in self._cache:
+            for read_key, tensor in self._read_around(name, key):
+                if (name, read_key) not in self._cache:
+                    self._keep((name, read_key), tensor)
+        self._cache.move_to_end((name, key))
+        return self._cache[name, key]
+
+    def _read_around(self, name: ArrayName, key: SliceKey) -> Iterator[tuple[SliceKey, Tensor]]:
+        """The slice; where the cohort fits into the cache, all slices of its row of chunks.
+
+        They are unpacked together in any case, and all of them will be wanted.
+        """
+        array = self.study.array(key.case_id, name)
+        depth = array.chunks[key.axis] if self._everything_fits else 1
+        first = key.index // depth * depth
+        where = [slice(None)] * 3
+        where[key.axis] = slice(first, first + depth)
+        raw = np.moveaxis(np.asarray(array[tuple(where)]), key.axis, 0)
+        for index, plane in enumerate(raw, start=first):
+            yield SliceKey(key.case_id, key.axis, index), self._tensor(name, plane, key)
+
+    def _tensor(self, name: ArrayName, plane: NDArray[np.generic], key: SliceKey) -> Tensor:
+        if name is ArrayName.IMAGE:
+            return torch.from_numpy(self.normalised(plane, key.case_id)).to(self.device)
+        return self.classes.indices(plane.astype(np.uint8), key).to(torch.uint8)

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.nn import functional
 
@@ -16,7 +15,6 @@ from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample, resample_labels
 from napari_mlbseg.engine.steps.augment import Mirrored, centred_placement, random_placement
 from napari_mlbseg.engine.steps.update import Batch
-from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.slices import SliceKey
 from napari_mlbseg.project.study import Study
@@ -119,14 +117,11 @@ class SliceSource:
         last = self._reader.cases[key.case_id].geometry.shape[key.axis] - 1
         around = range(key.index - self._context, key.index + self._context + 1)
         keys = [SliceKey(key.case_id, key.axis, min(max(i, 0), last)) for i in around]
-        return torch.stack([self._slice(k) for k in keys])
+        return torch.stack([self._reader.image(k) for k in keys])
 
     def initial_labels(self, key: SliceKey) -> Int[Tensor, "y x"]:
         """The initial labels of a slice as class indices; they do not change during a run."""
-        name = ArrayName.INITIAL_LABELS
-        return self._reader.cached(
-            (name, key), lambda: self.classes.indices(self._read(name, key), key)
-        )
+        return self._reader.initial_labels(key)
 
     def batch(
         self, keys: Sequence[SliceKey], labels: Sequence[Tensor], placement: Matrices
@@ -134,7 +129,7 @@ class SliceSource:
         """Slices with their labels on the grid, each moved by its `placement` (grid pixels)."""
         images, targets = [], []
         size = (self.grid.size, self.grid.size)
-        for key, label, move in zip(keys, labels, placement.to(self.device), strict=True):
+        for key, label, move in zip(keys, labels, placement, strict=True):
             image, shrink = self._shrunk(key)
             to_file = compose(self._to_file(key), move[None])
             images.append(resample(image[None], compose(shrink, to_file), size))
@@ -166,16 +161,6 @@ class SliceSource:
         shape = self._study_shape(key)
         return torch.full(shape, IGNORE, dtype=torch.long, device=self.device)
 
-    def _slice(self, key: SliceKey) -> Tensor:
-        def read() -> Tensor:
-            raw = self._read(ArrayName.IMAGE, key)
-            return torch.from_numpy(self._reader.normalised(raw, key.case_id)).to(self.device)
-
-        return self._reader.cached((ArrayName.IMAGE, key), read)
-
-    def _read(self, name: ArrayName, key: SliceKey) -> NDArray[Any]:
-        return self._reader.study.read_slice(key.case_id, name, key.axis, key.index)
-
     def _study_shape(self, key: SliceKey) -> tuple[int, int]:
         _, shape = in_plane(self._reader.cases[key.case_id], key.axis)
         return shape
@@ -184,7 +169,7 @@ class SliceSource:
         """``1 2 3``: from pixels of the grid to pixels of the slice."""
         (spacing_y, spacing_x), _ = in_plane(self._reader.cases[key.case_id], key.axis)
         scale = self.grid.resolution_mm / torch.tensor([spacing_x, spacing_y])
-        return torch.cat([torch.diag(scale), torch.zeros(2, 1)], dim=1)[None].to(self.device)
+        return torch.cat([torch.diag(scale), torch.zeros(2, 1)], dim=1)[None]
 
     def _shrunk(self, key: SliceKey) -> tuple[Float[Tensor, "channels y x"], Matrices]:
         """The image averaged down towards the grid, and the map from slice to shrunken pixels.
@@ -200,7 +185,7 @@ class SliceSource:
             pad = (0, -width % by[1], 0, -height % by[0])
             padded = functional.pad(image[None], pad, mode="replicate")
             image = functional.avg_pool2d(padded, by)[0]
-        matrix = torch.zeros(1, 2, 3, device=self.device)
+        matrix = torch.zeros(1, 2, 3)
         for row, (size, shrunken, factor) in enumerate(
             ((width, image.shape[2], by[1]), (height, image.shape[1], by[0]))
         ):

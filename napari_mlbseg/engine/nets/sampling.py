@@ -3,6 +3,9 @@
 A matrix maps positions of the output to positions of the input, both counted in pixels from the
 centre of their array, the last array axis first (x, y, then z), as
 `torch.nn.functional.grid_sample` orders them.
+
+Matrices stay on the CPU, whatever device the images are on: a GPU would have to be waited for at
+every small product and inverse, and is sent the finished matrix instead, without waiting.
 """
 
 import torch
@@ -24,15 +27,28 @@ def resample(
     padding: str = "border",
 ) -> Tensor:
     """Images on a grid of `size`; positions outside are padded with the border or with zeros."""
-    theta = _normalised(matrices, images.shape[2:], size)
-    grid: Tensor = functional.affine_grid(theta, [len(images), 1, *size], align_corners=False)
+    placed = normalised(matrices, images.shape[2:], size)
+    placed = placed.to(images.device, images.dtype, non_blocking=True)
+    return sample(images, placed, size, mode=mode, padding=padding)
+
+
+def sample(
+    images: Float[Tensor, "batch channels *space"],
+    placed: Matrices,
+    size: tuple[int, ...],
+    *,
+    mode: str = "bilinear",
+    padding: str = "border",
+) -> Tensor:
+    """The same by what `normalised` made of the matrices, on the device of the images."""
+    grid: Tensor = functional.affine_grid(placed, [len(images), 1, *size], align_corners=False)
     sampled: Tensor = functional.grid_sample(images, grid, mode, padding, align_corners=False)
     return sampled
 
 
 def resample_labels(labels: Tensor, matrices: Matrices, size: tuple[int, ...]) -> Tensor:
     """Nearest labels (``batch *space``, integers) on a grid of `size`; `IGNORE` outside."""
-    shifted = (labels - IGNORE).unsqueeze(1).to(matrices.dtype)
+    shifted = (labels - IGNORE).unsqueeze(1).to(torch.float32)
     sampled = resample(shifted, matrices, size, mode="nearest", padding="zeros")
     return sampled.squeeze(1).round().long() + IGNORE
 
@@ -54,8 +70,9 @@ def _square(matrices: Tensor) -> Tensor:
     return torch.cat([matrices, last], dim=1)
 
 
-def _normalised(matrices: Tensor, source: tuple[int, ...], target: tuple[int, ...]) -> Tensor:
-    half_in = torch.tensor(source[::-1], dtype=matrices.dtype, device=matrices.device) / 2
-    half_out = torch.tensor(target[::-1], dtype=matrices.dtype, device=matrices.device) / 2
+def normalised(matrices: Matrices, source: tuple[int, ...], target: tuple[int, ...]) -> Matrices:
+    """Pixels as shares of half an array, which is how torch counts positions."""
+    half_in = torch.tensor(source[::-1], dtype=matrices.dtype) / 2
+    half_out = torch.tensor(target[::-1], dtype=matrices.dtype) / 2
     linear = matrices[:, :, :-1] * half_out / half_in[:, None]
     return torch.cat([linear, matrices[:, :, -1:] / half_in[:, None]], dim=2)

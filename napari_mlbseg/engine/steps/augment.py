@@ -1,7 +1,7 @@
 """Random appearances of the same anatomy: where it lies on the grid, and how it looks.
 
-Every random number comes from the generator that is passed in, on the CPU, so that a run can be
-repeated and resumed whatever the device.
+Every random number comes from the generator that is passed in, which is on the CPU, so that a run
+can be repeated and resumed whatever the device.
 """
 
 import math
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from napari_mlbseg.engine.nets.noise import normal
 from napari_mlbseg.engine.nets.sampling import Matrices
 
 Mirrored = tuple[bool, bool]
@@ -69,14 +70,14 @@ def random_appearance(
     draw = _Drawer(count, generator, images)
     images = images * torch.exp(0.25 * draw.normal()) + 0.2 * draw.normal()
     images = _gamma(images, torch.exp(0.3 * draw.normal()))
-    field = torch.randn(count, 1, *(4,) * dims, generator=generator).to(images)
+    field = draw.sent(torch.randn(count, 1, *(4,) * dims, generator=generator))
     mode = {2: "bicubic", 3: "trilinear"}[dims]  # torch interpolates volumes linearly at best
     smooth = functional.interpolate(field, images.shape[2:], mode=mode, align_corners=False)
     images = images + 0.2 * smooth
     pool = {2: functional.avg_pool2d, 3: functional.avg_pool3d}[dims]
     blurred = pool(images, 3, stride=1, padding=1, count_include_pad=False)
     images = torch.where(draw.chance(0.2), blurred, images)
-    noise = torch.randn(images.shape, generator=generator).to(images)
+    noise = normal(images.shape, generator, like=images)
     return images + 0.1 * draw.normal().abs() * noise
 
 
@@ -95,11 +96,15 @@ class _Drawer:
         self.generator, self.like = generator, like
 
     def normal(self) -> Tensor:
-        return torch.randn(self.shape, generator=self.generator).to(self.like)
+        return self.sent(torch.randn(self.shape, generator=self.generator))
 
     def chance(self, probability: float) -> Tensor:
         drawn = torch.rand(self.shape, generator=self.generator) < probability
-        return drawn.to(self.like.device)
+        return drawn.to(self.like.device, non_blocking=True)
+
+    def sent(self, drawn: Tensor) -> Tensor:
+        """To where the images are; nobody waits until it is there."""
+        return drawn.to(self.like, non_blocking=True)
 
 
 def _symmetric(count: int, generator: Generator) -> Tensor:

@@ -42,7 +42,7 @@ def virtual_parameters(
     parameters: Parameters,
     gradients: Parameters,
     *,
-    learning_rate: float,
+    learning_rate: float | Float[Tensor, ""],
     momentum: float = 0.0,
     weight_decay: float = 0.0,
     velocity: Parameters | None = None,

@@ -9,7 +9,7 @@ every view gets a gradient from the consistency.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -28,16 +28,14 @@ from napari_mlbseg.engine.steps.pseudo_labels import pseudo_labels, view_disagre
 TEACHER_NOISE = 0.1
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Slices and their labels (class indices, `IGNORE` where there is none)."""
 
     images: Float[Tensor, "batch channels *space"]
     labels: Int[Tensor, "batch *space"]
 
 
-@dataclass(frozen=True)
-class BootstrapGradient:
+class BootstrapGradient(NamedTuple):
     """What a step found: the gradient by parameter name, and the losses by name."""
 
     gradient: Mapping[str, Tensor]
@@ -52,7 +50,7 @@ def bootstrap_gradient(
     *,
     views: Sequence[View],
     weights: str,
-    learning_rate: float,
+    learning_rate: float | Float[Tensor, ""],
     consistency: float,
     clean_step: bool,
     teacher: Mapping[str, Tensor] | None = None,

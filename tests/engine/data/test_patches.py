@@ -11,7 +11,7 @@ from scipy import ndimage
 from small_study import Phantoms, make_phantoms
 from torch import Generator, Tensor
 
-from napari_mlbseg.engine.data import reader
+from napari_mlbseg.engine import device
 from napari_mlbseg.engine.data.grid import Grid, VolumeGrid, choose_volume_grid
 from napari_mlbseg.engine.data.patches import PatchSource
 from napari_mlbseg.engine.data.source import CleanSlices, Span, as_planes
@@ -234,7 +234,7 @@ def test_memory_does_not_grow_with_the_cohort(
         tmp_path / "many.mlbseg", cases=8, rough=True, shape=SHAPE, spacing_mm=(1.0, 1.0, 1.0)
     )
     free = source_of(phantoms, 1.0).noisy_batch(40, Generator().manual_seed(0))
-    monkeypatch.setattr(reader, "CACHE_BYTES", limit)
+    monkeypatch.setattr(device, "CACHE_BYTES", limit)
     source, before = source_of(phantoms, 1.0), held_bytes()
     batch = source.noisy_batch(40, Generator().manual_seed(0))
     assert torch.equal(batch.images, free.images)
