@@ -1,6 +1,6 @@
 """What `engine.py` measures on: networks, slices, and the operations that a step needs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +12,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.views import VIEWS
-from napari_mlbseg.engine.steps.meta_weights import Model, logit_derivative
+from napari_mlbseg.engine.state import as_model
+from napari_mlbseg.engine.steps.meta_weights import logit_derivative
 
 FIVE_VIEWS = tuple(VIEWS[n] for n in ("identity", "zoom_in", "zoom_out", "flip_x", "flip_y"))
 
 
 @dataclass(frozen=True)
 class Case:
-    """What a step works on; `classes` counts the foreground, batches count slices."""
+    """What a step works on; `classes` counts the foreground, batches count slices.
+
+    `large` takes the networks that the engine takes on a GPU.
+    """
 
     name: str
     network: str
@@ -28,14 +32,20 @@ class Case:
     size: int
     batch: int
     clean_batch: int
+    large: bool = False
 
 
-def network_of(case: Case, *, large: bool) -> nn.Module:
-    """The paper's U-Net++, the default U-Net (`large` on a GPU), or a small one in 3-D."""
+def network_of(case: Case) -> nn.Module:
+    """The paper's U-Net++, the default U-Net, or (unless large) a small one in 3-D."""
     outputs = case.classes + 1
-    if case.dims == 2:
-        channels = channels_of(case)
-        return build_network(case.network, channels=channels, classes=outputs, large=large)
+    if case.dims == 2 or case.large:
+        return build_network(
+            case.network,
+            channels=channels_of(case),
+            classes=outputs,
+            dims=case.dims,
+            large=case.large,
+        )
     return UNet(
         spatial_dims=3,
         in_channels=1,
@@ -51,21 +61,6 @@ def network_of(case: Case, *, large: bool) -> nn.Module:
 def channels_of(case: Case) -> int:
     """The default network sees a slice and its two neighbours."""
     return 3 if case.network == "unet" and case.dims == 2 else 1
-
-
-def as_model(network: nn.Module, precision: str) -> Model:
-    """The network as a function, in mixed precision where `precision` is ``bfloat16``."""
-
-    def model(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
-        logits: Tensor = torch.func.functional_call(network, dict(parameters), (images,))
-        return logits
-
-    def mixed(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
-        # Autocast fails inside forward-mode products (torch 2.13), so the casts are written out.
-        lower = {name: value.to(torch.bfloat16) for name, value in parameters.items()}
-        return model(lower, images.to(torch.bfloat16)).float()
-
-    return mixed if precision == "bfloat16" else model
 
 
 def slices(case: Case, count: int, *, seed: int, device: str) -> tuple[Tensor, Tensor]:
@@ -84,27 +79,27 @@ def slices(case: Case, count: int, *, seed: int, device: str) -> tuple[Tensor, T
     return found[0].to(device), found[1].to(device)
 
 
-def needed_tflop(case: Case, views: int, *, large: bool) -> float:
+def needed_tflop(case: Case, views: int) -> float:
     """Operations that a step cannot do without, in 10**12, whatever the implementation.
 
     Student and teacher see every view once; there are two backward passes through the views (what
     moves the virtual point, and what the weights need), the tangent of the Jacobian-vector
     product, and one forward and backward pass through the clean slices. Only convolutions count.
     """
-    forward, both, tangent = _pass_flop(case, large=large)
+    forward, both, tangent = _pass_flop(case)
     seen = views * case.batch
     clean = case.clean_batch * (views if views == len(FIVE_VIEWS) else 1)
     noisy_flop = 2 * forward + 2 * (both - forward) + (tangent - forward)
     return (seen * noisy_flop + clean * both) / 1e12
 
 
-def _pass_flop(case: Case, *, large: bool) -> tuple[int, int, int]:
+def _pass_flop(case: Case) -> tuple[int, int, int]:
     """Of one image: forward, forward and backward, forward with a tangent; nothing is computed."""
     with torch.device("meta"):
-        network = network_of(case, large=large)
+        network = network_of(case)
         image = torch.zeros(1, channels_of(case), *(case.size,) * case.dims)
     point = dict(network.named_parameters())
-    model = as_model(network, "float32")
+    model = as_model(network)
 
     def count(act: Callable[[], object]) -> int:
         with FlopCounterMode(display=False) as counter:

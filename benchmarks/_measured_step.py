@@ -2,25 +2,34 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import _shared
 import torch
-from _cases import FIVE_VIEWS, Case, as_model, needed_tflop, network_of, slices
+from _cases import FIVE_VIEWS, Case, needed_tflop, network_of, slices
 from _weight_maps import weight_difference
 from reference_step import ReferenceStep
 from torch import Tensor, nn
 
+from napari_mlbseg.engine.graphs import Graphs
 from napari_mlbseg.engine.nets.network import count_parameters
-from napari_mlbseg.engine.nets.teacher import copy_of, follow
+from napari_mlbseg.engine.nets.noise import normal
 from napari_mlbseg.engine.nets.views import VIEWS, View, apply_view, apply_view_to_labels
-from napari_mlbseg.engine.steps.update import TEACHER_NOISE, Batch, bootstrap_gradient
+from napari_mlbseg.engine.state import TrainingState, as_model
+from napari_mlbseg.engine.steps.update import (
+    TEACHER_NOISE,
+    Batch,
+    BootstrapGradient,
+    bootstrap_gradient,
+)
 
 DRAWN_VIEWS = 2  # of Config: as it is, and another one
 WARM_UPS, FEWEST, MOST = 2, 3, 50
+WARM_UPS_OF_GRAPHS = 20  # every pair of views is recorded when it is first drawn
 MATRIX_SIDE = {"cpu": 2048, "cuda": 8192}
 SMALL = {2: 48, 3: 32}  # pixels a side, for double precision on a CPU
 Step = Callable[[tuple[Tensor, Tensor], tuple[Tensor, Tensor]], object]
@@ -28,7 +37,10 @@ Step = Callable[[tuple[Tensor, Tensor], tuple[Tensor, Tensor]], object]
 
 @dataclass(frozen=True)
 class Job:
-    """`what` is ``reference``, ``ours``, ``weights`` or ``ceiling``; `precision` that of ours."""
+    """`what` is ``reference``, ``ours``, ``weights`` or ``ceiling``; `precision` that of ours.
+
+    On a GPU ours is recorded as a graph, as the engine does, unless `graphs` is False.
+    """
 
     what: str
     case: Case
@@ -37,6 +49,7 @@ class Job:
     views: int = len(FIVE_VIEWS)
     seconds: float = 4.0
     threads: int | None = None
+    graphs: bool = True
 
 
 def measure(job: Job) -> dict[str, Any]:
@@ -60,45 +73,57 @@ def measure(job: Job) -> dict[str, Any]:
 
 
 class OurStep:
-    """Student, teacher and AdamW as the trainer has them; a call is one step.
+    """The state of a run, as the trainer has it; a call is one step.
 
     With all five views the clean slices are seen in five views, too, and the weights are the
     published ones, as in the reference; otherwise it does what the engine does by default.
     """
 
-    def __init__(self, network: nn.Module, *, views: int, precision: str) -> None:
-        self.network, self._views = network, views
-        self._model = as_model(network, precision)
-        self._teacher = copy_of(dict(network.named_parameters()))
-        self._optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-4)
+    def __init__(self, network: nn.Module, job: Job) -> None:
+        precision = torch.bfloat16 if job.precision == "bfloat16" else torch.float32
+        self._model, self._views = as_model(network, precision), job.views
+        self._state = TrainingState.fresh(network, learning_rate=1e-3, seed=0, batch=1)
         self._generator = torch.Generator().manual_seed(0)
-        self._steps = 0
+        self._graphs = Graphs(torch.device(job.device if job.graphs else "cpu"))
 
     def __call__(self, noisy: tuple[Tensor, Tensor], clean: tuple[Tensor, Tensor]) -> None:
         views, images = self._drawn(), noisy[0]
-        as_released = self._views == len(FIVE_VIEWS)
         shape = (len(views) * len(images), *images.shape[1:])
-        noise = TEACHER_NOISE * torch.randn(shape, generator=self._generator).to(images)
-        found = bootstrap_gradient(
-            self._model,
-            dict(self.network.named_parameters()),
+        noise = TEACHER_NOISE * normal(shape, self._generator, like=images)
+        found = self._graphs.run(
+            tuple(view.name for view in views),
+            partial(self._gradient, views),
+            self._state.student,
+            self._state.teacher,
             Batch(*noisy),
-            _in_all_views(clean) if as_released else Batch(*clean),
+            Batch(*clean),
+            noise,
+        )
+        self._state.apply(found.gradient, learning_rate=1e-3, decay=0.99)
+
+    def _gradient(
+        self,
+        views: list[View],
+        student: Mapping[str, Tensor],
+        teacher: Mapping[str, Tensor],
+        noisy: Batch,
+        clean: Batch,
+        noise: Tensor,
+    ) -> BootstrapGradient:
+        as_released = self._views == len(FIVE_VIEWS)
+        return bootstrap_gradient(
+            self._model,
+            student,
+            noisy,
+            _in_all_views(clean) if as_released else clean,
             views=views,
             weights="published" if as_released else "meta",
             learning_rate=1e-3,
             consistency=1.0,
             clean_step=True,
-            teacher=self._teacher,
+            teacher=teacher,
             teacher_noise=noise,
         )
-        for name, value in self.network.named_parameters():
-            value.grad = found.gradient[name]
-        nn.utils.clip_grad_norm_(self.network.parameters(), max_norm=10.0)
-        self._optimiser.step()
-        student = dict(self.network.named_parameters())
-        follow(self._teacher, student, decay=0.99, step=self._steps)
-        self._steps += 1
 
     def _drawn(self) -> list[View]:
         if self._views == len(FIVE_VIEWS):
@@ -108,7 +133,7 @@ class OurStep:
         return [VIEWS["identity"], *(others[int(i)] for i in order)]
 
 
-def _in_all_views(clean: tuple[Tensor, Tensor]) -> Batch:
+def _in_all_views(clean: Batch) -> Batch:
     images, labels = clean
     return Batch(
         torch.cat([apply_view(v, images) for v in FIVE_VIEWS]),
@@ -121,10 +146,10 @@ def _in_all_views(clean: tuple[Tensor, Tensor]) -> Batch:
 
 def _step(job: Job) -> dict[str, Any]:
     case = job.case
-    network = network_of(case, large=job.device == "cuda").to(job.device)
+    network = network_of(case).to(job.device)
     noisy = slices(case, case.batch, seed=1, device=job.device)
     clean = slices(case, case.clean_batch, seed=2, device=job.device)
-    _rehearse(job)
+    _rehearse(replace(job, graphs=False))
     step = _step_of(job, network)
     with _peak_memory(job.device) as memory:
         times = _times(lambda: step(noisy, clean), job)
@@ -137,14 +162,14 @@ def _step(job: Job) -> dict[str, Any]:
         "parameters": count_parameters(network),
     }
     if job.what == "ours":
-        found["needed_tflop"] = needed_tflop(case, job.views, large=job.device == "cuda")
+        found["needed_tflop"] = needed_tflop(case, job.views)
     return found
 
 
 def _step_of(job: Job, network: nn.Module) -> Step:
     if job.what == "reference":
         return ReferenceStep(network)
-    return OurStep(network, views=job.views, precision=job.precision)
+    return OurStep(network, job)
 
 
 def _rehearse(job: Job) -> None:
@@ -164,7 +189,9 @@ def _times(act: Callable[[], object], job: Job) -> list[float]:
     warm = [_timed(act, job)]
     if warm[0] > job.seconds:
         return warm
-    warm += [_timed(act, job) for _ in range(WARM_UPS - 1)]
+    recorded = job.what == "ours" and job.device == "cuda" and job.graphs
+    warm_ups = WARM_UPS_OF_GRAPHS if recorded else WARM_UPS
+    warm += [_timed(act, job) for _ in range(warm_ups - 1)]
     times: list[float] = []
     while len(times) < MOST and (len(times) < FEWEST or sum(times) < job.seconds):
         times.append(_timed(act, job))

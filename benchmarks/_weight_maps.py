@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from _cases import Case, as_model, network_of, slices
+from _cases import Case, network_of, slices
 from reference_step import (
     LEARNING_RATE,
     MOMENTUM,
@@ -14,6 +14,7 @@ from reference_step import (
 )
 from torch import Tensor
 
+from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps import meta_weights
 from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.update import TEACHER_NOISE
@@ -36,7 +37,7 @@ def both_weights(
     case: Case, dtype: torch.dtype, device: str
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Prices of initial and pseudo labels by double backward, and by the closed form."""
-    network = network_of(case, large=device == "cuda").to(device, dtype)
+    network = network_of(case).to(device, dtype)
     images, labels = slices(case, 1, seed=1, device=device)
     seen = make_views(images.to(dtype), labels, np.random.default_rng(0), drawn=2)
     clean = slices(case, 1, seed=2, device=device)
@@ -55,7 +56,7 @@ def both_weights(
     theirs = weights_by_double_backward(
         network, velocity, seen.images, lambda _: (seen.labels, pseudo), agreement, clean
     )
-    model, point = as_model(network, "float32"), dict(network.named_parameters())
+    model, point = as_model(network), dict(network.named_parameters())
     agreed = torch.autograd.grad(
         agreement(model(point, seen.images).softmax(dim=1)), list(point.values())
     )

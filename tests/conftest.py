@@ -10,6 +10,17 @@ install_import_hook(
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    asking = [item for item in items if item.get_closest_marker("cuda")]
+    if not asking:
+        return
+    import torch  # takes seconds, which other tests need not wait for
+
+    if not torch.cuda.is_available():
+        for item in asking:
+            item.add_marker(pytest.mark.skip(reason="torch finds no CUDA device here"))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with real scans, which are not part of the repository."""

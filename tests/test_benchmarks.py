@@ -96,15 +96,13 @@ def wrong(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 def test_needed_operations_of_a_convolution(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     cases = bench("_cases")
-    monkeypatch.setattr(cases, "network_of", lambda case, *, large: nn.Conv2d(3, 4, 1, bias=False))
+    monkeypatch.setattr(cases, "network_of", lambda case: nn.Conv2d(3, 4, 1, bias=False))
     case = cases.Case("", "unet", 2, 3, 32, batch=2, clean_batch=3)
     product = 2 * 3 * 4 * 32 * 32
     # The image needs no gradient, so that a pass of a lone layer is one product; torch's tangent
     # is two, because it also multiplies the image's tangent, which is zero.
     noisy, clean = 2 * 2 * (1 + 1 + 2 + 2), 3 * 2
-    assert cases.needed_tflop(case, 2, large=False) * 1e12 == pytest.approx(
-        product * (noisy + clean)
-    )
+    assert cases.needed_tflop(case, 2) * 1e12 == pytest.approx(product * (noisy + clean))
 
 
 # --- cheaper derivatives --------------------------------------------------------------------------

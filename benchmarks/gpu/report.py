@@ -1,0 +1,99 @@
+"""All that a GPU has to tell, part by part, in a page and a few JSON files.
+
+    scripts/gpu_report.sh WHEELS DATA OUT [--minutes 10] [--parts machine,checks]
+    python benchmarks/gpu/report.py --data DATA --out OUT
+
+Every part is a process of its own with its share of the time, and writes as it goes; the page is
+made again after each of them, so that whatever ends the report leaves what was measured.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import page
+import torch
+
+HERE = Path(__file__).resolve().parent
+GRACE_S = 45.0
+"""After its time a part ends what it has begun; then it is killed."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A script beside this one, and its share of the time."""
+
+    name: str
+    share: float
+
+
+PARTS = (
+    Part("machine", 0.03),
+    Part("checks", 0.12),
+    Part("steps", 0.2),
+    Part("step_profile", 0.1),
+    Part("waits", 0.2),
+    Part("learning", 0.35),
+)
+
+
+def main() -> None:
+    options = parse()
+    options.out.mkdir(parents=True, exist_ok=True)
+    chosen = [part for part in PARTS if part.name in options.parts]
+    whole = sum(part.share for part in chosen)
+    for part in chosen:
+        seconds = 60 * options.minutes * part.share / whole
+        problem = carried_out(part, seconds, options)
+        if problem:
+            print(f"!! {part.name}: {problem}", flush=True)
+        page.write(options.out)
+    print((options.out / page.NAME).read_text(encoding="utf-8"))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    known = [part.name for part in PARTS]
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", choices=("cpu", "cuda"), default=found)
+    parser.add_argument("--data", type=Path, required=True, help="a folder with la/ in it")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of all parts together")
+    parser.add_argument("--tiny", action="store_true", help="hardly any work, to try it out")
+    parser.add_argument(
+        "--parts", type=lambda text: text.split(","), default=known, help=",".join(known)
+    )
+    options = parser.parse_args()
+    unknown = sorted(set(options.parts) - set(known))
+    if unknown:
+        parser.error(f"there is no part {', '.join(unknown)}; the parts are {', '.join(known)}")
+    return options
+
+
+def carried_out(part: Part, seconds: float, options: argparse.Namespace) -> str | None:
+    """Run a part; what went wrong, or None."""
+    command = [sys.executable, str(HERE / f"{part.name}.py")]
+    command += ["--device", options.device, "--data", str(options.data)]
+    command += ["--json", str(options.out / f"{part.name}.json"), "--seconds", f"{seconds:.0f}"]
+    command += ["--tiny"] if options.tiny else []
+    began = time.perf_counter()
+    print(f"== {part.name}, {seconds:.0f} s", flush=True)
+    process = subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    try:
+        code = process.wait(timeout=seconds + GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return f"cut off after {seconds + GRACE_S:.0f} s"
+    print(f"== {part.name} took {time.perf_counter() - began:.0f} s", flush=True)
+    return None if code == 0 else f"ended with {code}"
+
+
+if __name__ == "__main__":
+    main()
