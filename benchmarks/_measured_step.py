@@ -57,7 +57,6 @@ def measure(job: Job) -> dict[str, Any]:
     if job.threads is not None:
         torch.set_num_threads(job.threads)
     torch.manual_seed(0)
-    torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = job.what != "weights"
     work = {"weights": _weights, "ceiling": _ceiling}.get(job.what, _step)
     try:
@@ -187,7 +186,7 @@ def _rehearse(job: Job) -> None:
 def _times(act: Callable[[], object], job: Job) -> list[float]:
     """Seconds of each repeat; a step that alone takes longer than `seconds` is its own warm-up."""
     warm = [_timed(act, job)]
-    if warm[0] > job.seconds:
+    if warm[0] > job.seconds and job.device == "cpu":
         return warm
     recorded = job.what == "ours" and job.device == "cuda" and job.graphs
     warm_ups = WARM_UPS_OF_GRAPHS if recorded else WARM_UPS

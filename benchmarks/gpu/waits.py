@@ -16,7 +16,15 @@ import _shared
 import latency
 
 from napari_mlbseg.engine.config import Config
-from napari_mlbseg.engine.events import Event, Failed, Focus, Inbox, SlicesPublished, Stop
+from napari_mlbseg.engine.events import (
+    Event,
+    Failed,
+    Focus,
+    Inbox,
+    SlicesPublished,
+    StageStarted,
+    Stop,
+)
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.slices import SliceKey
@@ -66,14 +74,16 @@ def first_overlay(
     inbox, key = Inbox(), later[0]
     inbox.put(Focus(key))
     began = time.perf_counter()
-    shown_s = None
+    shown_s, stages = None, {}
     for event in Bootstrapper(study, config).events(inbox):
         if isinstance(event, Failed):
             return {"wait": "first overlay", "error": event.message}
+        if isinstance(event, StageStarted):
+            stages[f"{event.stage.value}_s"] = time.perf_counter() - began
         if shown_s is None and shows(event, key):
             shown_s = time.perf_counter() - began
             inbox.put(Stop())
-    return {"wait": "first overlay", "seconds": shown_s, "goal": 20.0}
+    return {"wait": "first overlay", "seconds": shown_s, "goal": 20.0, **stages}
 
 
 def shows(event: Event, key: SliceKey) -> bool:

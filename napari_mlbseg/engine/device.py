@@ -49,12 +49,6 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
     return False
 
 
-def prepare(device: torch.device) -> None:
-    """Have cuDNN try its algorithms: a run convolves the same few shapes thousands of times."""
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
-
-
 def cache_bytes(device: torch.device) -> int:
     """How much of what was read from a study is kept on a device."""
     if device.type == "cuda":

@@ -11,7 +11,7 @@ from napari_mlbseg.engine.clean_set import split_held_back
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.data.choose import batch_sizes, choose_source
 from napari_mlbseg.engine.data.source import CleanSlices, Span, as_planes
-from napari_mlbseg.engine.device import choose_device, choose_precision, prepare, release_memory
+from napari_mlbseg.engine.device import choose_device, choose_precision, release_memory
 from napari_mlbseg.engine.graphs import Graphs
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.noise import normal
@@ -45,7 +45,6 @@ class Trainer:
         self._study, self._config = study, config
         self._cases = {case.id: case for case in study.cases}
         self.device = choose_device(config.device)
-        prepare(self.device)
         self._graphs = Graphs(self.device)
         gpu = self.device.type != "cpu"
         self.dimensions, self.source = choose_source(study, config, self.device)

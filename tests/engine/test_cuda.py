@@ -1,4 +1,4 @@
-"""What the engine promises of a GPU; the same on the CPU, where it holds there, too."""
+"""What the engine promises of a GPU."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,7 +24,7 @@ from napari_mlbseg.engine.training import Trainer
 from napari_mlbseg.project.arrays import ArrayName
 
 LEARNING_RATE = 0.05
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
+DEVICE = "cuda"
 
 
 @pytest.fixture(autouse=True)
@@ -71,15 +71,13 @@ def by_double_backward(
     return -derivative
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.cuda
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
-def test_weights_are_those_of_double_backward(
-    device: str, dims: int, dtype: torch.dtype, most: float
-) -> None:
-    network = network_on(device, dims=dims, dtype=dtype)
+def test_weights_are_those_of_double_backward(dims: int, dtype: torch.dtype, most: float) -> None:
+    network = network_on(DEVICE, dims=dims, dtype=dtype)
     model, point = as_model(network), dict(network.named_parameters())
-    noisy, clean = batches(device, dims=dims, dtype=dtype)
+    noisy, clean = batches(DEVICE, dims=dims, dtype=dtype)
     loss = clean_loss(model(point, clean.images), clean.labels)
     direction = dict(zip(point, torch.autograd.grad(loss, list(point.values())), strict=True))
     prices = LEARNING_RATE * label_prices(*logit_derivative(model, point, direction, noisy.images))
@@ -116,17 +114,17 @@ def step_of(model: Callable[..., Tensor], name: str) -> Callable[..., BootstrapG
     return step
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.cuda
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_a_recorded_step_is_the_step(device: str, dims: int, precision: torch.dtype) -> None:
+def test_a_recorded_step_is_the_step(dims: int, precision: torch.dtype) -> None:
     """Also for inputs that came after the recording, and after another recording."""
-    network = network_on(device, dims=dims, dtype=torch.float32)
+    network = network_on(DEVICE, dims=dims, dtype=torch.float32)
     model = as_model(network, precision)
-    graphs = Graphs(torch.device(device))
+    graphs = Graphs(torch.device(DEVICE))
     generator = torch.Generator().manual_seed(0)
     for name in ("zoom_in", "rotate_left", "zoom_in"):
-        noisy, clean = batches(device, dims=dims, dtype=torch.float32)
+        noisy, clean = batches(DEVICE, dims=dims, dtype=torch.float32)
         noisy = Batch(normal(noisy.images.shape, generator, like=noisy.images), noisy.labels)
         student = {
             n: p.detach() + 0.01 * normal(p.shape, generator, like=p)
@@ -202,26 +200,26 @@ def largest_difference(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
     return max(float((a[name] - b[name]).detach().abs().max()) for name in a)
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.cuda
 @pytest.mark.parametrize("dimensions", ["2.5d", "3d"])
 def test_the_same_seed_gives_the_same_first_steps(
-    rough_phantoms: Phantoms, device: str, dimensions: str
+    rough_phantoms: Phantoms, dimensions: str
 ) -> None:
     rough_phantoms.accept("phantom0", 3, 6, 9)
     config = Config.from_dict(
-        QUICK.to_dict() | {"device": device, "dimensions": dimensions, "precision": "float32"}
+        QUICK.to_dict() | {"device": DEVICE, "dimensions": dimensions, "precision": "float32"}
     )
     one, two = (trained(rough_phantoms, config, 2).state for _ in range(2))
-    most = 0 if device == "cpu" else 2e-3  # see docs/method.md: on a GPU, up to rounding
+    most = 2e-3  # up to rounding, see docs/method.md
     assert largest_difference(one.student, two.student) <= most
     other = trained(rough_phantoms, replace(config, seed=1), 2).state
     assert largest_difference(one.student, other.student) > 1e-2
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_a_checkpoint_there_and_back(rough_phantoms: Phantoms, device: str) -> None:
+@pytest.mark.cuda
+def test_a_checkpoint_there_and_back(rough_phantoms: Phantoms) -> None:
     rough_phantoms.accept("phantom0", 3, 6, 9)
-    config = replace(QUICK, device=device)
+    config = replace(QUICK, device=DEVICE)
     trainer = trained(rough_phantoms, config, 2)
     trainer.save()
     other = Trainer(rough_phantoms.study, config)
@@ -231,8 +229,7 @@ def test_a_checkpoint_there_and_back(rough_phantoms: Phantoms, device: str) -> N
     for one in (trainer, other):
         one.read_clean_set()
         one.bootstrap_step(learning_rate=1e-3)
-    most = 0 if device == "cpu" else 2e-3
-    assert largest_difference(trainer.state.student, other.state.student) <= most
+    assert largest_difference(trainer.state.student, other.state.student) <= 2e-3
 
 
 @pytest.fixture

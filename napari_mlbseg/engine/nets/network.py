@@ -4,10 +4,13 @@ Batch norm would change its running statistics in the forward-mode pass that pri
 means little for batches of a few slices.
 """
 
+from typing import cast
+
 import torch
 from monai.networks.layers.factories import Conv, Norm
 from monai.networks.nets import BasicUNetPlusPlus, UNet
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 _NORM = ("instance", {"affine": True})
 _ACTIVATION = ("leakyrelu", {"negative_slope": 0.01})
@@ -61,10 +64,41 @@ def build_network(
 
 
 def _sound(network: nn.Module) -> nn.Module:
+    ours = {
+        nn.Conv3d: _Conv3d,
+        nn.InstanceNorm2d: _InstanceNorm2d,
+        nn.InstanceNorm3d: _InstanceNorm3d,
+    }
     for module in network.modules():
-        if type(module) is nn.Conv3d:
-            module.__class__ = _Conv3d
+        if type(module) in ours:
+            module.__class__ = ours[type(module)]
     return network
+
+
+class _InstanceNorm2d(nn.InstanceNorm2d):
+    """A norm for forward-mode products in bfloat16, too, see `with_tangent_of_its_type`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return with_tangent_of_its_type(super().forward(input))
+
+
+class _InstanceNorm3d(nn.InstanceNorm3d):
+    """A norm for forward-mode products in bfloat16, too, see `with_tangent_of_its_type`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return with_tangent_of_its_type(super().forward(input))
+
+
+def with_tangent_of_its_type(output: Tensor) -> Tensor:
+    """The same, its tangent (inside a forward-mode product) as precise as itself.
+
+    On CUDA, torch 2.11 keeps the statistics of a norm in float32, and so gives an output in
+    bfloat16 a tangent in float32, which the next convolution refuses.
+    """
+    value, tangent = forward_ad.unpack_dual(output)
+    if tangent is None or tangent.dtype is value.dtype:
+        return output
+    return cast(Tensor, forward_ad.make_dual(value, tangent.to(value.dtype)))
 
 
 class _Conv3d(nn.Conv3d):
