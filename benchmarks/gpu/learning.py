@@ -23,7 +23,14 @@ import _shared
 import numpy as np
 
 from napari_mlbseg.engine.config import Config
-from napari_mlbseg.engine.events import CheckpointSaved, Failed, Finished, Inbox, StepDone
+from napari_mlbseg.engine.events import (
+    CheckpointSaved,
+    Failed,
+    Finished,
+    Inbox,
+    StageStarted,
+    StepDone,
+)
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.other_cases import predict_other_cases
 from napari_mlbseg.engine.suggestions import evenly_spread_slices
@@ -117,12 +124,14 @@ def picked(setting: str, study: Study, options: argparse.Namespace) -> Iterator[
 def trained(study: Study, others: Study, truth: Truth, config: Config) -> Iterator[dict[str, Any]]:
     """A row at every checkpoint; the time that measuring takes does not count."""
     began, measuring_s = time.perf_counter(), 0.0
-    step = ""
+    step, stages = "", {}
     for event in Bootstrapper(study, config).events(Inbox()):
         if isinstance(event, Failed):
             yield {"error": event.message + event.details}
         elif isinstance(event, StepDone):
             step = f"{event.stage.value}, {event.step}"
+        elif isinstance(event, StageStarted):
+            stages[f"{event.stage.value}_began_s"] = time.perf_counter() - began - measuring_s
         elif isinstance(event, (CheckpointSaved, Finished)):
             since = time.perf_counter()
             found = held_out(study, others, truth, config)
@@ -131,6 +140,7 @@ def trained(study: Study, others: Study, truth: Truth, config: Config) -> Iterat
                 "after": "the end" if isinstance(event, Finished) else step,
                 "held_out_dice": fmean(found.values()),
                 "lowest": min(found.values()),
+                **stages,
             }
             measuring_s += time.perf_counter() - since
 

@@ -68,10 +68,8 @@ def facts(content: Mapping[str, Any]) -> Iterator[str]:
 
 def tests(content: Mapping[str, Any]) -> Iterator[str]:
     yield content["summary"]
-    wrong = [t for t in content["tests"] if t["result"] in ("failure", "error")]
-    if wrong:
-        yield ""
-        yield from table(["test", "result"], [(t["name"], t["result"]) for t in wrong])
+    yield ""
+    yield from table(["test", "result"], [(t["test"], t["result"]) for t in content["tests"]])
 
 
 def rows(content: Mapping[str, Any]) -> Iterator[str]:

@@ -14,10 +14,12 @@ import _part
 import _shared
 import latency
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.training import Trainer
+from napari_mlbseg.project.arrays import ArrayName
 
 STEPS, WARM_UPS, TOP = 20, 40, 12
 WAITING = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy")
@@ -46,6 +48,9 @@ def profiled(dimensions: str, options: argparse.Namespace) -> dict[str, Any]:
             clean, _ = latency.choose(study, truth, *((4, 0) if options.tiny else (16, 0)))
             for key in clean:
                 latency.accept(study, key, truth)
+            for case in study.cases:
+                if case.labels_path is None:
+                    study.create_array(case.id, ArrayName.INITIAL_LABELS)
             trainer = Trainer(study, config)
             trainer.read_clean_set()
             return steps_of(trainer, tiny=options.tiny)
@@ -73,7 +78,7 @@ def steps_of(trainer: Trainer, *, tiny: bool) -> dict[str, Any]:
     waits = {
         e.key: e.count / steps for e in events if e.key.startswith(WAITING) and e.count >= steps
     }
-    on_device = [e for e in events if e.self_device_time_total > 0 and e.self_cpu_time_total == 0]
+    on_device = [e for e in events if e.device_type == DeviceType.CUDA]
     busy_ms = busy(found) / steps if gpu else None
     kernels = sorted(on_device, key=lambda e: -e.self_device_time_total)[:TOP]
     return {
@@ -125,7 +130,7 @@ def busy(found: Any) -> float:
 
 def intervals(found: Any) -> Iterator[tuple[float, float]]:
     for event in found.events():
-        if event.device_type == torch.autograd.DeviceType.CUDA:
+        if event.device_type == DeviceType.CUDA:
             yield event.time_range.start, event.time_range.end
 
 

@@ -1,17 +1,23 @@
 """Network, data and state of a run, and the steps that move them."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_mlbseg.engine.clean_set import split_held_back
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.data.choose import batch_sizes, choose_source
 from napari_mlbseg.engine.data.source import CleanSlices, Span, as_planes
-from napari_mlbseg.engine.device import choose_device, choose_precision, release_memory
+from napari_mlbseg.engine.device import (
+    choose_device,
+    choose_precision,
+    is_out_of_memory,
+    release_memory,
+)
 from napari_mlbseg.engine.graphs import Graphs
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.noise import normal
@@ -21,6 +27,7 @@ from napari_mlbseg.engine.steps.augment import random_appearance
 from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.baselines import copy_paste_gradient, initial_labels_gradient
 from napari_mlbseg.engine.steps.clean_direction import clean_direction, mean_gradient
+from napari_mlbseg.engine.steps.meta_weights import Model, logit_derivative
 from napari_mlbseg.engine.steps.predict import probabilities
 from napari_mlbseg.engine.steps.rough_labels import disagreement, largest_of_right
 from napari_mlbseg.engine.steps.update import (
@@ -32,6 +39,8 @@ from napari_mlbseg.engine.steps.update import (
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
+
+logger = logging.getLogger(__name__)
 
 DIRECTION_SLICES = {"2d": 16, "2.5d": 16, "3d": 2}
 """As many as can be looked at while somebody waits: a patch takes longer than a slice."""
@@ -58,7 +67,7 @@ class Trainer:
             dims=3 if self.dimensions == "3d" else 2,
             large=gpu,
         ).to(self.device)
-        self.model = as_model(network, choose_precision(config.precision, self.device))
+        self.model = self._differentiable(network, choose_precision(config.precision, self.device))
         self._batch, self._clean_batch = batch_sizes(config, self.dimensions, self.device)
         self.state = TrainingState.fresh(
             network, learning_rate=config.learning_rate, seed=config.seed, batch=self._batch
@@ -68,6 +77,21 @@ class Trainer:
             "class_values": self._values,
             **self.source.fits,
         }
+
+    def _differentiable(self, network: nn.Module, precision: torch.dtype) -> Model:
+        """The network in this precision, or in float32 where torch cannot differentiate it so."""
+        model, point = as_model(network, precision), dict(network.named_parameters())
+        side = (32,) * (3 if self.dimensions == "3d" else 2)
+        image = torch.zeros(1, self.source.channels, *side, device=self.device)
+        try:
+            if precision is not torch.float32:
+                logit_derivative(model, point, point, image)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            logger.warning("%s: networks compute in float32 (%s)", self.device, error)
+            return as_model(network)
+        return model
 
     def restore(self) -> bool:
         """Go on from the study's checkpoint where there is one for this network."""

@@ -4,13 +4,10 @@ Batch norm would change its running statistics in the forward-mode pass that pri
 means little for batches of a few slices.
 """
 
-from typing import cast
-
 import torch
 from monai.networks.layers.factories import Conv, Norm
 from monai.networks.nets import BasicUNetPlusPlus, UNet
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
 _NORM = ("instance", {"affine": True})
 _ACTIVATION = ("leakyrelu", {"negative_slope": 0.01})
@@ -76,29 +73,36 @@ def _sound(network: nn.Module) -> nn.Module:
 
 
 class _InstanceNorm2d(nn.InstanceNorm2d):
-    """A norm for forward-mode products in bfloat16, too, see `with_tangent_of_its_type`."""
+    """A norm that CUDA can take the forward-mode derivative of in bfloat16, see `plain_norm`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return with_tangent_of_its_type(super().forward(input))
+        return plain_norm(self, input) if _needs_plain(input) else super().forward(input)
 
 
 class _InstanceNorm3d(nn.InstanceNorm3d):
-    """A norm for forward-mode products in bfloat16, too, see `with_tangent_of_its_type`."""
+    """A norm that CUDA can take the forward-mode derivative of in bfloat16, see `plain_norm`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return with_tangent_of_its_type(super().forward(input))
+        return plain_norm(self, input) if _needs_plain(input) else super().forward(input)
 
 
-def with_tangent_of_its_type(output: Tensor) -> Tensor:
-    """The same, its tangent (inside a forward-mode product) as precise as itself.
+def _needs_plain(input: Tensor) -> bool:
+    """Forward-mode products record nothing; neither do predictions, to which it is all the same."""
+    return input.is_cuda and input.dtype is torch.bfloat16 and not torch.is_grad_enabled()
 
-    On CUDA, torch 2.11 keeps the statistics of a norm in float32, and so gives an output in
-    bfloat16 a tangent in float32, which the next convolution refuses.
+
+def plain_norm(norm: nn.InstanceNorm2d | nn.InstanceNorm3d, images: Tensor) -> Tensor:
+    """An instance norm in elementary operations, in float32 inside.
+
+    torch's own keeps its statistics in float32 on CUDA, and gives an output in bfloat16 a tangent
+    in float32 (seen with torch 2.11), which the next convolution refuses.
     """
-    value, tangent = forward_ad.unpack_dual(output)
-    if tangent is None or tangent.dtype is value.dtype:
-        return output
-    return cast(Tensor, forward_ad.make_dual(value, tangent.to(value.dtype)))
+    wide = images.float()
+    over = tuple(range(2, images.ndim))
+    variance, mean = torch.var_mean(wide, dim=over, correction=0, keepdim=True)
+    shape = (1, -1, *(1,) * len(over))
+    scale = norm.weight.float().reshape(shape) * (variance + norm.eps).rsqrt()
+    return ((wide - mean) * scale + norm.bias.float().reshape(shape)).to(images.dtype)
 
 
 class _Conv3d(nn.Conv3d):
