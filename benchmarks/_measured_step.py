@@ -16,7 +16,7 @@ from reference_step import ReferenceStep
 from torch import Tensor, nn
 
 from napari_mlbseg.engine.graphs import Graphs
-from napari_mlbseg.engine.nets.network import count_parameters
+from napari_mlbseg.engine.nets.network import count_parameters, sound
 from napari_mlbseg.engine.nets.noise import normal
 from napari_mlbseg.engine.nets.views import VIEWS, View, apply_view, apply_view_to_labels
 from napari_mlbseg.engine.state import TrainingState, as_model
@@ -178,7 +178,7 @@ def _rehearse(job: Job) -> None:
     convolution = nn.Conv2d if tiny.dims == 2 else nn.Conv3d
     norm = nn.InstanceNorm2d if tiny.dims == 2 else nn.InstanceNorm3d
     layers = (convolution(1, 4, 3, padding=1), norm(4, affine=True), convolution(4, outputs, 1))
-    step = _step_of(job, nn.Sequential(*layers).to(job.device))
+    step = _step_of(job, sound(nn.Sequential(*layers)).to(job.device))
     batch = slices(tiny, 1, seed=0, device=job.device)
     step(batch, batch)
 

@@ -43,8 +43,8 @@ from napari_mlbseg.simulation.annotator import Truth, cohort_slices, correct
 
 SETTINGS = ("eight scans", "sixteen slices")
 HELD_OUT = 10
-FINISHING_S = 25.0
-"""Of the time of a part, for what comes after the training."""
+FINISHING_S = 60.0
+"""Of the time of a part, for importing the scans before and predicting them after the training."""
 
 
 def main() -> None:

@@ -33,11 +33,11 @@ class Part:
 
 PARTS = (
     Part("machine", 0.03),
-    Part("checks", 0.12),
-    Part("steps", 0.2),
-    Part("step_profile", 0.1),
+    Part("checks", 0.13),
+    Part("steps", 0.18),
+    Part("step_profile", 0.06),
     Part("waits", 0.2),
-    Part("learning", 0.35),
+    Part("learning", 0.4),
 )
 
 

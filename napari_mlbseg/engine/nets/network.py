@@ -38,7 +38,7 @@ def build_network(
             features=(64, 128, 256, 512, 1024, 64),
             norm=_NORM,
         )
-        return _sound(_LastOutput(plus_plus))
+        return sound(_LastOutput(plus_plus))
     widths = (32, 64, 128, 256, 320) if large else (16, 32, 64, 128, 128)
     trunk = UNet(
         spatial_dims=dims,
@@ -57,10 +57,11 @@ def build_network(
         nn.LeakyReLU(0.01),
         Conv["conv", dims](widths[0], classes, 1),
     )
-    return _sound(nn.Sequential(trunk, head))
+    return sound(nn.Sequential(trunk, head))
 
 
-def _sound(network: nn.Module) -> nn.Module:
+def sound(network: nn.Module) -> nn.Module:
+    """The network, its layers replaced in place by those below where torch's own fail."""
     ours = {
         nn.Conv3d: _Conv3d,
         nn.InstanceNorm2d: _InstanceNorm2d,
