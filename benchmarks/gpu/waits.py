@@ -79,7 +79,7 @@ def first_overlay(
         if isinstance(event, Failed):
             return {"wait": "first overlay", "error": event.message}
         if isinstance(event, StageStarted):
-            stages[f"{event.stage.value}_s"] = time.perf_counter() - began
+            stages[f"{event.stage.value}_began_s"] = time.perf_counter() - began
         if shown_s is None and shows(event, key):
             shown_s = time.perf_counter() - began
             inbox.put(Stop())
