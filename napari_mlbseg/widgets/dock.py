@@ -18,6 +18,7 @@ from napari_mlbseg.widgets import shortcuts
 from napari_mlbseg.widgets.annotation import Annotation
 from napari_mlbseg.widgets.cases_panel import CasesPanel
 from napari_mlbseg.widgets.export_panel import ExportPanel
+from napari_mlbseg.widgets.focus import FocusKeeper
 from napari_mlbseg.widgets.slices_panel import SlicesPanel
 from napari_mlbseg.widgets.study_panel import StudyPanel
 from napari_mlbseg.widgets.suggester import Suggester
@@ -56,6 +57,7 @@ class MLBSegDock(QWidget):
         self.export_panel = ExportPanel()
         self.tabs = QTabWidget()
         self._lay_out()
+        self._focus = FocusKeeper(self)
         self._connect_panels()
         self._connect_workbench()
         self._connect_suggester()
