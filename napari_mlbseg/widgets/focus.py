@@ -212,13 +212,14 @@ class CanvasKeeper(QObject):
         self._ready = self._ready or canvas.hasFocus()
 
     def _take_if_free(self, canvas: QWidget) -> None:
-        if not canvas.hasFocus() and self._may_take(canvas):
-            canvas.window().activateWindow()  # from a dock that floats
+        window = canvas.window()
+        if window is not None and not canvas.hasFocus() and self._may_take(window):
+            window.activateWindow()  # from a dock that floats
             self.take()
 
-    def _may_take(self, canvas: QWidget) -> bool:
+    def _may_take(self, window: QWidget) -> bool:
         holder, active = QApplication.focusWidget(), QApplication.activeWindow()
-        ours = active is not None and active in (canvas.window(), self._dock.window())
+        ours = active is not None and active in (window, self._dock.window())
         return (
             ours
             and QApplication.activePopupWidget() is None
