@@ -407,6 +407,32 @@ def test_second_interrupt_leaves_at_once(
     Study.open(study).close()
 
 
+def without_torch(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, where torch cannot be imported."""
+    code = (
+        "import sys; sys.modules['torch'] = None; from napari_mlbseg.cli import main;"
+        "sys.argv[0] = 'mlbseg'; main()"
+    )
+    words = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "reason"),
+    [
+        (("run",), (), "No slice has been accepted yet"),
+        (("export",), ("out", "--what", "probabilities"), "no trained network yet"),
+        (("model", "export"), ("--format", "onnx", "--out", "out"), "no trained network yet"),
+    ],
+)
+def test_what_is_missing_is_said_before_torch_is_loaded(
+    study: Path, command: tuple[str, ...], options: tuple[str, ...], reason: str
+):
+    refused = without_torch(*command, study, *options)
+    assert refused.returncode == 1, refused.stderr
+    assert reason in refused.stderr.replace("\n", " ")
+
+
 def test_run_then_export(accepted: Path, files: Path, mlbseg: Mlbseg):
     options = ("--steps", 3, "--base-steps", 3, "--device", "cpu", "--network", "unet")
     told = document(mlbseg("run", accepted, *options, "--json"))

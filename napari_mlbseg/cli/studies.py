@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_mlbseg.cli.progress import counting
+from napari_mlbseg.engine.untrained import check_trained
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import Choice, open_labels
 from napari_mlbseg.project.arrays import ArrayName
@@ -97,6 +98,7 @@ def _written(
 ) -> list[Path]:
     if kind is not ExportKind.PROBABILITIES:
         return export_study(study, out, kind, progress, form=form)
+    check_trained(study)
     from napari_mlbseg.engine.probabilities import export_predicted_probabilities
 
     return export_predicted_probabilities(study, out, form=form, progress=progress)

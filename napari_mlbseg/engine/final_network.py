@@ -16,6 +16,7 @@ from napari_mlbseg.engine.device import choose_device, choose_precision
 from napari_mlbseg.engine.nets.views import VIEWS, View, averaged_views
 from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps.meta_weights import Model
+from napari_mlbseg.engine.untrained import check_trained
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.provenance import Maker, run_behind
 from napari_mlbseg.project.study import Study
@@ -67,12 +68,7 @@ def read_final_network(study: Study) -> FinalNetwork:
 
 
 def _read(study: Study) -> Checkpoint:
-    if not study.checkpoint_path.is_file():
-        raise UserError(
-            f"{study.path} has no trained network yet, which would compute probabilities. Accept a "
-            "few slices and start the training (on the command line: mlbseg run), then export "
-            "again."
-        )
+    check_trained(study)
     return read_checkpoint(study.checkpoint_path)
 
 

@@ -4,6 +4,7 @@ import logging
 import traceback
 from collections.abc import Iterator
 
+from napari_mlbseg.engine.clean_set import check_enough
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Failed, Inbox, Stage, StageStarted
 from napari_mlbseg.errors import UserError
@@ -31,10 +32,11 @@ class Bootstrapper:
         """Run until done or stopped, in the thread that iterates.
 
         Never raises: the last event is `Finished` or `Failed`. torch and MONAI are imported when
-        the first event is asked for.
+        the second event is asked for, and not where there is too little to learn from.
         """
-        yield StageStarted(Stage.LOADING, None)
         try:
+            check_enough(self._study)
+            yield StageStarted(Stage.LOADING, None)
             from napari_mlbseg.engine.device import release_all_memory
             from napari_mlbseg.engine.run import Run
 

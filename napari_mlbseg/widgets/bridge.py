@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_mlbseg.engine.clean_set import check_enough
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Failed, Finished, Inbox, Request, Stop
 from napari_mlbseg.errors import UserError
@@ -16,7 +17,14 @@ EngineFactory = Callable[[Study, Config], EventSource]
 
 
 def engine_of(study: Study, config: Config) -> EventSource:
-    """The engine's events as a source that imports and builds it in the thread that calls it."""
+    """The engine's events as a source that imports and builds it in the thread that calls it.
+
+    Raises
+    ------
+    UserError
+        At once, where there is too little to learn from.
+    """
+    check_enough(study)
 
     def events(inbox: Inbox) -> Iterator[Event]:
         from napari_mlbseg.engine.loop import Bootstrapper

@@ -12,12 +12,14 @@ from qtpy.QtWidgets import QApplication, QLabel, QScrollArea, QTabWidget, QVBoxL
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Failed, Pause, Resume, Stop
+from napari_mlbseg.engine.untrained import is_trained
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.slices import SliceKey
 from napari_mlbseg.widgets import shortcuts
 from napari_mlbseg.widgets.annotation import Annotation
 from napari_mlbseg.widgets.cases_panel import CasesPanel
 from napari_mlbseg.widgets.export_panel import ExportPanel
+from napari_mlbseg.widgets.focus import FocusKeeper
 from napari_mlbseg.widgets.slices_panel import SlicesPanel
 from napari_mlbseg.widgets.study_panel import StudyPanel
 from napari_mlbseg.widgets.suggester import Suggester
@@ -56,6 +58,7 @@ class MLBSegDock(QWidget):
         self.export_panel = ExportPanel()
         self.tabs = QTabWidget()
         self._lay_out()
+        self._focus = FocusKeeper(self)
         self._connect_panels()
         self._connect_workbench()
         self._connect_suggester()
@@ -126,6 +129,13 @@ class MLBSegDock(QWidget):
         self.study_panel.show_message(text if taken else "Nothing is proposed for this slice.")
 
     def _train(self, config: Config) -> None:
+        study = self.workbench.study
+        if not config.resume and study is not None and is_trained(study):
+            self.training_panel.ask_afresh().accepted.connect(partial(self._begin, config))
+        else:
+            self._begin(config)
+
+    def _begin(self, config: Config) -> None:
         if self.workbench.train(config):
             self.training_panel.begin()
 

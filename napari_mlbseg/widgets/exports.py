@@ -1,5 +1,6 @@
 """Files and models from a study, written in the background while its network is not in training."""
 
+from napari_mlbseg.engine.untrained import check_trained
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.export import ExportKind
 from napari_mlbseg.project.study import Study
@@ -20,16 +21,19 @@ class Exports:
 
     def write(self, study: Study, export: Export) -> None:
         """Files of one case or of all; probabilities need the network."""
-        if export.kind is ExportKind.PROBABILITIES and self._bridge.running:
-            raise UserError(
-                "The training is at work on the network that predicts probabilities. Stop it, "
-                "or wait until it has ended, then export again."
-            )
+        if export.kind is ExportKind.PROBABILITIES:
+            if self._bridge.running:
+                raise UserError(
+                    "The training is at work on the network that predicts probabilities. Stop it, "
+                    "or wait until it has ended, then export again."
+                )
+            check_trained(study)
         self._errands.run(jobs.writing(study, export), self._errands.told.emit)
 
     def write_model(self, study: Study, wanted: ModelExport) -> None:
         """The trained model, for use elsewhere."""
         if self._bridge.running:
             raise UserError("The model cannot be exported while it is trained. Stop it first.")
+        check_trained(study)
         self._errands.run(jobs.writing_model(study, wanted), self._errands.told.emit)
         self._errands.busy.emit("Writing and checking the model", 0, 0)

@@ -57,6 +57,15 @@ class Note(QLabel):
         self.setVisible(bool(text))
 
 
+class Messages(Note):
+    """Everything that was said, the last at the bottom, until an empty text clears it."""
+
+    def say(self, text: str) -> None:
+        """Add a text that is not there yet."""
+        lines = self.text().splitlines() if text else []
+        super().say("\n".join([*lines, *([] if not text or text in lines else [text])]))
+
+
 def button(text: str, tooltip: str, clicked: Callable[[], object]) -> QPushButton:
     """A push button that leaves the keyboard to the canvas."""
     made = QPushButton(text)

@@ -3,12 +3,15 @@
 import os
 from typing import assert_never
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
+    QCheckBox,
     QComboBox,
+    QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
+    QMessageBox,
     QProgressBar,
     QSpinBox,
     QVBoxLayout,
@@ -17,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
-from napari_mlbseg.widgets.style import Note, button, duration, enable, narrow
+from napari_mlbseg.widgets.style import Messages, Note, button, duration, enable, narrow
 from napari_mlbseg.widgets.training_plot import TrainingPlot
 
 _DEVICES = {
@@ -58,7 +61,7 @@ class TrainingPanel(QWidget):
         self.run = Note("Network, device and checkpoint of this run")
         self.clean_set = Note("Clean slices that the engine knows of")
         self.score = Note("Dice on clean slices that are held back from training")
-        self.note = Note("What else happened")
+        self.note = Messages("What else happened")
         self.plot = TrainingPlot()
         self._lay_out()
         self.set_available(False)
@@ -76,6 +79,8 @@ class TrainingPanel(QWidget):
             steps=self.steps.value(),
             minutes=float(minutes) if minutes else None,
             weights=self.weights.currentData(),
+            learning_rate=self.learning_rate.value(),
+            resume=not self.afresh.isChecked(),
             threads=max(1, (os.cpu_count() or 2) - 1),  # one core stays with the window
         )
 
@@ -115,12 +120,28 @@ class TrainingPanel(QWidget):
     def begin(self) -> None:
         """A run has been asked for; it takes a moment until it tells something."""
         self._running, self._paused = True, False
+        self.afresh.setChecked(False)
         self.plot.clear()
         self.score.say("")
         self.note.say("")
         self._show_progress(0, None)
         self._say("Starting: loading the neural network library…")
         self._show_buttons()
+
+    def ask_afresh(self) -> QMessageBox:
+        """Let somebody confirm that what has been learnt may go."""
+        box = QMessageBox(self)
+        box.setWindowTitle("Start afresh")
+        box.setText("Forget what the network has learnt so far, and train from the beginning?")
+        box.setInformativeText(
+            "Your slices and the imported labels stay, and so do the predictions until the new"
+            " training has better ones."
+        )
+        box.addButton("Start afresh", QMessageBox.ButtonRole.AcceptRole)
+        box.addButton(QMessageBox.StandardButton.Cancel)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.open()
+        return box
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -176,7 +197,8 @@ class TrainingPanel(QWidget):
         self.start.setEnabled(self._available and not self._running)
         enable([self.pause, self.stop], self._running)
         self.pause.setText("Resume" if self._paused else "Pause")
-        enable([self.device, self.steps, self.minutes, self.weights], not self._running)
+        settings = [self.device, self.steps, self.minutes, self.weights]
+        enable([*settings, self.learning_rate, self.afresh], not self._running)
         self.progress.setVisible(self._running)
 
     def _make_settings(self) -> None:
@@ -202,6 +224,24 @@ class TrainingPanel(QWidget):
             ("none", "not at all: clean slices only"),
         ):
             self.weights.addItem(text, name)
+        self._make_further_settings()
+
+    def _make_further_settings(self) -> None:
+        self.learning_rate = QDoubleSpinBox()
+        self.learning_rate.setDecimals(5)
+        self.learning_rate.setRange(0.00001, 0.1)
+        self.learning_rate.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+        self.learning_rate.setValue(Config().learning_rate)
+        self.learning_rate.setToolTip(
+            f"How far a step moves the network, a number without a unit; {Config().learning_rate}"
+            " fits most studies. Make it ten times smaller where the losses leap, or where the"
+            " training ended because it became unstable."
+        )
+        self.afresh = QCheckBox("Start afresh")
+        self.afresh.setToolTip(
+            "Forget at the next start what the network has learnt so far, and train from the"
+            " beginning; your slices and the imported labels stay. For one start only."
+        )
 
     def _lay_out(self) -> None:
         row = QHBoxLayout()
@@ -217,6 +257,11 @@ class TrainingPanel(QWidget):
         form.addRow("Device", self.device)
         form.addRow("Steps", limits)
         form.addRow("Trust labels", self.weights)
+        further = QHBoxLayout()
+        further.addWidget(self.learning_rate, 1)
+        further.addSpacing(8)
+        further.addWidget(self.afresh, 1)
+        form.addRow("Learning rate", further)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 4)
         layout.setSpacing(3)

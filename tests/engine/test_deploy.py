@@ -236,7 +236,7 @@ def test_what_cannot_be_exported(
 ) -> None:
     with (
         Study.create(tmp_path / "empty.mlbseg") as empty,
-        pytest.raises(UserError, match="no trained model"),
+        pytest.raises(UserError, match="no trained network"),
     ):
         export_model(empty, ModelFormat.BUNDLE, tmp_path / "out")
     (tmp_path / "taken").mkdir()

@@ -11,7 +11,7 @@ import napari
 import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QMessageBox
 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.project.slices import SliceKey, SliceState
@@ -165,6 +165,51 @@ def test_training_is_shown_and_can_be_held_and_stopped(qtbot: QtBot, dock: MLBSe
     qtbot.mouseClick(panel.stop, LEFT)
     qtbot.waitUntil(lambda: "Stopped" in panel.status.text())
     assert panel.start.isEnabled()
+
+
+def test_a_start_without_clean_slices_is_refused_at_once(qtbot: QtBot, dock: MLBSegDock) -> None:
+    panel = dock.training_panel
+    before = panel.status.text()
+    qtbot.mouseClick(panel.start, LEFT)
+    assert "No slice has been accepted yet" in dock.study_panel.message.text()
+    assert not dock.workbench.bridge.running
+    assert panel.start.isEnabled()
+    assert panel.status.text() == before
+
+
+def test_starting_afresh_asks_where_something_would_be_forgotten(
+    qtbot: QtBot, dock: MLBSegDock, study_path: Path
+) -> None:
+    engine = ScriptedEngine()
+    dock.workbench.engine = engine
+    panel = dock.training_panel
+
+    def start(*, afresh: bool, answer: str | None = None) -> None:
+        if afresh:
+            panel.afresh.click()
+        qtbot.mouseClick(panel.start, LEFT)
+        asked = panel.findChildren(QMessageBox)
+        assert len(asked) == (answer is not None)
+        if answer is not None:
+            button = next(b for b in asked[0].buttons() if answer in b.text())
+            qtbot.mouseClick(button, LEFT)
+            qtbot.waitUntil(lambda: not panel.findChildren(QMessageBox), timeout=60_000)
+        if dock.workbench.bridge.running:
+            assert not panel.afresh.isChecked()
+            dock.workbench.send(ev.Stop())
+            qtbot.waitUntil(panel.start.isEnabled, timeout=60_000)
+
+    start(afresh=True)  # nothing has been trained yet
+    assert [config.resume for _, config in engine.started] == [False]
+    checkpoints = study_path / "checkpoints"
+    checkpoints.mkdir(exist_ok=True)
+    (checkpoints / "latest.pt").touch()
+    start(afresh=True, answer="Cancel")
+    assert len(engine.started) == 1
+    assert panel.afresh.isChecked()
+    start(afresh=False, answer="afresh")
+    start(afresh=False)
+    assert [config.resume for _, config in engine.started] == [False, False, True]
 
 
 def test_a_failure_of_the_engine_is_shown_without_a_traceback(

@@ -278,9 +278,25 @@ def test_settings_become_a_configuration(qtbot: QtBot) -> None:
     panel.device.setCurrentIndex(panel.device.findData("cpu"))
     panel.minutes.setValue(5)
     panel.steps.setValue(70)
-    assert panel.config() == dataclasses.replace(
-        Config(), device="cpu", minutes=5.0, steps=70, threads=spare
+    panel.learning_rate.setValue(0.0002)
+    changed = dataclasses.replace(
+        Config(), device="cpu", minutes=5.0, steps=70, learning_rate=0.0002, threads=spare
     )
+    assert panel.config() == changed
+    panel.afresh.click()
+    assert panel.config() == dataclasses.replace(changed, resume=False)
+    panel.begin()  # for one start only
+    assert panel.config() == changed
+
+
+def test_every_message_of_a_run_stays_until_the_next(qtbot: QtBot) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    for text in ("Smaller batches.", "An older checkpoint.", "Smaller batches."):
+        panel.apply(ev.BatchShrunk(2, text))
+    assert panel.note.text() == "Smaller batches.\nAn older checkpoint."
+    panel.begin()
+    assert panel.note.text() == ""
 
 
 def test_a_failure_is_shown_in_words(qtbot: QtBot) -> None:

@@ -15,6 +15,7 @@ from napari_mlbseg.engine.checkpoint import Checkpoint, read_checkpoint, setting
 from napari_mlbseg.engine.nets.views import VIEWS, averaged_views
 from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps.predict import probabilities
+from napari_mlbseg.engine.untrained import check_trained
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.provenance import run_behind
@@ -182,11 +183,7 @@ def _per_axis(fits: Any) -> tuple[Any, ...]:
 
 
 def _checkpoint(study: Study) -> Checkpoint:
-    if not study.checkpoint_path.exists():
-        raise UserError(
-            f"{study.path} has no trained model yet. Accept a few slices and start the training "
-            "(mlbseg run) first."
-        )
+    check_trained(study)
     return read_checkpoint(study.checkpoint_path)
 
 

@@ -1,0 +1,253 @@
+"""Who has the keyboard and the wheel: the canvas and the scroll bar, unless somebody types.
+
+A click on a control leaves the keyboard with the canvas, and the pointer over the canvas takes it
+from whatever has it, because that is where the keys are meant to act. Two things keep it there
+until Enter, Escape or a click elsewhere: a line of text, and a number that is being typed; half of
+it would else be taken for tools. The click on the canvas that ends them, or that brings the window
+back to the front, does that and nothing else. The wheel scrolls the dock, and changes a value only
+in a control that has the keyboard.
+"""
+
+from collections.abc import Callable
+
+from qtpy.QtCore import QChildEvent, QEvent, QObject, QPoint, Qt, QTimer
+from qtpy.QtGui import QFocusEvent, QKeyEvent, QMouseEvent
+from qtpy.QtWidgets import (
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QMainWindow,
+    QPlainTextEdit,
+    QScrollBar,
+    QTabBar,
+    QTextEdit,
+    QWidget,
+)
+
+_FIELDS = (QLineEdit, QAbstractSpinBox, QTextEdit, QPlainTextEdit)
+_TURNED_BY_WHEEL = (QComboBox, QAbstractSpinBox, QAbstractSlider, QTabBar)
+_LEAVING_KEYS = (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape)
+# What a click gives the keyboard to, without those who only have buttons and lists.
+_WITHOUT_CLICKS = {
+    Qt.FocusPolicy.WheelFocus: Qt.FocusPolicy.TabFocus,
+    Qt.FocusPolicy.StrongFocus: Qt.FocusPolicy.TabFocus,
+    Qt.FocusPolicy.ClickFocus: Qt.FocusPolicy.NoFocus,
+}
+
+
+class FocusKeeper(QObject):
+    """Watches a dock with all its controls and dialogs, those that come later too.
+
+    Parameters
+    ----------
+    dock
+        The widget that is put into napari's window; the keeper lives as long as it does.
+    """
+
+    def __init__(self, dock: QWidget) -> None:
+        super().__init__(dock)
+        self._dock = dock
+        self._canvas: CanvasKeeper | None = None
+        self._typed: QObject | None = None
+        self._watch(dock)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Hold back the wheel and the keys that leave a field; whatever else goes its way."""
+        if event is None or not isinstance(watched, QWidget):
+            return False
+        kind = event.type()
+        if kind == QEvent.Type.Wheel:
+            return self._hold_wheel(watched, event)
+        if kind == QEvent.Type.KeyPress:
+            return self._on_key(watched, event)
+        if kind == QEvent.Type.ChildPolished:
+            self._on_child(event)
+        elif kind == QEvent.Type.Show and watched is self._dock:
+            self._find_canvas()
+        elif kind == QEvent.Type.FocusIn:
+            self._on_focus(watched, event)
+        elif kind == QEvent.Type.FocusOut and watched is self._typed:
+            self._typed = None
+        elif kind == QEvent.Type.MouseButtonRelease and isinstance(watched, QAbstractSpinBox):
+            self._hand_back(watched)  # it is a click on the arrows: the text is another widget
+        return False
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _watch(self, widget: QWidget) -> None:
+        for each in (widget, *widget.findChildren(QWidget)):
+            each.installEventFilter(self)
+            each.setFocusPolicy(self._policy(each))
+
+    def _policy(self, widget: QWidget) -> Qt.FocusPolicy:
+        """By a click only where one types or selects text; in dialogs too; never by the wheel."""
+        policy = widget.focusPolicy()
+        if not self._inside(widget) or _is_field(widget) or isinstance(widget, QLabel):
+            wheel = policy == Qt.FocusPolicy.WheelFocus
+            return Qt.FocusPolicy.StrongFocus if wheel else policy
+        return _WITHOUT_CLICKS.get(policy, policy)
+
+    def _inside(self, widget: QWidget) -> bool:
+        """Whether a widget is in the dock, and not in a dialog or a list that it has opened."""
+        return self._dock.isAncestorOf(widget)
+
+    def _on_child(self, event: QEvent) -> None:
+        child = event.child() if isinstance(event, QChildEvent) else None
+        if isinstance(child, QWidget):
+            self._watch(child)
+
+    def _hold_wheel(self, widget: QWidget, event: QEvent) -> bool:
+        turned = isinstance(widget, _TURNED_BY_WHEEL) and not isinstance(widget, QScrollBar)
+        if not turned or widget.hasFocus():
+            return False
+        event.ignore()  # for the parent, which scrolls
+        return True
+
+    def _on_key(self, widget: QWidget, event: QEvent) -> bool:
+        if not isinstance(event, QKeyEvent) or not self._inside(widget):
+            return False
+        field = _is_field(widget)
+        if event.key() not in _LEAVING_KEYS:
+            if field and event.text():
+                self._typed = widget
+        elif field:
+            self._hand_back(widget)
+            return True
+        else:
+            self._hand_back_later()
+        return False
+
+    def _on_focus(self, widget: QWidget, event: QEvent) -> None:
+        if isinstance(widget, QComboBox) and isinstance(event, QFocusEvent):
+            back_from_list = event.reason() == Qt.FocusReason.PopupFocusReason
+            if back_from_list and self._inside(widget):
+                self._hand_back_later()
+
+    def _hand_back(self, widget: QWidget) -> None:
+        if self._canvas is not None and self._inside(widget):
+            self._canvas.take()
+
+    def _hand_back_later(self) -> None:
+        """Once the control has done what the event asks for."""
+        if self._canvas is not None:
+            QTimer.singleShot(0, self._canvas.take)
+
+    def _keeps(self, widget: QWidget) -> bool:
+        """Whether somebody types in a widget, so that the pointer must not take the keyboard."""
+        if isinstance(widget, QAbstractSpinBox) and self._inside(widget):
+            return widget is self._typed
+        return _is_field(widget)
+
+    def _find_canvas(self) -> None:
+        canvas = None if self._canvas is not None else _canvas_beside(self._dock)
+        if canvas is not None:
+            self._canvas = CanvasKeeper(canvas, self._dock, self._keeps)
+            # A click that no control wants goes up to the dock, and by it to the canvas.
+            self._dock.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+            self._dock.setFocusProxy(canvas)
+
+
+class CanvasKeeper(QObject):
+    """Takes the keyboard to the canvas, and keeps clicks from painting that only bring it there.
+
+    Parameters
+    ----------
+    canvas
+        What one paints on.
+    dock
+        The widget whose life this one shares.
+    keeps
+        Whether a widget keeps the keyboard although the pointer is over the canvas.
+    """
+
+    def __init__(self, canvas: QWidget, dock: QWidget, keeps: Callable[[QWidget], bool]) -> None:
+        super().__init__(dock)
+        self._canvas: QWidget | None = canvas
+        self._dock, self._keeps = dock, keeps
+        # Whether the keyboard was here before the click that may come.
+        self._ready = True
+        self._swallowing = False
+        self._place: QPoint | None = None
+        canvas.installEventFilter(self)
+        canvas.destroyed.connect(self._forget)
+        app = QApplication.instance()
+        if isinstance(app, QApplication):
+            app.focusChanged.connect(self._on_focus_changed)
+
+    def take(self) -> None:
+        """Give the canvas the keyboard."""
+        if self._canvas is not None:
+            self._canvas.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Swallow a click that only brings the keyboard here, from its press to its release."""
+        canvas = self._canvas
+        if canvas is None or event is None or watched is not canvas:
+            return False
+        kind = event.type()
+        if kind == QEvent.Type.Enter:
+            self._take_if_free(canvas)
+        elif kind == QEvent.Type.MouseMove:
+            self._on_move(canvas, event)
+        elif kind == QEvent.Type.WindowDeactivate:
+            self._ready = False
+        elif kind == QEvent.Type.MouseButtonPress:
+            self._swallowing = not self._ready
+            self._ready = True
+        elif kind == QEvent.Type.MouseButtonRelease and self._swallowing:
+            self._swallowing = False
+            return True
+        held = (QEvent.Type.MouseButtonPress, QEvent.Type.MouseMove)
+        return self._swallowing and kind in held
+
+    def _on_move(self, canvas: QWidget, event: QEvent) -> None:
+        # Some systems tell of moves to where the pointer is already, when a window is activated.
+        before, self._place = self._place, event.pos() if isinstance(event, QMouseEvent) else None
+        if self._swallowing or self._place == before:
+            return
+        self._take_if_free(canvas)
+        self._ready = self._ready or canvas.hasFocus()
+
+    def _take_if_free(self, canvas: QWidget) -> None:
+        window = canvas.window()
+        if window is not None and not canvas.hasFocus() and self._may_take(window):
+            window.activateWindow()  # from a dock that floats
+            self.take()
+
+    def _may_take(self, window: QWidget) -> bool:
+        holder, active = QApplication.focusWidget(), QApplication.activeWindow()
+        ours = active is not None and active in (window, self._dock.window())
+        return (
+            ours
+            and QApplication.activePopupWidget() is None
+            and (holder is None or not self._keeps(holder))
+        )
+
+    def _on_focus_changed(self, old: QWidget | None, now: QWidget | None) -> None:
+        canvas = self._canvas
+        if canvas is None or now is None or now is canvas or now.isAncestorOf(canvas):
+            return  # what holds the canvas passes the keys on to it
+        self._ready = False
+
+    def _forget(self) -> None:
+        self._canvas = None
+
+
+def _is_field(widget: QWidget) -> bool:
+    """Whether a widget is there to type in."""
+    if isinstance(widget, QComboBox):
+        return widget.isEditable()
+    return isinstance(widget, _FIELDS)
+
+
+def _canvas_beside(widget: QWidget) -> QWidget | None:
+    """The canvas of the window that a dock belongs to, also while the dock floats."""
+    above = widget.parentWidget()
+    while above is not None and not isinstance(above, QMainWindow):
+        above = above.parentWidget()
+    center = None if above is None else above.centralWidget()
+    inside = [] if center is None else center.findChildren(QWidget)
+    return next((each for each in inside if each.inherits("QOpenGLWidget")), None)
