@@ -185,8 +185,9 @@ class Study:
         Raises UserError for clean without a mask, or with values that are no class of the study.
         """
         self._checked(key)
-        if state is SliceState.CLEAN and self.slice_record(key) is not None:
-            require_classes(self.slice_mask(key), self.classes, key)
+        record = self.slice_record(key) if state is SliceState.CLEAN else None
+        if record is not None and record.has_mask:
+            require_classes(self.revision_mask(record.revision), self.classes, key)
         return self._revisions.set_state(key, state)
 
     def slice_record(self, key: SliceKey) -> SliceRecord | None:

@@ -11,7 +11,12 @@ from napari_mlbseg.project.slices import SliceKey
 
 
 def require_classes(mask: NDArray[np.uint8], classes: Sequence[LabelClass], key: SliceKey) -> None:
-    """Raise UserError, which names the pixels, where a mask (rows, columns) holds other values."""
+    """Raise UserError, which names the pixels, where a mask (rows, columns) holds other values.
+
+    A study that has no classes yet takes every mask.
+    """
+    if not classes:
+        return
     known = [0, *(c.value for c in classes)]
     wrong = np.argwhere(~np.isin(mask, known))
     if len(wrong) == 0:
