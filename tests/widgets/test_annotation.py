@@ -505,6 +505,7 @@ def test_undo_goes_back_to_2d_and_shows_the_labels(desk: Desk, viewer: ViewerMod
     viewer.dims.ndisplay = 3
     desk.annotation.undo()
     assert (viewer.dims.ndisplay, desk.annotation.key.index) == (2, 5)
+    assert desk.layer.mode == "paint"  # the tool stays in hand
     assert desk.state(5) is UNTOUCHED
     desk.layer.visible = False
     desk.annotation.redo()
