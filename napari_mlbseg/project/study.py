@@ -21,6 +21,7 @@ from napari_mlbseg.project.masks import compose
 from napari_mlbseg.project.revisions import Revisions
 from napari_mlbseg.project.runs import RunRecord, Runs
 from napari_mlbseg.project.slices import SliceKey, SliceRecord, SliceState
+from napari_mlbseg.project.values import require_classes
 
 SUFFIX = ".mlbseg"
 CATALOGUE_NAME = "catalogue.sqlite"
@@ -167,15 +168,26 @@ class Study:
     # --- human work -------------------------------------------------------------------------------
 
     def save_slice(self, key: SliceKey, mask: NDArray[np.uint8], state: SliceState) -> SliceRecord:
-        """Keep a person's mask (the slice's two display axes in order) as draft or clean."""
+        """Keep a person's mask (the slice's two display axes in order) as draft or clean.
+
+        Raises UserError for a clean one with values that are no class of the study.
+        """
         expected = self._checked(key).slice_shape(key.axis)
         if mask.shape != expected:
             raise ValueError(f"the mask of {key} has the shape {expected}, got {mask.shape}")
+        if state is SliceState.CLEAN:
+            require_classes(mask, self.classes, key)
         return self._revisions.save(key, mask, state)
 
     def set_state(self, key: SliceKey, state: SliceState) -> SliceRecord:
-        """Change a slice's state and keep its newest mask; UserError for clean without a mask."""
+        """Change a slice's state and keep its newest mask.
+
+        Raises UserError for clean without a mask, or with values that are no class of the study.
+        """
         self._checked(key)
+        record = self.slice_record(key) if state is SliceState.CLEAN else None
+        if record is not None and record.has_mask:
+            require_classes(self.revision_mask(record.revision), self.classes, key)
         return self._revisions.set_state(key, state)
 
     def slice_record(self, key: SliceKey) -> SliceRecord | None:

@@ -8,16 +8,19 @@ from napari.components import ViewerModel
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
-from napari_mlbseg.engine.events import SliceAccepted, SliceReopened, SlicesPublished
+from napari_mlbseg.engine.events import SlicesPublished
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case, LabelClass
-from napari_mlbseg.project.slices import SliceKey, SliceRecord, SliceState
+from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background import timer
+from napari_mlbseg.widgets.history import History, Look
+from napari_mlbseg.widgets.journal import Journal
 from napari_mlbseg.widgets.late import LateSlices
 from napari_mlbseg.widgets.layers import LAYER_NAMES, CaseLayers
 from napari_mlbseg.widgets.proposals import with_proposals
+from napari_mlbseg.widgets.slice_keeper import SliceKeeper
 from napari_mlbseg.widgets.slice_states import SliceStates
 from napari_mlbseg.widgets.stored import CaseArrays
 from napari_mlbseg.widgets.working_labels import WorkingLabels
@@ -36,21 +39,32 @@ class Annotation(QObject):
         Another slice is on view.
     label_picked(int)
         The class to paint with is another one now.
+    history_changed()
+        Something else can be undone or done again now.
     request(object)
         Something that a running engine should hear.
-    failed(str)
-        Something could not be done; for the annotator.
+    failed(str), told(str)
+        Something could not be done, or was done; for the annotator.
     """
 
     slice_changed = Signal(object)
     moved = Signal(object)
     label_picked = Signal(int)
+    history_changed = Signal()
     request = Signal(object)
     failed = Signal(str)
+    told = Signal(str)
 
     def __init__(
-        self, viewer: ViewerModel, study: Study, case: Case, parent: QObject | None = None
+        self,
+        viewer: ViewerModel,
+        study: Study,
+        case: Case,
+        parent: QObject | None = None,
+        *,
+        history: History | None = None,
     ) -> None:
+        """Show a case; `history` is that of an earlier visit."""
         super().__init__(parent)
         self.case = case
         self._viewer = viewer
@@ -65,14 +79,34 @@ class Annotation(QObject):
             self._arrays.machine_slice,
             human=self._states.human(),
             mask=lambda where: study.slice_mask(SliceKey(case.id, *where)),
-            edited=self._save_soon,
+            touched=lambda where: self._journal.touch(SliceKey(case.id, *where)),
+            edited=self._on_write,
         )
         self._working.axis = self._axis = case.axis
         self.layers = CaseLayers(viewer, study, case, self._arrays, self._working)
         self._late.watch(self._arrays, self.layers)
         self._index = self.layers.index(case.axis)
+        self.history = History() if history is None else history
+        keeper = SliceKeeper(
+            study,
+            self._states,
+            self._working,
+            changed=self._on_look,
+            request=self.request.emit,
+        )
+        self._journal = Journal(
+            keeper,
+            self.history,
+            here=lambda: self.key,
+            tool=lambda: self.layers.working.tool,
+            changed=self.history_changed.emit,
+        )
+        events = self.layers.working.events
         self._connections = [
-            (self.layers.working.events.selected_label, self._on_label),
+            (events.selected_label, self._on_label),
+            (events.paint, self._on_paint),
+            (events.undo_asked, lambda event: self.undo()),
+            (events.redo_asked, lambda event: self.redo()),
             (viewer.dims.events.point, self._on_view),
             (viewer.dims.events.order, self._on_view),
             (viewer.dims.events.ndisplay, self._on_view),
@@ -124,9 +158,6 @@ class Annotation(QObject):
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Show these classes; another one is painted with where the one in hand is gone."""
         self.layers.set_classes(classes)
-        values = [c.value for c in classes]
-        if self.label not in (0, *values) and values:
-            self.paint_with(values[0])
 
     # --- what the annotator says ---------------------------------------------------------------
 
@@ -135,47 +166,43 @@ class Annotation(QObject):
         self._save_timer.stop()
         if not self._study.writable:
             return
-        try:
-            for axis, index in self._working.edits():
-                self._save_edited(SliceKey(self.case.id, axis, index))
-        except (UserError, OSError) as error:
-            self.failed.emit(f"The last edits are not saved: {error}")
+        for axis, index in self._working.edits():
+            try:
+                self._journal.save(SliceKey(self.case.id, axis, index))
+            except (UserError, OSError) as error:
+                self.failed.emit(f"The last edits are not saved: {error}")
 
     def accept(self) -> None:
         """Make the slice on view clean, as it is shown, and go on to the next open one."""
-        self.flush()
-        key = self.key
-        if self.state(key) is not SliceState.CLEAN:
-            self._working.hold(key.axis, key.index)
-            self._saved(self._study.save_slice(key, self._labels(key), SliceState.CLEAN))
-            self.request.emit(SliceAccepted(key))
+        key = self._ready("accept a slice")
+        if self.state(key) is not SliceState.CLEAN or self._working.edited((key.axis, key.index)):
+            self._journal.change("accept", key, Look.human(SliceState.CLEAN, self._labels(key)))
         self._advance()
 
     def reopen(self) -> None:
         """A clean slice is a draft again, a skipped one untouched."""
-        self.flush()
-        state = self.state(self.key)
-        if state is SliceState.CLEAN:
-            self._set_state(self.key, SliceState.DRAFT)
-        elif state is SliceState.SKIPPED:
-            self._set_state(self.key, SliceState.UNTOUCHED)
+        key = self._ready("reopen a slice")
+        if self.state(key) is SliceState.CLEAN:
+            self._journal.change("reopen", key, Look.human(SliceState.DRAFT, self._labels(key)))
+        elif self.state(key) is SliceState.SKIPPED:
+            self._journal.change("reopen", key, Look(SliceState.UNTOUCHED))
 
     def skip(self) -> None:
         """Leave the slice to the machine and go on; a draft of it stays in the history."""
-        self._hand_back(SliceState.SKIPPED)
+        self._journal.change("skip", self._ready("skip a slice"), Look(SliceState.SKIPPED))
         self._advance()
 
     def revert(self) -> None:
         """Take the prediction in place of what was painted; undo brings the paint back."""
-        self._hand_back(SliceState.UNTOUCHED)
+        self._journal.change("revert", self._ready("revert a slice"), Look(SliceState.UNTOUCHED))
 
     def copy_from(self, step: int) -> None:
         """Take the labels of the slice `step` further along the axis."""
-        source = self._index + step
-        if not 0 <= source < self.case.geometry.shape[self._axis]:
+        key = self._ready("copy labels to a slice")
+        source = key.index + step
+        if not 0 <= source < self.case.geometry.shape[key.axis]:
             raise UserError("There is no slice on that side to copy from.")
-        self.layers.write_slice(self._axis, self._index, self._working.read(self._axis, source))
-        self.flush()
+        self._journal.draft("copy to", key, self._working.read(key.axis, source))
 
     def take_votes(self, below: float) -> int:
         """Take proposed labels where trust is below a share, as one step that undo takes back.
@@ -185,11 +212,19 @@ class Annotation(QObject):
         int
             How many pixels of the slice on view have another label now.
         """
-        shown = self._labels(self.key)
-        taken = with_proposals(self._arrays, shown, self._axis, self._index, below)
-        self.layers.write_slice(self._axis, self._index, taken)
-        self.flush()
+        key = self._ready("take proposals")
+        shown = self._labels(key)
+        taken = with_proposals(self._arrays, shown, key.axis, key.index, below)
+        self._journal.draft("take proposals on", key, taken)
         return int((taken != shown).sum())
+
+    def undo(self) -> None:
+        """Take the last step back, and show where."""
+        self._travel(back=True)
+
+    def redo(self) -> None:
+        """Do again the step that was undone last, and show where."""
+        self._travel(back=False)
 
     # --- what the machine says -----------------------------------------------------------------
 
@@ -207,6 +242,7 @@ class Annotation(QObject):
     def close(self) -> None:
         """Save what is painted and take the layers away."""
         self.flush()
+        self._journal.close()
         self._late.stop()
         for event, slot in self._connections:
             event.disconnect(slot)
@@ -215,10 +251,15 @@ class Annotation(QObject):
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _save_soon(self) -> None:
+    def _on_write(self) -> None:
+        self._journal.wrote()
         # Not restarted by further events: a steady stream of them must not put saving off.
         if not self._save_timer.isActive():
             self._save_timer.start()
+
+    def _on_look(self, key: SliceKey) -> None:
+        self.layers.draw((), working=True)
+        self.slice_changed.emit(key)
 
     def _on_view(self, event: Any = None) -> None:
         axis = self.layers.axis
@@ -236,44 +277,34 @@ class Annotation(QObject):
     def _on_label(self, event: Any = None) -> None:
         self.label_picked.emit(self.label)
 
+    def _on_paint(self, event: Any = None) -> None:
+        self._journal.announce()
+
+    def _ready(self, doing: str) -> SliceKey:
+        """The slice on view, with its edits saved; UserError where none can be seen."""
+        if self.layers.unseen is not None:
+            raise UserError(f"{self.layers.unseen} to {doing}.")
+        self.flush()
+        return self.key
+
     def _labels(self, key: SliceKey) -> NDArray[np.uint8]:
         return self._working.read(key.axis, key.index)
 
-    def _save_edited(self, key: SliceKey) -> None:
-        was = self.state(key)
-        labels = self._labels(key)
-        before = self._working.before(key.axis, key.index)
-        if was is not SliceState.CLEAN and before is not None and np.array_equal(labels, before):
-            self._working.mark_saved(key.axis, key.index)
-            if was is not SliceState.UNTOUCHED:
-                self._set_state(key, SliceState.UNTOUCHED)
-            return
-        self._saved(self._study.save_slice(key, labels, SliceState.DRAFT))
-        if was is SliceState.CLEAN:
-            self.request.emit(SliceReopened(key))
-
-    def _hand_back(self, state: SliceState) -> None:
+    def _travel(self, *, back: bool) -> None:
         self.flush()
-        key = self.key
-        machine = self._arrays.machine_slice(key.axis, key.index)
-        self._working.set_before(key.axis, key.index, machine)
-        self.layers.write_slice(key.axis, key.index, machine)
-        self._working.mark_saved(key.axis, key.index)
-        if self.state(key) is not state:
-            self._set_state(key, state)
-        self._working.release(key.axis, key.index)
-        self.layers.draw((), working=True)
-
-    def _set_state(self, key: SliceKey, state: SliceState) -> None:
-        was = self.state(key)
-        self._saved(self._study.set_state(key, state))
-        if was is SliceState.CLEAN:
-            self.request.emit(SliceReopened(key))
-
-    def _saved(self, record: SliceRecord) -> None:
-        self._states.keep(record)
-        self._working.mark_saved(record.key.axis, record.key.index)
-        self.slice_changed.emit(record.key)
+        step, doing = self._journal.following(back=back), "undo" if back else "redo"
+        if step is None:
+            self.told.emit(f"There is nothing to {doing} in this case.")
+            return
+        self.layers.reveal()
+        self.go_to_slice(step.where)
+        try:
+            self._ready(doing)
+            self._journal.travel(back=back)
+        except (UserError, OSError) as error:
+            self.failed.emit(f"Could not {doing} {step.name}: {error}")
+            return
+        self.told.emit(f"{'Undone' if back else 'Redone'}: {step.name}.")
 
     def _advance(self) -> None:
         following = self._states.open_after(self._axis, self._index)

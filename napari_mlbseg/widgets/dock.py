@@ -34,6 +34,8 @@ _ACTIONS: dict[str, Callable[[Annotation], None]] = {
     "revert": Annotation.revert,
     "copy_previous": lambda annotation: annotation.copy_from(-1),
     "copy_next": lambda annotation: annotation.copy_from(+1),
+    "undo": Annotation.undo,
+    "redo": Annotation.redo,
 }
 _VIEWS = {
     "weights": ArrayName.META_WEIGHTS_INITIAL,
@@ -149,6 +151,7 @@ class MLBSegDock(QWidget):
         bench.slice_changed.connect(self._show_slice_state)
         bench.moved.connect(self._show_slice)
         bench.label_picked.connect(self.slices_panel.set_label)
+        bench.history_changed.connect(self._show_history)
         bench.engine_event.connect(self._show_event)
         bench.failed.connect(self._show_failure)
         bench.told.connect(self.study_panel.show_message)
@@ -193,6 +196,12 @@ class MLBSegDock(QWidget):
         study = self.workbench.study
         self.export_panel.set_available(() if study is None else study.cases, case_id)
         self._show_slice()
+        self._show_history()
+
+    def _show_history(self) -> None:
+        annotation = self.workbench.annotation
+        steps = (annotation.history.last, annotation.history.next) if annotation else (None, None)
+        self.slices_panel.set_history(*(step.name if step else None for step in steps))
 
     def _show_slice_state(self, key: SliceKey) -> None:
         self.cases_panel.set_row(self.workbench.case_row(key.case_id))

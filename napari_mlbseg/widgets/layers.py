@@ -1,6 +1,6 @@
 """One case as napari layers: the only file that adds layers to a viewer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,15 +8,14 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap
-from numpy.typing import NDArray
 
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case, LabelClass
-from napari_mlbseg.project.masks import plane
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import AXIS_NAMES
 from napari_mlbseg.widgets.stored import CaseArrays
 from napari_mlbseg.widgets.working_labels import WorkingLabels
+from napari_mlbseg.widgets.working_layer import Labels as PaintedLabels
 
 # Keys of a layer's metadata that say which study and which case it belongs to.
 STUDY_KEY = "mlbseg_study"
@@ -135,10 +134,32 @@ class CaseLayers:
         hidden = [d - (dims.ndim - 3) for d in dims.not_displayed if d >= dims.ndim - 3]
         return hidden[0] if len(hidden) == 1 else None
 
+    @property
+    def unseen(self) -> str | None:
+        """What to do so that a slice of the working labels can be seen; None where one is."""
+        axis = self.axis
+        if self.working not in self._viewer.layers:
+            return f'Choose the case again (its layer "{WORKING_LABELS}" was deleted)'
+        if axis is None:
+            return "Go back to 2-D (Ctrl+Y, or the button with the cube under the list of layers)"
+        if not self.working.visible:
+            return f'Show the layer "{WORKING_LABELS}" (the eye in the list of layers)'
+        if not 0 <= self._position(axis) < self._case.geometry.shape[axis]:
+            return "Move to a slice of the case (the view is outside of it)"
+        return None
+
+    def reveal(self) -> None:
+        """Let the working labels be seen, in 2-D."""
+        self._viewer.dims.ndisplay = 2
+        if not self.working.visible:  # napari drops the tool where a visible layer is shown
+            self.working.visible = True
+
     def index(self, axis: int) -> int:
         """Index along `axis` of the slice at the viewer's position, inside the case."""
-        position = self.working.world_to_data(self._viewer.dims.point)[axis]
-        return int(np.clip(np.round(position), 0, self._case.geometry.shape[axis] - 1))
+        return int(np.clip(self._position(axis), 0, self._case.geometry.shape[axis] - 1))
+
+    def _position(self, axis: int) -> int:
+        return round(float(self.working.world_to_data(self._viewer.dims.point)[axis]))
 
     def show_slice(self, axis: int, index: int) -> None:
         """Move the viewer to a slice."""
@@ -174,27 +195,18 @@ class CaseLayers:
             if layer in self._viewer.layers:
                 layer.refresh(thumbnail=False, highlight=False, extent=False)
 
-    def write_slice(self, axis: int, index: int, labels: NDArray[np.uint8]) -> None:
-        """Replace a slice of the working labels, as one step that undo takes back."""
-        changed = np.nonzero(self.working.data[plane(axis, index)] != labels)
-        if changed[0].size == 0:
-            return
-        indices = list(changed)
-        indices.insert(axis, np.full_like(changed[0], index))
-        with self.working.block_history():
-            self.working.data_setitem(tuple(indices), labels[changed])
-
     def toggle(self, name: ArrayName) -> None:
         """Show a layer that is hidden, or hide it."""
         layer = self._layers[name]
         layer.visible = not layer.visible
 
-    def set_classes(self, classes: Iterable[LabelClass]) -> None:
-        """Show labels in the colours of these classes."""
+    def set_classes(self, classes: Sequence[LabelClass]) -> None:
+        """Show labels in the colours of these classes, and paint with no others."""
         colors = label_colors(classes)
         for layer in (self.working, *self._layers.values()):
             if isinstance(layer, Labels):
                 layer.colormap = colors
+        self.working.limit_brush(c.value for c in classes)
 
     @property
     def complete(self) -> bool:
@@ -242,16 +254,16 @@ class CaseLayers:
         layer.editable = False
         self._layers[name] = layer
 
-    def _add_working(self, labels: WorkingLabels) -> Labels:
-        layer = self._viewer.add_labels(
+    def _add_working(self, labels: WorkingLabels) -> PaintedLabels:
+        layer = PaintedLabels(
             labels,
             name=WORKING_LABELS,
             colormap=label_colors(self._study.classes),
             opacity=0.4,
             **placement(self._study, self._case),
         )
-        classes = self._study.classes
-        layer.selected_label = classes[0].value if classes else 1
+        self._viewer.add_layer(layer)
+        layer.limit_brush(c.value for c in self._study.classes)
         in_plane = [s for k, s in enumerate(self._case.geometry.spacing_mm) if k != self._case.axis]
         layer.brush_size = int(np.clip(round(_BRUSH_MM / min(in_plane)), 3, 40))
         self._viewer.layers.selection.active = layer

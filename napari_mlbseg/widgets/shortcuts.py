@@ -1,7 +1,8 @@
 """Keys of the slice commands, bound to the viewer at run time.
 
 napari ignores key bindings in manifests. None of these keys is used by napari while a labels
-layer is painted on.
+layer is painted on, but those of undo and redo, which the working labels hand on themselves: here
+they are bound for the time when another layer is selected.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +29,11 @@ class SliceCommand:
     @property
     def tooltip(self) -> str:
         """Help and key in one line."""
-        return f"{self.help} ({self.key.replace('-', '+')})"
+        return self.tip(self.help)
+
+    def tip(self, text: str) -> str:
+        """A text and the key in one line."""
+        return f"{text} ({self.key.replace('-', '+')})"
 
 
 COMMANDS = (
@@ -73,11 +78,14 @@ VIEWS = (
         "Show or hide where the clean slices object to the prediction: the lighter, the less trust",
     ),
 )
-EVERY = (*COMMANDS, *MOVES, *VIEWS)
+TRAVELS = (
+    SliceCommand("undo", "Ctrl-Z", "Undo", "Undo"),
+    SliceCommand("redo", "Ctrl-Shift-Z", "Redo", "Redo"),
+)
+EVERY = (*COMMANDS, *MOVES, *VIEWS, *TRAVELS)
 
 # Of napari itself, worth knowing while correcting.
 NAPARI_KEYS = (
-    ("Ctrl+Z, Ctrl+Shift+Z", "Undo, redo"),
     ("2 or P, 1 or E", "Paint, erase"),
     ("4 or F, 3", "Fill, polygon"),
     ("5 or L", "Pick the class under the cursor"),

@@ -4,7 +4,7 @@ from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.slices import SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.study import Study
 
-_HUMAN = (SliceState.DRAFT, SliceState.CLEAN)
+HUMAN = (SliceState.DRAFT, SliceState.CLEAN)
 _DONE = (SliceState.CLEAN, SliceState.SKIPPED)
 
 
@@ -30,7 +30,7 @@ class SliceStates:
 
     def human(self) -> list[tuple[int, int]]:
         """Axis and index of the slices that show what a person painted."""
-        return [(k.axis, k.index) for k, r in self._records.items() if r.state in _HUMAN]
+        return [(k.axis, k.index) for k, r in self._records.items() if r.state in HUMAN]
 
     def open_after(self, axis: int, index: int) -> int | None:
         """The next slice that is neither clean nor skipped, around the end if need be."""

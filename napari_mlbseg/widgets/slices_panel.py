@@ -19,7 +19,7 @@ from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.slices import SliceState
 from napari_mlbseg.volume import AXIS_NAMES
 from napari_mlbseg.widgets.classes_dialog import ClassesDialog
-from napari_mlbseg.widgets.shortcuts import COMMANDS, EVERY, MOVES, VIEWS
+from napari_mlbseg.widgets.shortcuts import COMMANDS, EVERY, MOVES, TRAVELS, VIEWS
 from napari_mlbseg.widgets.slice_strip import SliceStrip
 from napari_mlbseg.widgets.style import (
     STATE_COLORS,
@@ -88,6 +88,7 @@ class SlicesPanel(QWidget):
         )
         self._lay_out()
         self.set_slice(None, None, ())
+        self.set_history(None, None)
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Offer these classes, and the background."""
@@ -110,6 +111,13 @@ class SlicesPanel(QWidget):
     def set_label(self, value: int) -> None:
         """Show which class is painted with."""
         self.label.setCurrentIndex(self.label.findData(value))
+
+    def set_history(self, *names: str | None) -> None:
+        """Name what undo takes back and redo does again; None where there is nothing."""
+        for command, name in zip(TRAVELS, names, strict=True):
+            made = self.buttons[command.name]
+            made.setEnabled(name is not None)
+            made.setToolTip(command.tip(f"{command.help} {name or ''}".strip()))
 
     def set_slice(
         self,
@@ -173,7 +181,11 @@ class SlicesPanel(QWidget):
         layout.setSpacing(4)
         layout.addLayout(top)
         layout.addWidget(self.strip)
-        layout.addWidget(self.buttons["next_suggested"])
+        ways = QHBoxLayout()
+        ways.addWidget(self.buttons["next_suggested"], 2)
+        for travel in TRAVELS:
+            ways.addWidget(self.buttons[travel.name], 1)
+        layout.addLayout(ways)
         layout.addLayout(paint)
         layout.addLayout(grid)
 

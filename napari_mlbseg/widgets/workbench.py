@@ -22,6 +22,7 @@ from napari_mlbseg.widgets.background import timer
 from napari_mlbseg.widgets.bridge import EngineBridge, EngineFactory, engine_of
 from napari_mlbseg.widgets.errands import Errands
 from napari_mlbseg.widgets.exports import Exports
+from napari_mlbseg.widgets.history import Histories
 from napari_mlbseg.widgets.intake import Intake
 from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy
 
@@ -45,7 +46,7 @@ class Workbench(QObject):
     -------
     study_changed(), case_changed(), classes_changed()
         Another study, another case, or none; other classes in the same study.
-    slice_changed(SliceKey), moved(SliceKey), label_picked(int)
+    slice_changed(SliceKey), moved(SliceKey), label_picked(int), history_changed()
         Of the case on view, see `Annotation`.
     engine_event(Event)
         From the engine, on the main thread.
@@ -63,6 +64,7 @@ class Workbench(QObject):
     slice_changed = Signal(object)
     moved = Signal(object)
     label_picked = Signal(int)
+    history_changed = Signal()
     engine_event = Signal(object)
     failed = Signal(str)
     told = Signal(str)
@@ -81,6 +83,7 @@ class Workbench(QObject):
         self._closing = False
         self.study: Study | None = None
         self.annotation: Annotation | None = None
+        self._histories = Histories()
         self.bridge = EngineBridge(self)
         self.bridge.told.connect(self._on_engine_event)
         self._exports = Exports(self.errands, self.bridge)
@@ -176,13 +179,17 @@ class Workbench(QObject):
                 )
                 self.errands.busy.emit("Rebuilding arrays from the source files", 0, 0)
                 return
-            self.annotation = Annotation(self._viewer, study, case, self)
+            self.annotation = Annotation(
+                self._viewer, study, case, self, history=self._histories.of(case_id)
+            )
             self.annotation.slice_changed.connect(self.slice_changed)
             self.annotation.moved.connect(self.moved)
             self.annotation.moved.connect(lambda _: self._focus_timer.start())
             self.annotation.label_picked.connect(self.label_picked)
             self.annotation.request.connect(self.send)
+            self.annotation.history_changed.connect(self.history_changed)
             self.annotation.failed.connect(self.failed)
+            self.annotation.told.connect(self.told)
             self.case_changed.emit()
             self._focus_timer.start()
 
@@ -264,6 +271,7 @@ class Workbench(QObject):
             study.close()
             return
         self.study = study
+        self._histories = Histories()
         self.study_changed.emit()
         if study.cases:
             self.choose_case(study.cases[0].id)

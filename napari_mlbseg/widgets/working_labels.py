@@ -1,11 +1,11 @@
 """The labels that somebody paints on: the machine's, with slices of a person's laid over them.
 
-Only slices that hold human work, or through which the undo history leads, are in memory; all
-others are the machine's as the store has them. A slice along display axis `axis` (0 z, 1 y, 2 x)
-is named by the pair (axis, index).
+Only slices that hold human work are in memory; all others are the machine's as the store has them.
+A slice along display axis `axis` (0 z, 1 y, 2 x) is named by the pair (axis, index).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
+from itertools import dropwhile
 from math import prod
 from typing import Any
 
@@ -18,8 +18,6 @@ SliceId = tuple[int, int]
 
 class WorkingLabels:
     """Labels of one case as the data of a layer; napari's tools read and write parts of it.
-
-    Every write is seen here, undo and redo too, which napari has no events for.
 
     Attributes
     ----------
@@ -37,6 +35,7 @@ class WorkingLabels:
         *,
         human: Iterable[SliceId] = (),
         mask: Callable[[SliceId], Labels] | None = None,
+        touched: Callable[[SliceId], object] | None = None,
         edited: Callable[[], object] | None = None,
     ) -> None:
         """Begin with the slices of a study.
@@ -47,19 +46,20 @@ class WorkingLabels:
             A fresh copy of the machine's slice (axis, index).
         human, mask
             Slices with a person's mask, the later one on top where they cross, and what reads one.
-        edited
-            Called after every write.
+        touched, edited
+            Called before a slice changes, and after every write.
         """
         self.shape = shape
         self.size = prod(shape)
         self.axis = 0
         self._machine = machine
         self._mask = mask
+        self._touched = touched
         self._edited = edited
+        # From the lowest to the uppermost.
         self._planes: dict[SliceId, Labels | None] = dict.fromkeys(human)
+        # Of slices that were written to since they were saved: what they showed then.
         self._saved: dict[SliceId, Labels] = {}
-        self._before: dict[SliceId, Labels] = {}
-        self._touched: set[SliceId] = set()
 
     def read(self, axis: int, index: int) -> Labels:
         """One slice, a copy."""
@@ -77,39 +77,38 @@ class WorkingLabels:
 
     def edits(self) -> tuple[SliceId, ...]:
         """The slices that differ from what is saved."""
-        return tuple(
-            key
-            for key in sorted(self._touched)
-            if not np.array_equal(self._plane(key), self._saved[key])
-        )
+        return tuple(key for key in sorted(self._saved) if self.edited(key))
 
-    def hold(self, axis: int, index: int) -> None:
-        """Keep a slice as it is shown, whatever the machine says from now on."""
-        key = axis, index
-        if key not in self._planes:
-            labels = self.read(axis, index)
-            self._before.setdefault(key, labels.copy())
-            self._saved.setdefault(key, labels.copy())
-            self._planes[key] = labels
+    def edited(self, key: SliceId) -> bool:
+        """Whether a slice differs from what is saved."""
+        return key in self._saved and not np.array_equal(self._plane(key), self._saved[key])
+
+    def own(self, key: SliceId) -> Labels | None:
+        """A person's labels of a slice, a copy, as if nothing crossed it; None where none are."""
+        return self._plane(key).copy() if key in self._planes else None
+
+    def above(self, key: SliceId) -> tuple[SliceId, ...]:
+        """The slices that cross a person's slice and lie over it, from the lowest on."""
+        known = list(self._planes)
+        upper = known[known.index(key) + 1 :] if key in self._planes else []
+        return tuple(other for other in upper if other[0] != key[0])
+
+    def lay(self, key: SliceId, labels: Labels, *, below: Container[SliceId] = ()) -> None:
+        """Give a slice labels that are saved, over all others but those that it lies below."""
+        self.release(*key)
+        upper = list(dropwhile(lambda other: other not in below, self._planes))
+        self._planes[key] = labels.copy()
+        for other in upper:
+            self._planes[other] = self._planes.pop(other)
 
     def release(self, axis: int, index: int) -> None:
-        """Show the machine's labels of a slice again, unless the undo history leads through it."""
-        if (axis, index) not in self._touched:
-            for kept in (self._planes, self._saved, self._before):
-                kept.pop((axis, index), None)
+        """Show the machine's labels of a slice again."""
+        self._planes.pop((axis, index), None)
+        self._saved.pop((axis, index), None)
 
     def mark_saved(self, axis: int, index: int) -> None:
         """What the slice shows now is what the study holds."""
-        if (axis, index) in self._planes:
-            self._saved[axis, index] = self._plane((axis, index)).copy()
-
-    def set_before(self, axis: int, index: int, labels: Labels) -> None:
-        """The labels that count as the machine's for this slice from now on."""
-        self._before[axis, index] = labels.copy()
-
-    def before(self, axis: int, index: int) -> Labels | None:
-        """The slice as it was before somebody first changed it; None for an unchanged one."""
-        return self._before.get((axis, index))
+        self._saved.pop((axis, index), None)
 
     # --- what napari asks for ------------------------------------------------------------------
 
@@ -162,17 +161,13 @@ class WorkingLabels:
 
     def _touch(self, key: SliceId) -> Labels:
         """The slice in memory, on top of those that cross it, to be changed."""
-        known = key in self._planes
-        if known and key not in self._touched:
-            self._saved[key] = self._plane(key).copy()
-            self._before.setdefault(key, self._machine(*key))
-        self.hold(*key)
-        if known:
-            labels = self.read(*key)
-            del self._planes[key]
-            self._planes[key] = labels
-        self._touched.add(key)
-        return self._plane(key)
+        if self._touched is not None:
+            self._touched(key)
+        labels = self.read(*key)
+        self._saved.setdefault(key, labels.copy())
+        self._planes.pop(key, None)
+        self._planes[key] = labels
+        return labels
 
     def _write(self, index: int, inside: Any, value: Any) -> None:
         key = self.axis, index

@@ -29,7 +29,7 @@ with Study.open(Path(sys.argv[1])) as study:
 
 
 def mask_of(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 255, shape).astype(np.uint8)
+    return np.random.default_rng(seed).choice([0, 1, 254], shape).astype(np.uint8)
 
 
 def test_a_new_process_finds_everything_again(study, make_case, other_process):
@@ -151,6 +151,23 @@ def test_every_act_leaves_a_line_in_the_audit_log(study):
     assert saved.case_id == "a"
     assert saved.details == {"axis": 0, "slice": 0, "state": "draft", "revision": 1}
     assert saved.created_at.tzinfo is not None
+
+
+def test_a_value_without_a_class_may_be_drafted_but_never_becomes_clean(study):
+    key = SliceKey("a", 0, 0)
+    study.set_classes(CLASSES)
+    mask = mask_of((7, 8))
+    mask[3, 4:6] = 2
+    words = "2 pixels of it, the first at row 3, column 4 with the value 2"
+    with pytest.raises(UserError, match=words):
+        study.save_slice(key, mask, SliceState.CLEAN)
+    assert study.slice_record(key) is None
+    study.save_slice(key, mask, SliceState.DRAFT)
+    with pytest.raises(UserError, match=words):
+        study.set_state(key, SliceState.CLEAN)
+    np.testing.assert_array_equal(study.slice_mask(key), mask)
+    study.set_classes((*CLASSES, LabelClass(2, "duct", (0, 0, 9))))
+    assert study.set_state(key, SliceState.CLEAN).state is SliceState.CLEAN
 
 
 def test_cases_come_in_all_or_none(study, make_case):

@@ -30,7 +30,9 @@ class Desk:
         self.layer = self.annotation.layers.working
         self.requests: list[Any] = []
         self.failures: list[str] = []
+        self.told: list[str] = []
         self.annotation.request.connect(self.requests.append)
+        self.annotation.told.connect(self.told.append)
         self.annotation.failed.connect(self.failures.append)
 
     def key(self, index: int, axis: int | None = None) -> SliceKey:
@@ -213,28 +215,31 @@ def test_predictions_reach_the_slices_without_human_work(qtbot: QtBot, desk: Des
     assert {r.key.index for r in desk.study.slice_records()} == {5, 6}
 
 
-def test_undo_after_a_prediction_takes_back_the_paint_alone(qtbot: QtBot, desk: Desk) -> None:
-    before = np.asarray(desk.layer.data)
+def test_undo_after_a_prediction_leaves_the_slice_as_the_study_has_it(
+    qtbot: QtBot, desk: Desk
+) -> None:
     desk.paint(5)
     desk.publish(0, desk.ones(10))
     qtbot.waitUntil(lambda: bool((desk.layer.data[9] == 1).all()))
     desk.layer.undo()
-    assert np.array_equal(desk.layer.data[5], before[5])
-    assert (np.delete(desk.layer.data[:10], 5, axis=0) == 1).all()
+    assert desk.state(5) is UNTOUCHED
+    assert (desk.layer.data[:10] == 1).all()
+    assert np.array_equal(desk.study.working_labels(desk.case.id), np.asarray(desk.layer.data))
 
 
-def test_redo_and_undo_around_a_prediction_take_back_the_paint_alone(
+def test_redo_after_a_prediction_brings_back_what_was_painted_over(
     qtbot: QtBot, desk: Desk
 ) -> None:
-    before = np.asarray(desk.layer.data)
     desk.paint(5)
+    painted = desk.layer.data[5].copy()
     desk.layer.undo()
     desk.publish(0, 2 * desk.ones(10))
     qtbot.waitUntil(lambda: bool((desk.layer.data[9] == 2).all()))
     desk.layer.redo()
+    assert np.array_equal(desk.layer.data[5], painted)
+    assert desk.state(5) is DRAFT
     desk.layer.undo()
-    desk.annotation.flush()
-    assert np.array_equal(desk.layer.data[5], before[5])
+    assert (desk.layer.data[5] == 2).all()
     assert desk.state(5) is UNTOUCHED
 
 
@@ -277,6 +282,261 @@ def test_coming_back_shows_what_was_left(viewer: ViewerModel, study: Study, qtbo
     second.layer.undo()  # nothing of the first visit can come back
     assert np.array_equal(np.asarray(second.layer.data), left)
     second.annotation.close()
+
+
+def test_undo_of_accept_goes_there_and_takes_it_back_alone(desk: Desk) -> None:
+    desk.paint(5)
+    painted = desk.layer.data[5].copy()
+    desk.annotation.accept()
+    desk.paint(9)
+    desk.annotation.go_to(12)
+    desk.layer.undo()
+    assert (desk.annotation.key.index, desk.state(9), desk.state(5)) == (9, UNTOUCHED, CLEAN)
+    desk.layer.undo()
+    assert (desk.annotation.key.index, desk.state(5)) == (5, DRAFT)
+    assert np.array_equal(desk.layer.data[5], painted)
+    assert desk.requests == [SliceAccepted(desk.key(5)), SliceReopened(desk.key(5))]
+    desk.layer.redo()
+    assert (desk.annotation.key.index, desk.state(5)) == (5, CLEAN)
+    assert desk.requests[2:] == [SliceAccepted(desk.key(5))]
+    assert desk.told == [
+        "Undone: paint on slice 9.",
+        "Undone: accept slice 5.",
+        "Redone: accept slice 5.",
+    ]
+
+
+def test_undo_of_a_dab_on_a_clean_slice_gives_back_what_was_accepted(
+    qtbot: QtBot, desk: Desk
+) -> None:
+    desk.paint(5)
+    desk.annotation.accept()
+    accepted = desk.layer.data[5].copy()
+    desk.paint(5, 4, 60, 1)
+    qtbot.waitUntil(lambda: desk.state(5) is DRAFT, timeout=60_000)
+    desk.layer.undo()
+    assert desk.state(5) is CLEAN
+    assert np.array_equal(desk.study.slice_mask(desk.key(5)), accepted)
+    assert np.array_equal(desk.layer.data[5], accepted)
+    accepts, reopens = SliceAccepted(desk.key(5)), SliceReopened(desk.key(5))
+    assert desk.requests == [accepts, reopens, accepts]
+    states = [record.state for record in desk.study.slice_history(desk.key(5))]
+    assert states == [DRAFT, CLEAN, DRAFT, CLEAN]  # every revision is still there
+
+
+def test_a_stroke_that_is_given_up_leaves_a_clean_slice_clean(qtbot: QtBot, desk: Desk) -> None:
+    desk.annotation.go_to(5)
+    desk.annotation.accept()
+    desk.annotation.go_to(5)
+    shown = desk.layer.data[5].copy()
+    desk.layer.data[5, 4, 4] = 2  # as a brush does while the button is down
+    qtbot.waitUntil(lambda: desk.state(5) is DRAFT, timeout=60_000)
+    desk.layer.data[5, 4, 4] = shown[4, 4]
+    qtbot.waitUntil(lambda: desk.state(5) is CLEAN, timeout=60_000)
+    assert np.array_equal(desk.study.slice_mask(desk.key(5)), shown)
+    assert desk.annotation.history.last is not None
+    assert desk.annotation.history.last.name == "accept slice 5"
+
+
+COMMANDS = {
+    "accept slice 5": Annotation.accept,
+    "reopen slice 5": Annotation.reopen,
+    "skip slice 5": Annotation.skip,
+    "revert slice 5": Annotation.revert,
+    "copy to slice 5": lambda annotation: annotation.copy_from(1),
+    "take proposals on slice 5": lambda annotation: annotation.take_votes(0.5),
+}
+
+
+@pytest.mark.parametrize("begin", [UNTOUCHED, DRAFT, CLEAN, SKIPPED])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_goes_back_and_forth(desk: Desk, begin: SliceState, name: str) -> None:
+    desk.annotation.go_to(5)
+    Proposals(desk, 5)
+    desk.paint(6, 20, 20)
+    if begin in (DRAFT, CLEAN):
+        desk.paint(5, 30, 30)
+    desk.annotation.go_to(5)
+    if begin is CLEAN:
+        desk.annotation.accept()
+    elif begin is SKIPPED:
+        desk.annotation.skip()
+    desk.annotation.go_to(5)
+
+    def stands() -> tuple[SliceState, bytes]:
+        assert np.array_equal(desk.study.working_labels(desk.case.id), np.asarray(desk.layer.data))
+        return desk.state(5), desk.layer.data[5].tobytes()
+
+    desk.annotation.flush()
+    steps, before = desk.annotation.history.last, stands()
+    COMMANDS[name](desk.annotation)
+    after, done = stands(), desk.annotation.history.last
+    if before == after:
+        assert done is steps  # nothing was changed, and nothing is undone
+        return
+    assert done is not None
+    assert done.name == name
+    for _ in range(2):
+        desk.annotation.go_to(9)
+        desk.layer.undo()
+        assert (stands(), desk.annotation.key.index) == (before, 5)
+        desk.annotation.go_to(9)
+        desk.layer.redo()
+        assert (stands(), desk.annotation.key.index) == (after, 5)
+
+
+def test_undo_turns_to_the_axis_that_it_acts_on(desk: Desk, viewer: ViewerModel) -> None:
+    before = np.asarray(desk.layer.data)
+    desk.annotation.go_to(5)
+    desk.annotation.show_axis(1)
+    desk.annotation.go_to(30)
+    desk.layer.paint((10, 30, 4), 2)
+    desk.annotation.show_axis(0)
+    desk.annotation.go_to(7)
+    desk.layer.undo()
+    assert desk.annotation.key == desk.key(30, axis=1)
+    assert viewer.dims.order[0] == 1
+    assert desk.state(30, axis=1) is UNTOUCHED
+    assert np.array_equal(np.asarray(desk.layer.data), before)
+
+
+def test_undo_restores_slices_that_cross_in_the_window_and_in_the_study(desk: Desk) -> None:
+    looks = [np.asarray(desk.layer.data)]
+    for axis, index, place, value in (
+        (0, 10, (10, 30, 4), 2),
+        (1, 30, (10, 30, 4), 1),
+        (0, 10, (10, 30, 40), 2),
+        (2, 4, (10, 30, 4), 2),
+        (1, 30, (12, 30, 60), 2),
+    ):
+        desk.annotation.show_axis(axis)
+        desk.annotation.go_to(index)
+        desk.layer.paint(place, value)
+        looks.append(np.asarray(desk.layer.data))
+    for _ in range(2):
+        for look in reversed(looks[:-1]):
+            desk.layer.undo()
+            assert np.array_equal(np.asarray(desk.layer.data), look)
+            assert np.array_equal(desk.study.working_labels(desk.case.id), look)
+        for look in looks[1:]:
+            desk.layer.redo()
+            assert np.array_equal(np.asarray(desk.layer.data), look)
+            assert np.array_equal(desk.study.working_labels(desk.case.id), look)
+
+
+def test_undo_of_a_fill_through_the_volume_is_one_step(desk: Desk) -> None:
+    before = np.asarray(desk.layer.data)
+    desk.annotation.go_to(10)
+    desk.layer.n_edit_dimensions = 3
+    desk.layer.brush_size = 15
+    desk.layer.paint((10, 4, 4), 2)
+    desk.annotation.go_to(2)
+    desk.layer.undo()
+    assert desk.annotation.key.index == 10
+    assert desk.told == ["Undone: paint on slices 8 to 12."]
+    assert np.array_equal(np.asarray(desk.layer.data), before)
+    assert desk.study.slice_records(state=DRAFT) == ()
+
+
+def test_there_may_be_nothing_to_undo_or_redo(desk: Desk) -> None:
+    desk.layer.undo()
+    desk.layer.redo()
+    assert desk.told == [
+        "There is nothing to undo in this case.",
+        "There is nothing to redo in this case.",
+    ]
+    assert desk.study.slice_records() == ()
+
+
+def test_what_cannot_be_undone_can_be_tried_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.paint(5)
+    desk.annotation.accept()
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.study, "save_slice", full)
+        desk.layer.undo()
+    assert desk.failures == ["Could not undo accept slice 5: no space left"]
+    assert desk.state(5) is CLEAN
+    desk.layer.undo()
+    assert desk.state(5) is DRAFT
+    desk.failures.clear()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.filterwarnings("ignore:Contours are not displayed")
+def test_commands_act_on_a_slice_on_view_only(desk: Desk, viewer: ViewerModel, name: str) -> None:
+    desk.paint(5)
+    desk.annotation.flush()
+    records = desk.study.slice_records()
+
+    def refused(words: str) -> None:
+        with pytest.raises(UserError, match=words):
+            COMMANDS[name](desk.annotation)
+        assert desk.study.slice_records() == records
+        assert desk.annotation.key.index == 5
+
+    viewer.dims.ndisplay = 3
+    refused(r"Go back to 2-D .* to \w+")
+    viewer.dims.ndisplay = 2
+    desk.layer.visible = False
+    refused(r'Show the layer "working labels" .* to \w+')
+    desk.layer.visible = True
+    viewer.layers.remove(desk.layer)
+    refused("Choose the case again")
+
+
+def test_a_view_beyond_the_case_shows_no_slice_to_accept(desk: Desk, viewer: ViewerModel) -> None:
+    layer = viewer.add_image(np.zeros((90, 20, 20)), scale=desk.layer.scale, units="mm")
+    viewer.dims.set_point(0, layer.data_to_world((80, 0, 0))[0])
+    with pytest.raises(UserError, match="Move to a slice of the case"):
+        desk.annotation.accept()
+    assert desk.study.slice_records() == ()
+
+
+@pytest.mark.filterwarnings("ignore:Contours are not displayed")
+def test_undo_goes_back_to_2d_and_shows_the_labels(desk: Desk, viewer: ViewerModel) -> None:
+    desk.paint(5)
+    desk.annotation.go_to(9)
+    viewer.dims.ndisplay = 3
+    desk.annotation.undo()
+    assert (viewer.dims.ndisplay, desk.annotation.key.index) == (2, 5)
+    assert desk.layer.mode == "paint"  # the tool stays in hand
+    assert desk.state(5) is UNTOUCHED
+    desk.layer.visible = False
+    desk.annotation.redo()
+    assert desk.layer.visible
+    assert desk.layer.mode == "paint"
+
+
+def test_values_without_a_class_never_become_clean_and_block_no_other_slice(desk: Desk) -> None:
+    desk.annotation.go_to(5)
+    desk.layer.data[5, 7, 8:11] = 77  # by a script; the brush cannot
+    desk.paint(6)
+    desk.annotation.accept()
+    assert desk.state(6) is CLEAN
+    desk.annotation.go_to(5)
+    with pytest.raises(UserError, match=r"3 pixels of it, the first at row 7, column 8 .* 77"):
+        desk.annotation.accept()
+    assert desk.state(5) is DRAFT  # nothing is lost
+    assert desk.layer.data[5, 7, 8] == 77
+
+
+def test_what_cannot_be_saved_holds_no_other_slice_back(desk: Desk) -> None:
+    desk.annotation.go_to(4)
+    desk.layer.data[4, 7, 8] = 255  # not even a draft can hold this
+    desk.layer.data[6, 7, 8] = 2
+    desk.annotation.flush()
+    assert desk.state(6) is DRAFT
+    assert len(desk.failures) == 1
+    desk.layer.data[4, 7, 8] = 1
+    desk.annotation.flush()
+    assert desk.state(4) is DRAFT
+    desk.failures.clear()
 
 
 def test_a_study_for_reading_cannot_be_painted(

@@ -77,15 +77,6 @@ def test_superior_is_up_in_coronal_and_sagittal_views(
     assert directions == ["down", "up", "up"]
 
 
-def test_writing_a_slice_is_one_undo_step(layers: CaseLayers) -> None:
-    before = np.asarray(layers.working.data)
-    labels = np.full(before.shape[1:], 2, np.uint8)
-    layers.write_slice(0, 4, labels)
-    assert np.array_equal(layers.working.data[4], labels)
-    layers.working.undo()
-    assert np.array_equal(np.asarray(layers.working.data), before)
-
-
 def test_what_is_on_view_survives_that_a_layer_was_deleted(
     layers: CaseLayers, viewer: ViewerModel
 ) -> None:

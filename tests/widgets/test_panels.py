@@ -116,6 +116,7 @@ def test_buttons_ask_for_their_command(qtbot: QtBot) -> None:
     qtbot.addWidget(panel)
     states = [SliceState.CLEAN, SliceState.SKIPPED, SliceState.UNTOUCHED]
     panel.set_slice(0, 1, states)
+    panel.set_history("accept slice 0", "paint on slice 1")
     told = heard(panel.command)
     for command in EVERY:
         qtbot.mouseClick(panel.buttons[command.name], LEFT)
@@ -129,7 +130,7 @@ def test_what_cannot_be_done_cannot_be_asked_for(qtbot: QtBot) -> None:
     assert not any(b.isEnabled() for b in panel.buttons.values())
     panel.set_slice(0, 0, [SliceState.UNTOUCHED] * 2)
     off = {name for name, b in panel.buttons.items() if not b.isEnabled()}
-    assert off == {"reopen", "copy_previous"}
+    assert off == {"reopen", "copy_previous", "undo", "redo"}
     panel.set_slice(0, 1, [SliceState.CLEAN] * 2, writable=False)
     on = {name for name, b in panel.buttons.items() if b.isEnabled()}
     # who only reads may look at everything

@@ -92,60 +92,61 @@ def test_writing_what_is_there_already_edits_nothing() -> None:
     labels = over(volume())
     labels[:, :, :] = volume()
     assert labels.edits() == ()
-    assert labels.before(0, 1) is None
+    assert labels.own((0, 1)) is None
 
 
-def test_what_was_there_before_the_first_edit_is_kept() -> None:
-    labels = over(np.ones(SHAPE, np.uint8))
-    assert labels.before(0, 2) is None
-    for value in (2, 3):
-        labels[2, 1, 1] = value
-        labels.mark_saved(0, 2)
-    before = labels.before(0, 2)
-    assert before is not None
-    assert (before == 1).all()
-
-
-def test_the_machine_s_labels_for_a_human_slice_are_those_of_the_first_edit() -> None:
-    machine = volume()
-    labels = WorkingLabels(
-        SHAPE, slices_of(machine), human=[(0, 1)], mask=lambda _: np.zeros(SHAPE[1:], np.uint8)
-    )
-    machine[:] = 4
-    labels[1, 1, 1] = 2
-    before = labels.before(0, 1)
-    assert before is not None
-    assert (before == 4).all()
-
-
-def test_machine_labels_spare_human_and_touched_slices() -> None:
+def test_machine_labels_spare_human_and_painted_slices() -> None:
     machine = np.zeros(SHAPE, np.uint8)
     labels = WorkingLabels(
         SHAPE, slices_of(machine), human=[(0, 2)], mask=lambda _: np.full(SHAPE[1:], 3, np.uint8)
     )
-    labels[0, 0, 0] = 1
-    labels[0, 0, 0] = 0  # undone, but the history still leads through it
     labels[1, 0, 0] = 1
     machine[:] = 7
-    assert labels[0].max() == 0
     assert labels[1].sum() == 1
     assert (labels[2] == 3).all()
     assert (labels[3] == 7).all()
     assert labels.edits() == ((0, 1),)
 
 
-def test_a_slice_that_is_held_is_released_unless_it_was_written_to() -> None:
+def test_a_slice_is_the_machine_s_again_once_it_is_released() -> None:
     machine = np.zeros(SHAPE, np.uint8)
     labels = over(machine)
-    labels.hold(0, 1)
-    labels.hold(0, 2)
     labels[2, 0, 0] = 1
+    labels.lay((0, 1), np.full(SHAPE[1:], 3, np.uint8))
+    assert labels.edits() == ((0, 2),)
     machine[:] = 7
-    assert labels[1].max() == 0
+    assert (labels[1] == 3).all()
     for index in (1, 2):
         labels.release(0, index)
-    assert (labels[1] == 7).all()
-    assert labels[2].sum() == 1
+    assert (np.asarray(labels) == 7).all()
+    assert labels.edits() == ()
+
+
+def test_labels_are_laid_over_those_that_cross_or_below_them_again() -> None:
+    labels = over(np.zeros(SHAPE, np.uint8))
+    for value, key in enumerate([(0, 1), (1, 2), (2, 3)], 1):
+        labels.lay(key, np.full(labels.read(*key).shape, value, np.uint8))
+    assert labels.above((0, 1)) == ((1, 2), (2, 3))
+    assert labels.above((2, 3)) == ()
+    before, own, above = np.asarray(labels), labels.own((0, 1)), labels.above((0, 1))
+    assert own is not None
+    assert (own == 1).all()
+    labels.lay((0, 1), np.full(SHAPE[1:], 9, np.uint8))
+    assert (labels[1] == 9).all()
+    labels.lay((0, 1), own, below=above)
+    np.testing.assert_array_equal(np.asarray(labels), before)
+
+
+def test_a_slice_is_told_of_before_it_changes() -> None:
+    seen: list[tuple[tuple[int, int], int]] = []
+    labels = WorkingLabels(
+        SHAPE,
+        slices_of(np.zeros(SHAPE, np.uint8)),
+        touched=lambda key: seen.append((key, int(labels.read(*key).max()))),
+    )
+    labels[1, :, :] = 0
+    labels[1:3, 2, 2] = 5
+    assert seen == [((0, 1), 0), ((0, 2), 0)]
 
 
 @pytest.mark.parametrize("axis", [1, 2])
