@@ -18,6 +18,7 @@ from napari_mlbseg.widgets.background import timer
 from napari_mlbseg.widgets.late import LateSlices
 from napari_mlbseg.widgets.layers import LAYER_NAMES, CaseLayers
 from napari_mlbseg.widgets.proposals import with_proposals
+from napari_mlbseg.widgets.saving import save_each
 from napari_mlbseg.widgets.slice_states import SliceStates
 from napari_mlbseg.widgets.stored import CaseArrays
 from napari_mlbseg.widgets.working_labels import WorkingLabels
@@ -27,6 +28,11 @@ _SAVE_AFTER_MS = 250
 
 class Annotation(QObject):
     """The case on view, its layers, and what a person says about its slices.
+
+    Attributes
+    ----------
+    unsaved
+        Edited slices that could not be saved when it was last tried, and why.
 
     Signals
     -------
@@ -40,6 +46,8 @@ class Annotation(QObject):
         Something that a running engine should hear.
     failed(str)
         Something could not be done; for the annotator.
+    flushed()
+        It has been tried to save every edit: `unsaved` says how that went.
     """
 
     slice_changed = Signal(object)
@@ -47,12 +55,14 @@ class Annotation(QObject):
     label_picked = Signal(int)
     request = Signal(object)
     failed = Signal(str)
+    flushed = Signal()
 
     def __init__(
         self, viewer: ViewerModel, study: Study, case: Case, parent: QObject | None = None
     ) -> None:
         super().__init__(parent)
         self.case = case
+        self.unsaved: dict[SliceKey, str] = {}
         self._viewer = viewer
         self._study = study
         self._states = SliceStates(study, case)
@@ -131,29 +141,39 @@ class Annotation(QObject):
     # --- what the annotator says ---------------------------------------------------------------
 
     def flush(self) -> None:
-        """Save every edited slice as a draft."""
+        """Save every edited slice as a draft, each by itself."""
         self._save_timer.stop()
         if not self._study.writable:
             return
-        try:
-            for axis, index in self._working.edits():
-                self._save_edited(SliceKey(self.case.id, axis, index))
-        except (UserError, OSError) as error:
-            self.failed.emit(f"The last edits are not saved: {error}")
+        keys = [SliceKey(self.case.id, *where) for where in self._working.edits()]
+        self.unsaved = save_each(keys, self._save_edited)
+        self.flushed.emit()
+
+    def unsaved_masks(self) -> dict[SliceKey, NDArray[np.uint8]]:
+        """Labels of the slices that could not be saved."""
+        return {key: self._labels(key) for key in self.unsaved}
+
+    def discard(self) -> None:
+        """Take edits that could not be saved back, for good."""
+        self._working.discard_edits()
+        self.layers.draw((), working=True)
+        self.flush()
 
     def accept(self) -> None:
         """Make the slice on view clean, as it is shown, and go on to the next open one."""
         self.flush()
         key = self.key
-        if self.state(key) is not SliceState.CLEAN:
+        if self.state(key) is not SliceState.CLEAN or key in self.unsaved:
             self._working.hold(key.axis, key.index)
             self._saved(self._study.save_slice(key, self._labels(key), SliceState.CLEAN))
+            if key in self.unsaved:
+                self.flush()
             self.request.emit(SliceAccepted(key))
         self._advance()
 
     def reopen(self) -> None:
         """A clean slice is a draft again, a skipped one untouched."""
-        self.flush()
+        self._require_saved()
         state = self.state(self.key)
         if state is SliceState.CLEAN:
             self._set_state(self.key, SliceState.DRAFT)
@@ -162,6 +182,7 @@ class Annotation(QObject):
 
     def skip(self) -> None:
         """Leave the slice to the machine and go on; a draft of it stays in the history."""
+        self._require_saved()
         self._hand_back(SliceState.SKIPPED)
         self._advance()
 
@@ -204,13 +225,14 @@ class Annotation(QObject):
         if seen or machine is not was:
             self.layers.draw(names, working=machine in names)
 
-    def close(self) -> None:
-        """Save what is painted and take the layers away."""
+    def close(self, *, remove_layers: bool = True) -> None:
+        """Save what is painted and take the layers away, unless their window is gone."""
         self.flush()
         self._late.stop()
         for event, slot in self._connections:
             event.disconnect(slot)
-        self.layers.remove()
+        if remove_layers:
+            self.layers.remove()
         self._arrays.close()
 
     # --- inside ----------------------------------------------------------------------------------
@@ -252,15 +274,21 @@ class Annotation(QObject):
         if was is SliceState.CLEAN:
             self.request.emit(SliceReopened(key))
 
+    def _require_saved(self) -> None:
+        """Save the edits; UserError where those of the slice on view cannot be."""
+        self.flush()
+        if self.key in self.unsaved:
+            raise UserError(f"Slice {self.key.index} is not saved: {self.unsaved[self.key]}")
+
     def _hand_back(self, state: SliceState) -> None:
         self.flush()
         key = self.key
         machine = self._arrays.machine_slice(key.axis, key.index)
+        if self.state(key) is not state:
+            self._set_state(key, state)  # first: where it fails, the paint stays
         self._working.set_before(key.axis, key.index, machine)
         self.layers.write_slice(key.axis, key.index, machine)
         self._working.mark_saved(key.axis, key.index)
-        if self.state(key) is not state:
-            self._set_state(key, state)
         self._working.release(key.axis, key.index)
         self.layers.draw((), working=True)
 

@@ -103,6 +103,11 @@ class WorkingLabels:
         if (axis, index) in self._planes:
             self._saved[axis, index] = self._plane((axis, index)).copy()
 
+    def discard_edits(self) -> None:
+        """Show of every slice what is saved."""
+        for key in self.edits():
+            self._planes[key] = self._saved[key].copy()
+
     def set_before(self, axis: int, index: int, labels: Labels) -> None:
         """The labels that count as the machine's for this slice from now on."""
         self._before[axis, index] = labels.copy()
