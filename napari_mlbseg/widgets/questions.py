@@ -219,9 +219,11 @@ def _told(found: FoundRescue) -> str:
     ]
     if found.changed:
         lines.append(
-            f"{len(found.changed)} of them were saved in the study since then. Restoring lays the "
+            f"Saved in the study since then: {len(found.changed)} of them. Restoring lays the "
             "older edits over these; the newer ones stay in the history of the slice."
         )
     if rescue.damaged:
-        lines.append(f"{rescue.damaged} more could not be read: the file is damaged.")
+        lines.append(
+            f"The file is damaged: {slices_in_words(rescue.damaged)} in it could not be read."
+        )
     return "\n\n".join(lines)

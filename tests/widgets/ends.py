@@ -45,7 +45,8 @@ def close(window: QWidget, viewer: napari.Viewer, how: str) -> None:
         "window": window.close,
         "quit": lambda: window.close(quit_app=True, confirm_need=False),  # type: ignore[call-arg]
         "viewer": viewer.close,
-        "application": QApplication.quit,
+        # Not `quit`, which asks the windows in Qt 6.
+        "application": lambda: QApplication.exit(0),
     }
     ways[how]()
 

@@ -32,7 +32,8 @@ def end(study: Path, how: str, kind: str = "nothing", *answers: str) -> End:
         timeout=240,
         env={**os.environ, **QUIET},
     )
-    return End(done.stdout.splitlines(), done.stderr, done.returncode)
+    said = [line for line in done.stdout.splitlines() if not line.startswith("INFO: ")]
+    return End(said, done.stderr, done.returncode)
 
 
 def check_released(study_path: Path) -> None:
