@@ -12,6 +12,8 @@ from napari_mlbseg.project.slices import SliceState
 from napari_mlbseg.project.study import Study
 
 PROGRAM = Path(__file__).with_name("ends.py")
+# What napari prints of its notifications: that the study stays open, and that PyQt5 is old.
+NOTICES = ("INFO: The study stays open", "WARNING: napari support for the PyQt5 backend")
 QUIET = {"QT_LOGGING_RULES": "*=false", "PYTHONWARNINGS": "ignore"}
 
 
@@ -32,7 +34,7 @@ def end(study: Path, how: str, kind: str = "nothing", *answers: str) -> End:
         timeout=240,
         env={**os.environ, **QUIET},
     )
-    said = [line for line in done.stdout.splitlines() if not line.startswith("INFO: ")]
+    said = [line for line in done.stdout.splitlines() if not line.startswith(NOTICES)]
     return End(said, done.stderr, done.returncode)
 
 
