@@ -44,6 +44,7 @@ HOME_OF = {
     "PyQt6": set(),
     "sqlite3": {"project"},
     "filelock": {"project"},
+    "platformdirs": {"project"},
     "zarr": {"project", "formats"},
     "pydicom": {"formats"},
     "h5py": {"formats"},

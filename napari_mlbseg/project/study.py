@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -115,6 +116,11 @@ class Study:
     def name(self) -> str:
         """The folder's name without its suffix."""
         return self.path.stem
+
+    @cached_property
+    def identity(self) -> str:
+        """Tells this study from every other, wherever its folder lies; a copy has the same."""
+        return self._catalogue.identity()
 
     @property
     def checkpoint_path(self) -> Path:

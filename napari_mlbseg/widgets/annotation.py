@@ -20,6 +20,7 @@ from napari_mlbseg.widgets.journal import Journal
 from napari_mlbseg.widgets.late import LateSlices
 from napari_mlbseg.widgets.layers import LAYER_NAMES, CaseLayers
 from napari_mlbseg.widgets.proposals import with_proposals
+from napari_mlbseg.widgets.saving import save_each
 from napari_mlbseg.widgets.slice_keeper import SliceKeeper
 from napari_mlbseg.widgets.slice_states import SliceStates
 from napari_mlbseg.widgets.stored import CaseArrays
@@ -30,6 +31,11 @@ _SAVE_AFTER_MS = 250
 
 class Annotation(QObject):
     """The case on view, its layers, and what a person says about its slices.
+
+    Attributes
+    ----------
+    unsaved
+        Edited slices that could not be saved when it was last tried, and why.
 
     Signals
     -------
@@ -45,6 +51,8 @@ class Annotation(QObject):
         Something that a running engine should hear.
     failed(str), told(str)
         Something could not be done, or was done; for the annotator.
+    flushed()
+        It has been tried to save every edit: `unsaved` says how that went.
     """
 
     slice_changed = Signal(object)
@@ -54,6 +62,7 @@ class Annotation(QObject):
     request = Signal(object)
     failed = Signal(str)
     told = Signal(str)
+    flushed = Signal()
 
     def __init__(
         self,
@@ -67,6 +76,7 @@ class Annotation(QObject):
         """Show a case; `history` is that of an earlier visit."""
         super().__init__(parent)
         self.case = case
+        self.unsaved: dict[SliceKey, str] = {}
         self._viewer = viewer
         self._study = study
         self._states = SliceStates(study, case)
@@ -162,20 +172,29 @@ class Annotation(QObject):
     # --- what the annotator says ---------------------------------------------------------------
 
     def flush(self) -> None:
-        """Save every edited slice as a draft."""
+        """Save every edited slice as a draft, each by itself."""
         self._save_timer.stop()
         if not self._study.writable:
             return
-        for axis, index in self._working.edits():
-            try:
-                self._journal.save(SliceKey(self.case.id, axis, index))
-            except (UserError, OSError) as error:
-                self.failed.emit(f"The last edits are not saved: {error}")
+        keys = [SliceKey(self.case.id, *where) for where in self._working.edits()]
+        self.unsaved = save_each(keys, self._journal.save)
+        self.flushed.emit()
+
+    def unsaved_masks(self) -> dict[SliceKey, NDArray[np.uint8]]:
+        """Labels of the slices that could not be saved."""
+        return {key: self._labels(key) for key in self.unsaved}
+
+    def discard(self) -> None:
+        """Take edits that could not be saved back, for good."""
+        self._journal.close()
+        self._working.discard_edits()
+        self.layers.draw((), working=True)
+        self.flush()
 
     def accept(self) -> None:
         """Make the slice on view clean, as it is shown, and go on to the next open one."""
         key = self._ready("accept a slice")
-        if self.state(key) is not SliceState.CLEAN or self._working.edited((key.axis, key.index)):
+        if self.state(key) is not SliceState.CLEAN:
             self._journal.change("accept", key, Look.human(SliceState.CLEAN, self._labels(key)))
         self._advance()
 
@@ -239,14 +258,15 @@ class Annotation(QObject):
         if seen or machine is not was:
             self.layers.draw(names, working=machine in names)
 
-    def close(self) -> None:
-        """Save what is painted and take the layers away."""
+    def close(self, *, remove_layers: bool = True) -> None:
+        """Save what is painted and take the layers away, unless their window is gone."""
         self.flush()
         self._journal.close()
         self._late.stop()
         for event, slot in self._connections:
             event.disconnect(slot)
-        self.layers.remove()
+        if remove_layers:
+            self.layers.remove()
         self._arrays.close()
 
     # --- inside ----------------------------------------------------------------------------------
@@ -281,10 +301,12 @@ class Annotation(QObject):
         self._journal.announce()
 
     def _ready(self, doing: str) -> SliceKey:
-        """The slice on view, with its edits saved; UserError where none can be seen."""
+        """The slice on view, with its edits saved; UserError where that, or seeing it, fails."""
         if self.layers.unseen is not None:
             raise UserError(f"{self.layers.unseen} to {doing}.")
         self.flush()
+        if self.key in self.unsaved:
+            raise UserError(f"Slice {self.key.index} is not saved: {self.unsaved[self.key]}")
         return self.key
 
     def _labels(self, key: SliceKey) -> NDArray[np.uint8]:

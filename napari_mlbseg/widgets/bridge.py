@@ -1,5 +1,6 @@
 """The engine's events on the main thread, and requests on their way to the engine."""
 
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 
@@ -50,6 +51,7 @@ class EngineBridge(QObject):
         self._inbox = Inbox()
         self._task: BackgroundTask | None = None
         self._last: object = None
+        self._end = _End()
 
     @property
     def running(self) -> bool:
@@ -62,10 +64,14 @@ class EngineBridge(QObject):
             raise UserError("A training is running already. Stop it before starting another.")
         self._inbox = inbox = Inbox()
         self._last = None
+        self._end = end = _End()
 
         def work(report: Report) -> None:
-            for event in source(inbox):
-                report(event)
+            try:
+                for event in source(inbox):
+                    report(event)
+            finally:
+                end.reach()
 
         self._task = BackgroundTask(work, "mlbseg-engine", self)
         self._task.reported.connect(self._on_reported)
@@ -87,6 +93,15 @@ class EngineBridge(QObject):
         self._inbox.put(Stop())
         return self._task.wait(timeout_s)
 
+    def abandon(self, afterwards: Callable[[], object]) -> None:
+        """Hear no more of a run; `afterwards` is called when it ends, in its thread."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.reported.disconnect(self._on_reported)
+            task.ended.disconnect(self._on_ended)
+            task.cancel()
+        self._end.then(afterwards)
+
     def _on_reported(self, event: object) -> None:
         self._last = event
         if not isinstance(event, Finished | Failed):
@@ -97,6 +112,29 @@ class EngineBridge(QObject):
         if task is not None:
             task.deleteLater()
         self.told.emit(_last_event(self._last, error))
+
+
+class _End:
+    """The end of a run, and what is to be done then; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reached = False
+        self._afterwards: Callable[[], object] | None = None
+
+    def reach(self) -> None:
+        with self._lock:
+            self._reached = True
+            afterwards = self._afterwards
+        if afterwards is not None:
+            afterwards()
+
+    def then(self, afterwards: Callable[[], object]) -> None:
+        with self._lock:
+            self._afterwards = afterwards
+            reached = self._reached
+        if reached:
+            afterwards()
 
 
 def _last_event(last: object, error: BaseException | None) -> Event:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import napari
 import numpy as np
 
+from napari_mlbseg.project.rescue import RESCUE_SUFFIX
 from napari_mlbseg.project.study import Study
 
 if TYPE_CHECKING:
@@ -19,8 +20,10 @@ _NO_LAYERS: list[Any] = [(None,)]
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[Any]] | None:
-    """A reader of study folders (``*.mlbseg``), or None for anything else."""
+    """A reader of study folders (``*.mlbseg``) and rescued edits, or None for anything else."""
     first = Path(path if isinstance(path, str) else path[0])
+    if first.suffix == RESCUE_SUFFIX and first.is_file():
+        return read_rescued
     return read_study if first.suffix == ".mlbseg" and first.is_dir() else None
 
 
@@ -36,6 +39,17 @@ def read_study(path: str | list[str]) -> list[Any]:
         return _NO_LAYERS
     with Study.open(first, writable=False) as study:
         return layer_data(study, study.cases[0]) if study.cases else _NO_LAYERS
+
+
+def read_rescued(path: str | list[str]) -> list[Any]:
+    """Offer edits that were saved elsewhere; without a window there is nothing to see."""
+    from napari_mlbseg.widgets import dock
+
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        first = Path(path if isinstance(path, str) else path[0])
+        dock.open_dock(viewer).rescues.offer_file(first)
+    return _NO_LAYERS
 
 
 def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from napari.utils.notifications import show_error
-from napari.viewer import Viewer
+from napari.viewer import Viewer, current_viewer
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QCloseEvent
-from qtpy.QtWidgets import QApplication, QLabel, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Failed, Pause, Resume, Stop
@@ -20,6 +20,8 @@ from napari_mlbseg.widgets.annotation import Annotation
 from napari_mlbseg.widgets.cases_panel import CasesPanel
 from napari_mlbseg.widgets.export_panel import ExportPanel
 from napari_mlbseg.widgets.focus import FocusKeeper
+from napari_mlbseg.widgets.holding import Unsaved
+from napari_mlbseg.widgets.lifetime import NAME, Lifetime
 from napari_mlbseg.widgets.slices_panel import SlicesPanel
 from napari_mlbseg.widgets.study_panel import StudyPanel
 from napari_mlbseg.widgets.suggester import Suggester
@@ -42,6 +44,8 @@ _VIEWS = {
     "objections": ArrayName.TRUST,
 }
 _WIDTH = 380
+# By the id of their viewer, which holds its dock: the keys of the viewer are bound to it.
+_docks: "WeakValueDictionary[int, MLBSegDock]" = WeakValueDictionary()
 
 
 class MLBSegDock(QWidget):
@@ -66,18 +70,9 @@ class MLBSegDock(QWidget):
         self._connect_suggester()
         names = [command.name for command in shortcuts.EVERY]
         shortcuts.bind(napari_viewer, {name: partial(self._command, name) for name in names})
-        # A dock's close event does not always come; the end of its object, or of the
-        # application, does.
-        self.destroyed.connect(self.workbench.shut_down)
-        app = QApplication.instance()
-        if app is not None:
-            app.aboutToQuit.connect(self.workbench.shut_down)
-
-    def closeEvent(self, event: QCloseEvent | None) -> None:
-        """Save, stop the training and release the study."""
-        self.workbench.shut_down()
-        shortcuts.unbind(self._viewer)
-        super().closeEvent(event)
+        self.lifetime = Lifetime(self, self.workbench)
+        self.rescues = self.lifetime.rescues
+        self.lifetime.closing.closed.connect(self._on_closed)
 
     def sizeHint(self) -> QSize:
         """Narrow enough to leave the image most of a small screen."""
@@ -155,6 +150,7 @@ class MLBSegDock(QWidget):
         bench.engine_event.connect(self._show_event)
         bench.failed.connect(self._show_failure)
         bench.told.connect(self.study_panel.show_message)
+        bench.holding.changed.connect(self._show_unsaved)
         bench.locked.connect(self.study_panel.ask_read_only)
         bench.errands.busy.connect(self.study_panel.show_busy)
         bench.errands.can_cancel.connect(self.study_panel.show_cancel)
@@ -240,9 +236,17 @@ class MLBSegDock(QWidget):
         if isinstance(event, Failed):
             self._show_failure(event.message)
 
+    def _show_unsaved(self, unsaved: Unsaved | None) -> None:
+        if unsaved is not None:
+            self.study_panel.show_message(unsaved.text, error=True)
+
     def _show_failure(self, text: str) -> None:
         self.study_panel.show_message(text, error=True)
         show_error(text)
+
+    def _on_closed(self) -> None:
+        shortcuts.unbind(self._viewer)
+        _docks.pop(id(self._viewer), None)
 
     # --- looks -----------------------------------------------------------------------------------
 
@@ -282,10 +286,35 @@ class MLBSegDock(QWidget):
         )
 
 
+def dock_of(viewer: Viewer) -> MLBSegDock:
+    """The dock of a window, the same one for as long as the window is there."""
+    viewer = getattr(viewer, "__wrapped__", viewer)  # napari gives plugins a proxy
+    dock = _docks.get(id(viewer))
+    if dock is None:
+        dock = _docks[id(viewer)] = MLBSegDock(viewer)
+    return dock
+
+
+def plugin_dock() -> MLBSegDock:
+    """The dock of the current window, for napari to put into it: new, or closed before."""
+    viewer = current_viewer()
+    assert viewer is not None, "the dock needs a window"
+    dock = dock_of(viewer)
+    if dock.parentWidget() is not None:  # under another name: a window has one dock
+        viewer.window.remove_dock_widget(dock)
+    return dock
+
+
 def open_dock(viewer: Viewer, study: Path | None = None) -> MLBSegDock:
-    """The dock of a window, made if it is not there yet, with a study open in it."""
-    _, dock = viewer.window.add_plugin_dock_widget("napari-mlbseg", "MLB-Seg")
-    assert isinstance(dock, MLBSegDock)
+    """Show the dock of a window, with a study open in it."""
+    dock = dock_of(viewer)
+    if dock.parentWidget() is None:
+        viewer.window.add_dock_widget(dock, name=NAME)
+        dock.lifetime.find_window()
+    place = dock.parentWidget()
+    if place is not None:
+        place.show()
+        place.raise_()
     if study is not None:
         dock.workbench.open_study(study)
     return dock

@@ -31,7 +31,7 @@ class Errands(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._task: BackgroundTask | None = None
-        self._cancellable = False
+        self._cancellable = self._cancelled = False
 
     def run(
         self,
@@ -60,14 +60,25 @@ class Errands(QObject):
         self._task = task = BackgroundTask(work, "mlbseg-files", self)
         task.reported.connect(lambda progress: self.busy.emit(*progress))
         task.ended.connect(ended)
-        self._cancellable = cancellable
+        self._cancellable, self._cancelled = cancellable, False
         self.busy.emit("Working", 0, 0)
         self.can_cancel.emit(cancellable)
         task.start()
 
+    @property
+    def running(self) -> bool:
+        """Whether something is under way."""
+        return self._task is not None
+
+    @property
+    def keeping(self) -> bool:
+        """Whether the open study is needed until it has ended: not for making another one."""
+        return self._task is not None and (self._cancelled or not self._cancellable)
+
     def cancel(self) -> None:
         """End an import that is under way, as if it had never begun."""
         if self._task is not None and self._cancellable:
+            self._cancelled = True
             self._task.cancel()
             self.can_cancel.emit(False)
             self.busy.emit("Cancelling", 0, 0)

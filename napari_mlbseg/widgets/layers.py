@@ -213,6 +213,11 @@ class CaseLayers:
         """Whether nobody has deleted one of the layers."""
         return all(layer in self._viewer.layers for layer in (self.working, *self._layers.values()))
 
+    @property
+    def any_left(self) -> bool:
+        """Whether one of the layers is still shown."""
+        return any(layer in self._viewer.layers for layer in (self.working, *self._layers.values()))
+
     def remove(self) -> None:
         """Take the layers out of the viewer."""
         for layer in (self.working, *self._layers.values()):

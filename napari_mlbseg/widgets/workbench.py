@@ -11,7 +11,7 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Focus, Request, SlicesPublished
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import LabelClass
+from napari_mlbseg.project.cases import Case, LabelClass
 from napari_mlbseg.project.cohort import Imported
 from napari_mlbseg.project.lock import StudyLocked
 from napari_mlbseg.project.slices import SliceKey
@@ -24,10 +24,15 @@ from napari_mlbseg.widgets.errands import Errands
 from napari_mlbseg.widgets.exports import Exports
 from napari_mlbseg.widgets.history import Histories
 from napari_mlbseg.widgets.intake import Intake
+from napari_mlbseg.widgets.leaving import Leaving
 from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy
 
 _FOCUS_AFTER_MS = 150
-_STOP_TIMEOUT_S = 10.0
+_STOP_TIMEOUT_S = 2.0
+
+
+def _nothing(*_: object) -> None:
+    pass
 
 
 class Workbench(QObject):
@@ -41,6 +46,8 @@ class Workbench(QObject):
         What is done with files in the background.
     intake
         Makes studies from folders.
+    leaving, holding
+        What comes before a case or the study is left; what could not be saved of it.
 
     Signals
     -------
@@ -86,6 +93,10 @@ class Workbench(QObject):
         self._histories = Histories()
         self.bridge = EngineBridge(self)
         self.bridge.told.connect(self._on_engine_event)
+        self.leaving = Leaving(self.bridge, self.errands, self)
+        self.holding = self.leaving.holding
+        self.holding.failed.connect(self.failed)
+        self.holding.told.connect(self.told)
         self._exports = Exports(self.errands, self.bridge)
         self._focus_timer = timer(self, _FOCUS_AFTER_MS, self._focus, single_shot=True)
 
@@ -129,29 +140,30 @@ class Workbench(QObject):
 
             self.errands.run(jobs.change_of_classes(study, classes), done)
 
-    def close_study(self) -> bool:
-        """Stop the engine, save what is painted, release the study. False if it cannot stop."""
-        self._focus_timer.stop()
-        if not self.bridge.stop(_STOP_TIMEOUT_S):
-            self.failed.emit("The training has not stopped yet; close the study once it has.")
-            return False
-        self._close_case()
-        if self.study is not None:
-            self.study.close()
-            self.study = None
-            self.study_changed.emit()
-        return True
+    def close_study(self) -> None:
+        """Save what is painted, stop the training, then release the study."""
+        self.leaving.study(self._release, _nothing)
 
-    def shut_down(self) -> None:
-        """For the end of the window: save and release; twice does no harm.
+    def shut_down(self, wait_s: float = _STOP_TIMEOUT_S) -> None:
+        """For the end of the window: save and release, ask nothing; twice does no harm.
 
-        An engine that does not stop in time keeps the study's lock until the process ends; its
-        thread does not keep the process alive.
+        A training that does not stop in time is let go of, and the study is closed when it has
+        ended. Edits that cannot be saved stay in their rescue file.
         """
         self._closing = True
         self.show(Annotation.flush)
-        self.errands.finish(_STOP_TIMEOUT_S)
-        self.close_study()
+        self.leaving.now(wait_s)
+        self._release(remove_layers=False)
+
+    def lose_window(self) -> None:
+        """For a window that ended without closing: shut down, and tell no panel of it."""
+        self.blockSignals(True)
+        self.shut_down()
+
+    def end(self) -> None:
+        """For the end of the process: shut down, and wait for nobody."""
+        self.shut_down()
+        self.leaving.close_let_go()
 
     # --- cases and slices ----------------------------------------------------------------------
 
@@ -164,40 +176,26 @@ class Workbench(QObject):
         """Progress of one case."""
         return CaseRow.of(self._open_study(), case_id)
 
-    def choose_case(self, case_id: str) -> None:
-        """Show a case; the one on view is saved first."""
+    def choose_case(self, case_id: str, then: Callable[[Annotation], None] = _nothing) -> None:
+        """Show a case, and do something to it then; the one on view is saved first."""
         shown = self.annotation
         if shown is not None and shown.case.id == case_id and shown.layers.complete:
+            then(shown)
             return
         with self._reporting():
-            study = self._open_study()
-            case = study.case(case_id)
-            self._close_case()
-            if study.writable and not study.has_array(case_id, ArrayName.IMAGE):
-                self.errands.run(
-                    lambda _: study.rebuild_arrays(), lambda _: self.choose_case(case_id)
-                )
-                self.errands.busy.emit("Rebuilding arrays from the source files", 0, 0)
-                return
-            self.annotation = Annotation(
-                self._viewer, study, case, self, history=self._histories.of(case_id)
-            )
-            self.annotation.slice_changed.connect(self.slice_changed)
-            self.annotation.moved.connect(self.moved)
-            self.annotation.moved.connect(lambda _: self._focus_timer.start())
-            self.annotation.label_picked.connect(self.label_picked)
-            self.annotation.request.connect(self.send)
-            self.annotation.history_changed.connect(self.history_changed)
-            self.annotation.failed.connect(self.failed)
-            self.annotation.told.connect(self.told)
-            self.case_changed.emit()
-            self._focus_timer.start()
+            case = self._open_study().case(case_id)
+            self.leaving.case(lambda: self._show_case(case, then), self.case_changed.emit)
 
     def go_to(self, key: SliceKey) -> None:
         """Show a slice of any case."""
-        self.choose_case(key.case_id)
-        if self.annotation is not None and self.annotation.case.id == key.case_id:
-            self.annotation.go_to_slice(key)
+        self.choose_case(key.case_id, lambda annotation: annotation.go_to_slice(key))
+
+    def show_anew(self, key: SliceKey) -> None:
+        """Show a slice as the study has it now."""
+        case = self._open_study().case(key.case_id)
+        self.leaving.case(
+            lambda: self._show_case(case, lambda annotation: annotation.go_to_slice(key)), _nothing
+        )
 
     def show(self, action: Callable[[Annotation], None]) -> None:
         """Do something to the case on view, if there is one; also while only reading."""
@@ -214,13 +212,11 @@ class Workbench(QObject):
 
     def choose_axis(self, axis: int) -> None:
         """Annotate the case on view along another axis, from now on."""
-        with self._reporting():
-            if self.annotation is None:
-                return
-            self.annotation.show_axis(axis)
-            study = self._open_study()
-            if study.writable:
-                study.set_axis(self.annotation.case.id, axis)
+        annotation = self.annotation
+        if annotation is not None:
+            self.leaving.case(
+                lambda: self._turn(annotation, axis), lambda: self.moved.emit(annotation.key)
+            )
 
     # --- engine --------------------------------------------------------------------------------
 
@@ -267,9 +263,13 @@ class Workbench(QObject):
         return study
 
     def _take(self, study: Study, imported: Imported | None = None) -> None:
-        if self._closing or not self.close_study():
+        if self._closing:
             study.close()
-            return
+        else:
+            self.leaving.study(lambda: self._show_study(study, imported), study.close)
+
+    def _show_study(self, study: Study, imported: Imported | None) -> None:
+        self._release()
         self.study = study
         self._histories = Histories()
         self.study_changed.emit()
@@ -280,12 +280,60 @@ class Workbench(QObject):
                 self.failed.emit(f"Some files were not taken in.\n{imported.summary}")
             self.imported.emit(imported)
 
-    def _close_case(self) -> None:
+    def _show_case(self, case: Case, then: Callable[[Annotation], None]) -> None:
+        with self._reporting():
+            study = self._open_study()
+            self._close_case()
+            if study.writable and not study.has_array(case.id, ArrayName.IMAGE):
+                self.errands.run(
+                    lambda _: study.rebuild_arrays(), lambda _: self.choose_case(case.id, then)
+                )
+                self.errands.busy.emit("Rebuilding arrays from the source files", 0, 0)
+                return
+            self.annotation = annotation = Annotation(
+                self._viewer, study, case, self, history=self._histories.of(case.id)
+            )
+            self.holding.watch(study, annotation)
+            annotation.slice_changed.connect(self.slice_changed)
+            annotation.moved.connect(self.moved)
+            annotation.moved.connect(lambda _: self._focus_timer.start())
+            annotation.label_picked.connect(self.label_picked)
+            annotation.request.connect(self.send)
+            annotation.history_changed.connect(self.history_changed)
+            annotation.failed.connect(self.failed)
+            annotation.told.connect(self.told)
+            self.case_changed.emit()
+            self._focus_timer.start()
+            then(annotation)
+
+    def _turn(self, annotation: Annotation, axis: int) -> None:
+        with self._reporting():
+            study = self._open_study()
+            if study.writable:
+                study.set_axis(annotation.case.id, axis)
+            annotation.show_axis(axis)
+
+    def _close_case(self, *, remove_layers: bool = True) -> None:
         annotation, self.annotation = self.annotation, None
-        if annotation is not None:
-            annotation.close()
+        if annotation is None:
+            return
+        try:
+            annotation.close(remove_layers=remove_layers)
+        finally:
+            self.holding.release()
             annotation.deleteLater()
             self.case_changed.emit()
+
+    def _release(self, *, remove_layers: bool = True) -> None:
+        """Close the study, whatever goes wrong with the case on view."""
+        study, self.study = self.study, None
+        try:
+            self._close_case(remove_layers=remove_layers)
+        finally:
+            if study is not None:
+                with self._reporting():
+                    self.leaving.close(study)
+                self.study_changed.emit()
 
     def _focus(self) -> None:
         self.show(lambda annotation: self.send(Focus(annotation.key)))

@@ -110,6 +110,11 @@ class WorkingLabels:
         """What the slice shows now is what the study holds."""
         self._saved.pop((axis, index), None)
 
+    def discard_edits(self) -> None:
+        """Show of every slice what is saved."""
+        for key in self.edits():
+            self._planes[key] = self._saved.pop(key)
+
     # --- what napari asks for ------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:

@@ -16,6 +16,14 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored, "_PATIENCE_S", 60.0)
 
 
+@pytest.fixture(autouse=True)
+def data_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A user's data folder of its own: rescue files lie below it."""
+    home = tmp_path / "data_home"
+    monkeypatch.setenv("XDG_DATA_HOME", str(home))
+    return home
+
+
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> PhantomCohort:
     return make_phantom_cohort(tmp_path_factory.mktemp("cohort"), cases=2)

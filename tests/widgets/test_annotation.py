@@ -562,7 +562,7 @@ def test_a_failure_to_save_is_told_and_nothing_is_forgotten(
         patch.setattr(study, "save_slice", full)
         desk.paint(5)
         desk.annotation.flush()
-    assert desk.failures == ["The last edits are not saved: The disk is full."]
+    assert desk.annotation.unsaved == {desk.annotation.key: "The disk is full."}
     desk.annotation.flush()
     assert desk.state(5) is DRAFT
     desk.annotation.close()

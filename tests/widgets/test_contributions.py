@@ -10,9 +10,12 @@ from npe2 import PluginManifest
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QWidget
 
+from napari_mlbseg.project.rescue import Rescue, write_rescue
+from napari_mlbseg.project.slices import SliceKey
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets import contributions
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
+from napari_mlbseg.widgets.rescues import FoundRescue
 from napari_mlbseg.widgets.screenshot import screenshot
 
 PLUGIN = "napari-mlbseg"
@@ -50,6 +53,23 @@ def test_only_studies_are_claimed(study_path: Path, tmp_path: Path) -> None:
     (tmp_path / "a.mlbseg").write_text("no folder")
     for other in ("a.mlbseg", "b.nii.gz", "missing.mlbseg"):
         assert contributions.get_reader(str(tmp_path / other)) is None
+
+
+def test_rescued_edits_are_claimed_and_offered(
+    window: napari.Viewer, study_path: Path, tmp_path: Path
+) -> None:
+    key = SliceKey("phantom_01", 0, 5)
+    path = tmp_path / "mine.mlbseg-rescue"
+    with Study.open(study_path, writable=False) as study:
+        write_rescue(path, Rescue.of(study, {key: study.working_labels(key.case_id)[5]}))
+    assert contributions.get_reader(str(path)) is not None
+    assert contributions.get_reader(str(tmp_path / "none.mlbseg-rescue")) is None
+    offered: list[FoundRescue] = []
+    rescues = open_dock(window).rescues
+    rescues.offered.disconnect()
+    rescues.offered.connect(offered.append)
+    window.open(str(path), plugin=PLUGIN)
+    assert [list(one.rescue.masks) for one in offered] == [[key]]
 
 
 def test_without_a_window_a_study_is_read_as_layers(study_path: Path) -> None:

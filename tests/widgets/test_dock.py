@@ -11,7 +11,7 @@ import napari
 import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QMessageBox
+from qtpy.QtWidgets import QMessageBox
 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.project.slices import SliceKey, SliceState
@@ -229,18 +229,6 @@ def test_closing_the_study_empties_the_window(dock: MLBSegDock, window: napari.V
     assert len(window.layers) == 0
     assert dock.cases_panel.model.rows == []
     assert not dock.training_panel.start.isEnabled()
-
-
-def test_removing_the_dock_saves_and_releases(
-    dock: MLBSegDock, window: napari.Viewer, study_path: Path
-) -> None:
-    paint(dock, 5)
-    window.window.remove_dock_widget(dock)
-    dock.deleteLater()
-    QApplication.processEvents()
-    QApplication.sendPostedEvents(None, 52)  # deferred deletes
-    Study.open(study_path).close()
-    assert states(study_path) == {5: SliceState.DRAFT}
 
 
 PAINTER = """

@@ -90,7 +90,8 @@ def test_choosing_the_case_again_brings_deleted_layers_back(
 
 def test_closing_saves_and_releases(bench: Workbench, study_path: Path) -> None:
     paint(bench, 5)
-    assert bench.close_study()
+    bench.close_study()
+    assert bench.study is None
     with Study.open(study_path) as study:
         assert [r.key.index for r in study.slice_records(state=SliceState.DRAFT)] == [5]
 
@@ -299,9 +300,13 @@ def test_a_second_start_is_refused_in_words(
         assert not bench.train(Config())
 
 
-def test_closing_stops_the_engine(bench: Workbench, engine: ScriptedEngine) -> None:
+def test_closing_waits_until_the_engine_has_stopped(
+    qtbot: QtBot, bench: Workbench, engine: ScriptedEngine
+) -> None:
     bench.train(Config())
-    assert bench.close_study()
+    bench.close_study()
+    assert bench.study is not None  # not closed under the hands of the engine
+    qtbot.waitUntil(lambda: bench.study is None, timeout=60_000)
     assert not bench.bridge.running
     assert engine.heard[-1] == ev.Stop()
 

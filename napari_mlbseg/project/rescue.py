@@ -1,0 +1,234 @@
+"""Edits that their study could not take, in a small file of their own until it can.
+
+A rescue file holds human work only, as JSON: which study, which classes, and for each slice its
+place and its compressed mask with a checksum. It never lies inside a study.
+"""
+
+import base64
+import binascii
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.study import Study
+
+RESCUE_SUFFIX = ".mlbseg-rescue"
+_FORMAT = "napari-mlbseg rescue"
+_VERSION = 1
+_LONGEST_SIDE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """What a rescue file holds.
+
+    Attributes
+    ----------
+    study, identity
+        Where the study was, and which one it is (`Study.identity`) wherever it is now.
+    classes
+        Names of the study's classes by their values.
+    at
+        When it was written, in UTC.
+    masks
+        Labels of each slice, uint8, its two display axes in order; also values that are no class.
+    damaged
+        How many slices of the file could not be read any more.
+    """
+
+    study: Path
+    identity: str
+    classes: Mapping[int, str]
+    at: datetime
+    masks: Mapping[SliceKey, NDArray[np.uint8]]
+    damaged: int = 0
+
+    @classmethod
+    def of(cls, study: Study, masks: Mapping[SliceKey, NDArray[np.uint8]]) -> "Rescue":
+        """Edits of an open study, now; also of one whose folder is gone, if `identity` was read."""
+        try:
+            names = {c.value: c.name for c in study.classes}
+        except UserError:
+            names = {}
+        return cls(study.path, study.identity, names, datetime.now(UTC), masks)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What became of a rescue: drafts now, and why the others are not."""
+
+    drafts: tuple[SliceKey, ...]
+    problems: Mapping[SliceKey, str]
+
+
+def rescue_folder() -> Path:
+    """Where rescue files of this user are kept; it need not exist."""
+    return platformdirs.user_data_path("napari-mlbseg", appauthor=False) / "rescue"
+
+
+def new_rescue_path(folder: Path, study: Study) -> Path:
+    """A name in a folder that no other rescue has."""
+    stem = f"{study.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
+    names = (f"{stem}{'' if n == 0 else f'-{n}'}{RESCUE_SUFFIX}" for n in range(10_000))
+    return next(folder / name for name in names if not (folder / name).exists())
+
+
+def write_rescue(path: Path, rescue: Rescue) -> None:
+    """Write a file, whole or not at all; raises OSError where that cannot be done."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.new")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            json.dump(_plain(rescue), file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def read_rescue(path: Path) -> Rescue:
+    """Read a file; slices that are damaged are only counted.
+
+    Raises
+    ------
+    UserError
+        Where nothing of it can be read, or it was written by a newer version.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != _FORMAT:
+            raise ValueError(f"its format is {content['format']!r}")
+        version = int(content["version"])
+        if version <= _VERSION:
+            return _rescue(content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} cannot be read as a file of rescued edits ({type(error).__name__}: {error}). "
+            "Look for another copy of it, or delete it."
+        ) from error
+    raise UserError(
+        f"{path} was written by a newer version of napari-mlbseg (rescue version {version}, this "
+        f"one knows {_VERSION}). Update napari-mlbseg to take the edits back."
+    )
+
+
+def rescues_in(folder: Path) -> Iterator[tuple[Path, Rescue | UserError]]:
+    """Every rescue file of a folder, the oldest first, with its content or what is wrong with it.
+
+    Raises no error; a folder that is not there holds none.
+    """
+    try:
+        paths = sorted(folder.glob(f"*{RESCUE_SUFFIX}"), key=lambda p: (p.stat().st_mtime, p.name))
+    except OSError:
+        return
+    for path in paths:
+        try:
+            yield path, read_rescue(path)
+        except UserError as error:
+            yield path, error
+
+
+def changed_since(study: Study, rescue: Rescue) -> tuple[SliceKey, ...]:
+    """Slices of a rescue that somebody saved in the study after it was written."""
+    newest = {record.key: record.created_at for record in study.slice_records()}
+    return tuple(key for key in rescue.masks if key in newest and newest[key] > rescue.at)
+
+
+def restore(study: Study, rescue: Rescue) -> Restored:
+    """Save the slices of a rescue as drafts, each by itself; what the study had stays behind them.
+
+    Raises
+    ------
+    UserError
+        Where the rescue belongs to another study.
+    """
+    if rescue.identity != study.identity:
+        raise UserError(
+            f"The rescued edits belong to another study than {study.path}: to the one that was at "
+            f"{rescue.study}. Open that one."
+        )
+    drafts, problems = [], {}
+    for key, mask in rescue.masks.items():
+        try:
+            case = study.case(key.case_id)
+            if mask.shape != case.slice_shape(key.axis):
+                raise UserError(
+                    f"Slices of {key.case_id} have the shape {case.slice_shape(key.axis)} along "
+                    f"this axis, but the rescued one has {mask.shape}."
+                )
+            study.save_slice(key, mask, SliceState.DRAFT)
+            drafts.append(key)
+        except (UserError, OSError) as error:
+            problems[key] = str(error)
+    return Restored(tuple(drafts), problems)
+
+
+def _plain(rescue: Rescue) -> dict[str, Any]:
+    return {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "study": str(rescue.study),
+        "identity": rescue.identity,
+        "classes": {str(value): name for value, name in rescue.classes.items()},
+        "at": rescue.at.isoformat(),
+        "slices": [_plain_slice(key, mask) for key, mask in rescue.masks.items()],
+    }
+
+
+def _plain_slice(key: SliceKey, mask: NDArray[np.uint8]) -> dict[str, Any]:
+    labels = mask.tobytes()
+    return {
+        "case": key.case_id,
+        "axis": key.axis,
+        "index": key.index,
+        "shape": list(mask.shape),
+        "crc32": zlib.crc32(labels),
+        "zlib_base64": base64.b64encode(zlib.compress(labels)).decode("ascii"),
+    }
+
+
+def _rescue(content: Mapping[str, Any]) -> Rescue:
+    slices: Sequence[Mapping[str, Any]] = content["slices"]
+    masks: dict[SliceKey, NDArray[np.uint8]] = {}
+    for one in slices:
+        mask = _mask(one)
+        if mask is not None:
+            masks[SliceKey(str(one["case"]), int(one["axis"]), int(one["index"]))] = mask
+    return Rescue(
+        study=Path(content["study"]),
+        identity=str(content["identity"]),
+        classes={int(value): str(name) for value, name in content["classes"].items()},
+        at=datetime.fromisoformat(content["at"]),
+        masks=masks,
+        damaged=len(slices) - len(masks),
+    )
+
+
+def _mask(one: Mapping[str, Any]) -> NDArray[np.uint8] | None:
+    """The labels of a slice; None where their bytes are damaged."""
+    rows, columns = (int(side) for side in one["shape"])
+    if not (0 < rows < _LONGEST_SIDE and 0 < columns < _LONGEST_SIDE):
+        return None
+    size = rows * columns
+    try:
+        packed = base64.b64decode(one["zlib_base64"], validate=True)
+        # One byte more than there may be: no more is ever unpacked.
+        labels = zlib.decompressobj().decompress(packed, size + 1)
+    except (binascii.Error, zlib.error):
+        return None
+    if len(labels) != size or zlib.crc32(labels) != one["crc32"]:
+        return None
+    return np.frombuffer(labels, np.uint8).reshape(rows, columns).copy()
