@@ -28,8 +28,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_mlbseg.engine.config import Config
-from napari_mlbseg.engine.events import Event, Failed, HeldBackScored, Inbox, RunStarted
-from napari_mlbseg.engine.events import StageStarted, StepDone
+from napari_mlbseg.engine.events import (
+    Event,
+    Failed,
+    HeldBackScored,
+    Inbox,
+    RunStarted,
+    StageStarted,
+    StepDone,
+)
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.formats.registry import read_labels
 from napari_mlbseg.project.classes import named
