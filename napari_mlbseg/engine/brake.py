@@ -1,5 +1,6 @@
 """Where imported labels stand, whatever a network says: it may make them worse unseen there."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,12 +21,16 @@ class Brake:
         For each case which slices along its axis have a clean slice near.
     imported
         Names of the cases whose imported labels are to be kept.
+    smallest_of_nonsense
+        From which difference to an imported label a prediction is the worse one, see
+        `napari_mlbseg.engine.steps.rough_labels`.
     everywhere
         Whether they stand on all slices, because the network does worse than they.
     """
 
     looked_at: LookedAt = field(default_factory=dict)
     imported: frozenset[str] = frozenset()
+    smallest_of_nonsense: float = math.inf
     everywhere: bool = False
 
     def standing(self, span: Span) -> NDArray[np.bool_]:

@@ -25,22 +25,19 @@ class Budget:
     slices were published so far. Of what is left the base model may take half, and the
     bootstrapping takes what the base model has not used.
 
-    Parameters
+    Attributes
     ----------
     slices
         How many there are to publish.
     """
 
     def __init__(
-        self,
-        minutes: float | None,
-        slices: int,
-        clock: Callable[[], float] = time.perf_counter,
+        self, minutes: float | None, clock: Callable[[], float] = time.perf_counter
     ) -> None:
+        self.slices = 0
         self.now = clock
         self._began = self._stage_began = clock()
         self._total_s = math.inf if minutes is None else 60 * minutes
-        self._slices = slices
         self._slice_s: float | None = None
 
     @property
@@ -61,7 +58,7 @@ class Budget:
 
     def suffices_for(self, slices: int) -> bool:
         """Whether so many slices can still be published before the end."""
-        return self.left_s > slices * (self._slice_s or 0.0)
+        return self.left_s > max(0.0, SAFETY * slices * (self._slice_s or 0.0))
 
     def begin_stage(self) -> None:
         """A stage begins now."""
@@ -87,4 +84,4 @@ class Budget:
     def _reserved_s(self) -> float:
         if self._slice_s is None:
             return UNKNOWN_SHARE * self._total_s
-        return min(SAFETY * self._slices * self._slice_s, LARGEST_SHARE * self._total_s)
+        return min(SAFETY * self.slices * self._slice_s, LARGEST_SHARE * self._total_s)

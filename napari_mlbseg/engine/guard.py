@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from napari_mlbseg.engine.events import HeldBackScored, Stage
-from napari_mlbseg.engine.imported import FEWEST, Dices, ImportedLabels, falls_behind
+from napari_mlbseg.engine.imported import FEWEST, Beside, ImportedLabels, Pairs, falls_behind
 from napari_mlbseg.engine.nets.teacher import copy_of
 from napari_mlbseg.engine.steps.score import compare, dice_per_class, paired, slice_dice
 from napari_mlbseg.engine.training import Trainer
 from napari_mlbseg.project.slices import SliceKey
 
-Pairs = Mapping[SliceKey, tuple[Tensor, Tensor]]
+Dices = Mapping[SliceKey, float | None]
 
 
 class Guard:
@@ -19,9 +19,9 @@ class Guard:
 
     While the newest model is worse than the kept one beyond the uncertainty of their difference on
     these slices, predictions are made with the kept one. Without held-back slices, or with a
-    single one, nothing can be told and the newest is shown. While what would be shown does worse
-    than the imported labels, these stand in its place: on the held-back slices, or, where too few
-    are held back, even on some that it learnt from.
+    single one, nothing can be told and the newest is shown. While what would be shown is worse
+    than the imported labels, on the held-back slices or even on those that the network learnt
+    from, these stand in its place.
     """
 
     def __init__(self, trainer: Trainer, imported: ImportedLabels | None = None) -> None:
@@ -29,6 +29,7 @@ class Guard:
         self._kept: dict[str, Tensor] | None = None
         self._kept_dice: Dices = {}
         self._worse = False
+        self._beside: Beside = []
         self._labels_stand: bool | None = None
 
     @property
@@ -49,12 +50,14 @@ class Guard:
         """Find out anew whether imported labels are to be shown."""
         if self._imported is None:
             return
-        pairs = self._imported.beside(self._kept_dice)
-        if len(pairs) < FEWEST:
-            truth = self._imported.to_look_at()
-            found = self._trainer.predictions_beside(truth, self.parameters)
-            pairs = self._imported.beside(self._dice_of(found))
-        self._labels_stand = falls_behind(pairs)
+        trainer, parameters = self._trainer, self.parameters
+        if not self._beside:
+            self._beside = self._imported.beside(trainer.held_back_predictions(parameters))
+        behind = len(self._beside) >= FEWEST and falls_behind(self._beside)
+        if not behind:  # one that does worse even on what it learnt is worse
+            learnt = trainer.predictions_beside(self._imported.some_that_taught(), parameters)
+            behind = falls_behind(self._imported.beside(learnt))
+        self._labels_stand = behind
 
     def score(self, stage: Stage) -> HeldBackScored | None:
         """Judge the newest model; None where the held-back slices show nothing."""
@@ -70,9 +73,9 @@ class Guard:
         self._worse = judged.worse
         if not judged.worse:
             self._kept, self._kept_dice = copy_of(trainer.parameters), found
-        beside = [] if self._imported is None else self._imported.beside(self._kept_dice)
-        if len(beside) >= FEWEST:
-            self._labels_stand = falls_behind(beside)
+            self._beside = [] if self._imported is None else self._imported.beside(pairs)
+        if len(self._beside) >= FEWEST and falls_behind(self._beside):
+            self._labels_stand = True
         each = dice_per_class(pairs.values(), classes=classes)
         return HeldBackScored(
             stage,

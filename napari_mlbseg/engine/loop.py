@@ -4,6 +4,7 @@ import logging
 import traceback
 from collections.abc import Iterator
 
+from napari_mlbseg.engine.budget import Budget
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Failed, Inbox, Stage, StageStarted
 from napari_mlbseg.errors import UserError
@@ -33,11 +34,12 @@ class Bootstrapper:
         Never raises: the last event is `Finished` or `Failed`. torch and MONAI are imported when
         the first event is asked for.
         """
+        budget = Budget(self._config.minutes)
         yield StageStarted(Stage.LOADING, None)
         try:
             from napari_mlbseg.engine.run import Run
 
-            yield from Run(self._study, self._config, inbox).events()
+            yield from Run(self._study, self._config, inbox, budget).events()
         except UserError as error:
             yield Failed(str(error), "")
         except Exception as error:

@@ -1,5 +1,6 @@
 """Brings predictions and weight maps up to date, what is on view first."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from napari_mlbseg.engine.brake import Brake
 from napari_mlbseg.engine.data.source import Scene, Source, Span, as_planes
 from napari_mlbseg.engine.events import SlicesPublished
+from napari_mlbseg.engine.imported import as_shown
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.views import View
 from napari_mlbseg.engine.steps import predict
@@ -23,7 +25,6 @@ from napari_mlbseg.engine.steps.meta_weights import (
     tilted_probabilities,
     weights_of,
 )
-from napari_mlbseg.engine.steps.rough_labels import with_right_labels
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.slices import SliceKey
@@ -218,10 +219,8 @@ class Publisher:
     def _maps(self, seen: "_Seen", scene: Scene, part: Span) -> Maps:
         """What is to be written of some slices."""
         hard = scene.to_file(seen.probabilities, part).argmax(dim=1)
-        if part.case.labels_path is not None and self.largest_of_right is not None:
-            hard = self._with_right_labels(hard, part, self.largest_of_right)
-        for i in np.flatnonzero(self.brake.standing(part)):
-            hard[i] = self._imported(part.keys[i])
+        if part.case.labels_path is not None:
+            hard = self._beside_imported(hard, part)
         maps: Maps = {ArrayName.PREDICTION: self._labels(hard)}
         if seen.weights is not None and seen.tilted is not None:
             weights = scene.to_file(seen.weights, part).half().cpu().numpy()
@@ -233,12 +232,18 @@ class Publisher:
             maps[ArrayName.VOTES] = self._labels(believed.argmax(dim=1))
         return maps
 
-    def _with_right_labels(
-        self, predicted: Int[Tensor, "slices y x"], part: Span, largest: float
+    def _beside_imported(
+        self, predicted: Int[Tensor, "slices y x"], part: Span
     ) -> Int[Tensor, "slices y x"]:
-        """The prediction; imported labels where they are as good as sure to be right."""
+        """The prediction; imported labels where they are better, or where nobody can tell."""
+        held = part.case.id in self.brake.imported
+        if self.largest_of_right is None and not held:
+            return predicted
         imported = torch.stack([self._imported(key) for key in part.keys])
-        return with_right_labels(predicted, imported, largest)
+        nonsense = self.brake.smallest_of_nonsense if held else math.inf
+        shown = as_shown(predicted, imported, self.largest_of_right, nonsense)
+        standing = torch.from_numpy(self.brake.standing(part)).to(shown.device)
+        return torch.where(standing[:, None, None], imported, shown)
 
     def _imported(self, key: SliceKey) -> Int[Tensor, "y x"]:
         raw = self._study.read_slice(key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index)

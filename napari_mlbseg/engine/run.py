@@ -1,7 +1,6 @@
 """One run from start to end: which stage comes when."""
 
 import math
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 
@@ -40,20 +39,13 @@ Step = Callable[..., Mapping[str, Tensor]]
 class Run:
     """The stages in order; the last event of a run that ends well is `Finished`."""
 
-    def __init__(
-        self,
-        study: Study,
-        config: Config,
-        inbox: Inbox,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self._began = time.perf_counter()
-        slices = sum(case.geometry.shape[case.axis] for case in study.cases)
-        self._budget = Budget(config.minutes, slices, clock)
+    def __init__(self, study: Study, config: Config, inbox: Inbox, budget: Budget) -> None:
+        self._budget, self._began = budget, budget.now()
         check_enough(study)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         self._study, self._config = study, config
+        budget.slices = sum(case.geometry.shape[case.axis] for case in study.cases)
         self._attention = Attention(inbox)
         self._trainer = Trainer(study, config)
         self._pace = Pace()
@@ -83,7 +75,7 @@ class Run:
             outcome = "stopped" if self._attention.stop else "finished"
         finally:
             self._study.finish_run(run_id, outcome=outcome)
-        seconds = time.perf_counter() - self._began
+        seconds = self._budget.now() - self._began
         yield Finished(run_id, state.total, self._attention.stop, seconds)
 
     def _stages(self) -> Iterator[Event]:

@@ -53,9 +53,10 @@ class Upkeep:
             views=trainer.prediction_views,
             weigh=SCORES.get(config.weights),
         )
-        self._brake = self.publisher.brake = self._brake_of_now()
-        imported = self._brake.imported
-        self._guard = Guard(trainer, ImportedLabels(study, trainer, imported) if imported else None)
+        brake = brake_for(study, keep_labels=self._keep_labels)
+        self._imported = ImportedLabels(study, trainer, brake.imported) if brake.imported else None
+        self._guard = Guard(trainer, self._imported)
+        self._read_brake()
         self._told_that_labels_stand = False
         self._began = time.perf_counter()
         self._publishing_s = 0.0
@@ -71,7 +72,7 @@ class Upkeep:
 
     def clean_set_changed(self) -> None:
         """The clean slices are others: weigh anew, beginning with the slice on view."""
-        self._brake = self.publisher.brake = self._brake_of_now()
+        self._read_brake()
         self.forget_direction()
         self._last.pop("focus", None)
 
@@ -174,9 +175,16 @@ class Upkeep:
             self._told_that_labels_stand = stand
             yield LabelsStand(stand)
 
-    def _brake_of_now(self) -> Brake:
+    @property
+    def _keep_labels(self) -> bool:
         """Labels that are to be left out altogether are not kept either."""
-        return brake_for(self._study, keep_labels=self._config.weights != "none")
+        return self._config.weights != "none"
+
+    def _read_brake(self) -> None:
+        found = brake_for(self._study, keep_labels=self._keep_labels)
+        if self._imported is not None:
+            found = replace(found, smallest_of_nonsense=self._imported.smallest_of_nonsense())
+        self._brake = self.publisher.brake = found
 
     def _brake_in_force(self) -> Brake:
         return replace(self._brake, everywhere=self._guard.labels_stand)

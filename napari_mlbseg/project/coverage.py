@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.slices import SliceKey
 
-NEVER_LOOKED_AT: Final = "never looked at"
-"""What a slice is called, wherever a person reads it, that has no clean slice near."""
-
 BETWEEN_MM: Final = 10.0
 BETWEEN_SHARE: Final = 1 / 8
 """Between clean slices one is near within this distance, or this share of their spread."""
