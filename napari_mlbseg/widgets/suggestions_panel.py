@@ -74,8 +74,8 @@ class SuggestionsPanel(QWidget):
         self.table.setRowCount(len(best))
         for row, one in enumerate(best):
             area = _UNKNOWN if one.doubtful_mm2 is None else f"{one.doubtful_mm2:.0f}"
-            unseen = f"{UNSEEN} " if one.never_looked_at else ""
-            for column, text in enumerate((one.key.case_id, f"{unseen}{one.key.index}", area)):
+            area = f"{UNSEEN} {area}" if one.never_looked_at else area
+            for column, text in enumerate((one.key.case_id, str(one.key.index), area)):
                 item = QTableWidgetItem(text)
                 item.setToolTip(why(one))
                 if column:

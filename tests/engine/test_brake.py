@@ -1,6 +1,6 @@
 """Imported labels are never made worse unseen: they stand where nobody looked, or all over."""
 
-from collections.abc import Iterator
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +19,17 @@ from napari_mlbseg.engine.imported import ImportedLabels, falls_behind
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.nets.views import VIEWS
 from napari_mlbseg.engine.publisher import Publisher
+from napari_mlbseg.engine.steps.rough_labels import (
+    difference,
+    smallest_of_nonsense,
+    without_nonsense,
+)
 from napari_mlbseg.engine.steps.score import paired
 from napari_mlbseg.engine.training import Trainer
+from napari_mlbseg.formats.registry import read_labels
 from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.export import ExportKind, export_case
+from napari_mlbseg.project.export import ExportKind, OutFormat, export_case
+from napari_mlbseg.project.provenance import provenance_path
 from napari_mlbseg.project.slices import SliceKey
 
 BROAD = (24, 40, 36)
@@ -120,8 +127,15 @@ def test_a_run_leaves_imported_labels_alone_where_nobody_looked(tmp_path: Path) 
         found = phantoms.study.array(case.id, ArrayName.PREDICTION)[:]
         for index in (*range(9), *range(14, 24)):
             assert (found[index] == initial(phantoms, case.id)[index]).all()
-    (path,) = export_case(phantoms.study, "phantom1", tmp_path / "out", ExportKind.PREDICTION)
-    assert path.exists()
+    (path,) = export_case(
+        phantoms.study, "phantom1", tmp_path / "out", ExportKind.LABELS, OutFormat.MHA
+    )
+    exported = read_labels(path)[0].voxels
+    told = json.loads(provenance_path(path).read_text())
+    shown = [i for i in (*range(9), *range(14, 24)) if initial(phantoms, "phantom1")[i].any()]
+    assert (exported[shown] == initial(phantoms, "phantom1")[shown]).all()
+    assert set(told["imported_labels"]["kept_slices"]) >= set(shown)
+    assert told["never_looked_at"] == {"axis": 2, "slices": [*range(9), *range(14, 24)]}
 
 
 # --- what does worse ------------------------------------------------------------------------------
@@ -146,47 +160,51 @@ def carried_out(phantoms: Phantoms, config: object) -> list[Event]:
 
 
 def with_labels(phantoms: Phantoms, *, right: bool) -> None:
-    """Imported labels that are the truth, or show nothing."""
+    """Imported labels that hardly differ from the truth, or that agree with it nowhere."""
     for case in phantoms.study.cases:
         truth = phantoms.truth[case.id]
-        labels = truth if right else np.zeros_like(truth)
-        phantoms.study.write_slices(case.id, ArrayName.INITIAL_LABELS, 0, 0, labels)
+        labels = np.roll(truth, 1, axis=1) if right else np.where(truth == 1, 7, 1)
+        phantoms.study.write_slices(
+            case.id, ArrayName.INITIAL_LABELS, 0, 0, labels.astype(np.uint8)
+        )
 
 
 @pytest.fixture
-def young(rough_phantoms: Phantoms) -> Iterator[Trainer]:
+def young(rough_phantoms: Phantoms) -> Trainer:
     """A network that has hardly learnt, with two slices held back."""
     rough_phantoms.accept("phantom0", *range(1, 11))
     trainer = Trainer(rough_phantoms.study, QUICK)
     trainer.read_clean_set()
     assert len(trainer.held_back) == 2
-    yield trainer
+    return trainer
 
 
 @pytest.mark.parametrize("held_back", [True, False])
 @pytest.mark.parametrize("right", [True, False])
 def test_what_would_be_shown_is_compared_with_what_was_imported(
-    rough_phantoms: Phantoms, young: Trainer, held_back: bool, right: bool
+    rough_phantoms: Phantoms,
+    young: Trainer,
+    monkeypatch: pytest.MonkeyPatch,
+    held_back: bool,
+    right: bool,
 ) -> None:
-    if not held_back:  # the slices that taught are asked instead
+    # What differs too much is not shown in any case: look at the comparison by itself.
+    monkeypatch.setattr("napari_mlbseg.engine.steps.rough_labels.FEWEST_TO_TELL", 99)
+    if not held_back:  # the slices that taught are asked alone
         both = {**young.teaching, **young.held_back}
         young.source.clean = replace(young.source.clean, teaching=both, held_back={})
     with_labels(rough_phantoms, right=right)
     names = frozenset(case.id for case in rough_phantoms.study.cases)
     guard = Guard(young, ImportedLabels(rough_phantoms.study, young, names))
     assert guard.labels_stand is right
-    with_labels(rough_phantoms, right=not right)
-    guard.compare_with_imported()
-    assert guard.labels_stand is not right
     assert not Guard(young).labels_stand
 
 
 @pytest.mark.parametrize("held_back_share", [0.2, 0.0])
-def test_a_run_shows_imported_labels_until_its_network_does_as_well(
+def test_a_run_shows_imported_labels_while_its_network_does_worse(
     rough_phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch, held_back_share: float
 ) -> None:
-    monkeypatch.setattr("napari_mlbseg.engine.upkeep.SCORE_EVERY_STEPS", 2)
-    monkeypatch.setattr("napari_mlbseg.engine.upkeep.COMPARE_EVERY_STEPS", 2)
+    monkeypatch.setattr("napari_mlbseg.engine.steps.rough_labels.FEWEST_TO_TELL", 99)
     with_labels(rough_phantoms, right=True)
     rough_phantoms.accept("phantom0", *range(1, 11))
     config = replace(QUICK, base_steps=2, steps=4, held_back_share=held_back_share)
@@ -196,11 +214,49 @@ def test_a_run_shows_imported_labels_until_its_network_does_as_well(
     for case in rough_phantoms.study.cases:
         found = rough_phantoms.study.array(case.id, ArrayName.PREDICTION)[:]
         assert (found == initial(rough_phantoms, case.id)).all()
+
+
+def test_a_run_shows_a_network_that_does_better(rough_phantoms: Phantoms) -> None:
     with_labels(rough_phantoms, right=False)
-    events = carried_out(rough_phantoms, replace(config, steps=30))
+    rough_phantoms.accept("phantom0", *range(1, 11))
+    events = carried_out(rough_phantoms, replace(QUICK, steps=4))
     assert isinstance(events[-1], Finished), events[-1]
-    assert not any(isinstance(e, LabelsStand) and e.stand for e in events)
-    assert rough_phantoms.study.array("phantom0", ArrayName.PREDICTION)[:].any()
+    assert not any(isinstance(e, LabelsStand) for e in events)
+    found = rough_phantoms.study.array("phantom0", ArrayName.PREDICTION)[1:11]
+    assert (found != initial(rough_phantoms, "phantom0")[1:11]).any(axis=(1, 2)).all()
+
+
+# --- nonsense -------------------------------------------------------------------------------------
+
+
+def disc(radius: float) -> Tensor:
+    y, x = np.mgrid[-20:20, -20:20]
+    return torch.from_numpy((np.hypot(y, x) < radius).astype(np.int64))
+
+
+def test_labels_tell_nothing_about_others_until_a_few_are_known() -> None:
+    assert smallest_of_nonsense([0.1] * 3) == float("inf")
+    assert smallest_of_nonsense([0.1, 0.2, 0.05, 0.1]) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("radius", range(0, 19, 2))
+def test_what_is_taken_for_nonsense_is_further_from_the_truth_than_the_label(radius: int) -> None:
+    truth, label, predicted = disc(12), disc(14), disc(radius)
+    smallest = smallest_of_nonsense([float(difference(label, truth))] * 4)
+    found = without_nonsense(predicted, label, smallest)
+    if found.equal(label):
+        assert float(difference(predicted, truth)) >= float(difference(label, truth))
+    else:
+        assert found.equal(predicted)
+    assert without_nonsense(disc(0), label, smallest).equal(label)
+    assert without_nonsense(truth, label, smallest).equal(truth)
+
+
+def test_a_slice_that_the_label_leaves_empty_is_not_filled_unless_one_was_wrong_to_be() -> None:
+    empty, full = disc(0), disc(12)
+    grown, missing = ([float(difference(disc(r), full))] * 4 for r in (14, 0))
+    assert without_nonsense(full, empty, smallest_of_nonsense(grown)).equal(empty)
+    assert without_nonsense(full, empty, smallest_of_nonsense(missing)).equal(full)
 
 
 # --- said -----------------------------------------------------------------------------------------
