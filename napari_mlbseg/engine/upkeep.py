@@ -58,9 +58,9 @@ class Upkeep:
         self._guard = Guard(trainer, self._imported)
         self._read_brake()
         self._told_that_labels_stand = False
-        self._began = time.perf_counter()
+        self._began = budget.now()
         self._publishing_s = 0.0
-        self._last = {"checkpoint": self._began}
+        self._last = {"checkpoint": time.perf_counter()}
         self._took_s: dict[str, float] = {}
         self._direction: tuple[int, Mapping[str, Tensor]] | None = None
 
@@ -122,7 +122,7 @@ class Upkeep:
 
     def publish(self, span: Span, *, step: int, hasty: bool = False) -> Event:
         """Write predictions of some slices and, where asked, their weights."""
-        began, budget_began = time.perf_counter(), self._budget.now()
+        began = self._budget.now()
         self.publisher.largest_of_right = self._trainer.largest_of_right
         self.publisher.brake = self._brake_in_force()
         event = self.publisher.publish(
@@ -132,11 +132,12 @@ class Upkeep:
             step=step,
             hasty=hasty,
         )
-        self._publishing_s += time.perf_counter() - began
+        seconds = self._budget.now() - began
+        self._publishing_s += seconds
         if span in self.publisher.spans_of(span.case):  # a single slice takes longer, for a slice
             self._budget.published(
                 span.stop - span.start,
-                self._budget.now() - budget_began,
+                seconds,
                 share=self.publisher.share_of_passes(hasty=hasty),
             )
         return event
@@ -149,7 +150,7 @@ class Upkeep:
     def _publish_some(self) -> Iterator[Event]:
         """The slices that are the most out of date, within their share of the time."""
         step = self._trainer.state.total
-        if self._publishing_s < self._config.publish_share * (time.perf_counter() - self._began):
+        if self._publishing_s < self._config.publish_share * (self._budget.now() - self._began):
             span = self.publisher.stalest_span(step, youngest=YOUNGEST_STEPS)
             if span is not None:
                 yield self.publish(span, step=step, hasty=True)

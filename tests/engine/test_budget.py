@@ -71,6 +71,7 @@ def run(
 @pytest.fixture
 def slow(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Says how long a step, and publishing a slice, take by the clock."""
+    monkeypatch.setattr("napari_mlbseg.engine.pace.REPORT_EVERY_S", 0.0)
     works = {
         Trainer: (Trainer.base_step, Trainer.bootstrap_step),
         Publisher: (Publisher.publish, Publisher.write_initial_labels),
@@ -98,15 +99,15 @@ def test_the_minutes_are_shared_and_everything_is_published(
 ) -> None:
     phantoms = make_phantoms(tmp_path / "some.mlbseg", rough=rough)
     phantoms.accept("phantom0", 3, 5, 8)
-    slow(step_s=20, slice_s=1)
+    slow(step_s=10, slice_s=2)
     events = run(phantoms, clock)
     last = events[-1]
     assert isinstance(last, Finished), last
     assert last.seconds <= 60 * MINUTES
     assert not any(isinstance(e, OutOfTime) for e in events)
     training_s = (1 - UNKNOWN_SHARE) * 60 * MINUTES
-    assert steps(events, Stage.BASE_MODEL) == pytest.approx(BASE_SHARE * training_s / 20, abs=1)
-    assert steps(events, Stage.BOOTSTRAPPING) > 3
+    assert steps(events, Stage.BASE_MODEL) == pytest.approx(BASE_SHARE * training_s / 10, abs=1)
+    assert steps(events, Stage.BOOTSTRAPPING) > 1
     final = {
         (e.case_id, i)
         for e in events
@@ -124,10 +125,10 @@ def test_what_is_not_reached_stays_what_it_was_and_is_listed(
 ) -> None:
     phantoms = make_phantoms(tmp_path / "rough.mlbseg", cases=3, rough=True)
     phantoms.accept("phantom0", 4, 6, 8)
-    slow(step_s=20, slice_s=20)
+    slow(step_s=20, slice_s=8)
     inbox = Inbox()
     inbox.put(Focus(SliceKey("phantom2", 0, 5)))
-    events = run(phantoms, clock, inbox=inbox, publish_share=0.01)
+    events = run(phantoms, clock, inbox=inbox)
     last = events[-1]
     assert isinstance(last, Finished), last
     assert not last.stopped
@@ -223,7 +224,7 @@ def test_what_was_measured_is_kept_for_the_end(clock: Clock) -> None:
     clock.s += 2
     assert made.share_of(Stage.BOOTSTRAPPING) == 1
     assert made.suffices_for(90)
-    clock.s += 10
+    clock.s += 20
     assert not made.suffices_for(90)
 
 
