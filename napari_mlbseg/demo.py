@@ -26,7 +26,7 @@ from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import make_phantom_cohort
 
-CONFIG = Config(base_steps=400, steps=200, minutes=1.5)
+CONFIG = Config(base_steps=400, steps=200, minutes=8)
 CASES = 4
 CLEAN_SLICES_PER_CASE = 3
 

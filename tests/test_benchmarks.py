@@ -179,6 +179,28 @@ def test_annotation_effort_script(tmp_path: Path) -> None:
     assert table.read_text().count("\n") == 2 + 4
 
 
+def test_imported_brake_script(tmp_path: Path) -> None:
+    found = carried_out("imported_brake.py", json_file=tmp_path / "brake.json")
+    summary = found["summary"]
+    assert summary["passed"]
+    assert [row["case"] for row in found["cases"]] == ["phantom_01", "phantom_02"]
+    for row in (*found["cases"], summary):
+        for region in ("all", "inside", "outside"):
+            assert 0 < row[f"imported {region}"] < 1
+            assert row[f"exported {region}"] >= row[f"imported {region}"] - 0.003
+    assert summary["minutes"] > 0
+
+
+def test_labels_grow_within_their_slices(bench: Any) -> None:
+    labels = np.zeros((40, 40, 3), dtype=np.uint8)
+    labels[20, 20, 1] = 2
+    found = bench("imported_brake").grown_by(labels, 2, 4)
+    assert not found[..., [0, 2]].any()
+    y, x = np.nonzero(found[..., 1] == 2)
+    assert np.hypot(y - 20, x - 20).max() == 4
+    assert len(y) == 49  # pixels of a disc of radius 4
+
+
 def test_corruption_is_that_of_the_recipe(bench: Any) -> None:
     corruption = bench("_corruption")
     truth = np.zeros((144, 144, 40), dtype=np.uint8)

@@ -1,5 +1,6 @@
 """The command line as a person and as a script see it."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -18,6 +19,8 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_mlbseg.cli import app, runs, studies
+from napari_mlbseg.cli.progress import follow
+from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import (
     Event,
@@ -572,3 +575,30 @@ def test_simulate_says_what_is_wrong(
     given = {"--truth": str(files / "truth"), "--budget": "2"} | {option: value}
     arguments = [part for pair in given.items() for part in pair]
     assert reason in one_sentence(mlbseg("simulate", study, *arguments, code=1))
+
+
+# --- what a run says of itself --------------------------------------------------------------------
+
+
+def test_what_a_score_says_nothing_about_and_what_was_not_reached_are_told(
+    capsys: pytest.CaptureFixture[str],
+):
+    scored = ev.HeldBackScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.81}, 0.02)
+    left = tuple(SliceKey(case, 0, i) for case in ("a", "b") for i in range(3))
+    summary = follow(
+        [
+            ev.RunStarted(1, "cpu", "2d unet", 10, 5, 2, 0),
+            ev.LabelsStand(True),
+            dataclasses.replace(scored, never_looked_at=41, slices=88),
+            ev.StageStarted(ev.Stage.PUBLISHING, 3),
+            ev.OutOfTime(left),
+            ev.Finished(1, 20, False, 1.0),
+        ]
+    )
+    assert summary["never_looked_at"] == 41
+    assert summary["labels_stand"] is True
+    assert summary["not_refreshed"] == {"a": 3, "b": 3}
+    said = " ".join(capsys.readouterr().err.split())
+    assert "0.810 ± 0.020 on the slices held back; says nothing about 41 of 88 slices" in said
+    assert "worse than the imported labels" in said
+    assert "6 slices in 2 of the cases" in said

@@ -116,7 +116,7 @@ def run(
     study: StudyPath,
     *,
     steps: Annotated[int | None, typer.Option(help="Bootstrapping steps.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop bootstrapping after this.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="End the whole run after this.")] = None,
     base_steps: Annotated[int | None, typer.Option(help="Steps of the base model.")] = None,
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option()] = None,
     network: Annotated[Literal["auto", "unet", "unet++"] | None, typer.Option()] = None,

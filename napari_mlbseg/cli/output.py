@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from napari_mlbseg.project.slices import NEVER_LOOKED_AT
+
 Document = Mapping[str, Any]
 
 
@@ -98,7 +100,7 @@ def run_text(summary: Document) -> None:
 
 def suggestions_text(found: Document) -> None:
     """The slices to correct next as a table."""
-    table = Table("case", "axis", "slice", "adds", "doubtful mm²")
+    table = Table("case", "axis", "slice", "adds", "doubtful mm²", "")
     for one in found["suggestions"]:
         gain, doubtful = one["gain"], one["doubtful_mm2"]
         table.add_row(
@@ -107,8 +109,14 @@ def suggestions_text(found: Document) -> None:
             str(one["slice"]),
             "" if gain is None else f"{gain:.1%}",
             "" if doubtful is None else f"{doubtful:.0f}",
+            NEVER_LOOKED_AT if one["never_looked_at"] else "",
         )
     Console().print(table)
+    if any(one["never_looked_at"] for one in found["suggestions"]):
+        _line(
+            f"Slices that were {NEVER_LOOKED_AT} come first: no clean slice is near, so that "
+            "nothing can be told about their labels."
+        )
     if any(one["gain"] is None for one in found["suggestions"]):
         _line("There is no prediction yet: these slices are spread evenly.")
 

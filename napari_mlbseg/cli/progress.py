@@ -1,6 +1,7 @@
 """Engine events on a terminal, and what remains of them at the end."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, assert_never
@@ -18,6 +19,8 @@ from napari_mlbseg.engine.events import (
     Finished,
     Heartbeat,
     HeldBackScored,
+    LabelsStand,
+    OutOfTime,
     Paused,
     Resumed,
     RunStarted,
@@ -25,6 +28,8 @@ from napari_mlbseg.engine.events import (
     StageStarted,
     StepDone,
 )
+from napari_mlbseg.engine.told import of_labels_that_stand, of_never_looked_at, of_what_is_left
+from napari_mlbseg.project.slices import SliceKey
 
 
 def follow(events: Iterable[Event]) -> dict[str, Any]:
@@ -41,6 +46,9 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
         "held_back_dice": None,
         "held_back_dice_per_class": None,
         "held_back_dice_uncertainty": None,
+        "never_looked_at": None,
+        "labels_stand": False,
+        "not_refreshed": {},
     }
     with _Bars() as bars:
         for event in events:
@@ -64,7 +72,14 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
                     summary["held_back_dice"] = event.dice
                     summary["held_back_dice_per_class"] = dict(event.dice_per_class)
                     summary["held_back_dice_uncertainty"] = event.uncertainty
+                    summary["never_looked_at"] = event.never_looked_at
                     bars.score(event)
+                case LabelsStand():
+                    summary["labels_stand"] = event.stand
+                    bars.say(of_labels_that_stand(event))
+                case OutOfTime():
+                    summary["not_refreshed"] = _counted(event.slices)
+                    bars.say(of_what_is_left(event))
                 case BatchShrunk():
                     bars.say(event.message)
                 case Finished():
@@ -166,8 +181,14 @@ class _Bars:
             spread = "" if error is None else f" ± {error:.3f}"
             kept = "" if self._score.shown else ", worse than before: the better model is shown"
             stage, dice = self._score.stage.value, self._score.dice
-            self.say(f"{stage}: Dice {dice:.3f}{spread} on the slices held back{kept}")
+            unseen = of_never_looked_at(self._score)
+            self.say(f"{stage}: Dice {dice:.3f}{spread} on the slices held back{kept}{unseen}")
         self._score = None
+
+
+def _counted(slices: Sequence[SliceKey]) -> dict[str, int]:
+    """How many of the slices each case has."""
+    return dict(Counter(key.case_id for key in slices))
 
 
 def _clock(seconds: float) -> str:

@@ -31,6 +31,7 @@ def suggest(path: Path, count: int) -> Document:
                     "slice": cases[one.key.case_id].file_index(one.key.axis, one.key.index),
                     "gain": one.gain,
                     "doubtful_mm2": one.doubtful_mm2,
+                    "never_looked_at": one.never_looked_at,
                 }
                 for one in suggest_slices(study, count)
             ],

@@ -41,7 +41,8 @@ class Config:
     base_steps, steps
         Optimiser steps of the base model on the clean slices, and of the bootstrapping after it.
     minutes
-        End the bootstrapping after this long, whatever `steps` says; None for no limit.
+        End the run after this long, whatever the steps say; shared between base model,
+        bootstrapping and publishing, see `napari_mlbseg.engine.budget`. None for no limit.
     network
         ``auto`` is a small U-Net on the CPU and a larger one on a GPU; ``unet++`` is the paper's.
     weights

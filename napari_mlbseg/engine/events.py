@@ -154,6 +154,26 @@ class HeldBackScored:
     dice_per_class: Mapping[int, float]
     uncertainty: float | None = None
     shown: bool = True
+    never_looked_at: int = 0
+    slices: int = 0
+
+
+@dataclass(frozen=True)
+class LabelsStand:
+    """Whether imported labels are shown in place of predictions; sent where it changed.
+
+    They are while the network does worse than they do on the slices that are held back; where
+    these are too few, even on slices that it learnt from.
+    """
+
+    stand: bool
+
+
+@dataclass(frozen=True)
+class OutOfTime:
+    """The time of the run was over before these slices were published; they stay what they were."""
+
+    slices: tuple[SliceKey, ...]
 
 
 @dataclass(frozen=True)
@@ -237,6 +257,8 @@ Event = (
     | StepDone
     | CleanSetChanged
     | HeldBackScored
+    | LabelsStand
+    | OutOfTime
     | SlicesPublished
     | BatchShrunk
     | Paused

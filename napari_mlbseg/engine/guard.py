@@ -1,14 +1,17 @@
-"""Sees to it that no model is shown that is worse than the one before."""
+"""Sees to it that no model is shown that is worse than the one before, or than imported labels."""
 
 from collections.abc import Mapping
 
 from torch import Tensor
 
 from napari_mlbseg.engine.events import HeldBackScored, Stage
+from napari_mlbseg.engine.imported import FEWEST, Beside, ImportedLabels, Pairs, falls_behind
 from napari_mlbseg.engine.nets.teacher import copy_of
-from napari_mlbseg.engine.steps.score import compare, dice_per_class, slice_dice
+from napari_mlbseg.engine.steps.score import compare, dice_per_class, paired, slice_dice
 from napari_mlbseg.engine.training import Trainer
 from napari_mlbseg.project.slices import SliceKey
+
+Dices = Mapping[SliceKey, float | None]
 
 
 class Guard:
@@ -16,14 +19,18 @@ class Guard:
 
     While the newest model is worse than the kept one beyond the uncertainty of their difference on
     these slices, predictions are made with the kept one. Without held-back slices, or with a
-    single one, nothing can be told and the newest is shown.
+    single one, nothing can be told and the newest is shown. While what would be shown is worse
+    than the imported labels, on the held-back slices or even on those that the network learnt
+    from, these stand in its place.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
+    def __init__(self, trainer: Trainer, imported: ImportedLabels | None = None) -> None:
+        self._trainer, self._imported = trainer, imported
         self._kept: dict[str, Tensor] | None = None
-        self._kept_dice: dict[SliceKey, float] = {}
+        self._kept_dice: Dices = {}
         self._worse = False
+        self._beside: Beside = []
+        self._labels_stand: bool | None = None
 
     @property
     def parameters(self) -> Mapping[str, Tensor]:
@@ -32,29 +39,56 @@ class Guard:
             return self._kept
         return self._trainer.parameters
 
+    @property
+    def labels_stand(self) -> bool:
+        """Whether imported labels are to be shown, because the network does worse than they."""
+        if self._labels_stand is None:
+            self.compare_with_imported()
+        return bool(self._labels_stand)
+
+    def compare_with_imported(self) -> None:
+        """Find out anew whether imported labels are to be shown."""
+        if self._imported is None:
+            return
+        trainer, parameters = self._trainer, self.parameters
+        if not self._beside:
+            self._beside = self._imported.beside(trainer.held_back_predictions(parameters))
+        behind = len(self._beside) >= FEWEST and falls_behind(self._beside)
+        if not behind:  # one that does worse even on what it learnt is worse
+            learnt = trainer.predictions_beside(self._imported.some_that_taught(), parameters)
+            behind = falls_behind(self._imported.beside(learnt))
+        self._labels_stand = behind
+
     def score(self, stage: Stage) -> HeldBackScored | None:
         """Judge the newest model; None where the held-back slices show nothing."""
         trainer = self._trainer
-        classes, found = len(trainer.class_values), {}
+        classes = len(trainer.class_values)
         pairs = trainer.held_back_predictions(trainer.parameters)
-        for key, (predicted, truth) in pairs.items():
-            dice = slice_dice(predicted, truth, classes=classes)
-            if dice is not None:
-                found[key] = dice
-        if not found:
+        found = self._dice_of(pairs)
+        known = [dice for dice in found.values() if dice is not None]
+        if not known:
             return None
-        common = [key for key in found if key in self._kept_dice]
-        kept = [self._kept_dice[key] for key in common] if stage is Stage.BOOTSTRAPPING else None
-        judged = compare([found[key] for key in common], kept)
+        before = paired(found, self._kept_dice if stage is Stage.BOOTSTRAPPING else {})
+        judged = compare([ours for ours, _ in before], [theirs for _, theirs in before])
         self._worse = judged.worse
         if not judged.worse:
             self._kept, self._kept_dice = copy_of(trainer.parameters), found
+            self._beside = [] if self._imported is None else self._imported.beside(pairs)
+        if len(self._beside) >= FEWEST and falls_behind(self._beside):
+            self._labels_stand = True
         each = dice_per_class(pairs.values(), classes=classes)
         return HeldBackScored(
             stage,
             trainer.state.step,
             sum(each.values()) / len(each),
             {trainer.class_values[index]: dice for index, dice in each.items()},
-            compare(list(found.values()), None).uncertainty,
+            compare(known, None).uncertainty,
             shown=not judged.worse,
         )
+
+    def _dice_of(self, pairs: Pairs) -> Dices:
+        classes = len(self._trainer.class_values)
+        return {
+            key: slice_dice(predicted, truth, classes=classes)
+            for key, (predicted, truth) in pairs.items()
+        }

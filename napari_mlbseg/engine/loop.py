@@ -4,6 +4,7 @@ import logging
 import traceback
 from collections.abc import Iterator
 
+from napari_mlbseg.engine.budget import Budget
 from napari_mlbseg.engine.clean_set import check_enough
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Failed, Inbox, Stage, StageStarted
@@ -34,6 +35,7 @@ class Bootstrapper:
         Never raises: the last event is `Finished` or `Failed`. torch and MONAI are imported when
         the second event is asked for, and not where there is too little to learn from.
         """
+        budget = Budget(self._config.minutes)
         try:
             check_enough(self._study)
             yield StageStarted(Stage.LOADING, None)
@@ -41,7 +43,7 @@ class Bootstrapper:
             from napari_mlbseg.engine.run import Run
 
             try:
-                yield from Run(self._study, self._config, inbox).events()
+                yield from Run(self._study, self._config, inbox, budget).events()
             finally:
                 release_all_memory()
         except UserError as error:

@@ -1,6 +1,7 @@
 """Brings predictions and weight maps up to date, what is on view first."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,10 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_mlbseg.engine.brake import Brake
 from napari_mlbseg.engine.data.source import Scene, Source, Span, as_planes
 from napari_mlbseg.engine.events import SlicesPublished
+from napari_mlbseg.engine.imported import as_shown
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.views import View
 from napari_mlbseg.engine.steps import predict
@@ -22,7 +25,6 @@ from napari_mlbseg.engine.steps.meta_weights import (
     tilted_probabilities,
     weights_of,
 )
-from napari_mlbseg.engine.steps.rough_labels import with_right_labels
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.slices import SliceKey
@@ -53,6 +55,7 @@ class Publisher:
     ) -> None:
         self.focus: SliceKey | None = None
         self.largest_of_right: float | None = None
+        self.brake = Brake()
         self._study, self._source, self._model = study, source, model
         self._views, self.weigh = views, weigh
         self._cases = {case.id: case for case in study.cases}
@@ -87,6 +90,30 @@ class Publisher:
                 best = self.spans_of(case)[index // self._source.span_size(case)]
         return best
 
+    def in_order_of_need(self, step: int) -> Iterator[Span]:
+        """What was last written before a step, what matters most first: time may be short.
+
+        The case on view, then slices that the network may judge, then those that are oldest.
+        """
+        waiting = [
+            span
+            for case in self._cases.values()
+            for span in self.spans_of(case)
+            if (self._steps[case.id][span.start : span.stop] < step).any()
+        ]
+        waiting.sort(key=self._how_late)
+        while waiting:
+            focused = (i for i, span in enumerate(waiting) if self._in_focus(span.case.id))
+            yield waiting.pop(next(focused, 0))
+
+    def out_of_date(self, step: int) -> list[SliceKey]:
+        """The slices that were last written before a step."""
+        return [
+            SliceKey(case.id, case.axis, int(i))
+            for case in self._cases.values()
+            for i in np.flatnonzero(self._steps[case.id] < step)
+        ]
+
     def publish(
         self,
         span: Span,
@@ -104,7 +131,7 @@ class Publisher:
         """
         if not self._study.has_array(span.case.id, ArrayName.PREDICTION):
             self._begin_prediction(span.case)
-        views = self._views[:1] if hasty and self._source.tile is not None else self._views
+        views = self._views[:1] if self._looks_once(hasty) else self._views
         if self.weigh is None or direction is None:
             scene = self._source.scene(span)
             seen = _Seen(self._predict(parameters, scene, views), None, None)
@@ -119,6 +146,10 @@ class Publisher:
         names = tuple(map(str, maps))
         return SlicesPublished(span.case.id, span.axis, span.start, span.stop, names, step)
 
+    def share_of_passes(self, *, hasty: bool) -> float:
+        """Share of the passes through the network that a `hasty` look takes."""
+        return 1 / len(self._views) if self._looks_once(hasty) else 1.0
+
     def write_initial_labels(
         self, span: Span, parameters: Mapping[str, Tensor], *, step: int
     ) -> SlicesPublished:
@@ -129,6 +160,18 @@ class Publisher:
             hard = scene.to_file(probabilities, part).argmax(dim=1)
             self._write(name, part, self._labels(hard))
         return SlicesPublished(span.case.id, span.axis, span.start, span.stop, (name.value,), step)
+
+    def put_back(self, span: Span, *, step: int) -> SlicesPublished | None:
+        """Write imported labels where they stand in place of a prediction; needs no network."""
+        standing = self.brake.standing(span)
+        if not standing.any() or not self._study.has_array(span.case.id, ArrayName.PREDICTION):
+            return None
+        for i in np.flatnonzero(standing) + span.start:
+            at = span.case.id, ArrayName.INITIAL_LABELS, span.axis, int(i)
+            one = Span(span.case, span.axis, int(i), int(i) + 1)
+            self._write(ArrayName.PREDICTION, one, self._study.read_slice(*at)[None])
+        names = (ArrayName.PREDICTION.value,)
+        return SlicesPublished(span.case.id, span.axis, span.start, span.stop, names, step)
 
     def _begin_prediction(self, case: Case) -> None:
         self._study.create_array(case.id, ArrayName.PREDICTION)
@@ -176,8 +219,8 @@ class Publisher:
     def _maps(self, seen: "_Seen", scene: Scene, part: Span) -> Maps:
         """What is to be written of some slices."""
         hard = scene.to_file(seen.probabilities, part).argmax(dim=1)
-        if part.case.labels_path is not None and self.largest_of_right is not None:
-            hard = self._with_right_labels(hard, part, self.largest_of_right)
+        if part.case.labels_path is not None:
+            hard = self._beside_imported(hard, part)
         maps: Maps = {ArrayName.PREDICTION: self._labels(hard)}
         if seen.weights is not None and seen.tilted is not None:
             weights = scene.to_file(seen.weights, part).half().cpu().numpy()
@@ -189,12 +232,18 @@ class Publisher:
             maps[ArrayName.VOTES] = self._labels(believed.argmax(dim=1))
         return maps
 
-    def _with_right_labels(
-        self, predicted: Int[Tensor, "slices y x"], part: Span, largest: float
+    def _beside_imported(
+        self, predicted: Int[Tensor, "slices y x"], part: Span
     ) -> Int[Tensor, "slices y x"]:
-        """The prediction; imported labels where they are as good as sure to be right."""
+        """The prediction; imported labels where they are better, or where nobody can tell."""
+        held = part.case.id in self.brake.imported
+        if self.largest_of_right is None and not held:
+            return predicted
         imported = torch.stack([self._imported(key) for key in part.keys])
-        return with_right_labels(predicted, imported, largest)
+        nonsense = self.brake.smallest_of_nonsense if held else math.inf
+        shown = as_shown(predicted, imported, self.largest_of_right, nonsense)
+        standing = torch.from_numpy(self.brake.standing(part)).to(shown.device)
+        return torch.where(standing[:, None, None], imported, shown)
 
     def _imported(self, key: SliceKey) -> Int[Tensor, "y x"]:
         raw = self._study.read_slice(key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index)
@@ -208,6 +257,14 @@ class Publisher:
         if not self._study.has_array(span.case.id, name):
             self._study.create_array(span.case.id, name)
         self._study.write_slices(span.case.id, name, span.axis, span.start, slices)
+
+    def _how_late(self, span: Span) -> tuple[bool, int]:
+        near = self.brake.looked_at.get(span.case.id)
+        judged = near is None or bool(near[span.start : span.stop].any())
+        return not judged, int(self._steps[span.case.id][span.start : span.stop].min())
+
+    def _looks_once(self, hasty: bool) -> bool:
+        return hasty and self._source.tile is not None
 
     def _in_focus(self, case_id: str) -> bool:
         return self.focus is not None and self.focus.case_id == case_id

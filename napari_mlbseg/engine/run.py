@@ -1,13 +1,14 @@
 """One run from start to end: which stage comes when."""
 
 import math
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from napari_mlbseg.engine.attention import Attention
+from napari_mlbseg.engine.budget import Budget
 from napari_mlbseg.engine.clean_set import check_enough
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.device import is_out_of_memory
@@ -17,6 +18,7 @@ from napari_mlbseg.engine.events import (
     Event,
     Finished,
     Inbox,
+    OutOfTime,
     RunStarted,
     Stage,
     StageStarted,
@@ -37,15 +39,16 @@ Step = Callable[..., Mapping[str, Tensor]]
 class Run:
     """The stages in order; the last event of a run that ends well is `Finished`."""
 
-    def __init__(self, study: Study, config: Config, inbox: Inbox) -> None:
+    def __init__(self, study: Study, config: Config, inbox: Inbox, budget: Budget) -> None:
+        self._budget, self._began = budget, budget.now()
         check_enough(study)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         self._study, self._config = study, config
+        budget.slices = sum(case.geometry.shape[case.axis] for case in study.cases)
         self._attention = Attention(inbox)
         self._trainer = Trainer(study, config)
         self._pace = Pace()
-        self._began = time.perf_counter()
 
     def events(self) -> Iterator[Event]:
         """Everything that happens, from `RunStarted` to `Finished`."""
@@ -56,7 +59,7 @@ class Run:
         run_id = self._study.start_run(
             self._config.to_dict(), seed=self._config.seed, device=device
         )
-        self._upkeep = Upkeep(self._study, self._config, trainer, run_id=run_id)
+        self._upkeep = Upkeep(self._study, self._config, trainer, self._budget, run_id=run_id)
         outcome = "failed"
         try:
             yield RunStarted(
@@ -72,7 +75,7 @@ class Run:
             outcome = "stopped" if self._attention.stop else "finished"
         finally:
             self._study.finish_run(run_id, outcome=outcome)
-        seconds = time.perf_counter() - self._began
+        seconds = self._budget.now() - self._began
         yield Finished(run_id, state.total, self._attention.stop, seconds)
 
     def _stages(self) -> Iterator[Event]:
@@ -82,15 +85,15 @@ class Run:
             if not self._attention.stop:
                 state.enter(Stage.INITIAL_LABELS)
         if state.stage is Stage.INITIAL_LABELS and not self._attention.stop:
-            yield from self._write_initial_labels()
-            if not self._attention.stop:
+            whole = yield from self._write_initial_labels()
+            if whole:
                 state.enter(Stage.BOOTSTRAPPING)
         if state.stage is Stage.BOOTSTRAPPING and not self._attention.stop:
             yield from self._train(config.steps, trainer.bootstrap_step, later_steps=0)
             if not self._attention.stop:
                 state.enter(Stage.BOOTSTRAPPING)  # a later run adds its steps to a finished one
         yield self._upkeep.save()
-        if not self._attention.stop:
+        if not self._attention.stop and state.stage is Stage.BOOTSTRAPPING:
             yield from self._publish_all()
 
     def _train(self, steps: int, step: Step, *, later_steps: int) -> Iterator[Event]:
@@ -98,9 +101,10 @@ class Run:
         stage = state.stage
         yield StageStarted(stage, steps)
         self._pace.restart()
+        self._budget.begin_stage()
         while state.step < steps:
             yield from self._between_steps()
-            done = max(state.step / steps, self._share_of_time(stage))
+            done = max(state.step / steps, self._budget.share_of(stage))
             if self._attention.stop or done >= 1:
                 break
             yield from self._upkeep.before_step(stage)
@@ -109,9 +113,14 @@ class Run:
                 losses, stage=stage, step=state.step, steps=steps, later_steps=later_steps
             )
             _check_finite(progress)
+            if progress is not None:
+                progress = self._within_time(progress)
             yield from self._upkeep.after_step(stage, progress, last=state.step == steps)
+        if state.step < steps and not self._attention.stop:  # the time is over, not the steps
+            yield from self._upkeep.judge(stage)
 
-    def _write_initial_labels(self) -> Iterator[Event]:
+    def _write_initial_labels(self) -> Generator[Event, None, bool]:
+        """Label what came without labels; whether that came to its end."""
         cases = [case for case in self._study.cases if case.labels_path is None]
         publisher = self._upkeep.publisher
         spans = [span for case in cases for span in publisher.spans_of(case)]
@@ -119,7 +128,11 @@ class Run:
         for done, span in enumerate(spans, start=1):
             yield from self._between_steps()
             if self._attention.stop:
-                return
+                return False
+            if self._budget.left_s <= 0:
+                left = spans[done - 1 :]
+                yield OutOfTime(tuple(key for each in left for key in each.keys))
+                return False
             yield publisher.write_initial_labels(
                 span, self._trainer.parameters, step=self._trainer.state.total
             )
@@ -128,26 +141,45 @@ class Run:
             )
             if progress is not None:
                 yield progress
+        return True
 
     def _publish_all(self) -> Iterator[Event]:
-        """Bring every slice of every case to the state of the final network."""
-        step, done = self._trainer.state.total + 1, 0
+        """Bring every slice of every case to the state of the final network, as time allows."""
+        step = self._trainer.state.total + 1
         publisher = self._upkeep.publisher
         spans = sum(len(publisher.spans_of(case)) for case in self._study.cases)
         yield StageStarted(Stage.PUBLISHING, spans)
         self._pace.restart()
         self._upkeep.forget_direction()  # that of the final network, whenever it was last asked for
-        while (span := publisher.stalest_span(step, youngest=1)) is not None:
+        yield from self._put_back(step)
+        for done, span in enumerate(publisher.in_order_of_need(step), start=1):
             yield from self._between_steps()
             if self._attention.stop:
                 return
+            if not self._budget.suffices_for(span.stop - span.start):
+                yield OutOfTime(tuple(publisher.out_of_date(step)))
+                return
             yield self._upkeep.publish(span, step=step)
-            done += 1
             progress = self._pace.step_done(
                 {}, stage=Stage.PUBLISHING, step=done, steps=spans, later_steps=0
             )
             if progress is not None:
-                yield progress
+                yield self._within_time(progress)
+
+    def _put_back(self, step: int) -> Iterator[Event]:
+        """Imported labels where they stand, before the network is asked: time may be short."""
+        publisher = self._upkeep.publisher
+        for case in self._study.cases if self._budget.limited else ():
+            for span in publisher.spans_of(case):
+                if self._budget.left_s <= 0:
+                    return
+                event = self._upkeep.put_back(span, step=step)
+                if event is not None:
+                    yield event
+
+    def _within_time(self, progress: StepDone) -> StepDone:
+        """No more time left than the run may take."""
+        return replace(progress, remaining_s=self._budget.remaining_s(progress.remaining_s))
 
     def _between_steps(self) -> Iterator[Event]:
         """Heed the inbox; a pause is spent here."""
@@ -191,11 +223,6 @@ class Run:
             yield BatchShrunk(
                 state.batch, f"Out of memory: going on with a batch of {state.batch}."
             )
-
-    def _share_of_time(self, stage: Stage) -> float:
-        if self._config.minutes is None or stage is Stage.BASE_MODEL:
-            return 0.0
-        return (time.perf_counter() - self._began) / (60 * self._config.minutes)
 
 
 def cosine(done: float) -> float:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from napari_mlbseg.engine.steps import next_slice
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.coverage import looked_at_everywhere
 from napari_mlbseg.project.gathering import Progress
 from napari_mlbseg.project.masks import plane
 from napari_mlbseg.project.slices import SliceKey, SliceState
@@ -31,11 +32,14 @@ class Suggestion:
         suggestions before it; None before the first run, when nothing is known.
     doubtful_mm2
         Area of the slice whose label is expected to be wrong; None where there is no trust map.
+    never_looked_at
+        Whether no clean slice is near, see `napari_mlbseg.project.coverage`.
     """
 
     key: SliceKey
     gain: float | None
     doubtful_mm2: float | None
+    never_looked_at: bool = False
 
 
 def suggest(
@@ -43,9 +47,10 @@ def suggest(
 ) -> list[Suggestion]:
     """The slices to correct next, the best first; never a clean or a skipped one.
 
-    The same study gives the same suggestions. Before the first run they are spread evenly over
-    cases and heights, in an order that depends on `seed`. In a cohort of more than `MOST_SLICES`
-    slices only every second, third, ... slice of a case is considered.
+    Slices that were never looked at come before all others, as long as the suggestions before them
+    leave any. The same study gives the same suggestions. Before the first run they are spread
+    evenly over cases and heights, in an order that depends on `seed`. In a cohort of more than
+    `MOST_SLICES` slices only every second, third, ... slice of a case is considered.
     """
     closed = {
         record.key
@@ -53,11 +58,10 @@ def suggest(
         for record in study.slice_records(state=state)
     }
     if not any(study.has_array(case.id, ArrayName.PREDICTION) for case in study.cases):
-        order = evenly_spread_slices(study.cases, seed=seed)
-        free = (key for key in order if key not in closed)
-        return [Suggestion(key, None, None) for key, _ in zip(free, range(count), strict=False)]
+        return _before_the_first_run(study, count, closed, seed=seed)
     clean = set(study.clean_slices())
     seen = _look_around(study, clean, progress)
+    cases, keys = study.cases, [one.key for one in seen]
     names = sorted({one.key.case_id for one in seen})
     heights = np.array([one.height for one in seen], dtype=np.float32)
     similarity = next_slice.teaching(
@@ -75,8 +79,32 @@ def suggest(
         clean=np.array([one.key in clean for one in seen]),
         free=np.array([one.key not in closed for one in seen]),
         count=count,
+        first=lambda chosen: _never_looked_at(cases, keys, {*clean, *(keys[i] for i in chosen)}),
     )
-    return [Suggestion(seen[i].key, gain, seen[i].told_doubt) for i, gain in found]
+    unseen = _never_looked_at(cases, keys, clean)
+    return [Suggestion(keys[i], gain, seen[i].told_doubt, bool(unseen[i])) for i, gain in found]
+
+
+def _before_the_first_run(
+    study: Study, count: int, closed: set[SliceKey], *, seed: int
+) -> list[Suggestion]:
+    """Slices spread evenly, those first that were never looked at."""
+    order = evenly_spread_slices(study.cases, seed=seed)
+    free = [key for key in order if key not in closed]
+    unseen = _never_looked_at(study.cases, free, set(study.clean_slices()))
+    found = [Suggestion(key, None, None, bool(far)) for key, far in zip(free, unseen, strict=True)]
+    return sorted(found, key=lambda one: not one.never_looked_at)[:count]
+
+
+def _never_looked_at(
+    cases: Sequence[Case], keys: Sequence[SliceKey], clean: set[SliceKey]
+) -> NDArray[np.bool_]:
+    """Which slices have no clean one near."""
+    near = looked_at_everywhere(cases, clean)
+    axes = {case.id: case.axis for case in cases}
+    return np.array(
+        [k.axis == axes[k.case_id] and not near[k.case_id][k.index] for k in keys], dtype=np.bool_
+    )
 
 
 def evenly_spread_slices(cases: Sequence[Case], *, seed: int) -> Iterator[SliceKey]:

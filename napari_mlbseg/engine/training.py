@@ -268,9 +268,13 @@ class Trainer:
         self, parameters: Mapping[str, Tensor]
     ) -> dict[SliceKey, tuple[Tensor, Tensor]]:
         """Prediction and truth (class indices) of the clean slices that are held back."""
-        return {
-            key: (self._predicted(key, parameters), truth) for key, truth in self.held_back.items()
-        }
+        return self.predictions_beside(self.held_back, parameters)
+
+    def predictions_beside(
+        self, truth: Mapping[SliceKey, Tensor], parameters: Mapping[str, Tensor]
+    ) -> dict[SliceKey, tuple[Tensor, Tensor]]:
+        """Prediction and truth (class indices) of some slices."""
+        return {key: (self._predicted(key, parameters), mask) for key, mask in truth.items()}
 
     def _errors_of_imported(self, truth: Mapping[SliceKey, Tensor]) -> Iterator[float]:
         """How much the imported labels of clean slices disagree with what is right."""

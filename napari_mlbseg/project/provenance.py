@@ -19,10 +19,11 @@ from napari_mlbseg.formats.about import SOFTWARE
 from napari_mlbseg.formats.registry import replacing, stem_of
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case, LabelClass
+from napari_mlbseg.project.coverage import looked_at
 from napari_mlbseg.project.kinds import ExportKind
 from napari_mlbseg.project.lock import current_user
 from napari_mlbseg.project.runs import RunRecord
-from napari_mlbseg.project.slices import SliceRecord, SliceState
+from napari_mlbseg.project.slices import NEVER_LOOKED_AT, SliceRecord, SliceState
 from napari_mlbseg.project.study import Study
 
 _BLOCK = 1 << 20
@@ -115,6 +116,13 @@ def human_slices(study: Study, case: Case) -> list[SliceRecord]:
     ]
 
 
+def unseen_slices(study: Study, case: Case) -> list[int]:
+    """The slices along a case's axis that nobody looked at, and that have no clean one near."""
+    near = looked_at(case, study.cases, study.clean_slices())
+    human = {r.key.index for r in human_slices(study, case) if r.key.axis == case.axis}
+    return [i for i in np.flatnonzero(~near).tolist() if i not in human]
+
+
 def _kept_slices(study: Study, case: Case) -> Iterator[int]:
     """Slices along the case's axis that show something and are still as they were imported."""
     changed = {r.key.index for r in human_slices(study, case) if r.key.axis == case.axis}
@@ -128,10 +136,13 @@ def _kept_slices(study: Study, case: Case) -> Iterator[int]:
 
 
 def in_words(study: Study, case: Case) -> str:
-    """Which slices of a case are a person's, by axis and index of the file's array."""
+    """Which slices of a case are a person's, and how many were never looked at."""
     records = human_slices(study, case)
+    unseen = len(unseen_slices(study, case))
+    count = case.geometry.shape[case.axis]
+    beyond = f" {unseen} of {count} slices were {NEVER_LOOKED_AT}." if unseen else ""
     if not records:
-        return "No slice was corrected by a person."
+        return f"No slice was corrected by a person.{beyond}"
     places: dict[int, list[int]] = {}
     for record in records:
         axis, index = _place(case, record)
@@ -141,7 +152,7 @@ def in_words(study: Study, case: Case) -> str:
     )
     names = ", ".join(sorted({record.author for record in records}))
     last = max(record.created_at for record in records)
-    return f"{len(records)} slices by {names} until {last:%Y-%m-%d} ({where})."
+    return f"{len(records)} slices by {names} until {last:%Y-%m-%d} ({where}).{beyond}"
 
 
 def sha256_of(path: Path, names: Sequence[str] | None = None) -> str:
@@ -178,6 +189,7 @@ def _case(study: Study, case: Case, kind: ExportKind, maker: Maker | None) -> di
         "case": case.id,
         "source": _source(case),
         "imported_labels": _imported_labels(study, case, kind),
+        "never_looked_at": _never_looked_at(study, case),
         "model": {"checkpoint_sha256": model} if model else None,
         "run": None if found.run is None else _run(found.run),
         "slices_in_file": kind in (ExportKind.LABELS, ExportKind.VOLUMES),
@@ -210,6 +222,16 @@ def _imported_labels(study: Study, case: Case, kind: ExportKind) -> dict[str, An
         "sha256": sha256_of(path) if path.exists() else None,
         "axis": case.geometry.file_axes[axis],
         "kept_slices": [case.geometry.file_index(axis, i) for i in _kept_slices(study, case)],
+    }
+
+
+def _never_looked_at(study: Study, case: Case) -> dict[str, Any]:
+    """The slices that have no clean one near, by axis and index of the file's array."""
+    axis = case.axis
+    indices = unseen_slices(study, case)
+    return {
+        "axis": case.geometry.file_axes[axis],
+        "slices": sorted(case.geometry.file_index(axis, i) for i in indices),
     }
 
 

@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
+
+NEVER_LOOKED_AT: Final = "never looked at"
+"""What a slice without a clean one near is called wherever a person reads of it; which these are,
+`napari_mlbseg.project.coverage` says."""
 
 
 class SliceState(StrEnum):

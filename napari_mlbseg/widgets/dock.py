@@ -27,6 +27,7 @@ from napari_mlbseg.widgets.study_panel import StudyPanel
 from napari_mlbseg.widgets.suggester import Suggester
 from napari_mlbseg.widgets.suggestions_panel import SuggestionsPanel
 from napari_mlbseg.widgets.training_panel import TrainingPanel
+from napari_mlbseg.widgets.unseen import Unseen
 from napari_mlbseg.widgets.workbench import Workbench
 
 _ACTIONS: dict[str, Callable[[Annotation], None]] = {
@@ -60,6 +61,7 @@ class MLBSegDock(QWidget):
         self.slices_panel = SlicesPanel()
         self.training_panel = TrainingPanel()
         self.suggester = Suggester(self)
+        self._unseen = Unseen()
         self.suggestions_panel = SuggestionsPanel()
         self.export_panel = ExportPanel()
         self.tabs = QTabWidget()
@@ -200,6 +202,7 @@ class MLBSegDock(QWidget):
         self.slices_panel.set_history(*(step.name if step else None for step in steps))
 
     def _show_slice_state(self, key: SliceKey) -> None:
+        self._unseen.forget()
         self.cases_panel.set_row(self.workbench.case_row(key.case_id))
         self._show_slice()
 
@@ -212,6 +215,9 @@ class MLBSegDock(QWidget):
         key = annotation.key
         self.slices_panel.set_slice(
             key.axis, key.index, annotation.states(), writable=study.writable
+        )
+        self.slices_panel.strip.set_never_looked_at(
+            self._unseen.slices_of(study, key.case_id, key.axis)
         )
         self.slices_panel.set_label(annotation.label)
 

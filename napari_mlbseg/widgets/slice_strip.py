@@ -6,13 +6,15 @@ from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from napari_mlbseg.project.slices import SliceState
+from napari_mlbseg.project.slices import NEVER_LOOKED_AT, SliceState
 from napari_mlbseg.widgets.style import STATE_COLORS, STATE_TEXTS
 
 _GAP_FROM_PX = 5.0
 _MARKER = QColor(255, 255, 255)
 _SUGGESTED = QColor(120, 200, 255)
+_UNSEEN = QColor(20, 24, 32)
 _TRIANGLE_PX = 9.0
+_UNSEEN_PX = 3.0
 
 
 class SliceStrip(QWidget):
@@ -30,12 +32,14 @@ class SliceStrip(QWidget):
         super().__init__()
         self._states: tuple[SliceState, ...] = ()
         self._suggested: frozenset[int] = frozenset()
+        self._unseen: frozenset[int] = frozenset()
         self._current = 0
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip(
             "All slices of this case: green clean, amber draft, light grey skipped, dark untouched;"
-            " a blue triangle: suggested. Click to go to a slice."
+            f" a blue triangle: suggested; a dark line on top: {NEVER_LOOKED_AT}, no clean slice is"
+            " near. Click to go to a slice."
         )
 
     def sizeHint(self) -> QSize:
@@ -56,6 +60,18 @@ class SliceStrip(QWidget):
         """Mark the slices that are worth correcting next."""
         self._suggested = frozenset(indices)
         self.update()
+
+    def set_never_looked_at(self, indices: Iterable[int]) -> None:
+        """Mark the slices that have no clean one near."""
+        self._unseen = frozenset(indices)
+        self.update()
+
+    def said_of(self, index: int) -> str:
+        """What is known of a slice, in a few words."""
+        words = [STATE_TEXTS[self._states[index]]]
+        words += [NEVER_LOOKED_AT] if self._is_unseen(index) else []
+        words += ["suggested"] if index in self._suggested else []
+        return f"Slice {index}: {', '.join(words)}"
 
     @property
     def suggested(self) -> frozenset[int]:
@@ -80,12 +96,19 @@ class SliceStrip(QWidget):
         for index, state in enumerate(self._states):
             cell = QRectF(index * width, 3, width - gap, self.height() - 6)
             painter.fillRect(cell, STATE_COLORS[state])
+            if self._is_unseen(index):
+                cell.setHeight(_UNSEEN_PX)
+                painter.fillRect(cell, _UNSEEN)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(QPen(_MARKER, 2))
         wide = max(width, 5.0)
         left = min(max((self._current + 0.5) * width - wide / 2, 1.0), self.width() - wide - 1)
         painter.drawRoundedRect(QRectF(left, 1, wide, self.height() - 2), 1.5, 1.5)
         self._mark_suggested(painter, width)
+
+    def _is_unseen(self, index: int) -> bool:
+        """Of a slice that somebody drafted, accepted or skipped it would not be true."""
+        return index in self._unseen and self._states[index] is SliceState.UNTOUCHED
 
     def _mark_suggested(self, painter: QPainter, width: float) -> None:
         painter.setPen(QPen(QColor(20, 24, 32), 1))
@@ -110,9 +133,7 @@ class SliceStrip(QWidget):
         if isinstance(event, QHelpEvent):
             index = self.index_at(event.pos().x())
             if index is not None:
-                state = STATE_TEXTS[self._states[index]]
-                state += ", suggested" if index in self._suggested else ""
-                text = f"Slice {index}: {state}. {self.toolTip()}"
+                text = f"{self.said_of(index)}. {self.toolTip()}"
                 QToolTip.showText(event.globalPos(), text, self)
                 return True
         return super().event(event)

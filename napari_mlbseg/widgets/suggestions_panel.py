@@ -13,7 +13,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mlbseg.engine.suggestions import Suggestion
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.slices import NEVER_LOOKED_AT, SliceKey
 from napari_mlbseg.widgets.style import quiet
 
 _COLUMNS = ("Case", "Slice", "Wrong, mm²")
@@ -22,6 +22,8 @@ _COLUMN_TIPS = (
     "Slice along the case's axis",
     "Area of the slice whose label is expected to be wrong",
 )
+UNSEEN = "\N{WHITE CIRCLE}"
+"""Marks a slice that was never looked at."""
 _UNKNOWN = "\N{EN DASH}"
 
 
@@ -72,6 +74,7 @@ class SuggestionsPanel(QWidget):
         self.table.setRowCount(len(best))
         for row, one in enumerate(best):
             area = _UNKNOWN if one.doubtful_mm2 is None else f"{one.doubtful_mm2:.0f}"
+            area = f"{UNSEEN} {area}" if one.never_looked_at else area
             for column, text in enumerate((one.key.case_id, str(one.key.index), area)):
                 item = QTableWidgetItem(text)
                 item.setToolTip(why(one))
@@ -91,7 +94,12 @@ class SuggestionsPanel(QWidget):
 
 
 def why(one: Suggestion) -> str:
-    """Why a slice is suggested, in a sentence."""
+    """Why a slice is suggested, in a sentence or two."""
+    unseen = f"{NEVER_LOOKED_AT.capitalize()}: no clean slice is near. "
+    return (unseen if one.never_looked_at else "") + _what_it_adds(one)
+
+
+def _what_it_adds(one: Suggestion) -> str:
     if one.gain is None:
         return (
             "Nothing has been predicted yet, so that suggestions are spread evenly over the cases "
@@ -113,6 +121,8 @@ def _note(best: Sequence[Suggestion], *, looking: bool, problem: str) -> str:
         return "Looking for others…" if best else "Looking for slices…"
     if not best:
         return "There is nothing to suggest."
+    marked = f" {UNSEEN} {NEVER_LOOKED_AT}." if any(one.never_looked_at for one in best) else ""
+    how = "Slices whose correction teaches most"
     if best[0].gain is None:
-        return "Spread evenly until the first prediction; the best first. Click to go there."
-    return "Slices whose correction teaches most, the best first. Click to go there."
+        how = "Spread evenly until the first prediction"
+    return f"{how}, the best first.{marked} Click to go there."

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.told import of_labels_that_stand, of_never_looked_at, of_what_is_left
 from napari_mlbseg.widgets.style import Messages, Note, button, duration, enable, narrow
 from napari_mlbseg.widgets.training_plot import TrainingPlot
 
@@ -101,6 +102,10 @@ class TrainingPanel(QWidget):
                 self._show_score(event)
             case ev.CleanSetChanged():
                 self._show_clean_set(event.training_slices, event.held_back_slices)
+            case ev.LabelsStand():
+                self.note.say(of_labels_that_stand(event))
+            case ev.OutOfTime():
+                self.note.say(of_what_is_left(event))
             case ev.BatchShrunk():
                 self.note.say(event.message)
             case ev.Paused() | ev.Resumed():
@@ -186,7 +191,8 @@ class TrainingPanel(QWidget):
         each = f"  (class {classes})" if len(event.dice_per_class) > 1 else ""
         spread = "" if event.uncertainty is None else f" ± {event.uncertainty:.3f}"
         kept = "" if event.shown else "  worse than before: the better model is shown"
-        self.score.say(f"Held-back Dice {event.dice:.3f}{spread}{each}{kept}")
+        unseen = of_never_looked_at(event)
+        self.score.say(f"Held-back Dice {event.dice:.3f}{spread}{each}{kept}{unseen}")
 
     def _show_progress(self, step: int, steps: int | None) -> None:
         self.progress.setRange(0, steps or 0)
@@ -215,7 +221,9 @@ class TrainingPanel(QWidget):
         self.minutes.setRange(0, 10_000)
         self.minutes.setSuffix(" min")
         self.minutes.setSpecialValueText("none")
-        self.minutes.setToolTip("End the bootstrapping after this long; none: after all steps")
+        self.minutes.setToolTip(
+            "End the run after this long, publishing included; none: after all steps"
+        )
         self.weights = narrow(QComboBox())
         self.weights.setToolTip("How far each pixel of the rough labels is trusted")
         for name, text in (

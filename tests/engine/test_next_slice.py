@@ -9,6 +9,7 @@ from small_study import SHAPE, Phantoms
 from napari_mlbseg.engine.steps import next_slice
 from napari_mlbseg.engine.suggestions import suggest
 from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.coverage import looked_at_everywhere
 from napari_mlbseg.project.slices import SliceKey, SliceState
 
 LENGTH = SHAPE[0]
@@ -132,6 +133,33 @@ def test_progress_names_every_case_and_can_end_it(trained: Phantoms):
 
     with pytest.raises(KeyboardInterrupt):
         suggest(trained.study, 1, progress=give_up)
+
+
+def test_slices_that_nobody_looked_at_come_first_and_are_named(trained: Phantoms):
+    study = trained.study
+    trained.accept("phantom0", 5, 6)
+    cases, found = study.cases, suggest(study, 16)
+    assert found[0].never_looked_at
+    known = set(study.clean_slices())
+    now = looked_at_everywhere(cases, known)
+    for one in found:
+        near = looked_at_everywhere(cases, known)
+        unseen = {
+            (c.id, i)
+            for c in cases
+            for i in np.flatnonzero(~near[c.id]).tolist()
+            if SliceKey(c.id, 0, i) not in known
+        }
+        assert not unseen or (one.key.case_id, one.key.index) in unseen
+        assert one.never_looked_at == (not now[one.key.case_id][one.key.index])
+        known.add(one.key)
+
+
+def test_before_the_first_run_they_come_first_too(phantoms: Phantoms):
+    phantoms.accept("phantom0", 3, 6, 9)
+    found = [one.never_looked_at for one in suggest(phantoms.study, 24)]
+    assert found == sorted(found, reverse=True)
+    assert set(found) == {True, False}
 
 
 def test_pooling_keeps_means_and_takes_small_images():

@@ -22,7 +22,7 @@ from napari_mlbseg.project.cases import LabelClass
 from napari_mlbseg.project.cohort import import_folder
 from napari_mlbseg.project.export import ExportKind, OutFormat, export_case, export_study
 from napari_mlbseg.project.outputs import formats_for, probability_targets
-from napari_mlbseg.project.provenance import maker_of, provenance_path, sha256_of
+from napari_mlbseg.project.provenance import in_words, maker_of, provenance_path, sha256_of
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -261,6 +261,19 @@ def test_imported_labels_that_nobody_changed_are_named(study, tmp_path):
         case.geometry.file_index(0, i) for i in (2, 5)
     ]
     assert told(ExportKind.TRUST) is None
+
+
+def test_slices_that_nobody_looked_at_are_named(study, tmp_path):
+    case, count = study.cases[0], SHAPE[2]
+    draft, clean = (SliceKey("scan", 0, i) for i in (count - 1, 4))
+    for key, state in ((draft, SliceState.DRAFT), (clean, SliceState.CLEAN)):
+        study.save_slice(key, study.read_slice("scan", INITIAL, 0, key.index), state)
+    (path,) = export_case(study, "scan", tmp_path / "out", ExportKind.LABELS, OutFormat.NIFTI)
+    told = provenance(path)["never_looked_at"]
+    assert told["axis"] == case.geometry.file_axes[0]
+    unseen = set(range(count)) - {4, count - 1}  # a single clean slice says nothing beyond itself
+    assert set(told["slices"]) == {case.geometry.file_index(0, i) for i in unseen}
+    assert in_words(study, case).endswith(f" {len(unseen)} of {count} slices were never looked at.")
 
 
 def test_a_source_that_is_gone_has_no_hash(study, tmp_path):

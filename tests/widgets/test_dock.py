@@ -149,6 +149,17 @@ def test_suggested_slices_from_the_key_the_button_and_the_list(
     assert dock.suggestions_panel.table.rowCount() == 0
 
 
+def test_the_strip_marks_what_nobody_looked_at(qtbot: QtBot, dock: MLBSegDock) -> None:
+    strip = dock.slices_panel.strip
+    states = dock.workbench.annotation.states()  # type: ignore[union-attr]
+    touched = [i for i, state in enumerate(states) if state is not SliceState.UNTOUCHED]
+    free = next(i for i in range(len(states)) if i not in touched)
+    assert strip.said_of(free).endswith("never looked at")
+    dock.slices_panel.slice_chosen.emit(free)
+    qtbot.mouseClick(dock.slices_panel.buttons["accept"], LEFT)
+    assert "never" not in strip.said_of(free)
+
+
 def test_training_is_shown_and_can_be_held_and_stopped(qtbot: QtBot, dock: MLBSegDock) -> None:
     engine = ScriptedEngine()
     dock.workbench.engine = engine

@@ -30,7 +30,7 @@ from napari_mlbseg.widgets.slice_strip import SliceStrip
 from napari_mlbseg.widgets.slices_panel import SlicesPanel
 from napari_mlbseg.widgets.study_panel import NewStudyDialog, StudyPanel
 from napari_mlbseg.widgets.style import duration
-from napari_mlbseg.widgets.suggestions_panel import SuggestionsPanel, why
+from napari_mlbseg.widgets.suggestions_panel import UNSEEN, SuggestionsPanel, why
 from napari_mlbseg.widgets.training_panel import TrainingPanel
 
 LEFT = Qt.MouseButton.LeftButton
@@ -543,6 +543,58 @@ def test_suggested_slices_are_marked_in_the_strip(qtbot: QtBot) -> None:
     assert changed
     assert min(changed) >= 98
     assert max(changed) <= 112
+
+
+def test_slices_that_nobody_looked_at_are_marked_unless_somebody_touched_them(
+    qtbot: QtBot,
+) -> None:
+    strip = SliceStrip()
+    qtbot.addWidget(strip)
+    strip.resize(200, 26)
+    states = [SliceState.UNTOUCHED] * 20
+    states[12] = SliceState.SKIPPED
+    strip.set_states(states)
+    strip.set_current(0)
+    plain = strip.grab().toImage()
+    strip.set_never_looked_at([10, 12, 99])
+    marked = strip.grab().toImage()
+    changed = {x for x in range(200) for y in range(26) if plain.pixel(x, y) != marked.pixel(x, y)}
+    assert changed
+    assert min(changed) >= 99
+    assert max(changed) <= 110
+    assert strip.said_of(10) == "Slice 10: untouched, never looked at"
+    assert strip.said_of(11) == "Slice 11: untouched"
+    assert strip.said_of(12) == "Slice 12: skipped"
+    assert "never looked at" in strip.toolTip()
+
+
+def test_a_suggestion_names_what_nobody_looked_at(qtbot: QtBot) -> None:
+    panel = SuggestionsPanel()
+    qtbot.addWidget(panel)
+    seen = Suggestion(SliceKey("a", 0, 7), 0.1, 34.4)
+    unseen = dataclasses.replace(seen, never_looked_at=True)
+    assert why(unseen).startswith("Never looked at")
+    assert "ever looked at" not in why(seen)
+    panel.set_suggestions([unseen, seen])
+    texts = [panel.table.item(row, 2).text() for row in range(2)]  # type: ignore[union-attr]
+    assert texts == [f"{UNSEEN} 34", "34"]
+    assert f"{UNSEEN} never looked at" in panel.note.text()
+    panel.set_suggestions([seen])
+    assert UNSEEN not in panel.note.text()
+
+
+def test_the_running_dice_says_what_it_says_nothing_about(qtbot: QtBot) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    scored = ev.HeldBackScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.81})
+    panel.apply(scored)
+    assert "says nothing" not in panel.score.text()
+    panel.apply(dataclasses.replace(scored, never_looked_at=41, slices=88))
+    assert "says nothing about 41 of 88 slices" in panel.score.text()
+    panel.apply(ev.LabelsStand(True))
+    assert "imported labels" in panel.note.text()
+    panel.apply(ev.OutOfTime((SliceKey("a", 0, 1), SliceKey("a", 0, 2))))
+    assert "2 slices" in panel.note.text()
 
 
 def test_the_sheet_lists_every_key() -> None:

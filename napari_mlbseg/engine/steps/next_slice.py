@@ -8,7 +8,7 @@ batch that is diverse by itself: a second slice of the same kind adds nothing. U
 does not run after outliers, which teach about nobody but themselves.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -117,6 +117,7 @@ def choose(
     clean: Bool[np.ndarray, " slices"],
     free: Bool[np.ndarray, " slices"],
     count: int,
+    first: Callable[[Sequence[int]], Bool[np.ndarray, " slices"]] | None = None,
 ) -> list[tuple[int, float]]:
     """Up to `count` of the `free` slices and what each adds, the best first.
 
@@ -127,6 +128,8 @@ def choose(
     doubt
         Relative doubt, see `relative_doubt`. Slices without any weigh too: a network may be sure
         and wrong. A doubtful slice costs a little more to correct.
+    first
+        Given what has been chosen so far, the slices that come before all others.
     """
     weight = (1 - DOUBT_SHARE) + DOUBT_SHARE * doubt
     cost = (1 - COST_SHARE) + COST_SHARE * doubt
@@ -135,7 +138,8 @@ def choose(
     chosen: list[tuple[int, float]] = []
     for _ in range(min(count, int(free.sum()))):
         gain = weight @ np.maximum(similarity - taught[:, None], 0) / cost
-        best = int(np.where(free, gain, -np.inf).argmax())
+        preferred = free if first is None else free & first([i for i, _ in chosen])
+        best = int(np.where(preferred if preferred.any() else free, gain, -np.inf).argmax())
         chosen.append((best, float(gain[best] / weight.sum())))
         taught, free = np.maximum(taught, similarity[:, best]), free.copy()
         free[best] = False

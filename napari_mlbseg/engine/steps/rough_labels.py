@@ -6,7 +6,7 @@ right label differs from the prediction by the network's error, a wrong one by i
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -18,23 +18,34 @@ SOFTENING = 0.002
 """Of the area of a plane: a few pixels in an otherwise empty one say little."""
 EXPECTED_ERROR = 0.5
 """Of a wrong label, before any was seen."""
+FEWEST_TO_TELL = 4
+"""Labels whose error must be known before the largest of them says how wrong others can be."""
 
 
 def disagreement(
     labels: Int[Tensor, "*planes y x"], others: Int[Tensor, "*planes y x"]
 ) -> Float[Tensor, "*planes"]:
+    """How far labels differ, see `difference`; NaN where `labels` show nothing.
+
+    A network that sees something beyond the ends of a structure says little about them.
+    """
+    known = (labels != IGNORE) & (others != IGNORE)
+    showing = ((labels > 0) & known).any(dim=-1).any(dim=-1)
+    return torch.where(showing, difference(labels, others), torch.nan)
+
+
+def difference(
+    labels: Int[Tensor, "*planes y x"], others: Int[Tensor, "*planes y x"]
+) -> Float[Tensor, "*planes"]:
     """Pixels of a plane whose labels differ, by the pixels at which either shows something.
 
-    1 - Dice for a single class, but for `SOFTENING`; NaN where `labels` show nothing: a network
-    that sees something beyond the ends of a structure says little about them. Pixels to be ignored
-    count for nothing.
+    1 - Dice for a single class, but for `SOFTENING`. Pixels to be ignored count for nothing.
     """
     known = (labels != IGNORE) & (others != IGNORE)
     differ = ((labels != others) & known).sum(dim=(-2, -1))
     shown = (known * ((labels > 0).int() + (others > 0).int())).sum(dim=(-2, -1))
     softening = SOFTENING * labels.shape[-2] * labels.shape[-1]
-    showing = ((labels > 0) & known).any(dim=-1).any(dim=-1)
-    return torch.where(showing, differ / (shown + softening), torch.nan)
+    return differ / (shown + softening)
 
 
 def largest_of_right(of_clean: Iterable[float]) -> float:
@@ -65,3 +76,22 @@ def with_right_labels(
     """The prediction, but the labels on planes where both disagree by at most `largest`."""
     right = (disagreement(labels, predicted) <= largest)[..., None, None]
     return torch.where(right & (labels != IGNORE), labels, predicted)
+
+
+def smallest_of_nonsense(errors: Sequence[float]) -> float:
+    """From which difference to an imported label a prediction is taken to be the worse one.
+
+    `errors` are the differences of imported labels and truth, of the clean slices. A prediction
+    that differs from a label by more than twice the label's error is further from the truth than
+    the label (triangle inequality), and no label is taken to be worse than the worst that was
+    seen. Infinite where too few were seen to tell.
+    """
+    return 2 * max(errors) if len(errors) >= FEWEST_TO_TELL else math.inf
+
+
+def without_nonsense(
+    predicted: Int[Tensor, "*planes y x"], labels: Int[Tensor, "*planes y x"], smallest: float
+) -> Int[Tensor, "*planes y x"]:
+    """The prediction, but the labels on planes where both differ by more than `smallest`."""
+    nonsense = (difference(labels, predicted) > smallest)[..., None, None]
+    return torch.where(nonsense & (labels != IGNORE), labels, predicted)

@@ -1,6 +1,6 @@
 """How well predictions agree with clean slices."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, stdev
@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Int
 from scipy.stats import t as student_t
 from torch import Tensor
+
+from napari_mlbseg.project.slices import SliceKey
 
 SURE = 0.95
 """One chance in twenty of taking a model for worse that is not."""
@@ -75,6 +77,22 @@ def compare(ours: Sequence[float], theirs: Sequence[float] | None) -> Comparison
     fell = fmean(differences) < -max(margin, TOO_SMALL)
     collapsed = fmean(ours) < COLLAPSED * fmean(theirs)
     return Comparison(uncertainty, worse=fell or collapsed)
+
+
+def paired(
+    ours: Mapping[SliceKey, float | None], theirs: Mapping[SliceKey, float | None]
+) -> list[tuple[float, float]]:
+    """Dice of the slices that both were scored on, but those where neither shows anything.
+
+    None, for a slice that truth and labels leave empty, is as good as it gets beside labels that
+    show something there.
+    """
+    common = [(ours[key], theirs[key]) for key in ours if key in theirs]
+    return [
+        (1.0 if a is None else a, 1.0 if b is None else b)
+        for a, b in common
+        if a is not None or b is not None
+    ]
 
 
 def _standard_error(values: Sequence[float]) -> float | None:

@@ -1,0 +1,87 @@
+"""How good the imported labels are where the truth is known, beside what is made of them."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from jaxtyping import Int
+from torch import Tensor
+
+from napari_mlbseg.engine.steps.rough_labels import (
+    difference,
+    smallest_of_nonsense,
+    with_right_labels,
+    without_nonsense,
+)
+from napari_mlbseg.engine.steps.score import TOO_SMALL, paired, slice_dice
+from napari_mlbseg.engine.training import Trainer
+from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.study import Study
+
+FEWEST = 2
+"""A single slice proves nothing."""
+MOST_LEARNT = 6
+"""As many slices that taught are looked at."""
+
+Pairs = Mapping[SliceKey, tuple[Tensor, Tensor]]
+Beside = Sequence[tuple[float, float]]
+
+
+class ImportedLabels:
+    """The imported labels of some cases, compared on clean slices with what would be shown."""
+
+    def __init__(self, study: Study, trainer: Trainer, cases: frozenset[str]) -> None:
+        self._study, self._trainer, self._cases = study, trainer, cases
+
+    def smallest_of_nonsense(self) -> float:
+        """From which difference to an imported label a prediction is the worse one."""
+        truth = {**self._trainer.held_back, **self._trainer.teaching}
+        keys = [key for key in truth if key.case_id in self._cases]
+        return smallest_of_nonsense([float(difference(self._of(k), truth[k])) for k in keys])
+
+    def beside(self, pairs: Pairs) -> Beside:
+        """Dice of what would be shown for predictions, and of the imported labels, by slice.
+
+        `pairs` are predictions and truth; slices of other cases are left out.
+        """
+        classes, nonsense = len(self._trainer.class_values), self.smallest_of_nonsense()
+        ours, theirs = {}, {}
+        for key, (predicted, truth) in pairs.items():
+            if key.case_id in self._cases:
+                labels = self._of(key)
+                shown = as_shown(predicted, labels, self._trainer.largest_of_right, nonsense)
+                ours[key] = slice_dice(shown, truth, classes=classes)
+                theirs[key] = slice_dice(labels, truth, classes=classes)
+        return paired(ours, theirs)
+
+    def some_that_taught(self) -> dict[SliceKey, Tensor]:
+        """A few clean slices that the network learnt from."""
+        teaching = self._trainer.teaching
+        keys = sorted(key for key in teaching if key.case_id in self._cases)
+        return {key: teaching[key] for key in keys[:: max(1, -(-len(keys) // MOST_LEARNT))]}
+
+    def _of(self, key: SliceKey) -> Tensor:
+        at = key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index
+        return self._trainer.source.classes.indices(self._study.read_slice(*at), key)
+
+
+def as_shown(
+    predicted: Int[Tensor, "*planes y x"],
+    labels: Int[Tensor, "*planes y x"],
+    largest_of_right: float | None,
+    smallest_of_nonsense: float,
+) -> Int[Tensor, "*planes y x"]:
+    """A prediction, with imported labels where it is as good as sure that they are better."""
+    if largest_of_right is not None:
+        predicted = with_right_labels(predicted, labels, largest_of_right)
+    return without_nonsense(predicted, labels, smallest_of_nonsense)
+
+
+def falls_behind(beside: Beside) -> bool:
+    """Whether what would be shown is worse than labels that are there already, on the mean.
+
+    No test asks whether that may be chance: what is there is kept until something better comes.
+    """
+    if not beside:
+        return False
+    return fmean(ours for ours, _ in beside) < fmean(theirs for _, theirs in beside) - TOO_SMALL
