@@ -205,8 +205,8 @@ def _described(path: Path, geometry: Geometry) -> dict[str, Any]:
     """What `_open` would keep of a store whose array is the display array."""
     if not geometry.upright:
         raise UserError(
-            f"{path} cannot be written: the slices lie obliquely in the patient, which OME-Zarr "
-            "up to 0.5 cannot say. Export as NIfTI, NRRD or MHA instead."
+            f"{path.name} cannot be written: the slices lie obliquely in the patient, which "
+            "OME-Zarr up to 0.5 cannot say. Export as NIfTI, NRRD or MHA instead."
         )
     return {
         "version": "0.5",
