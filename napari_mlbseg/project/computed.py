@@ -12,7 +12,7 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.placing import workplace
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.provenance import Maker
-from napari_mlbseg.project.voxels import Windowed
+from napari_mlbseg.project.voxels import Windowed, require_finite
 
 Block = tuple[int, NDArray[np.float32]]
 """The first of some slices along a case's axis, and their maps (slices maps rows columns)."""
@@ -47,6 +47,7 @@ def kept_meanwhile(
             for value in values
         }
         for start, block in blocks:
+            require_finite(block, f"probabilities of {case.id}")
             for number, array in enumerate(maps.values()):
                 window = [slice(None)] * 3
                 window[axis] = slice(start, start + len(block))

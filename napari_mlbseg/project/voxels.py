@@ -70,6 +70,16 @@ class NotFiniteError(UserError):
     """What is to be exported holds voxels that are no finite numbers."""
 
 
+def require_finite(voxels: NDArray[Any], what: str) -> None:
+    """Raise `NotFiniteError` if a voxel is NaN or infinite; `what` names them, in the plural."""
+    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
+        raise NotFiniteError(
+            f"The {what} hold voxels that are NaN or infinite, which are never exported; they come "
+            "of a training that went wrong. Train on, or start the training afresh, then export "
+            "again."
+        )
+
+
 class Finite:
     """The same voxels; a window with one that is NaN or infinite is refused."""
 
@@ -79,12 +89,7 @@ class Finite:
 
     def __getitem__(self, window: Window) -> NDArray[Any]:
         found = np.asarray(self._array[window])
-        if found.dtype.kind == "f" and not np.isfinite(found).all():
-            raise NotFiniteError(
-                f"The {self._what} hold voxels that are NaN or infinite, which are never exported; "
-                "they come of a training that went wrong. Train on, or start the training afresh, "
-                "then export again."
-            )
+        require_finite(found, self._what)
         return found
 
 

@@ -221,6 +221,7 @@ def test_probabilities_that_are_none_are_refused(study, tmp_path, bad):
         found = np.full((count, len(study.classes), *case.slice_shape(case.axis)), 0.5, np.float32)
         found[count // 2, 0, 0, 0] = bad
         yield 0, found
+        raise AssertionError("nothing more is computed")
 
     for form in MAP_FORMATS:
         with pytest.raises(UserError, match=r"probabilities of phantom_01 hold.*NaN or infinite"):
