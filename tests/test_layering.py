@@ -43,7 +43,7 @@ HOME_OF = {
     "PyQt5": set(),
     "PyQt6": set(),
     "sqlite3": {"project"},
-    "filelock": {"project"},
+    "filelock": {"project", "formats"},
     "platformdirs": {"project"},
     "zarr": {"project", "formats"},
     "pydicom": {"formats"},

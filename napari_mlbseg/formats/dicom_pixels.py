@@ -1,5 +1,6 @@
 """Frames of DICOM files, unpacked one by one."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,8 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import JPEGLSTransferSyntaxes, RLELossless
 
+from napari_mlbseg.formats.limits import MOST_BYTES_PER_BYTE, require_part, too_much
+
 _SMALL_FILE: Final = 1 << 26
 _SIZ: Final = b"\xff\x4f\xff\x51"
 _START_OF_FRAME: Final = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
@@ -18,6 +21,10 @@ _START_OF_SCAN: Final = 0xDA
 _END_OF_IMAGE: Final = b"\xff\xd9"
 _PADDING: Final = 16
 _LONGEST_HEADER: Final = 1 << 18
+_LONGEST_RUN_HEADER: Final = 1 << 12
+_MOST_RUNS: Final = 1 << 30
+_ELEMENT: Final = 12
+"""Bytes of the tag, type and length before the pixels."""
 
 
 def decoded_frames(path: Path, frames: list[int] | None = None) -> Iterator[NDArray[Any]]:
@@ -28,8 +35,8 @@ def decoded_frames(path: Path, frames: list[int] | None = None) -> Iterator[NDAr
     encapsulated = dataset.file_meta.TransferSyntaxUID.is_encapsulated
     if dataset.get("BitsAllocated") == 1 and not encapsulated:
         return _bit_frames(dataset, frames)
-    if encapsulated and small:
-        _require_whole(dataset)
+    if encapsulated:
+        _require_whole(path)
     return iter_pixels(dataset if small else path, indices=frames, raw=True)
 
 
@@ -46,38 +53,52 @@ def _bit_frames(dataset: Dataset, frames: list[int] | None) -> Iterator[NDArray[
         yield bits[first % 8 :][:size].reshape(shape)
 
 
-def _require_whole(dataset: Dataset) -> None:
+def _require_whole(path: Path) -> None:
     """Refuse frames that announce another size inside, and JPEG-LS frames without an end.
 
-    Decoders would take memory and time for the first, and many seconds for the second.
+    Decoders would take memory and time for the first, and many seconds for the second. One frame
+    is in memory at a time.
     """
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax == RLELossless:
-        return  # which announces nothing
-    expected = int(dataset.Rows), int(dataset.Columns)
-    count = int(dataset.get("NumberOfFrames") or 1)
-    for frame in generate_frames(dataset.PixelData, number_of_frames=count):
-        sizes = announced_sizes(bytes(frame[:_LONGEST_HEADER]))
-        if sizes != {expected}:
-            raise ValueError(f"a frame of {sorted(sizes)} instead of {expected} pixels")
-        if syntax in JPEGLSTransferSyntaxes and _END_OF_IMAGE not in frame[-_PADDING:]:
-            raise ValueError("a frame without an end")
+    with path.open("rb") as file:
+        dataset = dcmread(file, stop_before_pixels=True)
+        file.seek(_ELEMENT, os.SEEK_CUR)
+        syntax = dataset.file_meta.TransferSyntaxUID
+        expected = int(dataset.Rows), int(dataset.Columns), int(dataset.get("SamplesPerPixel") or 1)
+        size = expected[0] * expected[1] * int(dataset.get("BitsAllocated") or 16) // 8
+        count = int(dataset.get("NumberOfFrames") or 1)
+        for frame in generate_frames(file, number_of_frames=count):
+            if syntax == RLELossless:  # which announces nothing
+                _require_bounded_runs(path, len(frame), size)
+                continue
+            found = announced_sizes(bytes(frame[:_LONGEST_HEADER]))
+            if found != {expected}:
+                raise ValueError(f"a frame of {sorted(found)} instead of {expected} pixels")
+            if syntax in JPEGLSTransferSyntaxes and _END_OF_IMAGE not in frame[-_PADDING:]:
+                raise ValueError("a frame without an end")
 
 
-def announced_sizes(codestream: bytes) -> set[tuple[int, int]]:
-    """Rows and columns that the header of a JPEG, JPEG-LS or JPEG 2000 stream announces."""
-    if codestream.startswith(_SIZ) and len(codestream) >= 24:
+def _require_bounded_runs(path: Path, packed: int, size: int) -> None:
+    """Runs that say nothing new take hardly more room than what they stand for."""
+    if packed > size + size // 64 + _LONGEST_RUN_HEADER:
+        raise too_much(path, packed, size)
+    require_part(path, packed * MOST_BYTES_PER_BYTE["packbits"], _MOST_RUNS)
+
+
+def announced_sizes(codestream: bytes) -> set[tuple[int, int, int]]:
+    """Rows, columns and components that a JPEG, JPEG-LS or JPEG 2000 stream announces."""
+    if codestream.startswith(_SIZ) and len(codestream) >= 42:
         right, bottom, left, top = (
             int.from_bytes(codestream[k : k + 4], "big") for k in (8, 12, 16, 20)
         )
-        return {(bottom - top, right - left)}
+        return {(bottom - top, right - left, int.from_bytes(codestream[40:42], "big"))}
     sizes, place = set(), 2
-    while len(codestream) >= place + 9 and codestream[place] == 0xFF:
+    while len(codestream) >= place + 10 and codestream[place] == 0xFF:
         marker = codestream[place + 1]
         if marker == _START_OF_SCAN:
             break
         if marker in _START_OF_FRAME:
             rows, columns = (codestream[place + k : place + k + 2] for k in (5, 7))
-            sizes.add((int.from_bytes(rows, "big"), int.from_bytes(columns, "big")))
+            components = codestream[place + 9]
+            sizes.add((int.from_bytes(rows, "big"), int.from_bytes(columns, "big"), components))
         place += 2 + int.from_bytes(codestream[place + 2 : place + 4], "big")
     return sizes

@@ -13,6 +13,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import UID
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.dicom_deflated import require_bounded
 from napari_mlbseg.formats.dicom_sniff import SUFFIXES, is_dicom
 from napari_mlbseg.formats.scan import readable
 
@@ -154,6 +155,7 @@ def read_header(path: Path) -> Header:
             raise UserError(f"{path} is empty (0 bytes). Copy the file again.")
         if not is_dicom(path):
             raise UserError(f"{path} is not a DICOM file: it does not start like one.")
+        require_bounded(path)
         dataset = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
         meta = dataset.file_meta
         # Some anonymisers empty the elements and leave the file's own header alone.

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.boxed import boxed_scan, frame_window
+from napari_mlbseg.formats.hdf5_chunks import require_known_packing, require_sound_chunks
 from napari_mlbseg.formats.scan import Scan, finite_only, readable, whole_numbers
 from napari_mlbseg.formats.source import Choice, SourceInfo
 
@@ -54,6 +55,7 @@ def _open(path: Path, choice: Choice, names: tuple[str, ...]) -> Scan:
             if array.is_virtual or array.external:
                 raise UserError(f"{path} keeps {name!r} in other files, which is not supported.")
             spatial = list(range(len(shape)))[:3]
+            require_known_packing(path, array)
             window, chosen = frame_window(path, choice, shape, spatial)
             spacing, note = _spacing(path, file, array)
             dtype, held = array.dtype, int(array.id.get_storage_size())
@@ -61,6 +63,7 @@ def _open(path: Path, choice: Choice, names: tuple[str, ...]) -> Scan:
 
     def read(window: tuple[int | slice, ...]) -> NDArray[Any]:
         with h5py.File(path, "r") as file:
+            require_sound_chunks(path, file[name], window)
             return np.asarray(file[name][window])
 
     return boxed_scan(
@@ -83,8 +86,11 @@ def _chosen(path: Path, file: Any, names: tuple[str, ...]) -> str:
 
     arrays = [
         key
-        for key, found in file.items()
-        if isinstance(found, h5py.Dataset) and 2 <= found.ndim <= 5
+        for key in file
+        # A link into another file is not followed.
+        if not isinstance(file.get(key, getlink=True), h5py.ExternalLink)
+        and isinstance(found := file.get(key), h5py.Dataset)
+        and 2 <= found.ndim <= 5
     ]
     for name in names:
         for key in arrays:

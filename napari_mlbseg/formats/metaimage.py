@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.detached import named_beside
+from napari_mlbseg.formats.limits import times
 from napari_mlbseg.formats.plain import PlainFormat
 from napari_mlbseg.formats.scan import (
     Scan,
     frame_of,
-    times,
     usable_geometry,
 )
 from napari_mlbseg.formats.source import Choice, SourceInfo
@@ -172,8 +173,8 @@ def _stream(
     name = fields["elementdatafile"]
     local = name.upper() == "LOCAL"
     if not local and (name.upper().startswith("LIST") or not name or set("%\0") & set(name)):
-        raise UserError(f"{path} spreads its voxels over several files, which is not supported.")
-    data = path if local else path.parent / name
+        raise UserError(f"{path} spreads its voxels over several files. Save it as one file.")
+    data = path if local else named_beside(path, name)
     skip = prod(shape) * dtype.itemsize * frame
     start = header if local else _skipped(path, fields, data, shape, dtype)
     if packed:

@@ -76,9 +76,18 @@ def _open(path: Path, choice: Choice) -> tuple[Scan, float, float]:
     frame = chosen_frame(path, header, choice)
     require_numbers(path, header)
     dtype = header.get_data_dtype()
-    offset = header.get_data_offset() + frame * prod(shape) * dtype.itemsize
+    size = prod(shape) * dtype.itemsize
     compression = compression_of(path)
-    stream = Stream(path, offset, compression, shape, dtype, inside=bool(compression))
+    stream = Stream(
+        path,
+        header.get_data_offset(),
+        compression,
+        shape,
+        dtype,
+        inside=bool(compression),
+        skip=frame * size,
+        after=(frames - 1 - frame) * size,
+    )
     stream.require_plausible()
     block = kept_block(header, frames)
     source = SourceInfo(NiftiFormat.name, block, Choice(frame) if frames > 1 else Choice())

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.detached import named_beside
+from napari_mlbseg.formats.limits import times
 from napari_mlbseg.formats.plain import PlainFormat
 from napari_mlbseg.formats.scan import (
     Scan,
     frame_of,
-    times,
     usable_geometry,
 )
 from napari_mlbseg.formats.source import Choice, SourceInfo
@@ -190,13 +191,14 @@ def _stream(
     dtype = np.dtype(kind).newbyteorder(">" if fields.get("endian", "").lower() == "big" else "<")
     name = fields.get("data file", fields.get("datafile"))
     if name is not None and (set("%\0") & set(name) or name.startswith("LIST")):
-        raise UserError(f"{path} spreads its voxels over several files, which is not supported.")
-    data = path if name is None else path.parent / name
+        raise UserError(f"{path} spreads its voxels over several files. Save it as one file.")
+    data = path if name is None else named_beside(path, name)
     if fields.get("line skip", "0") != "0" or fields.get("byte skip", "0") not in ("0", "-1"):
         raise UserError(f"{path} skips a part of its file of voxels, which is not supported.")
     inner = prod(sizes[: spatial[0]])
     shape = (*(sizes[k] for k in spatial), 1)[:3]
     skip = (frame // inner) * prod(shape) * inner * dtype.itemsize
+    size = prod(shape) * inner * dtype.itemsize
     stream = Stream(
         data,
         0 if name is not None else len(header),
@@ -205,6 +207,7 @@ def _stream(
         dtype,
         skip=skip,
         interleaved=(inner, frame % inner),
+        after=prod(sizes) * dtype.itemsize - skip - size,
     )
     if fields.get("byte skip") == "-1" and not encoding:
         with explained(data):

@@ -14,6 +14,7 @@ from napari_mlbseg.formats.boxed import MM_PER_UNIT, boxed_scan, frame_window, l
 from napari_mlbseg.formats.scan import Scan, finite_only, readable, whole_numbers
 from napari_mlbseg.formats.source import Choice, SourceInfo
 from napari_mlbseg.formats.stream import file_slabs
+from napari_mlbseg.formats.zarr_chunks import packing_of, require_sound_chunks
 from napari_mlbseg.volume import Geometry, Volume
 
 _NAME: Final = "ome-zarr"
@@ -65,6 +66,7 @@ def _open(path: Path, choice: Choice) -> Scan:
         names = [name for name, _ in axes]
         level = image["datasets"][0]
         folder, array = _array(path, str(level["path"]), version)
+        packing = packing_of(path, folder)
         shape = tuple(int(n) for n in array.shape)
         spatial = _spatial(path, names, len(shape))
         scale, offset = _transformed(path, image, level, len(shape))
@@ -77,9 +79,14 @@ def _open(path: Path, choice: Choice) -> Scan:
             "translation": offset,
         }
         known = all(axes[k][1] for k in spatial)
+
+        def read(part: tuple[int | slice, ...]) -> NDArray[Any]:
+            require_sound_chunks(path, folder, array, packing, part)
+            return np.asarray(array[part])
+
         return boxed_scan(
             path,
-            lambda part: np.asarray(array[part]),
+            read,
             shape,
             array.dtype,
             window=window,
@@ -205,8 +212,8 @@ def _described(path: Path, geometry: Geometry) -> dict[str, Any]:
     """What `_open` would keep of a store whose array is the display array."""
     if not geometry.upright:
         raise UserError(
-            f"{path} cannot be written: the slices lie obliquely in the patient, which OME-Zarr "
-            "up to 0.5 cannot say. Export as NIfTI, NRRD or MHA instead."
+            f"{path.name} cannot be written: the slices lie obliquely in the patient, which "
+            "OME-Zarr up to 0.5 cannot say. Export as NIfTI, NRRD or MHA instead."
         )
     return {
         "version": "0.5",

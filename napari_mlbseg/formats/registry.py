@@ -1,19 +1,15 @@
 """Which format a file or folder has, and reading and writing through it."""
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Protocol, cast, runtime_checkable
-from uuid import uuid4
 
 import numpy as np
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.placing import replacing
 from napari_mlbseg.formats.plain import LABEL, MAP
 from napari_mlbseg.formats.scan import Scan
 from napari_mlbseg.formats.source import Choice, SourceInfo
@@ -32,11 +28,11 @@ __all__ = [
     "open_labels",
     "read_image",
     "read_labels",
-    "replacing",
     "stem_of",
     "suffix_of",
     "write_labels",
     "write_map",
+    "write_plainly",
     "written_along",
 ]
 
@@ -193,27 +189,14 @@ def write_map(path: Path, volume: Volume, source: SourceInfo) -> None:
     _write(path, volume, source, MAP)
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A hidden file or folder beside `path` that takes its place once it is on the disk."""
-    temporary = path.with_name(f".{stem_of(path)}.{uuid4().hex[:8]}{suffix_of(path)}")
-    old = temporary.with_name(f"{temporary.name}.old")
-    try:
-        yield temporary
-        if temporary.is_dir():
-            if path.exists():
-                path.replace(old)
-        else:
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        for leftover in (temporary, old):
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            leftover.unlink(missing_ok=True)
+def write_plainly(path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
+    """Write voxels as `LABEL` or `MAP` where nobody looks before the file is whole.
+
+    For such a place see `napari_mlbseg.formats.placing`.
+    """
+    entry = _writable(path)
+    framed = Volume(volume.voxels, _frame(entry, volume.geometry, source))
+    cast(WritableFormat, _loaded(entry)).writes(path, framed, source, dtype)
 
 
 def _suffix_in(path: Path, entry: Entry) -> str | None:
@@ -259,10 +242,9 @@ def _format_for(path: Path) -> Format:
 
 
 def _write(path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
-    entry = _writable(path)
-    framed = Volume(volume.voxels, _frame(entry, volume.geometry, source))
-    with replacing(path) as temporary:
-        cast(WritableFormat, _loaded(entry)).writes(temporary, framed, source, dtype)
+    _writable(path)
+    with replacing(path) as new:
+        write_plainly(new, volume, source, dtype)
 
 
 def written_along(path: Path, geometry: Geometry, source: SourceInfo) -> int:

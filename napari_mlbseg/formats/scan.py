@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.limits import require_memory, require_slices, times
 from napari_mlbseg.formats.source import Choice, SourceInfo
 from napari_mlbseg.volume import Geometry, Volume
 
@@ -23,8 +24,6 @@ SLAB_BYTES: Final = 1 << 24
 _WHOLE: Final = 1e-4
 """How far a label may be from a whole number: scaled files store 2 as 1.9999999."""
 
-_MOST_VOXELS: Final = 1 << 36
-_MOST_SLICE_BYTES: Final = 1 << 30
 _MOST_BYTES_PER_BYTE: Final = 20_000
 _SMALL: Final = 1 << 26
 
@@ -83,10 +82,12 @@ class Scan:
 
     def volume(self) -> Volume:
         """Everything in memory, in one array that is contiguous in the file's order."""
+        shape = self.geometry.file_shape
         try:
-            voxels = np.empty(self.geometry.file_shape, self.dtype, order="F")
+            require_memory(prod(shape) * self.dtype.itemsize)
+            voxels = np.empty(shape, self.dtype, order="F")
         except MemoryError as error:
-            raise UserError(f"{self.geometry.file_shape} voxels do not fit into memory.") from error
+            raise UserError(f"{shape} voxels do not fit into memory.") from error
         for start, slab in self.stored():
             window = [slice(None)] * 3
             window[self.axis] = slice(start, start + slab.shape[self.axis])
@@ -124,16 +125,12 @@ def require_size(path: Path, shape: tuple[int, ...], itemsize: int, held: int) -
     if not shape or min(shape) < 1:
         raise UserError(f"{path} has a damaged header: dimensions {times(shape)}.")
     needed = prod(shape) * itemsize
-    largest = itemsize * prod(shape) // min(shape)
-    if (
-        prod(shape) > _MOST_VOXELS
-        or largest > _MOST_SLICE_BYTES
-        or needed > _SMALL + held * _MOST_BYTES_PER_BYTE
-    ):
+    if needed > _SMALL + held * _MOST_BYTES_PER_BYTE:
         raise UserError(
             f"{path} is truncated or its header is damaged: it announces {times(shape)} voxels "
             f"({needed:,} bytes), but stores {held:,} bytes. Copy the file again."
         )
+    require_slices(path, shape, needed // min(shape))
 
 
 def frame_of(path: Path, choice: Choice, frames: int, shape: tuple[int, ...]) -> int:
@@ -250,8 +247,3 @@ def _as_labels(
 def slices_per_slab(slice_bytes: int) -> int:
     """How many slices of that size a slab holds."""
     return max(1, SLAB_BYTES // max(1, slice_bytes))
-
-
-def times(shape: tuple[int, ...]) -> str:
-    """``2 x 3 x 4``."""
-    return " x ".join(str(n) for n in shape)

@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.formats.scan import Slabs, slices_per_slab, times
+from napari_mlbseg.formats.limits import MOST_BYTES_PER_BYTE, require_slices, times
+from napari_mlbseg.formats.scan import Slabs, slices_per_slab
 from napari_mlbseg.volume import Volume
 
 _CHUNK: Final = 1 << 20
-_MOST_BYTES_PER_BYTE: Final = {"": 1, "gzip": 1032, "zlib": 1032, "bzip2": 50_000}
-"""How much a byte of a file can stand for, by compression."""
+_MOST_BEFORE: Final = 1 << 28
+"""Unpacked bytes that a header with its extensions may take."""
+_MOST_BEYOND: Final = 1 << 24
+"""Unpacked bytes that may follow what the header speaks of: padding, notes of other programs."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Stream:
         Unpacked bytes between `offset` and the first voxel.
     interleaved
         How many numbers a voxel has, and which of them is read.
+    after
+        Unpacked bytes that the header announces behind these voxels: other frames.
     """
 
     path: Path
@@ -51,6 +57,7 @@ class Stream:
     inside: bool = False
     skip: int = 0
     interleaved: tuple[int, int] = (1, 0)
+    after: int = 0
 
     def at(self, offset: int) -> "Stream":
         """The same voxels from another place of the file on."""
@@ -58,17 +65,17 @@ class Stream:
 
     def require_plausible(self) -> None:
         """Refuse more voxels than the file can hold."""
-        size = prod(self.shape) * self.dtype.itemsize * self.interleaved[0]
-        needed = size + self.offset + self.skip
-        with explained(self.path):
-            held = self.path.stat().st_size * _MOST_BYTES_PER_BYTE[self.compression]
         slice_bytes = prod(self.shape[:2]) * self.dtype.itemsize * self.interleaved[0]
-        if needed > held or self.offset < 0 or slice_bytes > 1 << 31:
+        needed = slice_bytes * self.shape[2] + self.offset + self.skip
+        with explained(self.path):
+            held = self.path.stat().st_size * MOST_BYTES_PER_BYTE[self.compression]
+        if needed > held or self.offset < 0 or (self.inside and self.offset > _MOST_BEFORE):
             raise UserError(
                 f"{self.path} is truncated or its header is damaged: the header announces "
                 f"{times(self.shape)} voxels ({needed:,} bytes), but the file can hold no more "
                 f"than {held:,} bytes. Copy the file again."
             )
+        require_slices(self.path, self.shape, slice_bytes)
 
     def slabs(self) -> Slabs:
         """Slabs along the last axis in native byte order; checksums are verified at the end."""
@@ -90,10 +97,24 @@ class Stream:
                     )
                 yield start, slab[which].astype(native, copy=False)
             if self.compression == "gzip":
-                while file.read(_CHUNK):
-                    pass
+                self._read_to_the_end(file)
+
+    def _read_to_the_end(self, file: BinaryIO) -> None:
+        """Have the checksum verified, unless far more follows than the header speaks of."""
+        done = 0
+        while read := len(file.read(_CHUNK)):
+            done += read
+            if done > self.after + _MOST_BEYOND:
+                raise UserError(
+                    f"{self.path} is damaged: it unpacks to more than the {times(self.shape)} "
+                    "voxels that its header announces. Copy the file again, and do not use it if "
+                    "that does not help."
+                )
 
     def _pass_over(self, file: BinaryIO) -> None:
+        if not self.compression:
+            file.seek(self.skip, os.SEEK_CUR)
+            return
         left = self.skip
         while left:
             passed = len(file.read(min(left, _CHUNK)))

@@ -12,6 +12,7 @@ from napari_mlbseg.formats.boxed import MM_PER_UNIT, boxed_scan, frame_window, l
 from napari_mlbseg.formats.plain import PlainFormat
 from napari_mlbseg.formats.scan import Scan, readable, require_size
 from napari_mlbseg.formats.source import Choice, SourceInfo
+from napari_mlbseg.formats.tiff_parts import read_page, read_series, require_own_pages
 
 _NAME: Final = "tiff"
 _WHAT: Final = "TIFF"
@@ -37,6 +38,7 @@ def _open(path: Path, choice: Choice) -> Scan:
                 )
             if "S" in axes:
                 raise UserError(f"{path} holds colours; a study takes grey values only.")
+            require_own_pages(path, file)
             spatial = _spatial(path, axes, shape)
             spacing, note = _spacing(file)
             dtype, pages = series.dtype, len(series.pages)
@@ -47,7 +49,7 @@ def _open(path: Path, choice: Choice) -> Scan:
 
     def read(window: tuple[int | slice, ...]) -> NDArray[Any]:
         with TiffFile(path) as file:
-            return _pages(file.series[0], shape, spatial, window, pages)
+            return _pages(path, file, shape, window, pages)
 
     return boxed_scan(
         path,
@@ -83,19 +85,17 @@ def _spatial(path: Path, axes: str, shape: tuple[int, ...]) -> list[int]:
 
 
 def _pages(
-    series: Any,
-    shape: tuple[int, ...],
-    spatial: list[int],
-    window: tuple[int | slice, ...],
-    pages: int,
+    path: Path, file: Any, shape: tuple[int, ...], window: tuple[int | slice, ...], pages: int
 ) -> NDArray[Any]:
-    """Only the pages of a window, where each page is one slice; else all of them."""
+    """Only the pages of a window, where each page is one slice."""
     outer = shape[:-2]
     if pages != int(np.prod(outer)):
-        return np.asarray(series.asarray()[window])
+        return read_series(path, file, shape, window)
     numbers = np.arange(pages).reshape(outer)[window[:-2]]
-    read = [series.pages[int(number)].asarray() for number in np.atleast_1d(numbers)]
-    return np.stack(read) if len(spatial) == 3 else np.asarray(read[0])
+    found = [file.series[0].pages[int(number)] for number in np.atleast_1d(numbers)]
+    read = [read_page(path, page, shape[-2:]) for page in found]
+    flat = sum(isinstance(part, slice) for part in window) == 2
+    return read[0] if flat else np.stack(read)
 
 
 def _spacing(file: Any) -> tuple[list[float], str]:

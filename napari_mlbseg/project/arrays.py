@@ -16,6 +16,7 @@ from zarr.codecs import BloscCodec
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.masks import plane
+from napari_mlbseg.project.room import within_memory
 from napari_mlbseg.volume import VoxelSource
 
 # Measured on 300 x 512 x 512 int16 with two idle cores (benchmarks/study_io.py): blocks of this
@@ -107,7 +108,8 @@ class ArrayStore:
         shape = source.geometry.shape
         dtype = _DTYPES.get(name, source.dtype.newbyteorder("="))
         sides = (_BLOCK_ALONG_AXIS if k == axis else _BLOCK_ACROSS for k in range(3))
-        chunks = tuple(min(side, n) for side, n in zip(sides, shape, strict=True))
+        z, y, x = (min(side, n) for side, n in zip(sides, shape, strict=True))
+        chunks = within_memory((z, y, x), shape, dtype.itemsize)
         self._replace(case_id, name, shape=shape, dtype=dtype, chunks=chunks, source=source)
 
     def read(self, case_id: str, name: ArrayName, axis: int, index: int) -> NDArray[Any]:

@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.placing import workplace
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.provenance import Maker
-from napari_mlbseg.project.voxels import Windowed
+from napari_mlbseg.project.voxels import Windowed, require_finite
 
 Block = tuple[int, NDArray[np.float32]]
 """The first of some slices along a case's axis, and their maps (slices maps rows columns)."""
@@ -39,14 +39,15 @@ def kept_meanwhile(
     axis, shape = case.axis, case.geometry.shape
     # A chunk is one slice, as in a study: writing one never reads another.
     chunks = tuple(1 if k == axis else n for k, n in enumerate(shape))
-    with _room_in(folder), TemporaryDirectory(prefix=".probabilities-", dir=folder) as place:
+    with _room_in(folder), workplace(folder) as work:
         maps = {
             value: zarr.create_array(
-                Path(place) / f"{value}.zarr", shape=shape, dtype=np.float32, chunks=chunks
+                work.folder / f"{value}.zarr", shape=shape, dtype=np.float32, chunks=chunks
             )
             for value in values
         }
         for start, block in blocks:
+            require_finite(block, f"probabilities of {case.id}")
             for number, array in enumerate(maps.values()):
                 window = [slice(None)] * 3
                 window[axis] = slice(start, start + len(block))

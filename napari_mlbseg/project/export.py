@@ -1,11 +1,12 @@
 """Export: files for each case where its voxels lie, with their provenance beside them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.placing import Workplace, explained, workplace
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.computed import Computed, kept_meanwhile
 from napari_mlbseg.project.kinds import ExportKind, OutFormat
@@ -20,7 +21,7 @@ from napari_mlbseg.project.pairing import shortened
 from napari_mlbseg.project.provenance import maker_of, provenance_path, write_provenance
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.project.volumes import write_volumes
-from napari_mlbseg.project.voxels import Windowed, WorkingLabels
+from napari_mlbseg.project.voxels import NotFiniteError, Windowed, WorkingLabels
 from napari_mlbseg.project.writing import Piece, write_piece
 
 __all__ = [
@@ -44,15 +45,16 @@ def export_case(
 ) -> list[Path]:
     """Write the file or files of one case into a folder, which is made if need be.
 
-    A file that is there already is replaced once the new one is complete. Beside each file,
-    ``NAME.provenance.json`` says where it comes from.
+    Beside each file, ``NAME.provenance.json`` says where it comes from and holds its hash. What is
+    there already is replaced once all files of the case are complete, and never does a file stand
+    beside an older provenance; what an earlier export was killed over is ended or removed.
 
     Raises
     ------
     UserError
-        If there is nothing to export yet, if the case cannot be written in this format, if a file
-        of the study or one that it was imported from would be overwritten, or if the folder cannot
-        be written.
+        If there is nothing to export yet, if voxels are NaN or infinite, if the case cannot be
+        written in this format, if a file of the study or one that it was imported from would be
+        overwritten, or if the folder cannot be written.
     """
     case = study.case(case_id)
     if kind is ExportKind.VOLUMES:
@@ -68,7 +70,11 @@ def export_study(
     *,
     form: OutFormat = OutFormat.AUTO,
 ) -> list[Path]:
-    """Write the files of all cases, see `export_case`; nothing is written unless all can be."""
+    """Write the files of all cases, see `export_case`; nothing is written unless all can be.
+
+    But for cases with voxels that are NaN or infinite: they are left out, and named by the
+    `UserError` at the end.
+    """
     if not study.cases:
         raise UserError("The study has no cases yet. Import images first.")
     if kind is ExportKind.VOLUMES:
@@ -125,15 +131,49 @@ def _write_all(
     paths = [target.path for _, targets in files for target in targets]
     _prepare(study, folder, paths)
     maker = maker_of(study) if computed is None else computed.maker
-    for done, (case, targets) in enumerate(files):
-        if progress is not None:
-            progress(f"Exporting {case.id}", done, len(files))
-        with _voxels_of(study, case, targets, computed) as found:
-            for target, voxels in zip(targets, found, strict=True):
-                write_piece(Piece(study, case, kind, target, maker), voxels)
+    refused: dict[str, NotFiniteError] = {}
+    with explained(folder), workplace(folder) as work:
+        for done, (case, targets) in enumerate(files):
+            if progress is not None:
+                progress(f"Exporting {case.id}", done, len(files))
+            pieces = [Piece(study, case, kind, target, maker) for target in targets]
+            try:
+                with _voxels_of(study, case, targets, computed) as found:
+                    _write_case(pieces, found, work)
+            except NotFiniteError as error:
+                refused[case.id] = error
+    if refused:
+        raise _not_finite(refused, len(files))
     if progress is not None:
         progress("Exported", len(files), len(files))
     return paths
+
+
+def _write_case(pieces: Sequence[Piece], found: Sequence[Windowed], work: Workplace) -> None:
+    """All files of a case and what tells of them, which are seen together or not at all."""
+    paths = [piece.target.path for piece in pieces]
+    for piece, voxels in zip(pieces, found, strict=True):
+        write_piece(piece, voxels, work.new(piece.target.path))
+    for piece in pieces:
+        write_provenance(
+            work.new(provenance_path(piece.target.path)),
+            work.new(piece.target.path),
+            piece.study,
+            [piece.case],
+            piece.kind,
+            maker=piece.maker,
+            label=piece.target.label,
+        )
+    work.place(paths, told_by=[provenance_path(path) for path in paths])
+
+
+def _not_finite(refused: Mapping[str, NotFiniteError], cases: int) -> UserError:
+    """Why cases were not exported, others were."""
+    first, *others = refused.values()
+    if cases == 1:
+        return first
+    more = f" The same holds for {shortened(list(refused)[1:])}." if others else ""
+    return UserError(f"{len(refused)} of {cases} cases were not exported. {first}{more}")
 
 
 def _table(
@@ -141,8 +181,11 @@ def _table(
 ) -> list[Path]:
     _require_format(cases, ExportKind.VOLUMES, form)
     _prepare(study, path.parent, [path])
-    write_volumes(path, study, cases, progress or (lambda *_: None))
-    write_provenance(path, study, cases, ExportKind.VOLUMES)
+    told = provenance_path(path)
+    with explained(path), workplace(path.parent) as work:
+        write_volumes(work.new(path), study, cases, progress or (lambda *_: None))
+        write_provenance(work.new(told), work.new(path), study, cases, ExportKind.VOLUMES)
+        work.place([path], told_by=[told])
     return [path]
 
 

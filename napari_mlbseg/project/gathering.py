@@ -23,6 +23,7 @@ from napari_mlbseg.project.cases import LabelClass, NewCase
 from napari_mlbseg.project.grids import on_grid_of
 from napari_mlbseg.project.pairing import Failure, shortened
 from napari_mlbseg.project.palette import color_of
+from napari_mlbseg.project.room import require_room
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Geometry, VoxelSource
 
@@ -32,6 +33,7 @@ Progress = Callable[[str, int, int], None]
 It may raise to cancel: the study is then as it was before the import.
 """
 
+_COUNTED_AT_ONCE: Final = 1 << 22
 ALL_SERIES: Final = "all"
 """As the chosen series: every series of a folder becomes a case."""
 
@@ -105,12 +107,14 @@ class Gathering:
         told = _Told(scan, lambda share: report(f"Importing {image.name} ({share:.0%})"))
         labels = self.labels_by_id.get(stem_of(image))
         if labels is None:
+            require_room(self.study.path, image, [scan])
             return NewCase(case_id, image, told, scan.source)
         if labels.resolve() == image.resolve() and not has_own_labels(image):
             raise UserError(f"{image} is given as an image and as its own labels.")
         found = open_labels(labels, choice)
         aligned = on_grid_of(found, scan.geometry, labels, image)
         self.notes += [Failure(labels, note) for note in aligned.notes]
+        require_room(self.study.path, image, [scan, aligned])
         values = _Values(aligned, labels, self.study.classes)
         self.labels[case_id] = values
         label_told = _Told(values, lambda share: report(f"Importing {labels.name} ({share:.0%})"))
@@ -159,8 +163,10 @@ class _Values:
 
     def slabs(self) -> Iterator[tuple[int, int, NDArray[Any]]]:
         for slab in self.scan.slabs():
-            for part in slab[2]:
-                self.found.update(np.flatnonzero(np.bincount(part.ravel())).tolist())
+            flat = slab[2].ravel()
+            for start in range(0, flat.size, _COUNTED_AT_ONCE):
+                counts = np.bincount(flat[start : start + _COUNTED_AT_ONCE])
+                self.found.update(np.flatnonzero(counts).tolist())
             yield slab
         unknown = self.found - {0} - {c.value for c in self.classes}
         if self.classes and unknown:

@@ -6,11 +6,13 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName, ArrayStore
 from napari_mlbseg.project.cases import Case, ClassesOnly, Intensity, NewCase
 from napari_mlbseg.project.catalogue import Catalogue
-from napari_mlbseg.volume import VoxelSource
+from napari_mlbseg.volume import Volume, VoxelSource
 
 if TYPE_CHECKING:
     import zarr
@@ -79,6 +81,7 @@ def _stored(new: NewCase, arrays: ArrayStore) -> Case:
     """Keep the arrays of a case; without its files after an error."""
     axis = new.image.geometry.default_axis
     try:
+        _require_finite(new)
         arrays.put(new.id, ArrayName.IMAGE, new.image, axis)
         if new.labels is not None:
             labels = ClassesOnly(new.labels, new.labels_path)
@@ -87,6 +90,17 @@ def _stored(new: NewCase, arrays: ArrayStore) -> Case:
     except BaseException:
         arrays.discard(new.id)
         raise
+
+
+def _require_finite(new: NewCase) -> None:
+    """Refuse an image in memory with NaN, which no training survives; files are read with care."""
+    if isinstance(new.image, Volume) and new.image.dtype.kind == "f":
+        bad = sum(int(np.count_nonzero(~np.isfinite(part))) for part in new.image.voxels)
+        if bad:
+            raise UserError(
+                f"{new.image_path} has {bad:,} voxels that are NaN or infinite. Replace them by a "
+                "finite value, such as the background's, and add the case again."
+            )
 
 
 def _present(path: Path, case: Case) -> Path:

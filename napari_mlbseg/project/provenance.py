@@ -5,6 +5,7 @@ Names of files and of cases are the user's own; nothing is taken from the header
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from napari_mlbseg.formats.about import SOFTWARE
-from napari_mlbseg.formats.registry import replacing, stem_of
+from napari_mlbseg.formats.registry import stem_of
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cases import Case, LabelClass
 from napari_mlbseg.project.coverage import looked_at
@@ -66,6 +67,7 @@ def run_behind(study: Study) -> RunRecord | None:
 
 def write_provenance(
     path: Path,
+    file: Path,
     study: Study,
     cases: Sequence[Case],
     kind: ExportKind,
@@ -73,14 +75,15 @@ def write_provenance(
     maker: Maker | None = None,
     label: LabelClass | None = None,
 ) -> None:
-    """Write the document that belongs to an exported file.
+    """Write to `path` the document that belongs to an exported file, which is whole.
 
     `maker` is what predicted, by default the study's newest checkpoint; `label` is the class that
     the file is about, where it is about one.
     """
     told = [_case(study, case, kind, maker) for case in cases]
     document: dict[str, Any] = {
-        "file": path.name,
+        "file": file.name,
+        "sha256": sha256_of(file),
         "what": kind.value,
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "exported_by": current_user(),
@@ -91,8 +94,17 @@ def write_provenance(
     if label is not None:
         document["class"] = {"value": label.value, "name": label.name}
     document |= told[0] if kind is not ExportKind.VOLUMES else {"cases": told}
-    with replacing(provenance_path(path)) as temporary:
-        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(_without_nan(document), indent=2, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _without_nan(value: Any) -> Any:
+    """The same with null for numbers that JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def software_version() -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_mlbseg.formats.registry import replacing
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.project.voxels import WorkingLabels
@@ -24,7 +23,7 @@ def write_volumes(
     path: Path, study: Study, cases: Sequence[Case], progress: Callable[[str, int, int], None]
 ) -> None:
     """A table with a row for each case and class: what a person sees, in voxels and millilitres."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(COLUMNS)
         for done, case in enumerate(cases):

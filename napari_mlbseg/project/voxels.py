@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.masks import plane
 from napari_mlbseg.project.slices import SliceState
@@ -63,6 +64,33 @@ class Banded:
 
     def _size(self, band: NDArray[Any]) -> int:
         return int(band.shape[self._axis])
+
+
+class NotFiniteError(UserError):
+    """What is to be exported holds voxels that are no finite numbers."""
+
+
+def require_finite(voxels: NDArray[Any], what: str) -> None:
+    """Raise `NotFiniteError` if a voxel is NaN or infinite; `what` names them, in the plural."""
+    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
+        raise NotFiniteError(
+            f"The {what} hold voxels that are NaN or infinite, which are never exported; they come "
+            "of a training that went wrong. Train on, or start the training afresh, then export "
+            "again."
+        )
+
+
+class Finite:
+    """The same voxels; a window with one that is NaN or infinite is refused."""
+
+    def __init__(self, array: Windowed, what: str) -> None:
+        self.shape, self.dtype = array.shape, array.dtype
+        self._array, self._what = array, what
+
+    def __getitem__(self, window: Window) -> NDArray[Any]:
+        found = np.asarray(self._array[window])
+        require_finite(found, self._what)
+        return found
 
 
 class WorkingLabels:

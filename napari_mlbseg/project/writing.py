@@ -1,10 +1,13 @@
 """One file of an export: which writer gets it, and what a DICOM file says about itself."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 from napari_mlbseg.formats.about import About, Segment
-from napari_mlbseg.formats.registry import replacing, write_labels, write_map, written_along
+from napari_mlbseg.formats.placing import explained
+from napari_mlbseg.formats.plain import LABEL, MAP
+from napari_mlbseg.formats.registry import write_plainly, written_along
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.kinds import ExportKind, OutFormat
 from napari_mlbseg.project.lock import current_user
@@ -15,10 +18,9 @@ from napari_mlbseg.project.provenance import (
     in_words,
     is_predicted,
     software_version,
-    write_provenance,
 )
 from napari_mlbseg.project.study import Study
-from napari_mlbseg.project.voxels import Banded, Windowed
+from napari_mlbseg.project.voxels import Banded, Finite, Windowed
 from napari_mlbseg.volume import Volume
 
 _MAP_COLOR = (0, 158, 115)
@@ -35,8 +37,14 @@ class Piece:
     maker: Maker
 
 
-def write_piece(piece: Piece, voxels: Windowed) -> None:
-    """Write a file with its provenance; raises UserError where it cannot be written."""
+def write_piece(piece: Piece, voxels: Windowed, place: Path) -> None:
+    """Write the file at `place`, from where it takes its own when it is whole.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written; `NotFiniteError` if a voxel is no finite number.
+    """
     case, target = piece.case, piece.target
     dicom = target.form in (OutFormat.DICOM_SEG, OutFormat.RTSTRUCT)
     along = (
@@ -44,19 +52,16 @@ def write_piece(piece: Piece, voxels: Windowed) -> None:
         if dicom
         else written_along(target.path, case.geometry, case.source)
     )
-    volume = Volume(cast(Any, Banded(voxels, along)), case.geometry)
-    if dicom:
-        _write_dicom(piece, volume)
-    elif voxels.dtype.kind == "f":
-        write_map(target.path, volume, case.source)
-    else:
-        write_labels(target.path, volume, case.source)
-    write_provenance(
-        target.path, piece.study, [case], piece.kind, maker=piece.maker, label=target.label
-    )
+    banded = Banded(Finite(voxels, f"{piece.kind.value} of {case.id}"), along)
+    volume = Volume(cast(Any, banded), case.geometry)
+    with explained(target.path):
+        if dicom:
+            _write_dicom(piece, volume, place)
+        else:
+            write_plainly(place, volume, case.source, MAP if voxels.dtype.kind == "f" else LABEL)
 
 
-def _write_dicom(piece: Piece, volume: Volume) -> None:
+def _write_dicom(piece: Piece, volume: Volume, place: Path) -> None:
     # Here, so that nobody else waits for highdicom.
     from napari_mlbseg.formats.dicom_origin import origin_of
     from napari_mlbseg.formats.dicom_seg_out import write_label_segmentation, write_map_segmentation
@@ -71,8 +76,7 @@ def _write_dicom(piece: Piece, volume: Volume) -> None:
         about = _of_map(about, piece.target)
     else:
         write = write_label_segmentation
-    with replacing(piece.target.path) as temporary:
-        write(temporary, volume, origin, about)
+    write(place, volume, origin, about)
 
 
 def _about(piece: Piece) -> About:

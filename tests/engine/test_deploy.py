@@ -24,6 +24,7 @@ from exported import (
 from typer.testing import CliRunner
 
 from napari_mlbseg.cli import app
+from napari_mlbseg.engine.checkpoint import Checkpoint
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.deploy import export
 from napari_mlbseg.engine.deploy.checked import require_same
@@ -247,6 +248,25 @@ def test_what_cannot_be_exported(
     with pytest.raises(UserError, match=r"napari-mlbseg\[deploy\]"):
         export_model(study, ModelFormat.ONNX, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_network_with_nan_is_never_exported(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: float
+) -> None:
+    sound = Checkpoint.network
+
+    def spoiled(self: Checkpoint, **options: bool) -> torch.nn.Module:
+        network = sound(self, **options)
+        with torch.no_grad():
+            next(network.parameters()).view(-1)[0] = bad
+        return network
+
+    monkeypatch.setattr(Checkpoint, "network", spoiled)
+    for wanted in ModelFormat:
+        with pytest.raises(UserError, match="NaN or infinite"):
+            export_model(study, wanted, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_axis_of_the_study_is_kept(study: Study) -> None:

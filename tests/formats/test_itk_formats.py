@@ -239,3 +239,85 @@ def test_a_lost_file_of_voxels_is_named(tmp_path, suffix):
     (tmp_path / "in.raw").unlink()
     with pytest.raises(UserError, match=r"in\.raw cannot be read"):
         read_image(path)
+
+
+def detached(folder, suffix, name):
+    """A header that names a file of voxels."""
+    if suffix == ".mhd":
+        text = (
+            "ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementType = MET_UCHAR\n"
+            f"ElementDataFile = {name}\n"
+        )
+    else:
+        text = (
+            "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 4 4 4\nencoding: raw\n"
+            f"spacings: 1 1 1\ndata file: {name}\n"
+        )
+    path = folder / f"a{suffix}"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def secret(tmp_path):
+    """A file elsewhere that is large enough to be voxels, and the folder of a header."""
+    (tmp_path / "study").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    file = tmp_path / "elsewhere" / "secret.raw"
+    file.write_bytes(bytes(64))
+    return file
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+@pytest.mark.parametrize("way", ["absolute", "up", "file link", "folder link", "chain"])
+@pytest.mark.parametrize("read", [read_image, read_labels])
+def test_a_header_reads_no_file_outside_its_folder(tmp_path, secret, suffix, way, read):
+    study = tmp_path / "study"
+    (study / "link.raw").symlink_to(secret)
+    (study / "folder").symlink_to(secret.parent, target_is_directory=True)
+    (study / "chain.raw").symlink_to(study / "link.raw")
+    name = {
+        "absolute": str(secret),
+        "up": "../elsewhere/secret.raw",
+        "file link": "link.raw",
+        "folder link": "folder/secret.raw",
+        "chain": "chain.raw",
+    }[way]
+    path = detached(study, suffix, name)
+    with pytest.raises(UserError, match=r"outside of its own folder.*copy it beside") as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert str(secret) in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+def test_a_header_that_leads_in_a_circle_is_refused(tmp_path, secret, suffix):
+    study = tmp_path / "study"
+    (study / "a.raw").symlink_to(study / "b.raw")
+    (study / "b.raw").symlink_to(study / "a.raw")
+    with pytest.raises(UserError, match=r"a\.raw"):
+        read_image(detached(study, suffix, "a.raw"))
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+@pytest.mark.parametrize("name", ["LIST", "LIST 2", "a%02d.raw 1 4 1"])
+def test_a_header_of_several_files_is_refused(tmp_path, secret, suffix, name):
+    path = detached(tmp_path / "study", suffix, name)
+    with pytest.raises(UserError, match=r"over several files\. Save it as one file"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+def test_a_header_reads_files_of_its_own_folder(tmp_path, secret, suffix):
+    study = tmp_path / "study"
+    (study / "raw").mkdir()
+    (study / "raw" / "a.raw").write_bytes(bytes(64))
+    for name in ("raw/a.raw", str(study / "raw" / "a.raw"), "../study/raw/a.raw"):
+        assert read_image(detached(study, suffix, name))[0].voxels.shape == (4, 4, 4)
+    # A folder of links to a header and its voxels, which lie beside each other elsewhere.
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    header = detached(secret.parent, suffix, "secret.raw")
+    (linked / header.name).symlink_to(header)
+    (linked / "secret.raw").symlink_to(secret)
+    assert read_image(linked / header.name)[0].voxels.shape == (4, 4, 4)

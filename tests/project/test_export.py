@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -11,7 +12,16 @@ from orientations import grids
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.cohort import import_folder, import_images
-from napari_mlbseg.project.export import ExportKind, export_case, export_study
+from napari_mlbseg.project.computed import Computed
+from napari_mlbseg.project.export import (
+    ExportKind,
+    OutFormat,
+    export_case,
+    export_probabilities,
+    export_study,
+)
+from napari_mlbseg.project.outputs import ARRAYS
+from napari_mlbseg.project.provenance import NOBODY, provenance_path
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import make_phantom_cohort
@@ -174,6 +184,63 @@ def test_without_initial_labels_the_error_says_where_they_come_from(tmp_path):
             export_study(study, tmp_path / "out", ExportKind.INITIAL)
         (path,) = export_study(study, tmp_path / "out", ExportKind.LABELS)
         assert not loaded(path).any()
+
+
+# --- numbers that are none ------------------------------------------------------------------------
+
+MAPS = [
+    (ExportKind.WEIGHTS, ArrayName.META_WEIGHTS_PSEUDO),
+    (ExportKind.TRUST, ArrayName.TRUST),
+]
+MAP_FORMATS = [OutFormat.NIFTI, OutFormat.NRRD, OutFormat.MHA]
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.inf])
+@pytest.mark.parametrize(("kind", "name"), MAPS)
+def test_a_case_with_nan_is_refused_and_the_others_are_written(study, tmp_path, kind, name, bad):
+    for case in study.cases:
+        for array in ARRAYS[kind]:
+            study.create_array(case.id, array)
+    study.array("phantom_01", name)[-1, 2, 3] = bad
+    says = rf"1 of 2 cases were not exported.*{kind.value} of phantom_01 hold.*NaN or infinite"
+    with pytest.raises(UserError, match=says):
+        export_study(study, tmp_path / "out", kind)
+    written = {p.name for p in (tmp_path / "out").iterdir()}
+    assert len(written) == 2 * len(ARRAYS[kind])
+    assert all(found.startswith("phantom_02_") for found in written)
+    with pytest.raises(UserError, match=r"^The .*Train on, or start the training afresh"):
+        export_case(study, "phantom_01", tmp_path / "out", kind)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_probabilities_that_are_none_are_refused(study, tmp_path, bad):
+    case = study.cases[0]
+
+    def blocks(case):
+        count = case.geometry.shape[case.axis]
+        found = np.full((count, len(study.classes), *case.slice_shape(case.axis)), 0.5, np.float32)
+        found[count // 2, 0, 0, 0] = bad
+        yield 0, found
+        raise AssertionError("nothing more is computed")
+
+    for form in MAP_FORMATS:
+        with pytest.raises(UserError, match=r"probabilities of phantom_01 hold.*NaN or infinite"):
+            export_probabilities(
+                study, tmp_path / "out", Computed(blocks, NOBODY), case_id=case.id, form=form
+            )
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_provenance_has_no_number_that_is_none(study, tmp_path):
+    study.create_array("phantom_01", ArrayName.PREDICTION)
+    study.start_run({"rates": [float("nan"), 0.5], "minutes": float("inf")}, seed=0, device="cpu")
+    (path,) = export_case(study, "phantom_01", tmp_path / "out", ExportKind.LABELS)
+
+    def refused(word):
+        raise AssertionError(word)
+
+    told = json.loads(provenance_path(path).read_text(), parse_constant=refused)
+    assert told["run"]["config"] == {"rates": [None, 0.5], "minutes": None}
 
 
 # --- what must never be overwritten ---------------------------------------------------------------

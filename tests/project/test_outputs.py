@@ -116,6 +116,13 @@ def test_what_came_as_nifti_cannot_become_dicom(tmp_path):
             export_study(study, tmp_path / "out", ExportKind.LABELS, form=OutFormat.DICOM_SEG)
 
 
+def test_a_map_with_nan_never_becomes_dicom(study, tmp_path):
+    study.array("scan", ArrayName.TRUST)[3, 2, 1] = np.nan
+    with pytest.raises(UserError, match=r"trust of scan hold.*NaN or infinite"):
+        export_case(study, "scan", tmp_path / "out", ExportKind.TRUST, OutFormat.DICOM_SEG)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [

@@ -1,7 +1,8 @@
 """The folder that a model is exported into."""
 
+import glob
 import json
-import tempfile
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.placing import workplace
 
 _PACKAGE = "napari_mlbseg.standalone"
 
@@ -26,18 +28,26 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise UserError(f"{path} exists already. Name a folder that does not, or remove it.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as parent:
-            filling = Path(parent) / "model"
+        _sweep_earlier(path)
+        with workplace(path.parent) as work:
+            filling = work.new(path)
             filling.mkdir()
             yield filling
             if path.exists():
                 path.rmdir()
-            filling.rename(path)
+            work.place([path])
     except OSError as error:
         raise UserError(
             f"The model cannot be written to {path}: {error.strerror or error}. Choose another "
             "folder."
         ) from error
+
+
+def _sweep_earlier(path: Path) -> None:
+    """Remove what versions up to 0.1.0 left behind when they were killed."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}-????????"):
+        if [inner.name for inner in left.iterdir()] == ["model"]:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def copy_standalone(names: Sequence[str], folder: Path, *, package: str = "") -> None:

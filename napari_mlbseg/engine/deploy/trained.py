@@ -1,5 +1,6 @@
 """The trained model of a study, as predictions use it, and what is known about it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -125,16 +126,18 @@ def read_trained(study: Study) -> TrainedModel:
     Raises
     ------
     UserError
-        If there is no checkpoint, if it cannot be read, or if it cannot be told across which axis
-        images are cut.
+        If there is no checkpoint, if it cannot be read or holds NaN, or if it cannot be told across
+        which axis images are cut.
     """
     checkpoint = _checkpoint(study)
     fits = checkpoint.fits
     run = run_behind(study)
     settings = settings_of(run)
     names = {0: "background"} | {c.value: c.name for c in study.classes}
+    network = checkpoint.network(teacher=settings.get("teacher", True)).eval()
+    _require_finite(network)
     return TrainedModel(
-        checkpoint.network(teacher=settings.get("teacher", True)).eval(),
+        network,
         {**checkpoint.built, "dims": fits["dimensions"]},
         tuple(view.name for view in averaged_views(settings.get("views", VIEWS))),
         Preparation(
@@ -187,6 +190,16 @@ def _checkpoint(study: Study) -> Checkpoint:
     return read_checkpoint(study.checkpoint_path)
 
 
+def _require_finite(network: nn.Module) -> None:
+    """Refuse a network whose training went wrong, before anything is written."""
+    bad = [name for name, values in network.state_dict().items() if not values.isfinite().all()]
+    if bad:
+        raise UserError(
+            f"The trained model holds numbers that are NaN or infinite (in {bad[0]}), which are "
+            "never exported; its training went wrong. Start the training afresh, then export again."
+        )
+
+
 def _axis(study: Study) -> str:
     """Across which axis new images are cut, so that the images of the study are cut as here."""
     cases = study.cases
@@ -216,6 +229,6 @@ def _provenance(study: Study, checkpoint: Checkpoint, run: RunRecord | None) -> 
         "cases": len(study.cases),
         "clean_slices": len(study.clean_slices()),
         "held_back_slices": len(content["held_back"]),
-        "held_back_dice": scores[-1][1] if scores else None,
+        "held_back_dice": scores[-1][1] if scores and math.isfinite(scores[-1][1]) else None,
         "settings": dict(run.config) if run else {},
     }
