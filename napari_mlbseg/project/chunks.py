@@ -58,7 +58,7 @@ def check_metadata(path: Path, folder: Path, shape: Shape, dtype: np.dtype[Any] 
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         _check(found, shape, dtype)
-    except (TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"its {METADATA} does not describe an array") from error
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -14,9 +15,10 @@ def flush(folder: Path) -> None:
 
 
 def flush_entries(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk; Windows does that by itself."""
+    """Wait until the names in a folder are on the disk, where the system can be asked to."""
     if os.name != "nt":
-        _sync(folder, os.O_RDONLY)
+        with suppress(OSError):  # some network drives cannot
+            _sync(folder, os.O_RDONLY)
 
 
 def beside(path: Path) -> Path:

@@ -18,22 +18,31 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._held: dict[Path, Identity] = {}
-        self._gone = False
+        self._gone = self._left = False
 
     def hold(self, *files: Path) -> None:
         """From now on these files must stay what they are; one that is absent is passed over."""
-        self._held |= {file: found for file in files if (found := _identity(file)) is not None}
+        found = {file: _identity(file) for file in files}
+        self._held = {**self._held, **{f: known for f, known in found.items() if known}}
 
     def let_go(self, *files: Path) -> None:
         """These files are closed and may go."""
-        for file in files:
-            self._held.pop(file, None)
+        self._held = {file: known for file, known in self._held.items() if file not in files}
+
+    def leave(self) -> None:
+        """The study is closed: whoever still has it may write nothing more."""
+        self._left = True
 
     def check(self) -> None:
         """Raise StudyGone where the folder was removed or replaced, and ever after.
 
-        Raises UserError where that cannot be told now, as when a network drive does not answer.
+        Raises UserError where the study was closed, and where nothing can be told now, as when a
+        network drive does not answer.
         """
+        if self._left:
+            raise UserError(
+                f"{self.folder} is not open any more, so nothing was saved. Open the study again."
+            )
         try:
             gone = self.gone
         except OSError as error:

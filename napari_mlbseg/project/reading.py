@@ -12,13 +12,25 @@ from napari_mlbseg.volume import Geometry
 MOST_VOXELS: Final = 1 << 35
 """Of a case: a volume of 3250 voxels a side."""
 
+MOST_PIXELS: Final = 1 << 29
+"""Of a slice, which is unpacked as a whole: 23,000 pixels a side."""
+
+_MISUNDERSTOOD = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+
 
 @contextmanager
 def readable(what: str) -> Iterator[None]:
     """Turn what goes wrong while rows are understood into a UserError about `what`."""
     try:
         yield
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except _MISUNDERSTOOD as error:
         raise UserError(
             f"The catalogue of the study does not describe {what} as this program does "
             f"({type(error).__name__}: {error}). Restore the study from a backup, or ask whoever "
@@ -32,7 +44,8 @@ def geometry_from(fields: Mapping[str, Any]) -> Geometry:
     z, y, x = (int(n) for n in fields["file_shape"])
     a, b, c = (int(n) for n in fields["file_axes"])
     d, e, f = (bool(n) for n in fields["flipped"])
-    if not (min(z, y, x) >= 1 and z * y * x <= MOST_VOXELS):
+    voxels, thinnest = z * y * x, min(z, y, x)
+    if thinnest < 1 or voxels > MOST_VOXELS or voxels // thinnest > MOST_PIXELS:
         raise ValueError(f"a shape of {z}, {y}, {x} voxels")
     if sorted((a, b, c)) != [0, 1, 2]:
         raise ValueError(f"the axes {a}, {b}, {c}")

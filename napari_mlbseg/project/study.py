@@ -109,13 +109,18 @@ class Study:
         return study
 
     def close(self) -> None:
-        """Close the catalogue and give the lock back; a second call does nothing."""
+        """Close the catalogue and give the lock back; a second call does nothing.
+
+        From then on nothing is written, whoever still has the study or one of its arrays.
+        """
+        self._place.leave()
         self._database.close()
         if self._lock is not None:
             self._lock.release()
 
     def discard(self) -> None:
         """Close a study that was just made and delete its folder, if that is still its own."""
+        self._place.leave()
         self._database.close()
         _leave_nothing(self._place, self._lock)
 

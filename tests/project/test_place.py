@@ -167,6 +167,18 @@ def test_a_disk_that_does_not_answer_may_come_back(opened, monkeypatch):
     assert opened.save_slice(KEY, MASK, SliceState.CLEAN).state is SliceState.CLEAN
 
 
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_closed_study_is_not_written(opened, change):
+    array = opened.array("a", ArrayName.PREDICTION)
+    opened.close()
+    before = everything_in(opened.path)
+    with pytest.raises(UserError, match="not open any more"):
+        CHANGES[change](opened)
+    with pytest.raises(UserError, match="not open any more"):
+        array[0] = BLOCK[0]
+    assert everything_in(opened.path) == before
+
+
 def test_a_study_may_be_reached_by_a_link(opened, tmp_path):
     opened.close()
     link = tmp_path / "link.mlbseg"

@@ -163,6 +163,8 @@ def test_sqlite_is_told_to_trust_nothing(study):
         ("geometry", "[" * 100_000),
         ("geometry", "null"),
         ("geometry", json.dumps(GEOMETRY | {"file_shape": [10**9, 10**9, 10**9]})),
+        ("geometry", json.dumps(GEOMETRY | {"file_shape": [1, 1 << 17, 1 << 17]})),
+        ("geometry", json.dumps(GEOMETRY | {"file_shape": [float("inf"), 7, 6]})),
         ("geometry", json.dumps(GEOMETRY | {"file_shape": [8, 7, 0]})),
         ("geometry", json.dumps(GEOMETRY | {"file_shape": [8, 7, 6, 5]})),
         ("geometry", json.dumps(GEOMETRY | {"file_axes": [0, 0, 1]})),
@@ -293,7 +295,7 @@ def change_metadata(folder: Path, change: dict[str, object]) -> None:
 BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 
 
-def grid(*chunk: int) -> dict[str, object]:
+def grid(*chunk: float) -> dict[str, object]:
     return {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk)}}}
 
 
@@ -305,6 +307,7 @@ def grid(*chunk: int) -> dict[str, object]:
         grid(40_000, 40_000, 40_000),
         grid(1, 7, 10**12),
         grid(0, 7, 8),
+        grid(float("inf"), 7, 8),
         grid(6, 7),
         {"data_type": "float64"},
         {"data_type": "string"},
