@@ -51,16 +51,20 @@ class Unfinished:
             size_of(path, folder)
             path.parent.mkdir(parents=True, exist_ok=True)
             settle(path)
-            array = zarr.create_array(
-                GuardedStore(beside(path), folder, place, largest_chunk(shape)),
-                shape=shape,
-                dtype=dtype,
-                chunks=chunks,
-                compressors=BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"),
-                fill_value=0,
-                zarr_format=3,
-                dimension_names=("z", "y", "x"),
-            )
+            try:
+                array = zarr.create_array(
+                    GuardedStore(beside(path), folder, place, largest_chunk(shape)),
+                    shape=shape,
+                    dtype=dtype,
+                    chunks=chunks,
+                    compressors=BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"),
+                    fill_value=0,
+                    zarr_format=3,
+                    dimension_names=("z", "y", "x"),
+                )
+            except BaseException:
+                shutil.rmtree(beside(path), ignore_errors=True)
+                raise
         return cls(array, path, place, axis)
 
     def write(self, start: int, block: NDArray[Any]) -> None:

@@ -39,6 +39,10 @@ def sweep(folder: Path, case_ids: Collection[str], *, deep: bool) -> None:
                 shutil.rmtree(case, ignore_errors=True)
                 continue
             _unlink(case / IMPORTING)
+        if _spelled(case.name) not in known:
+            with suppress(OSError):  # of an import that did not get further; others are not empty
+                case.rmdir()
+                continue
         for array in plain_folders(case):
             path = array.with_suffix(".zarr")
             if array in (beside(path), before(path)):

@@ -136,6 +136,9 @@ def killed_everywhere(other_process, path: Path, act: str) -> list[tuple[list, l
     assert len(answers) > 10  # each had another operation before the kill
     for _, _, files in answers:
         assert [file for file in files if file.endswith(LEFTOVERS)] == []
+    for _, (cases, _), files in answers:
+        folders = {Path(file).name for file in files if Path(file).parent.name == "arrays"}
+        assert folders == set(cases)
     return [(reader, writer) for reader, writer, _ in answers]
 
 
@@ -223,6 +226,7 @@ with Study.open(Path(sys.argv[1])) as study:
     study.create_array("a", ArrayName.VOTES, blocks)
     with_room(20)
     refused(lambda: study.create_array("a", ArrayName.PREDICTION, blocks))
+    print(sorted(p.name for p in (study.path / "arrays" / "a").iterdir()), flush=True)
     refused(lambda: study.write_slices("a", ArrayName.VOTES, 0, 2, noise[:1] + 1))
     refused(lambda: study.save_slice(key, noise[1], SliceState.CLEAN))
     with_room(resource.RLIM_INFINITY)
@@ -236,6 +240,7 @@ def test_a_full_disk_is_told_and_breaks_nothing(study, other_process):
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     told = out.splitlines()
+    assert told.pop(1) == "['image.zarr', 'votes.zarr']"
     assert len(told) == 3
     assert "prediction.zarr could not be read or written" in told[0]
     assert "votes.zarr could not be read or written" in told[1]
