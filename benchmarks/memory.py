@@ -36,11 +36,13 @@ from napari_mlbseg.engine.events import (
 )
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.formats.source import SourceInfo
+from napari_mlbseg.project.arrays import ARRAYS_NAME
 from napari_mlbseg.project.cases import LabelClass, NewCase
 from napari_mlbseg.project.catalogue import Catalogue
 from napari_mlbseg.project.database import Database
+from napari_mlbseg.project.place import Place
 from napari_mlbseg.project.slices import SliceKey, SliceState
-from napari_mlbseg.project.study import ARRAYS_NAME, CATALOGUE_NAME, Study
+from napari_mlbseg.project.study import CATALOGUE_NAME, Study
 from napari_mlbseg.volume import Geometry, Volume
 
 CLEAN_SLICES = 8
@@ -123,7 +125,7 @@ def multiply(first: Path, path: Path, cases: int) -> None:
     for name in names:
         arrays = path / ARRAYS_NAME
         shutil.copytree(arrays / "ct", arrays / name, copy_function=os.link)
-    database = Database(path / CATALOGUE_NAME, writable=True, author="benchmark")
+    database = Database(path / CATALOGUE_NAME, Place(path), writable=True, author="benchmark")
     catalogue = Catalogue(database)
     catalogue.add_cases([replace(catalogue.case("ct"), id=name) for name in names])
     database.close()

@@ -180,7 +180,8 @@ class OutOfTime:
 class SlicesPublished:
     """Slices ``start <= index < stop`` along `axis` (display frame) have new arrays.
 
-    `arrays` holds names of `napari_mlbseg.project.arrays.ArrayName` values.
+    `arrays` holds names of `napari_mlbseg.project.arrays.ArrayName` values; none while an array
+    is in the making, which is published as a whole.
     """
 
     case_id: str

@@ -25,7 +25,8 @@ from napari_mlbseg.engine.steps.meta_weights import (
     tilted_probabilities,
     weights_of,
 )
-from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.arrays import ArrayName, Block
+from napari_mlbseg.project.building import Unfinished
 from napari_mlbseg.project.cases import Case
 from napari_mlbseg.project.slices import SliceKey
 from napari_mlbseg.project.study import Study
@@ -35,6 +36,12 @@ FOCUSED_CASE_FACTOR = 4
 NEVER = -(10**9)
 
 Maps = dict[ArrayName, NDArray[Any]]
+
+_BEGINS_AS = {
+    ArrayName.PREDICTION: ArrayName.INITIAL_LABELS,
+    ArrayName.VOTES: ArrayName.PREDICTION,
+}
+"""What stands on the slices that were not written yet: nobody may take zeros for labels."""
 
 
 class Publisher:
@@ -58,6 +65,7 @@ class Publisher:
         self.brake = Brake()
         self._study, self._source, self._model = study, source, model
         self._views, self.weigh = views, weigh
+        self._unfinished: dict[str, Unfinished] = {}
         self._cases = {case.id: case for case in study.cases}
         self._steps = {
             case.id: np.full(case.geometry.shape[case.axis], NEVER) for case in study.cases
@@ -126,11 +134,10 @@ class Publisher:
         """Predict the slices and write them; with a clean gradient `direction`, weigh them too.
 
         A `hasty` look at a volume, which takes long, is one at the image alone; slices are always
-        averaged over the views. A prediction begins as a copy of the initial labels, so that it is
-        never half empty.
+        averaged over the views. A prediction begins as a copy of the initial labels, and votes as
+        one of the prediction, so that they are never half empty.
         """
-        if not self._study.has_array(span.case.id, ArrayName.PREDICTION):
-            self._begin_prediction(span.case)
+        self._begin(ArrayName.PREDICTION, span.case)
         views = self._views[:1] if self._looks_once(hasty) else self._views
         if self.weigh is None or direction is None:
             scene = self._source.scene(span)
@@ -153,13 +160,30 @@ class Publisher:
     def write_initial_labels(
         self, span: Span, parameters: Mapping[str, Tensor], *, step: int
     ) -> SlicesPublished:
-        """Predict the slices and write them as initial labels."""
-        scene, name = self._source.scene(span), ArrayName.INITIAL_LABELS
+        """Predict the slices and write them as initial labels.
+
+        A case that has none gets them with its last slices, all at once: until then nothing is
+        published.
+        """
+        case, name = span.case, ArrayName.INITIAL_LABELS
+        scene = self._source.scene(span)
         probabilities = self._predict(parameters, scene, self._views)
+        if case.id not in self._unfinished and not self._study.has_array(case.id, name):
+            self._unfinished[case.id] = self._study.begin_array(case.id, name, case.axis)
+        unfinished = self._unfinished.get(case.id)
         for part in span.parts(SLICES_WRITTEN_AT_ONCE):
-            hard = scene.to_file(probabilities, part).argmax(dim=1)
-            self._write(name, part, self._labels(hard))
-        return SlicesPublished(span.case.id, span.axis, span.start, span.stop, (name.value,), step)
+            labels = self._labels(scene.to_file(probabilities, part).argmax(dim=1))
+            if unfinished is None:
+                self._write(name, part, labels)
+            else:
+                unfinished.write(part.start, labels)
+        if unfinished is None:
+            return SlicesPublished(case.id, span.axis, span.start, span.stop, (name.value,), step)
+        count = case.geometry.shape[case.axis]
+        if span.stop < count:
+            return SlicesPublished(case.id, span.axis, span.start, span.stop, (), step)
+        self._unfinished.pop(case.id).finish()
+        return SlicesPublished(case.id, span.axis, 0, count, (name.value,), step)
 
     def put_back(self, span: Span, *, step: int) -> SlicesPublished | None:
         """Write imported labels where they stand in place of a prediction; needs no network."""
@@ -173,14 +197,19 @@ class Publisher:
         names = (ArrayName.PREDICTION.value,)
         return SlicesPublished(span.case.id, span.axis, span.start, span.stop, names, step)
 
-    def _begin_prediction(self, case: Case) -> None:
-        self._study.create_array(case.id, ArrayName.PREDICTION)
-        for span in self.spans_of(case):
-            slices = [
-                self._study.read_slice(k.case_id, ArrayName.INITIAL_LABELS, k.axis, k.index)
-                for k in span.keys
-            ]
-            self._write(ArrayName.PREDICTION, span, np.stack(slices))
+    def _begin(self, name: ArrayName, case: Case) -> None:
+        """See that a case has an array."""
+        if not self._study.has_array(case.id, name):
+            origin = _BEGINS_AS.get(name)
+            blocks = () if origin is None else self._blocks(origin, case)
+            self._study.create_array(case.id, name, blocks, axis=case.axis)
+
+    def _blocks(self, name: ArrayName, case: Case) -> Iterator[Block]:
+        """An array, as many slices at a time as are best written at once."""
+        count = case.geometry.shape[case.axis]
+        for part in Span(case, case.axis, 0, count).parts(SLICES_WRITTEN_AT_ONCE):
+            slices = [self._study.read_slice(k.case_id, name, k.axis, k.index) for k in part.keys]
+            yield part.start, np.stack(slices)
 
     def _predict(
         self, parameters: Mapping[str, Tensor], scene: Scene, views: Sequence[View]
@@ -254,8 +283,7 @@ class Publisher:
         return labels
 
     def _write(self, name: ArrayName, span: Span, slices: NDArray[np.generic]) -> None:
-        if not self._study.has_array(span.case.id, name):
-            self._study.create_array(span.case.id, name)
+        self._begin(name, span.case)
         self._study.write_slices(span.case.id, name, span.axis, span.start, slices)
 
     def _how_late(self, span: Span) -> tuple[bool, int]:

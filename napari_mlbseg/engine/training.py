@@ -102,6 +102,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint."""
+        self._study.require_writable()
         save_checkpoint(self._study.checkpoint_path, self.state, fits=self._fits)
 
     def shrink(self) -> None:

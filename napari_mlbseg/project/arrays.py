@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -12,12 +12,29 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.building import Unfinished, explained_array, write_slices
+from napari_mlbseg.project.chunks import (
+    METADATA,
+    GuardedStore,
+    Shape,
+    check_metadata,
+    largest_chunk,
+)
+from napari_mlbseg.project.durable import before
+from napari_mlbseg.project.inside import require_case_id, size_of
 from napari_mlbseg.project.masks import plane
+from napari_mlbseg.project.place import Place
 from napari_mlbseg.project.room import within_memory
 from napari_mlbseg.volume import VoxelSource
+
+ARRAYS_NAME = "arrays"
+IMPORTING = ".importing"
+"""In the folder of a case while it is imported."""
+
+Block = tuple[int, NDArray[Any]]
+"""The first of some slices along an axis, and the slices stacked on the first axis."""
 
 # Measured on 300 x 512 x 512 int16 with two idle cores (benchmarks/study_io.py): blocks of this
 # shape, with the short side along the annotated axis, read a slice along that axis in about 5 ms
@@ -58,49 +75,68 @@ _DTYPES: dict[ArrayName, np.dtype[Any]] = {
 class ArrayStore:
     """The folder ``arrays`` of a study: ``CASE/NAME.zarr``.
 
-    Each array has one writer; readers may look at any time, also from other processes.
+    Each array has one writer; readers may look at any time, also from other processes. What lies
+    there may come from a stranger: only arrays of the shape of their case are opened.
+
+    Parameters
+    ----------
+    folder
+        Of the study.
+    place
+        What is asked before each write.
+    shape_of
+        The shape (z y x) of a case.
     """
 
-    def __init__(self, folder: Path, *, writable: bool) -> None:
-        self._folder = folder
-        self._writable = writable
+    def __init__(
+        self, folder: Path, place: Place, shape_of: Callable[[str], Shape], *, writable: bool
+    ) -> None:
+        self._study = Path(os.path.realpath(folder))
+        self._folder = self._study / ARRAYS_NAME
+        self._place, self._shape_of, self._writable = place, shape_of, writable
         self._lock = Lock()
         self._open: dict[Path, tuple[tuple[int, int], zarr.Array[Any]]] = {}
 
     def has(self, case_id: str, name: ArrayName) -> bool:
         """Whether an array is there."""
-        return (self._path(case_id, name) / "zarr.json").is_file()
+        return (self._where(case_id, name) / METADATA).is_file()
 
     def array(self, case_id: str, name: ArrayName) -> zarr.Array[Any]:
         """An array, for reading and (in a writable study) writing; UserError if absent."""
-        path = self._path(case_id, name)
+        path = self._where(case_id, name)
         try:
-            stat = (path / "zarr.json").stat()
-        except FileNotFoundError:
+            stat = (path / METADATA).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            self._place.check()
             raise UserError(_absent(case_id, name)) from None
         # The file tells when an array was replaced, perhaps by another process.
         stamp = stat.st_ino, stat.st_mtime_ns
         with self._lock:
             known = self._open.get(path)
             if known is None or known[0] != stamp:
-                with _explained(path):
-                    mode = "r+" if self._writable else "r"
-                    known = stamp, zarr.open_array(path, mode=mode, zarr_format=3)
+                known = stamp, self._opened(path, name, self._shape_of(case_id))
                 self._open[path] = known
             return known[1]
 
-    def create(
-        self, case_id: str, name: ArrayName, shape: tuple[int, int, int], axis: int
-    ) -> zarr.Array[Any]:
-        """Replace an array by zeros, stored slice by slice along `axis`."""
+    def begin(self, case_id: str, name: ArrayName, axis: int) -> Unfinished:
+        """Begin an array of zeros, stored slice by slice along `axis`."""
         if name not in _DTYPES:
             raise ValueError(f"{name} is imported, not created")
+        shape = self._shape_of(case_id)
         # A chunk is one slice: writing one never reads or touches another.
         chunks = tuple(1 if k == axis else n for k, n in enumerate(shape))
-        self._replace(case_id, name, shape=shape, dtype=_DTYPES[name], chunks=chunks)
+        return self._begin(case_id, name, shape, _DTYPES[name], chunks, axis)
+
+    def create(
+        self, case_id: str, name: ArrayName, axis: int, blocks: Iterable[Block] = ()
+    ) -> zarr.Array[Any]:
+        """Replace an array by `blocks` of slices along `axis`, once it is whole; else by zeros."""
+        with self.begin(case_id, name, axis).finished() as unfinished:
+            for start, block in blocks:
+                unfinished.write(start, block)
         return self.array(case_id, name)
 
-    def put(self, case_id: str, name: ArrayName, source: VoxelSource, axis: int) -> None:
+    def put(self, case_id: str, name: ArrayName, source: VoxelSource, axis: int) -> zarr.Array[Any]:
         """Replace an array by a whole volume, stored so that any slice opens fast.
 
         A volume that comes in slabs is never in memory as a whole.
@@ -110,102 +146,96 @@ class ArrayStore:
         sides = (_BLOCK_ALONG_AXIS if k == axis else _BLOCK_ACROSS for k in range(3))
         z, y, x = (min(side, n) for side, n in zip(sides, shape, strict=True))
         chunks = within_memory((z, y, x), shape, dtype.itemsize)
-        self._replace(case_id, name, shape=shape, dtype=dtype, chunks=chunks, source=source)
+        with self._begin(case_id, name, shape, dtype, chunks, axis).finished() as unfinished:
+            unfinished.pour(source)
+        return self._opened(self._path(case_id, name), name, shape)
 
     def read(self, case_id: str, name: ArrayName, axis: int, index: int) -> NDArray[Any]:
         """One slice along a display axis."""
         array = self.array(case_id, name)
-        with _explained(self._path(case_id, name)):
+        with explained_array(self._path(case_id, name)):
             return np.asarray(array[plane(axis, index)])
 
     def write(
         self, case_id: str, name: ArrayName, axis: int, start: int, block: NDArray[Any]
     ) -> None:
         """Write the slices ``start <= index < start + len(block)`` along a display axis."""
+        self._place.check()
         array = self.array(case_id, name)
-        stop = start + len(block)
-        if not 0 <= start <= stop <= array.shape[axis]:
-            raise ValueError(f"slices {start} to {stop} are outside the {array.shape[axis]}")
-        if not np.can_cast(block.dtype, array.dtype, "same_kind"):
-            raise ValueError(f"{name} holds {array.dtype}, got {block.dtype}")
-        target = tuple(len(block) if k == axis else n for k, n in enumerate(array.shape))
-        slab = np.moveaxis(block, 0, axis)
-        if slab.shape != target:
-            raise ValueError(f"these slices make the shape {target}, got {slab.shape}")
-        with _explained(self._path(case_id, name)):
-            array[plane(axis, start, stop)] = slab.astype(array.dtype)
+        with explained_array(self._path(case_id, name)):
+            write_slices(array, axis, start, block)
+        self._place.check()
 
     def remove(self, case_id: str, name: ArrayName) -> None:
         """Delete an array."""
-        shutil.rmtree(self._path(case_id, name), ignore_errors=True)
+        self._delete(self._path(case_id, name))
 
     def discard(self, case_id: str) -> None:
         """Delete all arrays of a case."""
-        shutil.rmtree(self._folder / case_id, ignore_errors=True)
+        self._delete(self._folder / require_case_id(case_id))
+
+    @contextmanager
+    def importing(self, case_id: str) -> Iterator[None]:
+        """Around an import: begins with an empty folder, which is gone after an error.
+
+        Until `imported` is called, opening the study deletes the folder of a case that is not in
+        the catalogue: nobody else will.
+        """
+        self._place.check()
+        folder = self._folder / require_case_id(case_id)
+        size_of(folder, self._study)
+        self._delete(folder)
+        try:
+            with explained_array(folder):
+                folder.mkdir(parents=True)
+                (folder / IMPORTING).touch()
+            yield
+        except BaseException:
+            self.discard(case_id)
+            raise
+
+    def imported(self, case_id: str) -> None:
+        """The case is in the catalogue."""
+        (self._folder / require_case_id(case_id) / IMPORTING).unlink(missing_ok=True)
 
     def _path(self, case_id: str, name: ArrayName) -> Path:
-        return self._folder / case_id / f"{name.value}.zarr"
+        return self._folder / require_case_id(case_id) / f"{name.value}.zarr"
 
-    def _replace(
+    def _where(self, case_id: str, name: ArrayName) -> Path:
+        """Where an array is, also if a killed process was just about to replace it."""
+        path = self._path(case_id, name)
+        return before(path) if not path.exists() and before(path).exists() else path
+
+    def _opened(self, path: Path, name: ArrayName, shape: Shape) -> zarr.Array[Any]:
+        with explained_array(path):
+            check_metadata(path, self._study, shape, _DTYPES.get(name))
+            store = GuardedStore(
+                path,
+                self._study,
+                self._place,
+                largest_chunk(shape),
+                read_only=not self._writable,
+            )
+            return zarr.open_array(store, mode="r+" if self._writable else "r", zarr_format=3)
+
+    def _begin(
         self,
         case_id: str,
         name: ArrayName,
-        *,
-        shape: tuple[int, ...],
+        shape: Shape,
         dtype: np.dtype[Any],
         chunks: tuple[int, ...],
-        source: VoxelSource | None = None,
-    ) -> None:
-        """Write beside, then swap: an interrupted import never looks like a finished one."""
+        axis: int,
+    ) -> Unfinished:
         path = self._path(case_id, name)
-        with _explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside, old = path.with_suffix(".new"), path.with_suffix(".old")
-            for leftover in (beside, old):
-                shutil.rmtree(leftover, ignore_errors=True)
-            array = zarr.create_array(
-                beside,
-                shape=shape,
-                dtype=dtype,
-                chunks=chunks,
-                compressors=BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"),
-                fill_value=0,
-                zarr_format=3,
-                dimension_names=("z", "y", "x"),
-            )
-        if source is not None:
-            try:
-                _pour(array, source, path)
-            except BaseException:
-                shutil.rmtree(beside, ignore_errors=True)
-                raise
-        with _explained(path):
-            if path.exists():
-                os.replace(path, old)
-            os.replace(beside, path)
-            shutil.rmtree(old, ignore_errors=True)
+        return Unfinished.begin(
+            path, self._study, self._place, shape=shape, dtype=dtype, chunks=chunks, axis=axis
+        )
 
-
-def _pour(array: zarr.Array[Any], source: VoxelSource, path: Path) -> None:
-    """Store slabs, each chunk once: slices are gathered until a row of chunks is complete."""
-    rows: dict[int, tuple[NDArray[Any], int]] = {}
-    for axis, start, slab in source.slabs():
-        depth, length = array.chunks[axis], array.shape[axis]
-        for row in range(start // depth, (start + slab.shape[axis] - 1) // depth + 1):
-            first, last = row * depth, min(length, (row + 1) * depth)
-            since, until = max(first, start), min(last, start + slab.shape[axis])
-            piece = slab[plane(axis, since - start, until - start)]
-            if row not in rows:
-                shape = tuple(last - first if k == axis else n for k, n in enumerate(array.shape))
-                rows[row] = np.empty(shape, array.dtype), 0
-            gathered, filled = rows.pop(row)
-            gathered[plane(axis, since - first, until - first)] = piece
-            filled += until - since
-            if filled < last - first:
-                rows[row] = gathered, filled
-                continue
-            with _explained(path):
-                array[plane(axis, first, last)] = gathered
+    def _delete(self, path: Path) -> None:
+        """Delete a folder, if it is still this study's and no link leads to it."""
+        if not self._place.gone and size_of(path, self._study) is None:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _absent(case_id: str, name: ArrayName) -> str:
@@ -219,21 +249,3 @@ def _absent(case_id: str, name: ArrayName) -> str:
         f"There is no array {words!r} of {case_id}. If it was imported, rebuild the arrays from "
         "the source files; otherwise run the training, which computes it."
     )
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (IndexError, UserError):
-        raise
-    except OSError as error:
-        raise UserError(
-            f"{path} could not be read or written ({error}). Check that the disk has space and "
-            "that you may write there, then try again; corrected slices are kept elsewhere."
-        ) from error
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{path} is damaged ({error}). Delete it: images and imported labels come back when "
-            "the arrays are rebuilt, everything else when the training runs again."
-        ) from error

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import SourceInfo
+from napari_mlbseg.project.inside import is_case_id, require_case_id
 from napari_mlbseg.project.percentiles import distribution_of
 from napari_mlbseg.volume import Geometry, Volume, VoxelSource
 
@@ -82,6 +83,9 @@ class Case:
     intensity: Intensity
     axis: int
 
+    def __post_init__(self) -> None:
+        require_case_id(self.id)
+
     def slice_shape(self, axis: int) -> tuple[int, int]:
         """Shape of a slice: the remaining display axes in their order."""
         first, second = (n for k, n in enumerate(self.geometry.shape) if k != axis)
@@ -104,7 +108,7 @@ class NewCase:
     labels: VoxelSource | None = None
 
     def __post_init__(self) -> None:
-        if self.id in {"", ".", ".."} or any(c in self.id for c in "/\\\0"):
+        if not is_case_id(self.id):
             raise UserError(f"{self.id!r} cannot be the name of a case. Rename {self.image_path}.")
         if (self.labels is None) != (self.labels_path is None):
             raise ValueError("labels and the path of their file come together")

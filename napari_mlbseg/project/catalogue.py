@@ -10,9 +10,10 @@ from typing import Any
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import Choice, SourceInfo
-from napari_mlbseg.project.cases import Case, Intensity, LabelClass
+from napari_mlbseg.project.cases import Case, LabelClass
 from napari_mlbseg.project.database import Database
-from napari_mlbseg.volume import Geometry
+from napari_mlbseg.project.inside import require_case_id
+from napari_mlbseg.project.reading import geometry_from, intensity_from, readable
 
 _CASE_COLUMNS = (
     "id, image_path, labels_path, source_format, source_header, source_choice, geometry, "
@@ -37,6 +38,7 @@ class Catalogue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._shapes: dict[str, tuple[int, int, int]] = {}
 
     def identity(self) -> str:
         """Tells this study from every other, wherever its folder lies."""
@@ -50,7 +52,8 @@ class Catalogue:
         rows = self._database.rows(
             "SELECT value, name, red, green, blue FROM classes ORDER BY value"
         )
-        return tuple(LabelClass(value, name, (r, g, b)) for value, name, r, g, b in rows)
+        with readable("a class"):
+            return tuple(LabelClass(value, name, (r, g, b)) for value, name, r, g, b in rows)
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Replace the classes; raises UserError where a value or a name comes twice."""
@@ -80,6 +83,12 @@ class Catalogue:
         known = ", ".join(names) if names else "none yet; import images first"
         raise UserError(f"There is no case {case_id!r} in this study. Its cases: {known}.")
 
+    def shape(self, case_id: str) -> tuple[int, int, int]:
+        """The shape (z y x) of a case, which never changes; raises UserError as `case` does."""
+        if case_id not in self._shapes:
+            self._shapes[case_id] = self.case(case_id).geometry.shape
+        return self._shapes[case_id]
+
     def add_cases(self, cases: Sequence[Case]) -> None:
         """Add cases, all or none."""
         with self._database.transaction() as write:
@@ -107,29 +116,22 @@ class Catalogue:
             "ORDER BY number DESC LIMIT ?",
             -1 if limit is None else limit,
         )
-        return tuple(
-            AuditEntry(n, datetime.fromisoformat(at), author, action, case_id, json.loads(details))
-            for n, at, author, action, case_id, details in reversed(rows)
-        )
+        with readable("the log"):
+            return tuple(
+                AuditEntry(n, datetime.fromisoformat(at), author, action, who, json.loads(details))
+                for n, at, author, action, who, details in reversed(rows)
+            )
 
 
 def _case(row: tuple[Any, ...]) -> Case:
     case_id, image_path, labels_path, name, header, choice, geometry, intensity, axis = row
-    return Case(
-        id=case_id,
-        image_path=Path(image_path),
-        labels_path=None if labels_path is None else Path(labels_path),
-        source=SourceInfo(name, header, Choice(**json.loads(choice))),
-        geometry=_geometry(json.loads(geometry)),
-        intensity=Intensity(**json.loads(intensity)),
-        axis=axis,
-    )
-
-
-def _geometry(fields: Mapping[str, Any]) -> Geometry:
-    return Geometry(
-        file_shape=tuple(fields["file_shape"]),
-        affine=tuple(tuple(row) for row in fields["affine"]),
-        file_axes=tuple(fields["file_axes"]),
-        flipped=tuple(fields["flipped"]),
-    )
+    with readable(f"the case {case_id!r}"):
+        return Case(
+            id=require_case_id(case_id),
+            image_path=Path(image_path),
+            labels_path=None if labels_path is None else Path(labels_path),
+            source=SourceInfo(name, header, Choice(**json.loads(choice))),
+            geometry=geometry_from(json.loads(geometry)),
+            intensity=intensity_from(json.loads(intensity)),
+            axis=int(axis),
+        )

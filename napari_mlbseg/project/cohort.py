@@ -1,6 +1,5 @@
 """Import of a cohort: what is sound comes in, what is not is listed with its reason."""
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +77,7 @@ def make_study(
         if not study.classes:
             study.set_classes(named("class 1"))
     except BaseException:
-        study.close()
-        shutil.rmtree(path, ignore_errors=True)
+        study.discard()
         raise
     if done is not None:
         done(imported)

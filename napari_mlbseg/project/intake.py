@@ -39,7 +39,8 @@ def add_cases(
                         f"{new.image_path} would be a second case {new.id!r}. Rename one of the "
                         "files."
                     )
-                added.append(_stored(new, arrays))
+                with arrays.importing(new.id):
+                    added.append(_stored(new, arrays))
                 known.add(new.id.casefold())
             except UserError as error:
                 if failed is None:
@@ -51,6 +52,8 @@ def add_cases(
         for case in added:
             arrays.discard(case.id)
         raise
+    for case in added:
+        arrays.imported(case.id)
     return tuple(added)
 
 
@@ -78,18 +81,14 @@ def rebuild_arrays(cases: Iterable[Case], arrays: ArrayStore) -> None:
 
 
 def _stored(new: NewCase, arrays: ArrayStore) -> Case:
-    """Keep the arrays of a case; without its files after an error."""
+    """Keep the arrays of a case."""
     axis = new.image.geometry.default_axis
-    try:
-        _require_finite(new)
-        arrays.put(new.id, ArrayName.IMAGE, new.image, axis)
-        if new.labels is not None:
-            labels = ClassesOnly(new.labels, new.labels_path)
-            arrays.put(new.id, ArrayName.INITIAL_LABELS, labels, axis)
-        return _case_of(new, arrays.array(new.id, ArrayName.IMAGE), axis)
-    except BaseException:
-        arrays.discard(new.id)
-        raise
+    _require_finite(new)
+    image = arrays.put(new.id, ArrayName.IMAGE, new.image, axis)
+    if new.labels is not None:
+        labels = ClassesOnly(new.labels, new.labels_path)
+        arrays.put(new.id, ArrayName.INITIAL_LABELS, labels, axis)
+    return _case_of(new, image, axis)
 
 
 def _require_finite(new: NewCase) -> None:

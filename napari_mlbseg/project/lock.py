@@ -4,6 +4,7 @@ import getpass
 import json
 import os
 import socket
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,9 +12,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.inside import require_own
+from napari_mlbseg.project.place import Place
 
 LOCK_NAME = "writer.lock"
 HOLDER_NAME = "writer.json"
+_LONGEST_HOLDER = 10_000
 
 
 @dataclass(frozen=True)
@@ -45,18 +49,27 @@ class WriterLock:
 
     The operating system takes it back when the process ends, however it ends, so a crash never
     leaves a study locked; a leftover ``writer.json`` means nothing without the lock.
+
+    Attributes
+    ----------
+    after_crash
+        Whether the writer before this one ended without giving the lock back.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, place: Place) -> None:
+        self._place, self._folder = place, place.folder
+        self.after_crash = False
         # Not thread-local: the thread that closes a study need not be the one that opened it.
-        self._lock = FileLock(folder / LOCK_NAME, thread_local=False)
+        self._lock = FileLock(self._folder / LOCK_NAME, thread_local=False)
 
     def acquire(self) -> None:
         """Take the lock or raise StudyLocked at once."""
+        require_own(self._folder, LOCK_NAME, HOLDER_NAME)
         try:
             self._lock.acquire(timeout=0)
+            self.after_crash = (self._folder / HOLDER_NAME).exists()
             self._sign()
+            self._place.hold(self._folder / LOCK_NAME)
         except Timeout:
             raise StudyLocked(self._folder, _read_holder(self._folder)) from None
         except OSError as error:
@@ -69,7 +82,9 @@ class WriterLock:
     def release(self) -> None:
         """Give the lock back; a second call does nothing."""
         if self._lock.is_locked:
-            (self._folder / HOLDER_NAME).unlink(missing_ok=True)
+            with suppress(OSError):  # the name of the holder is not worth a lock that stays
+                if not self._place.gone:  # else it is the name of another study's holder
+                    (self._folder / HOLDER_NAME).unlink(missing_ok=True)
             self._lock.release()
 
     def _sign(self) -> None:
@@ -77,7 +92,9 @@ class WriterLock:
             current_user(), socket.gethostname(), os.getpid(), datetime.now(UTC).isoformat()
         )
         beside = self._folder / f"{HOLDER_NAME}.new"
-        beside.write_text(json.dumps(asdict(holder)), encoding="utf-8")
+        beside.unlink(missing_ok=True)  # what an interrupted writer left, or a link
+        with beside.open("x", encoding="utf-8") as file:
+            json.dump(asdict(holder), file)
         beside.replace(self._folder / HOLDER_NAME)
 
 
@@ -91,6 +108,9 @@ def current_user() -> str:
 
 def _read_holder(folder: Path) -> Holder | None:
     try:
-        return Holder(**json.loads((folder / HOLDER_NAME).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        with (folder / HOLDER_NAME).open(encoding="utf-8") as file:
+            holder = Holder(**json.loads(file.read(_LONGEST_HOLDER)))
+        datetime.fromisoformat(holder.since)
+    except (OSError, ValueError, TypeError, RecursionError):
         return None  # the holder is just taking or giving back the lock
+    return holder

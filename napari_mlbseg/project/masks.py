@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.cases import MAX_CLASS
 from napari_mlbseg.project.slices import SliceKey
+
+_DTYPE: Final = np.dtype(np.uint8).str
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,32 @@ class PackedMask:
         rows, columns = mask.shape
         return cls(rows, columns, mask.dtype.str, zlib.compress(mask.tobytes()))
 
-    def unpack(self) -> NDArray[np.uint8]:
-        """The mask; raises UserError where the stored bytes are damaged."""
+    def unpack(self, shape: tuple[int, int]) -> NDArray[np.uint8]:
+        """The mask of a slice of this shape; raises UserError where what is stored is another.
+
+        Never unpacks more than the slice has pixels, whatever the bytes would become.
+        """
         try:
-            flat: NDArray[Any] = np.frombuffer(zlib.decompress(self.data), dtype=self.dtype)
-            return flat.reshape(self.rows, self.columns).copy()
-        except (zlib.error, ValueError) as error:
+            return self._unpacked(shape)
+        except (zlib.error, ValueError, TypeError) as error:
             raise UserError(
                 f"A stored mask is damaged ({error}). Older revisions of the slice may still be "
                 "readable; otherwise restore the study from a backup."
             ) from error
+
+    def _unpacked(self, shape: tuple[int, int]) -> NDArray[np.uint8]:
+        if (self.rows, self.columns, self.dtype) != (*shape, _DTYPE):
+            raise ValueError(
+                f"{self.rows} x {self.columns} of type {self.dtype!r}, not {shape[0]} x {shape[1]}"
+            )
+        pixels, unpacker = shape[0] * shape[1], zlib.decompressobj()
+        data = unpacker.decompress(self.data, pixels + 1)
+        if len(data) != pixels or not unpacker.eof:
+            raise ValueError(f"not {pixels} pixels")
+        mask = np.frombuffer(data, np.uint8).reshape(shape).copy()
+        if int(mask.max()) > MAX_CLASS:
+            raise ValueError(f"a value of {int(mask.max())}")
+        return mask
 
 
 def compose(

@@ -1,6 +1,6 @@
 """Every revision of every slice that a person worked on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.database import Database, Transaction
 from napari_mlbseg.project.masks import PackedMask
+from napari_mlbseg.project.reading import readable
 from napari_mlbseg.project.slices import SliceKey, SliceRecord, SliceState
 
 _NEWEST = "revisions.number IN (SELECT max(number) FROM revisions GROUP BY case_id, axis, slice)"
@@ -24,8 +25,9 @@ _MASK = "masks.rows, masks.columns, masks.dtype, masks.data"
 class Revisions:
     """The rows about slices; nothing is ever overwritten, only superseded."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, shape_of: Callable[[str], tuple[int, int, int]]) -> None:
+        """`shape_of` gives the shape (z y x) of a case, which bounds what is read of it."""
+        self._database, self._shape_of = database, shape_of
 
     def save(self, key: SliceKey, mask: NDArray[np.uint8], state: SliceState) -> SliceRecord:
         """Add a revision with a new mask."""
@@ -65,25 +67,26 @@ class Revisions:
             "AND (?2 IS NULL OR state = ?2) ORDER BY revisions.number",
             *(case_id, None if state is None else state.value),
         )
-        return tuple(_record(row) for row in rows)
+        return self._records(rows)
 
     def history(self, key: SliceKey) -> tuple[SliceRecord, ...]:
         """All revisions of a slice, oldest first."""
         rows = self._database.rows(
             f"{_RECORD} WHERE {_OF_SLICE} ORDER BY number", *(key.case_id, key.axis, key.index)
         )
-        return tuple(_record(row) for row in rows)
+        return self._records(rows)
 
     def mask(self, revision: int) -> NDArray[np.uint8]:
         """The mask of a revision; raises UserError where it has none."""
         rows = self._database.rows(
-            f"SELECT {_MASK} FROM revisions JOIN masks ON masks.number = revisions.mask "
-            "WHERE revisions.number = ?",
+            f"SELECT case_id, axis, slice, {_MASK} FROM revisions "
+            "JOIN masks ON masks.number = revisions.mask WHERE revisions.number = ?",
             revision,
         )
         if not rows:
             raise UserError(f"There is no mask in revision {revision}. Choose another revision.")
-        return PackedMask(*rows[0]).unpack()
+        case_id, axis, index, *packed = rows[0]
+        return self._unpacked(self._key(case_id, axis, index), packed)
 
     def applied(self, case_id: str) -> Iterator[tuple[SliceKey, NDArray[np.uint8]]]:
         """Masks of the drafts and clean slices of a case, in order of revision."""
@@ -94,7 +97,27 @@ class Revisions:
             case_id,
         )
         for axis, index, *packed in rows:
-            yield SliceKey(case_id, axis, index), PackedMask(*packed).unpack()
+            key = self._key(case_id, axis, index)
+            yield key, self._unpacked(key, packed)
+
+    def _records(self, rows: Sequence[tuple[Any, ...]]) -> tuple[SliceRecord, ...]:
+        with readable("what was done to a slice"):
+            return tuple(_record(self._key(*row[1:4]), row) for row in rows)
+
+    def _key(self, case_id: str, axis: int, index: int) -> SliceKey:
+        """A slice of the study; raises UserError for one that its case does not have."""
+        shape = self._shape_of(case_id)
+        if axis in (0, 1, 2) and isinstance(index, int) and 0 <= index < shape[axis]:
+            return SliceKey(case_id, axis, index)
+        raise UserError(
+            f"The catalogue of the study names slice {index} along axis {axis} of {case_id!r}, "
+            f"whose shape is {shape} (z y x). Restore the study from a backup, or ask whoever gave "
+            "it to you."
+        )
+
+    def _unpacked(self, key: SliceKey, packed: Sequence[Any]) -> NDArray[np.uint8]:
+        rows, columns = (n for k, n in enumerate(self._shape_of(key.case_id)) if k != key.axis)
+        return PackedMask(*packed).unpack((rows, columns))
 
 
 def _append(write: Transaction, key: SliceKey, state: SliceState, mask: int | None) -> SliceRecord:
@@ -117,10 +140,10 @@ def _details(record: SliceRecord) -> dict[str, Any]:
     }
 
 
-def _record(row: tuple[Any, ...]) -> SliceRecord:
-    number, case_id, axis, index, state, has_mask, author, created_at = row
+def _record(key: SliceKey, row: tuple[Any, ...]) -> SliceRecord:
+    number, _, _, _, state, has_mask, author, created_at = row
     return SliceRecord(
-        key=SliceKey(case_id, axis, index),
+        key=key,
         state=SliceState(state),
         revision=number,
         has_mask=bool(has_mask),

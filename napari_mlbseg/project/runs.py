@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from napari_mlbseg.project.database import Database
+from napari_mlbseg.project.reading import readable
 
 
 @dataclass(frozen=True)
@@ -56,19 +57,8 @@ class Runs:
             "SELECT number, author, started_at, finished_at, outcome, config, seed, device "
             "FROM runs ORDER BY number"
         )
-        return tuple(
-            RunRecord(
-                id=number,
-                author=author,
-                started_at=datetime.fromisoformat(started),
-                finished_at=None if finished is None else datetime.fromisoformat(finished),
-                outcome=outcome,
-                config=json.loads(config),
-                seed=seed,
-                device=device,
-            )
-            for number, author, started, finished, outcome, config, seed, device in rows
-        )
+        with readable("a run"):
+            return tuple(_record(row) for row in rows)
 
     def log(self, run_id: int, step: int, values: Mapping[str, float]) -> None:
         """Record metrics by name; a step that is logged again (after a resume) is replaced."""
@@ -86,3 +76,17 @@ class Runs:
             *(run_id, name),
         )
         return [(step, math.nan if value is None else value) for step, value in rows]
+
+
+def _record(row: tuple[Any, ...]) -> RunRecord:
+    number, author, started, finished, outcome, config, seed, device = row
+    return RunRecord(
+        id=number,
+        author=author,
+        started_at=datetime.fromisoformat(started),
+        finished_at=None if finished is None else datetime.fromisoformat(finished),
+        outcome=outcome,
+        config=dict(json.loads(config)),
+        seed=seed,
+        device=device,
+    )

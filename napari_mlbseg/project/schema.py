@@ -1,6 +1,7 @@
 """The tables of a catalogue and the way from one version of them to the next."""
 
 import sqlite3
+from contextlib import closing
 
 APPLICATION_ID = 0x6D6C6273  # "mlbs", in the header of the SQLite file
 
@@ -105,3 +106,31 @@ def migrate(connection: sqlite3.Connection) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def strangers_in(connection: sqlite3.Connection) -> list[str]:
+    """What a catalogue holds that its version does not make and that could act by itself.
+
+    Triggers, views, indices and virtual tables run code when others are read or written, and so
+    do the known tables where they were made in another way. Further plain tables are at rest.
+    """
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as plain:
+        for statements in MIGRATIONS[: version_of(connection)]:
+            for statement in statements:
+                plain.execute(statement)
+        known = dict(plain.execute(_OBJECTS))
+    found = connection.execute(_OBJECTS).fetchall()
+    tables = {key.partition(" ")[2] for key in known if key.startswith("table ")}
+    return [
+        key for key, sql in found if known.get(key) != sql and not _at_rest(key, str(sql), tables)
+    ]
+
+
+_OBJECTS = "SELECT coalesce(type, '') || ' ' || coalesce(name, ''), sql FROM sqlite_master"
+
+
+def _at_rest(key: str, sql: str, known: set[str]) -> bool:
+    """Whether an object that this program does not make does nothing unless it is asked for."""
+    kind, _, name = key.partition(" ")
+    # SQLite goes by the text, whatever the kind says.
+    return kind == "table" and name.lower() not in known and sql.startswith("CREATE TABLE ")

@@ -12,21 +12,24 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project import intake
-from napari_mlbseg.project.arrays import ArrayName, ArrayStore
+from napari_mlbseg.project import intake, sweep
+from napari_mlbseg.project.arrays import ARRAYS_NAME, ArrayName, ArrayStore, Block
+from napari_mlbseg.project.building import Unfinished
 from napari_mlbseg.project.cases import Case, LabelClass, NewCase
 from napari_mlbseg.project.catalogue import AuditEntry, Catalogue
 from napari_mlbseg.project.database import Database
+from napari_mlbseg.project.inside import require_own
 from napari_mlbseg.project.lock import WriterLock, current_user
 from napari_mlbseg.project.masks import compose
+from napari_mlbseg.project.place import Place
 from napari_mlbseg.project.revisions import Revisions
 from napari_mlbseg.project.runs import RunRecord, Runs
 from napari_mlbseg.project.slices import SliceKey, SliceRecord, SliceState
+from napari_mlbseg.project.sweep import CHECKPOINTS_NAME
 from napari_mlbseg.project.values import require_classes
 
 SUFFIX = ".mlbseg"
 CATALOGUE_NAME = "catalogue.sqlite"
-ARRAYS_NAME = "arrays"
 
 
 class Study:
@@ -36,15 +39,16 @@ class Study:
     on the disk. Methods that change anything raise UserError in a study opened for reading.
     """
 
-    def __init__(self, path: Path, database: Database, lock: WriterLock | None) -> None:
-        self.path = path
+    def __init__(self, place: Place, database: Database, lock: WriterLock | None) -> None:
+        self.path = place.folder
         self.writable = database.writable
+        self._place = place
         self._lock = lock
         self._database = database
         self._catalogue = Catalogue(database)
-        self._revisions = Revisions(database)
+        self._revisions = Revisions(database, self._catalogue.shape)
         self._runs = Runs(database)
-        self._arrays = ArrayStore(path / ARRAYS_NAME, writable=self.writable)
+        self._arrays = ArrayStore(self.path, place, self._catalogue.shape, writable=self.writable)
 
     @classmethod
     def create(cls, path: Path, *, author: str | None = None) -> "Study":
@@ -58,17 +62,19 @@ class Study:
             path.mkdir(parents=True)
         except OSError as error:
             raise UserError(f"{path} cannot be made ({error}). Choose another place.") from error
-        lock = WriterLock(path)
+        place = Place(path)
+        lock = WriterLock(place)
         try:
             lock.acquire()
-            database = Database.create(path / CATALOGUE_NAME, author=author or current_user())
+            database = Database.create(
+                path / CATALOGUE_NAME, place, author=author or current_user()
+            )
             with database.transaction() as write:
                 write.note("create study")
         except BaseException:
-            lock.release()
-            shutil.rmtree(path, ignore_errors=True)
+            _leave_nothing(place, lock)
             raise
-        return cls(path, database, lock)
+        return cls(place, database, lock)
 
     @classmethod
     def open(cls, path: Path, *, writable: bool = True, author: str | None = None) -> "Study":
@@ -82,24 +88,43 @@ class Study:
                 f"{path} is not a study: it has no {CATALOGUE_NAME}. Choose a folder NAME{SUFFIX} "
                 "that was made by this program."
             )
-        lock = WriterLock(path) if writable else None
+        require_own(path, ARRAYS_NAME, CHECKPOINTS_NAME, *sweep.checkpoints_in(path))
+        place = Place(path)
+        lock = WriterLock(place) if writable else None
         if lock is not None:
             lock.acquire()
         try:
             database = Database(
-                path / CATALOGUE_NAME, writable=writable, author=author or current_user()
+                path / CATALOGUE_NAME, place, writable=writable, author=author or current_user()
             )
         except BaseException:
             if lock is not None:
                 lock.release()
             raise
-        return cls(path, database, lock)
+        study = cls(place, database, lock)
+        if lock is not None:
+            try:
+                sweep.sweep(path, {case.id for case in study.cases}, deep=lock.after_crash)
+            except BaseException:
+                study.close()
+                raise
+        return study
 
     def close(self) -> None:
-        """Close the catalogue and give the lock back; a second call does nothing."""
+        """Close the catalogue and give the lock back; a second call does nothing.
+
+        From then on nothing is written, whoever still has the study or one of its arrays.
+        """
+        self._place.leave()
         self._database.close()
         if self._lock is not None:
             self._lock.release()
+
+    def discard(self) -> None:
+        """Close a study that was just made and delete its folder, if that is still its own."""
+        self._place.leave()
+        self._database.close()
+        _leave_nothing(self._place, self._lock)
 
     def __enter__(self) -> "Study":
         return self
@@ -124,8 +149,17 @@ class Study:
 
     @property
     def checkpoint_path(self) -> Path:
-        """Where the engine keeps the state from which a run goes on."""
-        return self.path / "checkpoints" / "latest.pt"
+        """Where the engine keeps the state from which a run goes on.
+
+        Whoever writes there calls `require_writable` first.
+        """
+        return self.path / CHECKPOINTS_NAME / "latest.pt"
+
+    def require_writable(self) -> None:
+        """Raise UserError in a study opened for reading, StudyGone where its folder is gone."""
+        if not self.writable:
+            raise UserError(f"{self.path} is open for reading only. Open it for writing.")
+        self._place.check()
 
     # --- classes and cases ------------------------------------------------------------------------
 
@@ -158,7 +192,7 @@ class Study:
         Takes one case after the other, so a generator keeps a single one in memory. With
         `failed`, cases whose files are bad are told to it and left out, and the others come in.
         """
-        self._require_writable()
+        self.require_writable()
         return intake.add_cases(self._catalogue, self._arrays, new_cases, failed)
 
     def add_case(self, new_case: NewCase) -> Case:
@@ -240,11 +274,27 @@ class Study:
         """Whether an array is there."""
         return self._arrays.has(case_id, name)
 
-    def create_array(self, case_id: str, name: ArrayName) -> zarr.Array[Any]:
-        """Replace labels, a prediction or weights by zeros, stored along the case's axis."""
-        self._require_writable()
-        case = self.case(case_id)
-        return self._arrays.create(case_id, name, case.geometry.shape, case.axis)
+    def create_array(
+        self,
+        case_id: str,
+        name: ArrayName,
+        blocks: Iterable[Block] = (),
+        *,
+        axis: int | None = None,
+    ) -> zarr.Array[Any]:
+        """Replace labels, a prediction or weights by slices, once all of them are written.
+
+        `blocks` are pairs of an index along `axis` (by default the case's) and of slices, stacked
+        on the first axis, that stand from there on; where there are none, the array is zero.
+        """
+        self.require_writable()
+        along = self.case(case_id).axis if axis is None else axis
+        return self._arrays.create(case_id, name, along, blocks)
+
+    def begin_array(self, case_id: str, name: ArrayName, axis: int) -> Unfinished:
+        """Begin an array of slices along a display axis; the study has it when it is finished."""
+        self.require_writable()
+        return self._arrays.begin(case_id, name, axis)
 
     def read_slice(self, case_id: str, name: ArrayName, axis: int, index: int) -> NDArray[Any]:
         """One slice along a display axis."""
@@ -254,12 +304,12 @@ class Study:
         self, case_id: str, name: ArrayName, axis: int, start: int, block: NDArray[Any]
     ) -> None:
         """Write slices from `start` on, stacked on the first axis of `block`."""
-        self._require_writable()
+        self.require_writable()
         self._arrays.write(case_id, name, axis, start, block)
 
     def rebuild_arrays(self) -> None:
         """Make absent images and imported initial labels again from their source files."""
-        self._require_writable()
+        self.require_writable()
         intake.rebuild_arrays(self.cases, self._arrays)
 
     # --- what a person sees and what is exported ------------------------------------------------
@@ -299,10 +349,6 @@ class Study:
 
     # ----------------------------------------------------------------------------------------------
 
-    def _require_writable(self) -> None:
-        if not self.writable:
-            raise UserError(f"{self.path} is open for reading only. Open it for writing.")
-
     def _checked(self, key: SliceKey) -> Case:
         case = self.case(key.case_id)
         if key.axis not in (0, 1, 2):
@@ -313,3 +359,11 @@ class Study:
                 f"{key.case_id} has the slices 0 to {last} along this axis, but got {key.index}."
             )
         return case
+
+
+def _leave_nothing(place: Place, lock: WriterLock | None) -> None:
+    gone = place.gone
+    if lock is not None:
+        lock.release()
+    if not gone:
+        shutil.rmtree(place.folder, ignore_errors=True)

@@ -115,32 +115,6 @@ def test_a_damaged_array_is_explained(study, file):
         study.read_slice("a", ArrayName.IMAGE, 0, 0)
 
 
-DIE_BEFORE_THE_END = """
-import os, signal, sys
-from pathlib import Path
-from types import SimpleNamespace
-import numpy as np
-from napari_mlbseg.project import arrays
-from napari_mlbseg.volume import Geometry, Volume
-
-store = arrays.ArrayStore(Path(sys.argv[1]), writable=True)
-arrays.os = SimpleNamespace(replace=lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-geometry = Geometry.from_affine((8, 7, 6), np.diag([-1.0, -1.0, 3.0, 1.0]))
-store.put("a", arrays.ArrayName.INITIAL_LABELS, Volume(np.ones((6, 7, 8), np.uint8), geometry), 0)
-"""
-
-
-def test_an_interrupted_import_is_no_array(study, other_process):
-    process = other_process(DIE_BEFORE_THE_END, study.path / "arrays")
-    assert process.wait(timeout=60) < 0
-    assert not study.has_array("a", ArrayName.INITIAL_LABELS)
-    study.create_array("a", ArrayName.INITIAL_LABELS)
-    assert [p.name for p in sorted((study.path / "arrays" / "a").iterdir())] == [
-        "image.zarr",
-        "initial_labels.zarr",
-    ]
-
-
 @pytest.fixture
 def sources(tmp_path):
     """An image and its labels as files."""

@@ -5,6 +5,7 @@ import pytest
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project import schema
+from napari_mlbseg.project.complaints import explained
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -122,7 +123,7 @@ def test_a_damaged_mask_is_explained(study):
 
 def test_two_identical_cases_never_reach_the_catalogue(study):
     case = study.case("a")
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(UserError, match=r"refused a change .*UNIQUE.* Nothing was changed"):
         study._catalogue.add_cases([case])
     assert len(study.cases) == 1
     assert [entry.action for entry in study.audit()].count("add case") == 1
@@ -133,3 +134,69 @@ def _execute(path, sql):
     connection.execute(sql)
     connection.commit()
     connection.close()
+
+
+def test_a_full_disk_is_told_and_the_next_save_works(study):
+    connection = study._database._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    def fill():
+        for number in range(1000):
+            study.save_slice(KEY, mask_of(number), SliceState.DRAFT)
+
+    with pytest.raises(UserError, match=r"the disk is full .*Make room"):
+        fill()
+    saved = len(study.slice_history(KEY))
+    connection.execute("PRAGMA max_page_count = 100000")
+    study.save_slice(KEY, mask_of(0), SliceState.CLEAN)
+    assert len(study.slice_history(KEY)) == saved + 1
+
+
+def test_a_catalogue_in_use_is_told_and_the_next_save_works(study):
+    study._database._connection.execute("PRAGMA busy_timeout = 1")
+    other = sqlite3.connect(study.path / "catalogue.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(UserError, match=r"in use by another program,.*try again"):
+        study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
+    other.execute("ROLLBACK")
+    other.close()
+    study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
+
+
+def test_a_catalogue_that_may_not_be_written_is_told(study):
+    study._database._connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(UserError, match="may not be written"):
+        study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
+    study._database._connection.execute("PRAGMA query_only = OFF")
+    study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
+
+
+def test_a_closed_study_is_told(study):
+    study.close()
+    with pytest.raises(UserError, match=r"not open any more .*Open the study again"):
+        study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
+    with pytest.raises(UserError, match="not open any more"):
+        study.slice_records()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlite3.OperationalError("disk I/O error"),
+        sqlite3.InternalError("x"),
+        sqlite3.DataError("x"),
+        sqlite3.InterfaceError("x"),
+        sqlite3.NotSupportedError("x"),
+        sqlite3.ProgrammingError("x"),
+        sqlite3.Error("x"),
+    ],
+)
+def test_no_error_of_sqlite_arrives_as_it_is(tmp_path, error):
+    def fails():
+        with explained(tmp_path / "catalogue.sqlite"):
+            raise error
+
+    with pytest.raises(UserError, match=r"catalogue\.sqlite (could not be|is damaged)") as caught:
+        fails()
+    assert caught.value.__cause__ is error

@@ -1,4 +1,5 @@
 import getpass
+import json
 import os
 import socket
 import threading
@@ -7,6 +8,7 @@ import pytest
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.lock import StudyLocked, WriterLock
+from napari_mlbseg.project.place import Place
 from napari_mlbseg.project.study import Study
 
 HOLD = """
@@ -80,12 +82,20 @@ def test_a_lock_without_a_name_is_still_a_lock(study):
     assert caught.value.holder is None
 
 
+@pytest.mark.parametrize("since", ["yesterday", 5, None])
+def test_a_holder_from_somewhere_else_is_still_a_lock(study, since):
+    told = {"user": "eve", "host": "x", "pid": 1, "since": since}
+    (study.path / "writer.json").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(StudyLocked, match="by another process"):
+        Study.open(study.path)
+
+
 def test_a_folder_that_cannot_be_written_is_explained(tmp_path):
     (tmp_path / "writer.json").mkdir()
-    lock = WriterLock(tmp_path)
+    lock = WriterLock(Place(tmp_path))
     with pytest.raises(UserError, match="cannot be opened for writing"):
         lock.acquire()
     (tmp_path / "writer.json").rmdir()
-    other = WriterLock(tmp_path)
+    other = WriterLock(Place(tmp_path))
     other.acquire()
     other.release()

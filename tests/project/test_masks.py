@@ -1,3 +1,6 @@
+import zlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -36,7 +39,7 @@ def test_the_last_slice_through_a_voxel_decides(machine, slices):
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2), elements=VALUES))
 def test_unpacking_inverts_packing(mask):
     for given_mask in (mask, mask.T):
-        unpacked = PackedMask.pack(given_mask).unpack()
+        unpacked = PackedMask.pack(given_mask).unpack(given_mask.shape)
         np.testing.assert_array_equal(unpacked, given_mask)
         assert unpacked.dtype == np.uint8
         unpacked[:] = 0  # it is the caller's own
@@ -58,9 +61,39 @@ def test_only_masks_are_packed(mask):
     "packed",
     [
         PackedMask(2, 2, "|u1", b"no zlib"),
-        PackedMask(9, 9, "|u1", PackedMask.pack(np.zeros((2, 2), np.uint8)).data),
+        PackedMask(2, 2, "|u1", PackedMask.pack(np.zeros((2, 3), np.uint8)).data),
+        PackedMask(2, 2, "|u1", PackedMask.pack(np.zeros((1, 3), np.uint8)).data),
+        PackedMask(2, 2, "|u1", PackedMask.pack(np.zeros((2, 2), np.uint8)).data[:-2]),
+        PackedMask(2, 2, "|u1", zlib.compress(bytes([0, 0, 0, 255]))),
+        PackedMask(9, 9, "|u1", PackedMask.pack(np.zeros((9, 9), np.uint8)).data),
+        PackedMask(2, 2, "<i2", PackedMask.pack(np.zeros((2, 2), np.uint8)).data),
+        PackedMask(2, 2, "|O", PackedMask.pack(np.zeros((2, 2), np.uint8)).data),
+        PackedMask(2, 2, "|u1", "text"),
     ],
 )
 def test_damage_is_explained(packed):
     with pytest.raises(UserError, match="damaged"):
-        packed.unpack()
+        packed.unpack((2, 2))
+
+
+BOMB = """
+import resource, sys, zlib
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.masks import PackedMask
+
+data = zlib.compressobj(9)
+packed = b"".join(data.compress(bytes(1 << 24)) for _ in range(128)) + data.flush()
+room = 1 << 29  # of the two gigabytes that it would become
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + room, used + room))
+try:
+    PackedMask(7, 8, "|u1", packed).unpack((7, 8))
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to bound memory")
+def test_no_more_is_unpacked_than_a_slice_has_pixels(other_process):
+    out, _ = other_process(BOMB).communicate(timeout=120)
+    assert "damaged (not 56 pixels)" in out

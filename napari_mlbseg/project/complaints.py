@@ -1,0 +1,65 @@
+"""What SQLite complains about, in words for a person."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from napari_mlbseg.errors import UserError
+
+_KEPT = "What was saved before is kept."
+_WORDS = {
+    sqlite3.SQLITE_FULL: (
+        "could not be written: the disk is full ({error}). Make room, then try again. " + _KEPT
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "may not be written ({error}). Ask for the right to write to its folder and to the "
+        "files in it, then try again. " + _KEPT
+    ),
+    sqlite3.SQLITE_BUSY: (
+        "is in use by another program, which did not give it back in time ({error}). Close "
+        "whatever looks into the study's folder, then try again. " + _KEPT
+    ),
+    sqlite3.SQLITE_CONSTRAINT: (
+        "refused a change that does not fit what it holds ({error}). Nothing was changed. Close "
+        "the study and open it again; if that does not help, its catalogue was altered by "
+        "another program, so restore it from a backup."
+    ),
+    sqlite3.SQLITE_TOOBIG: (
+        "cannot hold something so large ({error}). Nothing was changed. " + _KEPT
+    ),
+}
+_WORDS[sqlite3.SQLITE_LOCKED] = _WORDS[sqlite3.SQLITE_BUSY]
+_UNSURE = (
+    "could not be read or written ({error}). Check that the disk has space and that you may "
+    "write to the folder, then try again. " + _KEPT
+)
+_DAMAGED = (
+    "is damaged ({error}). Copy the whole folder before anything else. Then restore the file from "
+    "a backup, or rescue what is readable with `sqlite3 {name} .recover | sqlite3 rescued.sqlite` "
+    "and put rescued.sqlite in its place."
+)
+_CLOSED = "is not open any more ({error}). Open the study again. " + _KEPT
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn whatever SQLite raises about the file at `path` into a UserError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        words = _words(error).format(error=error, name=path.name)
+        raise UserError(f"{path} {words}") from error
+
+
+def _words(error: sqlite3.Error) -> str:
+    # An extended code holds the plain one in its lowest byte; the module's own errors have none.
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF in _WORDS:
+        return _WORDS[code & 0xFF]
+    if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
+        return _CLOSED
+    unsure = sqlite3.OperationalError, sqlite3.ProgrammingError
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, unsure):
+        return _DAMAGED
+    return _UNSURE

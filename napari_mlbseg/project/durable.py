@@ -1,0 +1,69 @@
+"""Getting files onto the disk, and whole folders into their place."""
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+
+def flush(folder: Path) -> None:
+    """Wait until a folder and all that is in it are on the disk."""
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            _sync(Path(parent) / name, os.O_RDWR)
+        flush_entries(Path(parent))
+
+
+def flush_entries(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can be asked to."""
+    if os.name != "nt":
+        with suppress(OSError):  # some network drives cannot
+            _sync(folder, os.O_RDONLY)
+
+
+def beside(path: Path) -> Path:
+    """Where what shall replace a folder is built."""
+    return path.with_suffix(".new")
+
+
+def before(path: Path) -> Path:
+    """Where a folder is while another takes its place."""
+    return path.with_suffix(".old")
+
+
+def put_in_place(path: Path) -> None:
+    """Let the whole folder `beside` take the place of `path`, on the disk too.
+
+    Whenever that is interrupted, one of the two stands at `path` or at `before` it, and `settle`
+    brings it back.
+    """
+    new, old = beside(path), before(path)
+    flush(new)
+    if path.exists():
+        os.replace(path, old)
+    try:
+        os.replace(new, path)
+    except BaseException:
+        settle(path)
+        raise
+    flush_entries(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def settle(path: Path) -> None:
+    """Take up what an interrupted `put_in_place` left, and delete unfinished and old folders."""
+    new, old = beside(path), before(path)
+    if old.is_dir() and not old.is_symlink() and not path.exists():
+        os.replace(old, path)
+    for leftover in (new, old):
+        if leftover.is_symlink():
+            leftover.unlink()
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
