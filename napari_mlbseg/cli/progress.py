@@ -15,9 +15,11 @@ from napari_mlbseg.engine.events import (
     CleanSetChanged,
     Event,
     Failed,
+    FellBack,
     Finished,
     Heartbeat,
     HeldBackScored,
+    OnlyCleanLeft,
     Paused,
     Resumed,
     RunStarted,
@@ -65,7 +67,7 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
                     summary["held_back_dice_per_class"] = dict(event.dice_per_class)
                     summary["held_back_dice_uncertainty"] = event.uncertainty
                     bars.score(event)
-                case BatchShrunk():
+                case BatchShrunk() | FellBack() | OnlyCleanLeft():
                     bars.say(event.message)
                 case Finished():
                     summary |= {

@@ -1,6 +1,6 @@
 """Brings predictions and weight maps up to date, what is on view first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_mlbseg.engine.data.source import Scene, Source, Span, as_planes
 from napari_mlbseg.engine.events import SlicesPublished
+from napari_mlbseg.engine.interruption import Check, interrupts, never
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.views import View
 from napari_mlbseg.engine.steps import predict
@@ -39,7 +40,8 @@ class Publisher:
     """The one writer of the prediction and weight arrays of a study.
 
     Each slice remembers the step at which it was last written; the span with the oldest is next,
-    where the case on view ages four times as fast as the others.
+    where the case on view ages four times as fast as the others. Where `check` raises, writing ends
+    after a few slices: an event tells what was written, and the rest stays as old as it is.
     """
 
     def __init__(
@@ -50,14 +52,19 @@ class Publisher:
         *,
         views: Sequence[View],
         weigh: Scores | None,
+        check: Check = never,
     ) -> None:
         self.focus: SliceKey | None = None
         self.largest_of_right: float | None = None
         self._study, self._source, self._model = study, source, model
-        self._views, self.weigh = views, weigh
+        self._views, self.weigh, self._check = views, weigh, check
         self._cases = {case.id: case for case in study.cases}
+        self.forget()
+
+    def forget(self) -> None:
+        """Whatever was published is out of date."""
         self._steps = {
-            case.id: np.full(case.geometry.shape[case.axis], NEVER) for case in study.cases
+            case.id: np.full(case.geometry.shape[case.axis], NEVER) for case in self._cases.values()
         }
 
     def focused_slice(self) -> Span | None:
@@ -111,13 +118,13 @@ class Publisher:
         else:
             scene = self._source.scene(span, labels=True)
             seen = self._weighed(scene, parameters, direction, self.weigh, views)
-        for part in span.parts(SLICES_WRITTEN_AT_ONCE):
+        for part in self._written_at_once(span):
             maps = self._maps(seen, scene, part)
             for name, voxels in maps.items():
                 self._write(name, part, voxels)
-        self._steps[span.case.id][span.start : span.stop] = step
+        self._steps[span.case.id][span.start : part.stop] = step
         names = tuple(map(str, maps))
-        return SlicesPublished(span.case.id, span.axis, span.start, span.stop, names, step)
+        return SlicesPublished(span.case.id, span.axis, span.start, part.stop, names, step)
 
     def write_initial_labels(
         self, span: Span, parameters: Mapping[str, Tensor], *, step: int
@@ -125,10 +132,17 @@ class Publisher:
         """Predict the slices and write them as initial labels."""
         scene, name = self._source.scene(span), ArrayName.INITIAL_LABELS
         probabilities = self._predict(parameters, scene, self._views)
-        for part in span.parts(SLICES_WRITTEN_AT_ONCE):
+        for part in self._written_at_once(span):
             hard = scene.to_file(probabilities, part).argmax(dim=1)
             self._write(name, part, self._labels(hard))
-        return SlicesPublished(span.case.id, span.axis, span.start, span.stop, (name.value,), step)
+        return SlicesPublished(span.case.id, span.axis, span.start, part.stop, (name.value,), step)
+
+    def _written_at_once(self, span: Span) -> Iterator[Span]:
+        """A few slices at a time; after the first ones no more where somebody interrupts."""
+        for part in span.parts(SLICES_WRITTEN_AT_ONCE):
+            if part.start > span.start and interrupts(self._check):
+                return
+            yield part
 
     def _begin_prediction(self, case: Case) -> None:
         self._study.create_array(case.id, ArrayName.PREDICTION)

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from torch import Tensor
 
@@ -11,10 +12,13 @@ from napari_mlbseg.engine.data.source import Span
 from napari_mlbseg.engine.events import (
     CheckpointSaved,
     Event,
+    SlicesPublished,
     Stage,
     StepDone,
 )
+from napari_mlbseg.engine.finite import require_finite
 from napari_mlbseg.engine.guard import Guard
+from napari_mlbseg.engine.interruption import Check, CutOffError, never
 from napari_mlbseg.engine.publisher import Publisher
 from napari_mlbseg.engine.steps.meta_weights import SCORES
 from napari_mlbseg.engine.training import Trainer
@@ -31,10 +35,25 @@ LONGEST_SHARE = 0.25
 """Of the time, for the slice on view: in 3-D it takes seconds on a CPU."""
 
 
-class Upkeep:
-    """Keeps the study up to date with the trainer without taking much of its time."""
+Work = Callable[[], Event | None]
+"""A piece of work, and what it tells; cut off by a `CutOffError` it can begin anew."""
 
-    def __init__(self, study: Study, config: Config, trainer: Trainer, *, run_id: int) -> None:
+
+class Upkeep:
+    """Keeps the study up to date with the trainer without taking much of its time.
+
+    Nothing leaves that is made of numbers that are not finite: `UnstableError` is raised instead.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        config: Config,
+        trainer: Trainer,
+        *,
+        run_id: int,
+        check: Check = never,
+    ) -> None:
         self._study, self._config, self._trainer, self._run_id = study, config, trainer, run_id
         self.publisher = Publisher(
             study,
@@ -42,6 +61,7 @@ class Upkeep:
             trainer.model,
             views=trainer.prediction_views,
             weigh=SCORES.get(config.weights),
+            check=check,
         )
         self._guard = Guard(trainer)
         self._began = time.perf_counter()
@@ -65,6 +85,12 @@ class Upkeep:
         """Find out anew, before the next weight maps, what the clean slices ask for."""
         self._direction = None
 
+    def gone_back(self) -> None:
+        """The network is another one: publish everything anew."""
+        self.forget_direction()
+        self.publisher.forget()
+        self._last.pop("focus", None)
+
     def before_step(self, stage: Stage) -> Iterator[Event]:
         """The slice on view, about once a second, and whenever it or the clean set is another one.
 
@@ -74,50 +100,69 @@ class Upkeep:
         if stage is not Stage.BOOTSTRAPPING or focused is None:
             return
         if self._due("focus", FOCUS_EVERY_S):
-            event = self.publish(focused, step=self._trainer.state.total, hasty=True)
+            try:
+                event = self.publish(focused, step=self._trainer.state.total, hasty=True)
+            except CutOffError:
+                self._last.pop("focus")
+                raise
             self._ended("focus")
             yield event
 
-    def after_step(self, stage: Stage, progress: StepDone | None, *, last: bool) -> Iterator[Event]:
-        """All that is due after a step of training."""
-        if progress is not None:
-            yield progress
-            if self._due("log", LOG_EVERY_S):
-                self._log(progress.losses)
-        if stage is Stage.BOOTSTRAPPING:  # a base model in the making is worse than rough labels
-            yield from self._publish_some()
-        # Counted in steps: what is shown shall not depend on the clock.
-        if self._trainer.held_back and (last or self._trainer.state.step % SCORE_EVERY_STEPS == 0):
-            yield from self._score(stage)
-        if self._due("checkpoint", CHECKPOINT_EVERY_S):
-            yield self.save()
+    def log(self, progress: StepDone) -> None:
+        """Note how the losses are, now and then."""
+        if self._due("log", LOG_EVERY_S):
+            self._log(progress.losses)
 
-    def publish(self, span: Span, *, step: int, hasty: bool = False) -> Event:
+    def after_step(self, stage: Stage, *, last: bool) -> Iterator[Work]:
+        """All that is due after a step of training but for publishing, one after the other."""
+        scored = self._owes_score(last=last)
+        if scored:
+            yield partial(self._score, stage)
+        if self._due("checkpoint", CHECKPOINT_EVERY_S) or (
+            scored and self._trainer.memory.is_best and self._due("best", CHECKPOINT_EVERY_S)
+        ):
+            yield self.save
+
+    def before_first_step(self, stage: Stage, *, last: bool) -> Iterator[Work]:
+        """What a run that was stopped still owes to its last step, `last` of the stage or not."""
+        if self._trainer.state.step and self._owes_score(last=last):
+            yield partial(self._score, stage)
+
+    def publish(self, span: Span, *, step: int, hasty: bool = False) -> SlicesPublished:
         """Write predictions of some slices and, where asked, their weights."""
         began = time.perf_counter()
         self.publisher.largest_of_right = self._trainer.largest_of_right
-        event = self.publisher.publish(
-            span,
-            parameters=self._guard.parameters,
-            direction=self._clean_direction() if self.publisher.weigh else None,
-            step=step,
-            hasty=hasty,
-        )
-        self._publishing_s += time.perf_counter() - began
-        return event
+        require_finite(self._guard.parameters, "the network")
+        try:
+            return self.publisher.publish(
+                span,
+                parameters=self._guard.parameters,
+                direction=self._clean_direction() if self.publisher.weigh else None,
+                step=step,
+                hasty=hasty,
+            )
+        finally:
+            self._publishing_s += time.perf_counter() - began
+
+    def write_initial_labels(self, span: Span) -> SlicesPublished:
+        """Write predictions of the base model as initial labels."""
+        parameters = self._trainer.parameters
+        require_finite(parameters, "the base model")
+        return self.publisher.write_initial_labels(span, parameters, step=self._trainer.state.total)
 
     def save(self) -> CheckpointSaved:
         """Write a checkpoint."""
         self._trainer.save()
         return CheckpointSaved(str(self._study.checkpoint_path), self._trainer.state.total)
 
-    def _publish_some(self) -> Iterator[Event]:
+    def publish_some(self) -> Event | None:
         """The slices that are the most out of date, within their share of the time."""
         step = self._trainer.state.total
         if self._publishing_s < self._config.publish_share * (time.perf_counter() - self._began):
             span = self.publisher.stalest_span(step, youngest=YOUNGEST_STEPS)
             if span is not None:
-                yield self.publish(span, step=step, hasty=True)
+                return self.publish(span, step=step, hasty=True)
+        return None
 
     def _clean_direction(self) -> Mapping[str, Tensor]:
         step = self._trainer.state.total
@@ -125,11 +170,18 @@ class Upkeep:
             self._direction = step, self._trainer.direction()
         return self._direction[1]
 
-    def _score(self, stage: Stage) -> Iterator[Event]:
+    def _owes_score(self, *, last: bool) -> bool:
+        """Counted in steps: what is shown shall not depend on the clock."""
+        state = self._trainer.state
+        due = last or state.step % SCORE_EVERY_STEPS == 0
+        return bool(self._trainer.held_back) and due and state.scored != state.total
+
+    def _score(self, stage: Stage) -> Event | None:
+        require_finite(self._trainer.parameters, "the network")
         scored = self._guard.score(stage)
         if scored is not None:
             self._log({"held-back dice": scored.dice})
-            yield scored
+        return scored
 
     def _log(self, values: Mapping[str, float]) -> None:
         self._study.log_metrics(self._run_id, self._trainer.state.total, values)

@@ -96,7 +96,7 @@ class TrainingPanel(QWidget):
                 self._show_score(event)
             case ev.CleanSetChanged():
                 self._show_clean_set(event.training_slices, event.held_back_slices)
-            case ev.BatchShrunk():
+            case ev.BatchShrunk() | ev.FellBack() | ev.OnlyCleanLeft():
                 self.note.say(event.message)
             case ev.Paused() | ev.Resumed():
                 self._paused = isinstance(event, ev.Paused)

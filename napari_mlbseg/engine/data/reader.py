@@ -9,16 +9,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_mlbseg.engine.data.classes import Classes
+from napari_mlbseg.engine.interruption import Check, never
 from napari_mlbseg.project.study import Study
 
 CACHE_BYTES = 512 * 2**20
 
 
 class Reader:
-    """Voxels of a study as tensors on a device; keeps what was read last."""
+    """Voxels of a study as tensors on a device; keeps what was read last.
 
-    def __init__(self, study: Study, device: torch.device) -> None:
-        self.study, self.device = study, device
+    `check` is called before anything is read from the disk.
+    """
+
+    def __init__(self, study: Study, device: torch.device, check: Check = never) -> None:
+        self.study, self.device, self._check = study, device, check
         self.cases = {case.id: case for case in study.cases}
         self.classes = Classes(study, device)
         self._cache: OrderedDict[Hashable, Tensor] = OrderedDict()
@@ -35,6 +39,7 @@ class Reader:
         if entry in self._cache:
             self._cache.move_to_end(entry)
             return self._cache[entry]
+        self._check()
         tensor = self._cache[entry] = read()
         self._cached_bytes += tensor.nbytes
         while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
