@@ -32,6 +32,8 @@ from napari_mlbseg.project.study import Study
 SLICES_WRITTEN_AT_ONCE = 8
 FOCUSED_CASE_FACTOR = 4
 NEVER = -(10**9)
+LARGEST_WEIGHT = torch.finfo(torch.half).max
+"""Beyond it a stored one would be infinite: where a few pixels have all the weight of a slice."""
 
 Maps = dict[ArrayName, NDArray[Any]]
 
@@ -194,7 +196,9 @@ class Publisher:
             hard = self._with_right_labels(hard, part, self.largest_of_right)
         maps: Maps = {ArrayName.PREDICTION: self._labels(hard)}
         if seen.weights is not None and seen.tilted is not None:
-            weights = scene.to_file(seen.weights, part).half().cpu().numpy()
+            weights = (
+                scene.to_file(seen.weights, part).clamp(max=LARGEST_WEIGHT).half().cpu().numpy()
+            )
             maps[ArrayName.META_WEIGHTS_INITIAL] = weights[:, 0]
             maps[ArrayName.META_WEIGHTS_PSEUDO] = weights[:, 1]
             believed = scene.to_file(seen.tilted, part)
