@@ -412,9 +412,9 @@ def scored(phantoms: Phantoms) -> Trainer:
     """Trained and scored on slices that are held back."""
     phantoms.accept("phantom0", *range(2, 10))
     config = replace(TINY, base_steps=60, steps=0, held_back_share=0.4)
-    events = run(trained, config)
+    events = run(phantoms, config)
     assert any(isinstance(e, HeldBackScored) for e in events)
-    trainer = Trainer(trained.study, config)
+    trainer = Trainer(phantoms.study, config)
     assert trainer.restore()
     trainer.read_clean_set()
     return trainer
