@@ -25,12 +25,15 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import (
     Event,
     Failed,
+    FellBack,
     Finished,
     Inbox,
+    OnlyCleanLeft,
     RunStarted,
     Stage,
     Stop,
 )
+from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.export import ExportKind, OutFormat
 from napari_mlbseg.project.slices import SliceKey
@@ -481,6 +484,27 @@ def test_interrupted_process_resumes(accepted: Path, mlbseg: Mlbseg):
     assert fresh["resumed_step"] == 0
     outcomes = [run["outcome"] for run in document(mlbseg("info", accepted, "--json"))["runs"]]
     assert outcomes == ["stopped", "finished", "finished"]
+
+
+def test_a_run_can_be_told_to_learn_more_carefully_or_afresh(
+    accepted: Path, mlbseg: Mlbseg, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[Config] = []
+
+    def events(self: Bootstrapper, inbox: Inbox) -> Iterator[Event]:
+        asked.append(self._config)
+        yield FellBack("The training became unstable. It goes on.", "", 3, 1e-4)
+        yield OnlyCleanLeft("Every slice is clean or skipped.")
+        yield Finished(1, 3, False, 0.1)
+
+    monkeypatch.setattr(Bootstrapper, "events", events)
+    said = mlbseg("run", accepted, "--learning-rate", "0.0002", "--fresh", "--json").stderr
+    mlbseg("run", accepted, "--json")
+    assert [(c.learning_rate, c.resume) for c in asked] == [(2e-4, False), (1e-3, True)]
+    assert "The training became unstable." in said
+    assert "Every slice is clean" in said
+    wrong = mlbseg("run", accepted, "--learning-rate", "0", code=1)
+    assert "learning_rate is 0.0; it must be more than 0" in wrong.stderr
 
 
 # --- the rest -----------------------------------------------------------------

@@ -127,6 +127,9 @@ def run(
     weights: Annotated[
         Literal["meta", "published", "uniform", "none"] | None, typer.Option()
     ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="At the start of each stage; 0.001 unless given.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start again, no checkpoint.")] = False,
     json: AsJson = False,
@@ -143,6 +146,7 @@ def run(
         "network": network,
         "dimensions": dimensions,
         "weights": weights,
+        "learning_rate": learning_rate,
         "seed": seed,
     }
     given = {name: value for name, value in asked.items() if value is not None}

@@ -16,10 +16,12 @@ from napari_mlbseg.engine.events import (
     CleanSetChanged,
     Event,
     Failed,
+    FellBack,
     Finished,
     Heartbeat,
     HeldBackScored,
     LabelsStand,
+    OnlyCleanLeft,
     OutOfTime,
     Paused,
     Resumed,
@@ -80,7 +82,7 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
                 case OutOfTime():
                     summary["not_refreshed"] = _counted(event.slices)
                     bars.say(of_what_is_left(event))
-                case BatchShrunk():
+                case BatchShrunk() | FellBack() | OnlyCleanLeft():
                     bars.say(event.message)
                 case Finished():
                     summary |= {

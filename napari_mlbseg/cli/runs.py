@@ -40,7 +40,7 @@ def _stop_on_interrupt() -> Iterator[Inbox]:
         # The next one raises KeyboardInterrupt.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         # Not through sys.stderr: it may be in the middle of a write.
-        os.write(2, b"\nStopping at the next step; Ctrl-C again leaves at once.\n")
+        os.write(2, b"\nStopping; Ctrl-C again leaves at once.\n")
 
     previous = signal.signal(signal.SIGINT, stop)
     try:

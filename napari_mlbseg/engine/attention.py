@@ -1,6 +1,7 @@
 """What the inbox has asked for so far."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import assert_never
 
 from napari_mlbseg.engine.events import (
@@ -17,13 +18,14 @@ from napari_mlbseg.engine.events import (
     SliceReopened,
     Stop,
 )
+from napari_mlbseg.engine.interruption import CutOffError
 from napari_mlbseg.project.slices import SliceKey
 
 HEARTBEAT_S = 0.1
 
 
 class Attention:
-    """Reads requests at step boundaries and keeps what they mean for the run."""
+    """Reads requests, at step boundaries and in between, and keeps what they mean for the run."""
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
@@ -31,6 +33,26 @@ class Attention:
         self.stop = False
         self.clean_set_changed = False
         self.focus: SliceKey | None = None
+        self._giving_way = False
+
+    def check(self) -> None:
+        """Raise `CutOffError` where something was asked for that cuts off the work at hand.
+
+        To stop and to pause do so always, an accepted or reopened slice only while `giving_way`:
+        whoever accepts slice after slice shall not keep the training from moving.
+        """
+        self._take(timeout_s=0.0)
+        if self.stop or self.paused or (self._giving_way and self.clean_set_changed):
+            raise CutOffError
+
+    @contextmanager
+    def giving_way(self) -> Iterator[None]:
+        """Work that a slice on view is to come before."""
+        self._giving_way = True
+        try:
+            yield
+        finally:
+            self._giving_way = False
 
     def attend(self) -> Iterator[Event]:
         """Take what has arrived; while paused, hold here, sending heartbeats."""

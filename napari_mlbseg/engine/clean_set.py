@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
@@ -63,15 +65,18 @@ def check_enough(study: Study) -> None:
             "No slice has been accepted yet: correct at least one slice and accept it, so that "
             "there is something to learn from."
         )
-    seen = {
-        int(v) for record in records for v in set(study.slice_mask(record.key).ravel().tolist())
-    }
-    absent = [c.name for c in study.classes if c.value not in seen]
-    taught_by_labels = any(case.labels_path is not None for case in study.cases)
-    if absent and not taught_by_labels:
+    if any(case.labels_path is not None for case in study.cases):
+        return
+    absent = {c.value: c.name for c in study.classes}
+    for record in records:
+        if not absent:
+            return
+        for value in np.unique(study.slice_mask(record.key)).tolist():
+            absent.pop(value, None)
+    if absent:
         raise UserError(
-            f"No accepted slice shows {_listed(absent)}: accept at least one slice with it, or "
-            "remove the class."
+            f"No accepted slice shows {_listed(list(absent.values()))}: accept at least one slice "
+            "with it, or remove the class."
         )
 
 

@@ -73,6 +73,6 @@ def release_memory(device: torch.device) -> None:
 
 def release_all_memory() -> None:
     """After a run: what it held on a GPU is free for other programs."""
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         gc.collect()
         torch.cuda.empty_cache()

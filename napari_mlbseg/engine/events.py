@@ -49,7 +49,7 @@ class Focus:
 
 @dataclass(frozen=True)
 class Pause:
-    """Hold at the next step boundary."""
+    """Hold at once; a step that is cut off is begun anew afterwards."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Resume:
 
 @dataclass(frozen=True)
 class Stop:
-    """Save a checkpoint at the next step boundary and finish."""
+    """Drop what is being computed, save a checkpoint and finish."""
 
 
 Request = SliceAccepted | SliceReopened | Focus | Pause | Resume | Stop
@@ -201,6 +201,33 @@ class BatchShrunk:
 
 
 @dataclass(frozen=True)
+class FellBack:
+    """The newest state is no good, and the training goes on from an older one by itself.
+
+    At the start of a run, where the newest checkpoint is damaged, gone or of another network;
+    later, where the training became unstable. `path` is the checkpoint that it goes on from, empty
+    where it begins afresh; `step` counts its steps, and `learning_rate` holds from now on.
+    `message` says all this to the annotator.
+    """
+
+    message: str
+    path: str
+    step: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class OnlyCleanLeft:
+    """Every slice is clean or skipped: no rough labels are left to learn from.
+
+    The steps that remain learn from the clean slices alone, as those of the base model do.
+    `message` says so to the annotator.
+    """
+
+    message: str
+
+
+@dataclass(frozen=True)
 class Paused:
     """The engine holds; sent once."""
 
@@ -262,6 +289,8 @@ Event = (
     | OutOfTime
     | SlicesPublished
     | BatchShrunk
+    | FellBack
+    | OnlyCleanLeft
     | Paused
     | Resumed
     | Heartbeat

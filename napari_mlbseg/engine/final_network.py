@@ -42,7 +42,7 @@ class FinalNetwork:
 
 
 def read_final_network(study: Study) -> FinalNetwork:
-    """The network of the last checkpoint, built as the checkpoint says.
+    """The network that published predictions are made with, built as the last checkpoint says.
 
     Cases that came later are seen at its resolution; the computer may be another one.
 

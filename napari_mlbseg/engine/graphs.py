@@ -41,7 +41,7 @@ class Graphs:
     def __init__(self, device: torch.device) -> None:
         self._records = device.type == "cuda"
         self._known: dict[Hashable, _Recording] = {}
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None
 
     def run(self, name: Hashable, function: Callable[..., Result], *inputs: Any) -> Result:
         """What ``function(*inputs)`` gives.
@@ -84,7 +84,7 @@ class Graphs:
     ) -> _Recording:
         inputs = [t.detach().clone() for t in tensors]
         arguments = pytree.tree_unflatten(inputs, structure)
-        aside = torch.cuda.Stream()
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(REHEARSALS):

@@ -1,21 +1,22 @@
 """Sees to it that no model is shown that is worse than the one before, or than imported labels."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor
 
 from napari_mlbseg.engine.events import HeldBackScored, Stage
 from napari_mlbseg.engine.imported import FEWEST, Beside, ImportedLabels, Pairs, falls_behind
 from napari_mlbseg.engine.nets.teacher import copy_of
+from napari_mlbseg.engine.state import Dices, Kept
 from napari_mlbseg.engine.steps.score import compare, dice_per_class, paired, slice_dice
 from napari_mlbseg.engine.training import Trainer
-from napari_mlbseg.project.slices import SliceKey
-
-Dices = Mapping[SliceKey, float | None]
 
 
 class Guard:
     """Scores the model on the held-back slices, and keeps the last one that was good enough.
+
+    What it keeps is part of the trainer's state, so that a checkpoint holds it.
 
     While the newest model is worse than the kept one beyond the uncertainty of their difference on
     these slices, predictions are made with the kept one. Without held-back slices, or with a
@@ -26,18 +27,13 @@ class Guard:
 
     def __init__(self, trainer: Trainer, imported: ImportedLabels | None = None) -> None:
         self._trainer, self._imported = trainer, imported
-        self._kept: dict[str, Tensor] | None = None
-        self._kept_dice: Dices = {}
-        self._worse = False
         self._beside: Beside = []
         self._labels_stand: bool | None = None
 
     @property
     def parameters(self) -> Mapping[str, Tensor]:
         """Those that predictions are to be made with."""
-        if self._worse and self._kept is not None:
-            return self._kept
-        return self._trainer.parameters
+        return self._trainer.shown
 
     @property
     def labels_stand(self) -> bool:
@@ -62,24 +58,27 @@ class Guard:
     def score(self, stage: Stage) -> HeldBackScored | None:
         """Judge the newest model; None where the held-back slices show nothing."""
         trainer = self._trainer
-        classes = len(trainer.class_values)
+        state, classes = trainer.state, len(trainer.class_values)
         pairs = trainer.held_back_predictions(trainer.parameters)
         found = self._dice_of(pairs)
+        state.scored = state.total
         known = [dice for dice in found.values() if dice is not None]
         if not known:
             return None
-        before = paired(found, self._kept_dice if stage is Stage.BOOTSTRAPPING else {})
+        kept = state.kept if stage is Stage.BOOTSTRAPPING else None
+        before = paired(found, {} if kept is None else kept.dice)
         judged = compare([ours for ours, _ in before], [theirs for _, theirs in before])
-        self._worse = judged.worse
         if not judged.worse:
-            self._kept, self._kept_dice = copy_of(trainer.parameters), found
+            state.kept = Kept(copy_of(trainer.parameters), found, state.total)
             self._beside = [] if self._imported is None else self._imported.beside(pairs)
+        elif state.kept is not None:
+            state.kept = replace(state.kept, worse=True)
         if len(self._beside) >= FEWEST and falls_behind(self._beside):
             self._labels_stand = True
         each = dice_per_class(pairs.values(), classes=classes)
         return HeldBackScored(
             stage,
-            trainer.state.step,
+            state.step,
             sum(each.values()) / len(each),
             {trainer.class_values[index]: dice for index, dice in each.items()},
             compare(known, None).uncertainty,

@@ -26,8 +26,6 @@ def predict_other_cases(trained: Study, config: Config, others: Study) -> Iterat
     for case in others.cases:
         others.create_array(case.id, ArrayName.PREDICTION)
     for span in spans:
-        publisher.publish(
-            span, parameters=trainer.parameters, direction=None, step=trainer.state.total
-        )
+        publisher.publish(span, parameters=trainer.shown, direction=None, step=trainer.state.total)
         done += len(span.keys)
         yield done, total

@@ -77,4 +77,9 @@ def case_probabilities(network: FinalNetwork, case: Case) -> Iterator[Block]:
         )
         for part in span.parts(SLICES_WRITTEN_AT_ONCE):
             found = scene.to_file(seen, part)[:, 1:].cpu().numpy()
+            if not np.isfinite(found).all():
+                raise UserError(
+                    f"The network finds no probabilities for {case.id} that are numbers. Start the "
+                    "training again, with a smaller learning rate or afresh, then export."
+                )
             yield part.start, np.clip(found, 0, 1)  # rounding may go a little beyond

@@ -15,6 +15,7 @@ from napari_mlbseg.engine.brake import Brake
 from napari_mlbseg.engine.data.source import Scene, Source, Span, as_planes
 from napari_mlbseg.engine.events import SlicesPublished
 from napari_mlbseg.engine.imported import as_shown
+from napari_mlbseg.engine.interruption import Check, interrupts, never
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.views import View
 from napari_mlbseg.engine.steps import predict
@@ -34,6 +35,8 @@ from napari_mlbseg.project.study import Study
 SLICES_WRITTEN_AT_ONCE = 8
 FOCUSED_CASE_FACTOR = 4
 NEVER = -(10**9)
+LARGEST_WEIGHT = torch.finfo(torch.half).max
+"""Beyond it a stored one would be infinite: where a few pixels have all the weight of a slice."""
 
 Maps = dict[ArrayName, NDArray[Any]]
 
@@ -48,7 +51,8 @@ class Publisher:
     """The one writer of the prediction and weight arrays of a study.
 
     Each slice remembers the step at which it was last written; the span with the oldest is next,
-    where the case on view ages four times as fast as the others.
+    where the case on view ages four times as fast as the others. Where `check` raises, writing ends
+    after a few slices: an event tells what was written, and the rest stays as old as it is.
     """
 
     def __init__(
@@ -59,16 +63,21 @@ class Publisher:
         *,
         views: Sequence[View],
         weigh: Scores | None,
+        check: Check = never,
     ) -> None:
         self.focus: SliceKey | None = None
         self.largest_of_right: float | None = None
         self.brake = Brake()
         self._study, self._source, self._model = study, source, model
-        self._views, self.weigh = views, weigh
+        self._views, self.weigh, self._check = views, weigh, check
         self._unfinished: dict[str, Unfinished] = {}
         self._cases = {case.id: case for case in study.cases}
+        self.forget()
+
+    def forget(self) -> None:
+        """Whatever was published is out of date."""
         self._steps = {
-            case.id: np.full(case.geometry.shape[case.axis], NEVER) for case in study.cases
+            case.id: np.full(case.geometry.shape[case.axis], NEVER) for case in self._cases.values()
         }
 
     def focused_slice(self) -> Span | None:
@@ -145,13 +154,13 @@ class Publisher:
         else:
             scene = self._source.scene(span, labels=True)
             seen = self._weighed(scene, parameters, direction, self.weigh, views)
-        for part in span.parts(SLICES_WRITTEN_AT_ONCE):
+        for part in self._written_at_once(span):
             maps = self._maps(seen, scene, part)
             for name, voxels in maps.items():
                 self._write(name, part, voxels)
-        self._steps[span.case.id][span.start : span.stop] = step
+        self._steps[span.case.id][span.start : part.stop] = step
         names = tuple(map(str, maps))
-        return SlicesPublished(span.case.id, span.axis, span.start, span.stop, names, step)
+        return SlicesPublished(span.case.id, span.axis, span.start, part.stop, names, step)
 
     def share_of_passes(self, *, hasty: bool) -> float:
         """Share of the passes through the network that a `hasty` look takes."""
@@ -171,19 +180,26 @@ class Publisher:
         if case.id not in self._unfinished and not self._study.has_array(case.id, name):
             self._unfinished[case.id] = self._study.begin_array(case.id, name, case.axis)
         unfinished = self._unfinished.get(case.id)
-        for part in span.parts(SLICES_WRITTEN_AT_ONCE):
+        for part in self._written_at_once(span):
             labels = self._labels(scene.to_file(probabilities, part).argmax(dim=1))
             if unfinished is None:
                 self._write(name, part, labels)
             else:
                 unfinished.write(part.start, labels)
         if unfinished is None:
-            return SlicesPublished(case.id, span.axis, span.start, span.stop, (name.value,), step)
+            return SlicesPublished(case.id, span.axis, span.start, part.stop, (name.value,), step)
         count = case.geometry.shape[case.axis]
-        if span.stop < count:
-            return SlicesPublished(case.id, span.axis, span.start, span.stop, (), step)
+        if part.stop < count:
+            return SlicesPublished(case.id, span.axis, span.start, part.stop, (), step)
         self._unfinished.pop(case.id).finish()
         return SlicesPublished(case.id, span.axis, 0, count, (name.value,), step)
+
+    def _written_at_once(self, span: Span) -> Iterator[Span]:
+        """A few slices at a time; after the first ones no more where somebody interrupts."""
+        for part in span.parts(SLICES_WRITTEN_AT_ONCE):
+            if part.start > span.start and interrupts(self._check):
+                return
+            yield part
 
     def put_back(self, span: Span, *, step: int) -> SlicesPublished | None:
         """Write imported labels where they stand in place of a prediction; needs no network."""
@@ -252,7 +268,9 @@ class Publisher:
             hard = self._beside_imported(hard, part)
         maps: Maps = {ArrayName.PREDICTION: self._labels(hard)}
         if seen.weights is not None and seen.tilted is not None:
-            weights = scene.to_file(seen.weights, part).half().cpu().numpy()
+            weights = (
+                scene.to_file(seen.weights, part).clamp(max=LARGEST_WEIGHT).half().cpu().numpy()
+            )
             maps[ArrayName.META_WEIGHTS_INITIAL] = weights[:, 0]
             maps[ArrayName.META_WEIGHTS_PSEUDO] = weights[:, 1]
             believed = scene.to_file(seen.tilted, part)

@@ -1,6 +1,7 @@
 """One run from start to end: which stage comes when."""
 
 import math
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 
@@ -11,23 +12,30 @@ from napari_mlbseg.engine.attention import Attention
 from napari_mlbseg.engine.budget import Budget
 from napari_mlbseg.engine.clean_set import check_enough
 from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.data.source import Span
 from napari_mlbseg.engine.device import is_out_of_memory
 from napari_mlbseg.engine.events import (
     BatchShrunk,
+    CheckpointSaved,
     CleanSetChanged,
     Event,
     Finished,
     Inbox,
+    OnlyCleanLeft,
     OutOfTime,
     RunStarted,
     Stage,
     StageStarted,
     StepDone,
 )
+from napari_mlbseg.engine.falls import Falls, told_of
+from napari_mlbseg.engine.finite import UnstableError
+from napari_mlbseg.engine.interruption import CutOffError
+from napari_mlbseg.engine.memory import Restored
 from napari_mlbseg.engine.nets.network import count_parameters
 from napari_mlbseg.engine.pace import Pace
 from napari_mlbseg.engine.training import Trainer
-from napari_mlbseg.engine.upkeep import Upkeep
+from napari_mlbseg.engine.upkeep import Upkeep, Work
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.study import Study
 
@@ -47,21 +55,33 @@ class Run:
         self._study, self._config = study, config
         budget.slices = sum(case.geometry.shape[case.axis] for case in study.cases)
         self._attention = Attention(inbox)
-        self._trainer = Trainer(study, config)
+        self._trainer = Trainer(study, config, check=self._attention.check)
         self._pace = Pace()
+        self._gave_way = self._only_clean = False
+        self._falls = Falls(self._trainer)
 
     def events(self) -> Iterator[Event]:
         """Everything that happens, from `RunStarted` to `Finished`."""
         trainer, state = self._trainer, self._trainer.state
-        resumed = self._config.resume and trainer.restore()
-        trainer.read_clean_set()
+        trainer.memory.sweep()
+        restored = trainer.restore() if self._config.resume else Restored()
         device = str(trainer.device)
         run_id = self._study.start_run(
             self._config.to_dict(), seed=self._config.seed, device=device
         )
-        self._upkeep = Upkeep(self._study, self._config, trainer, self._budget, run_id=run_id)
+        if not restored:
+            state.began_with = run_id
+        self._upkeep = Upkeep(
+            self._study,
+            self._config,
+            trainer,
+            self._budget,
+            run_id=run_id,
+            check=self._attention.check,
+        )
         outcome = "failed"
         try:
+            yield from self._heeding(trainer.read_clean_set)
             yield RunStarted(
                 run_id,
                 device,
@@ -69,8 +89,10 @@ class Run:
                 count_parameters(state.network),
                 len(trainer.teaching),
                 len(trainer.held_back),
-                state.total if resumed else 0,
+                state.total if restored else 0,
             )
+            if restored.passed_over:
+                yield told_of(restored, trainer)
             yield from self._stages()
             outcome = "stopped" if self._attention.stop else "finished"
         finally:
@@ -79,6 +101,19 @@ class Run:
         yield Finished(run_id, state.total, self._attention.stop, seconds)
 
     def _stages(self) -> Iterator[Event]:
+        """What is left of the run; where it becomes unstable, from an older state."""
+        while True:
+            try:
+                yield from self._remaining_stages()
+                return
+            except UnstableError:
+                yield self._falls.back()
+                self._attention.clean_set_changed = True  # others may have been held back then
+                self._upkeep.gone_back()
+                if self._attention.stop:
+                    return
+
+    def _remaining_stages(self) -> Iterator[Event]:
         state, config, trainer = self._trainer.state, self._config, self._trainer
         if state.stage is Stage.BASE_MODEL:
             yield from self._train(config.base_steps, trainer.base_step, later_steps=config.steps)
@@ -92,7 +127,9 @@ class Run:
             yield from self._train(config.steps, trainer.bootstrap_step, later_steps=0)
             if not self._attention.stop:
                 state.enter(Stage.BOOTSTRAPPING)  # a later run adds its steps to a finished one
-        yield self._upkeep.save()
+        if trainer.memory.has_news:
+            yield self._upkeep.save()
+            self._falls.saved()
         if not self._attention.stop and state.stage is Stage.BOOTSTRAPPING:
             yield from self._publish_all()
 
@@ -102,42 +139,96 @@ class Run:
         yield StageStarted(stage, steps)
         self._pace.restart()
         self._budget.begin_stage()
+        for work in self._upkeep.before_first_step(stage, last=state.step == steps):
+            yield from self._heeding(work)
         while state.step < steps:
             yield from self._between_steps()
             done = max(state.step / steps, self._budget.share_of(stage))
             if self._attention.stop or done >= 1:
                 break
-            yield from self._upkeep.before_step(stage)
-            losses = yield from self._try(step, self._config.learning_rate * cosine(done))
+            if stage is Stage.BOOTSTRAPPING:
+                yield from self._tell_what_is_left()
+            try:
+                yield from self._upkeep.before_step(stage)
+                losses = yield from self._try(step, self._trainer.learning_rate * cosine(done))
+            except CutOffError:
+                continue
             progress = self._pace.step_done(
                 losses, stage=stage, step=state.step, steps=steps, later_steps=later_steps
             )
-            _check_finite(progress)
             if progress is not None:
+                _require_finite_losses(progress)
                 progress = self._within_time(progress)
-            yield from self._upkeep.after_step(stage, progress, last=state.step == steps)
+                yield progress
+                self._upkeep.log(progress)
+            yield from self._after_step(stage, last=state.step == steps)
         if state.step < steps and not self._attention.stop:  # the time is over, not the steps
-            yield from self._upkeep.judge(stage)
+            for work in self._upkeep.judge(stage):
+                yield from self._heeding(work)
+
+    def _after_step(self, stage: Stage, *, last: bool) -> Iterator[Event]:
+        if stage is Stage.BOOTSTRAPPING:  # a base model in the making is worse than rough labels
+            yield from self._publish_in_background()
+        for work in self._upkeep.after_step(stage, last=last):
+            for event in self._heeding(work):
+                if isinstance(event, CheckpointSaved):
+                    self._falls.saved()
+                yield event
+
+    def _publish_in_background(self) -> Iterator[Event]:
+        """Some slices; a slice that was just accepted cuts this off, but not twice in a row."""
+        event: Event | None = None
+        try:
+            if self._gave_way:
+                self._gave_way = False
+                event = self._upkeep.publish_some()
+            else:
+                with self._attention.giving_way():
+                    event = self._upkeep.publish_some()
+        except CutOffError:
+            self._gave_way = True
+        if event is not None:
+            yield event
+
+    def _tell_what_is_left(self) -> Iterator[Event]:
+        """Say it, once, where nothing rough is left for the bootstrapping to improve."""
+        before, self._only_clean = self._only_clean, not self._trainer.learns_from_rough
+        if self._only_clean and not before:
+            yield OnlyCleanLeft(
+                "Every slice is clean or skipped: no rough labels are left to learn from. The "
+                "training goes on with the clean slices alone."
+            )
 
     def _write_initial_labels(self) -> Generator[Event, None, bool]:
         """Label what came without labels; whether that came to its end."""
         cases = [case for case in self._study.cases if case.labels_path is None]
         publisher = self._upkeep.publisher
-        spans = [span for case in cases for span in publisher.spans_of(case)]
-        yield StageStarted(Stage.INITIAL_LABELS, len(spans))
-        for done, span in enumerate(spans, start=1):
+        spans = deque(span for case in cases for span in publisher.spans_of(case))
+        count = len(spans)
+        yield StageStarted(Stage.INITIAL_LABELS, count)
+        while spans:
             yield from self._between_steps()
             if self._attention.stop:
                 return False
             if self._budget.left_s <= 0:
-                left = spans[done - 1 :]
-                yield OutOfTime(tuple(key for each in left for key in each.keys))
+                left = list(dict.fromkeys(span.case for span in spans))
+                whole = [span for case in left for span in publisher.spans_of(case)]
+                yield OutOfTime(tuple(key for span in whole for key in span.keys))
                 return False
-            yield publisher.write_initial_labels(
-                span, self._trainer.parameters, step=self._trainer.state.total
-            )
+            try:
+                event = self._upkeep.write_initial_labels(spans[0])
+            except CutOffError:
+                continue
+            yield event
+            if event.stop < spans[0].stop:
+                continue
+            spans.popleft()
             progress = self._pace.step_done(
-                {}, stage=Stage.INITIAL_LABELS, step=done, steps=len(spans), later_steps=0
+                {},
+                stage=Stage.INITIAL_LABELS,
+                step=count - len(spans),
+                steps=count,
+                later_steps=0,
             )
             if progress is not None:
                 yield progress
@@ -153,18 +244,31 @@ class Run:
         self._upkeep.forget_direction()  # that of the final network, whenever it was last asked for
         yield from self._put_back(step)
         for done, span in enumerate(publisher.in_order_of_need(step), start=1):
-            yield from self._between_steps()
-            if self._attention.stop:
+            whole = yield from self._publish_whole(span, step)
+            if not whole:
                 return
-            if not self._budget.suffices_for(span.stop - span.start):
-                yield OutOfTime(tuple(publisher.out_of_date(step)))
-                return
-            yield self._upkeep.publish(span, step=step)
             progress = self._pace.step_done(
                 {}, stage=Stage.PUBLISHING, step=done, steps=spans, later_steps=0
             )
             if progress is not None:
                 yield self._within_time(progress)
+
+    def _publish_whole(self, span: Span, step: int) -> Generator[Event, None, bool]:
+        """Publish a span, however often it is cut off; False after a stop or without time."""
+        while True:
+            yield from self._between_steps()
+            if self._attention.stop:
+                return False
+            if not self._budget.suffices_for(span.stop - span.start):
+                yield OutOfTime(tuple(self._upkeep.publisher.out_of_date(step)))
+                return False
+            try:
+                event = self._upkeep.publish(span, step=step)
+            except CutOffError:
+                continue
+            yield event
+            if event.stop == span.stop:
+                return True
 
     def _put_back(self, step: int) -> Iterator[Event]:
         """Imported labels where they stand, before the network is asked: time may be short."""
@@ -181,16 +285,33 @@ class Run:
         """No more time left than the run may take."""
         return replace(progress, remaining_s=self._budget.remaining_s(progress.remaining_s))
 
+    def _heeding(self, work: Work) -> Iterator[Event]:
+        """What a piece of work tells; what a pause cuts off begins anew, after a stop nothing."""
+        while not self._attention.stop:
+            try:
+                event = work()
+            except CutOffError:
+                yield from self._between_steps()
+                continue
+            if event is not None:
+                yield event
+            return
+
     def _between_steps(self) -> Iterator[Event]:
         """Heed the inbox; a pause is spent here."""
         attention = self._attention
-        for event in attention.attend():
-            yield event
-            self._pace.restart()
-        self._upkeep.look_at(attention.focus)
-        if attention.clean_set_changed:
+        while True:
+            for event in attention.attend():
+                yield event
+                self._pace.restart()
+            self._upkeep.look_at(attention.focus)
+            if attention.stop or not attention.clean_set_changed:
+                return
             attention.clean_set_changed = False
-            yield from self._take_clean_set()
+            try:
+                yield from self._take_clean_set()
+            except CutOffError:
+                attention.clean_set_changed = True
 
     def _take_clean_set(self) -> Iterator[Event]:
         """Go on with the clean slices of now, or with those of before where too few are left."""
@@ -205,11 +326,18 @@ class Run:
     def _try(
         self, step: Step, learning_rate: float
     ) -> Generator[Event, None, Mapping[str, Tensor]]:
-        """A step; where the memory does not suffice, smaller batches until it does."""
+        """A step; where the memory does not suffice, smaller batches until it does.
+
+        A step that is cut off leaves everything as it was, the random numbers included.
+        """
         state, device = self._trainer.state, self._trainer.device
+        randomness = state.generator.get_state()
         while True:
             try:
                 return step(learning_rate=learning_rate)
+            except CutOffError:
+                state.generator.set_state(randomness)
+                raise
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -231,11 +359,7 @@ def cosine(done: float) -> float:
     return LAST_LEARNING_RATE_SHARE + (1 - LAST_LEARNING_RATE_SHARE) * wave
 
 
-def _check_finite(progress: StepDone | None) -> None:
-    losses = {} if progress is None else progress.losses
-    broken = [name for name, value in losses.items() if not math.isfinite(value)]
+def _require_finite_losses(progress: StepDone) -> None:
+    broken = [name for name, value in progress.losses.items() if not math.isfinite(value)]
     if broken:
-        raise UserError(
-            f"The training became unstable: the loss of {', '.join(broken)} is no longer a number. "
-            "Start again from the last checkpoint with a smaller learning rate."
-        )
+        raise UnstableError(f"the loss of {', '.join(broken)}")

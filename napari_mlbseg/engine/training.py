@@ -19,10 +19,12 @@ from napari_mlbseg.engine.device import (
     release_memory,
 )
 from napari_mlbseg.engine.graphs import Graphs
+from napari_mlbseg.engine.interruption import Check, let_interrupt, never
+from napari_mlbseg.engine.memory import Memory, Restored
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.noise import normal
 from napari_mlbseg.engine.nets.views import VIEWS, View, averaged_views
-from napari_mlbseg.engine.state import TrainingState, as_model, load_checkpoint, save_checkpoint
+from napari_mlbseg.engine.state import TrainingState, as_model
 from napari_mlbseg.engine.steps.augment import random_appearance
 from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.baselines import copy_paste_gradient, initial_labels_gradient
@@ -48,44 +50,47 @@ GROUP = 2
 
 
 class Trainer:
-    """What is trained, what on, and one step of it; knows no events and no clock."""
+    """What is trained, what on, and one step of it; knows no events and no clock.
 
-    def __init__(self, study: Study, config: Config) -> None:
-        self._study, self._config = study, config
+    `check` is called between the parts of whatever takes long, and cuts it off by raising; the
+    state is what it was before the step then, but for the random generator.
+    """
+
+    def __init__(self, study: Study, config: Config, *, check: Check = never) -> None:
+        self._study, self._config, self._check = study, config, check
         self._cases = {case.id: case for case in study.cases}
         self.device = choose_device(config.device)
         self._graphs = Graphs(self.device)
         gpu = self.device.type != "cpu"
-        self.dimensions, self.source = choose_source(study, config, self.device)
+        self.dimensions, self.source = choose_source(study, config, self.device, check)
         self.network_name = "unet" if config.network == "auto" else config.network
         self._values = [int(v) for v in self.source.classes.values]
-        torch.manual_seed(config.seed)
-        network = build_network(
-            self.network_name,
-            channels=self.source.channels,
-            classes=len(self._values),
-            dims=3 if self.dimensions == "3d" else 2,
-            large=gpu,
-        ).to(self.device)
+        network = let_interrupt(self._fresh_network(), check)
         self.model = self._differentiable(network, choose_precision(config.precision, self.device))
         self._batch, self._clean_batch = batch_sizes(config, self.dimensions, self.device)
-        self.state = TrainingState.fresh(
-            network, learning_rate=config.learning_rate, seed=config.seed, batch=self._batch
-        )
-        self._fits = {
+        self.state = self._fresh_state(network)
+        fits = {
             "network": f"{self.network_name}, {'large' if gpu else 'small'}",
             "class_values": self._values,
             **self.source.fits,
         }
+        self.memory = Memory(
+            study.checkpoint_path,
+            self.state,
+            fits=fits,
+            device=self.device,
+            fresh=lambda: self._fresh_state(self._fresh_network()),
+        )
 
     def _differentiable(self, network: nn.Module, precision: torch.dtype) -> Model:
         """The network in this precision, or in float32 where torch cannot differentiate it so."""
         model, point = as_model(network, precision), dict(network.named_parameters())
+        if self.device.type != "cuda" or precision is torch.float32:
+            return model
         side = (32,) * (3 if self.dimensions == "3d" else 2)
         image = torch.zeros(1, self.source.channels, *side, device=self.device)
         try:
-            if precision is not torch.float32:
-                logit_derivative(model, point, point, image)
+            logit_derivative(model, point, point, image)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
@@ -93,17 +98,28 @@ class Trainer:
             return as_model(network)
         return model
 
-    def restore(self) -> bool:
-        """Go on from the study's checkpoint where there is one for this network."""
-        path = self._study.checkpoint_path
-        return path.exists() and load_checkpoint(
-            path, self.state, fits=self._fits, device=self.device
-        )
+    def _fresh_network(self) -> nn.Module:
+        torch.manual_seed(self._config.seed)
+        return build_network(
+            self.network_name,
+            channels=self.source.channels,
+            classes=len(self._values),
+            dims=3 if self.dimensions == "3d" else 2,
+            large=self.device.type != "cpu",
+        ).to(self.device)
+
+    def _fresh_state(self, network: nn.Module) -> TrainingState:
+        rate, seed = self._config.learning_rate, self._config.seed
+        return TrainingState.fresh(network, learning_rate=rate, seed=seed, batch=self._batch)
+
+    def restore(self) -> Restored:
+        """Go on from the newest checkpoint of the study that is sound and of this network."""
+        return self.memory.restore()
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write a checkpoint, see `Memory.save`."""
         self._study.require_writable()
-        save_checkpoint(self._study.checkpoint_path, self.state, fits=self._fits)
+        self.memory.save()
 
     def shrink(self) -> None:
         """Go on with half the batch, where the memory does not suffice."""
@@ -114,8 +130,8 @@ class Trainer:
     def read_clean_set(self) -> None:
         """Take the clean slices from the catalogue, and decide which are held back."""
         clean = self._study.clean_slices()
-        classes = self.source.classes
-        labels = {key: classes.indices(self._study.slice_mask(key), key) for key in clean}
+        labels = {key: self._clean_labels(key) for key in clean}
+        errors = list(self._errors_of_imported(labels))
         shown = {k: frozenset(mask.flatten().tolist()) - {0} for k, mask in labels.items()}
         self.state.held_back = split_held_back(
             shown,
@@ -125,12 +141,16 @@ class Trainer:
         )
         self.state.taught |= frozenset(labels) - self.state.held_back
         skipped = {r.key for r in self._study.slice_records(state=SliceState.SKIPPED)}
-        self._largest_of_right = largest_of_right(self._errors_of_imported(labels))
+        self._largest_of_right = largest_of_right(errors)
         self.source.clean = CleanSlices(
             teaching={k: v for k, v in labels.items() if k not in self.state.held_back},
             held_back={k: v for k, v in labels.items() if k in self.state.held_back},
             left_out=frozenset(skipped | set(clean)),
         )
+
+    def _clean_labels(self, key: SliceKey) -> Tensor:
+        self._check()
+        return self.source.classes.indices(self._study.slice_mask(key), key)
 
     @property
     def class_values(self) -> list[int]:
@@ -151,6 +171,24 @@ class Trainer:
     def parameters(self) -> Mapping[str, Tensor]:
         """Those that predictions are made with: the teacher's where there is one."""
         return self.state.teacher if self._config.teacher else self.state.student
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the settings, or a smaller one that the training has not been unstable at."""
+        limit = self.state.rate_limit
+        wanted = self._config.learning_rate
+        return wanted if limit is None else min(wanted, limit)
+
+    @property
+    def shown(self) -> Mapping[str, Tensor]:
+        """The same, or those of the last model that was good enough where the newest is worse."""
+        kept = self.state.kept
+        return kept.parameters if kept is not None and kept.worse else self.parameters
+
+    @property
+    def learns_from_rough(self) -> bool:
+        """Whether the bootstrapping has anything to work on beside the clean slices."""
+        return self.source.is_rough_somewhere
 
     @property
     def largest_of_right(self) -> float | None:
@@ -175,7 +213,9 @@ class Trainer:
         return {"clean": loss.clone()}
 
     def bootstrap_step(self, *, learning_rate: float) -> Mapping[str, Tensor]:
-        """One step on noisy and clean slices together."""
+        """One step on noisy and clean slices together; on clean ones where there are no others."""
+        if not self.learns_from_rough:
+            return self.base_step(learning_rate=learning_rate)
         if self._config.objective != "bootstrapping":
             return self._comparison_step(learning_rate=learning_rate)
         noisy, views = self._noisy(), self._draw_views()
@@ -280,6 +320,7 @@ class Trainer:
     def _errors_of_imported(self, truth: Mapping[SliceKey, Tensor]) -> Iterator[float]:
         """How much the imported labels of clean slices disagree with what is right."""
         for key, mask in truth.items():
+            self._check()
             if self._cases[key.case_id].labels_path is not None:
                 imported = self._study.read_slice(
                     key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index

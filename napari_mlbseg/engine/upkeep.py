@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 from torch import Tensor
 
@@ -15,11 +16,14 @@ from napari_mlbseg.engine.events import (
     CheckpointSaved,
     Event,
     LabelsStand,
+    SlicesPublished,
     Stage,
     StepDone,
 )
+from napari_mlbseg.engine.finite import require_finite
 from napari_mlbseg.engine.guard import Guard
 from napari_mlbseg.engine.imported import ImportedLabels
+from napari_mlbseg.engine.interruption import Check, CutOffError, never
 from napari_mlbseg.engine.publisher import Publisher
 from napari_mlbseg.engine.steps.meta_weights import SCORES
 from napari_mlbseg.engine.training import Trainer
@@ -38,11 +42,25 @@ LONGEST_SHARE = 0.25
 """Of the time, for the slice on view: in 3-D it takes seconds on a CPU."""
 
 
+Work = Callable[[], Event | None]
+"""A piece of work, and what it tells; cut off by a `CutOffError` it can begin anew."""
+
+
 class Upkeep:
-    """Keeps the study up to date with the trainer without taking much of its time."""
+    """Keeps the study up to date with the trainer without taking much of its time.
+
+    Nothing leaves that is made of numbers that are not finite: `UnstableError` is raised instead.
+    """
 
     def __init__(
-        self, study: Study, config: Config, trainer: Trainer, budget: Budget, *, run_id: int
+        self,
+        study: Study,
+        config: Config,
+        trainer: Trainer,
+        budget: Budget,
+        *,
+        run_id: int,
+        check: Check = never,
     ) -> None:
         self._study, self._config, self._trainer, self._run_id = study, config, trainer, run_id
         self._budget = budget
@@ -52,6 +70,7 @@ class Upkeep:
             trainer.model,
             views=trainer.prediction_views,
             weigh=SCORES.get(config.weights),
+            check=check,
         )
         brake = brake_for(study, keep_labels=self._keep_labels)
         self._imported = ImportedLabels(study, trainer, brake.imported) if brake.imported else None
@@ -80,6 +99,12 @@ class Upkeep:
         """Find out anew, before the next weight maps, what the clean slices ask for."""
         self._direction = None
 
+    def gone_back(self) -> None:
+        """The network is another one: publish everything anew."""
+        self.forget_direction()
+        self.publisher.forget()
+        self._last.pop("focus", None)
+
     def before_step(self, stage: Stage) -> Iterator[Event]:
         """The slice on view, about once a second, and whenever it or the clean set is another one.
 
@@ -89,71 +114,90 @@ class Upkeep:
         if stage is not Stage.BOOTSTRAPPING or focused is None:
             return
         if self._due("focus", FOCUS_EVERY_S):
-            event = self.publish(focused, step=self._trainer.state.total, hasty=True)
+            try:
+                event = self.publish(focused, step=self._trainer.state.total, hasty=True)
+            except CutOffError:
+                self._last.pop("focus")
+                raise
             self._ended("focus")
             yield event
 
-    def after_step(self, stage: Stage, progress: StepDone | None, *, last: bool) -> Iterator[Event]:
-        """All that is due after a step of training."""
-        if progress is not None:
-            yield progress
-            if self._due("log", LOG_EVERY_S):
-                self._log(progress.losses)
-        if stage is Stage.BOOTSTRAPPING:  # a base model in the making is worse than rough labels
-            yield from self._publish_some()
-        # Counted in steps: what is shown shall not depend on the clock.
-        if self._trainer.held_back and (last or self._trainer.state.step % SCORE_EVERY_STEPS == 0):
-            yield from self._score(stage)
-        if stage is Stage.BOOTSTRAPPING:
-            yield from self._compare(anew=self._trainer.state.step % COMPARE_EVERY_STEPS == 0)
-        if self._due("checkpoint", CHECKPOINT_EVERY_S):
-            yield self.save()
+    def log(self, progress: StepDone) -> None:
+        """Note how the losses are, now and then."""
+        if self._due("log", LOG_EVERY_S):
+            self._log(progress.losses)
 
-    def judge(self, stage: Stage) -> Iterator[Event]:
+    def after_step(self, stage: Stage, *, last: bool) -> Iterator[Work]:
+        """All that is due after a step of training but for publishing, one after the other."""
+        scored = self._owes_score(last=last)
+        if scored:
+            yield partial(self._score, stage)
+        if stage is Stage.BOOTSTRAPPING:
+            anew = self._trainer.state.step % COMPARE_EVERY_STEPS == 0
+            yield partial(self._compare, anew=anew)
+        if self._due("checkpoint", CHECKPOINT_EVERY_S) or (
+            scored and self._trainer.memory.is_best and self._due("best", CHECKPOINT_EVERY_S)
+        ):
+            yield self.save
+
+    def before_first_step(self, stage: Stage, *, last: bool) -> Iterator[Work]:
+        """What a run that was stopped still owes to its last step, `last` of the stage or not."""
+        if self._trainer.state.step and self._owes_score(last=last):
+            yield partial(self._score, stage)
+
+    def judge(self, stage: Stage) -> Iterator[Work]:
         """Find out what is to be shown of a model that has changed since it was last scored."""
-        if self._trainer.held_back:
-            yield from self._score(stage)
-        yield from self._compare(anew=True)
+        if self._owes_score(last=True):
+            yield partial(self._score, stage)
+        yield partial(self._compare, anew=True)
 
     def put_back(self, span: Span, *, step: int) -> Event | None:
         """Write the imported labels where they stand, without asking the network."""
         self.publisher.brake = self._brake_in_force()
         return self.publisher.put_back(span, step=step)
 
-    def publish(self, span: Span, *, step: int, hasty: bool = False) -> Event:
+    def publish(self, span: Span, *, step: int, hasty: bool = False) -> SlicesPublished:
         """Write predictions of some slices and, where asked, their weights."""
         began = self._budget.now()
         self.publisher.largest_of_right = self._trainer.largest_of_right
         self.publisher.brake = self._brake_in_force()
-        event = self.publisher.publish(
-            span,
-            parameters=self._guard.parameters,
-            direction=self._clean_direction() if self.publisher.weigh else None,
-            step=step,
-            hasty=hasty,
-        )
-        seconds = self._budget.now() - began
-        self._publishing_s += seconds
-        if span in self.publisher.spans_of(span.case):  # a single slice takes longer, for a slice
-            self._budget.published(
-                span.stop - span.start,
-                seconds,
-                share=self.publisher.share_of_passes(hasty=hasty),
+        require_finite(self._guard.parameters, "the network")
+        try:
+            event = self.publisher.publish(
+                span,
+                parameters=self._guard.parameters,
+                direction=self._clean_direction() if self.publisher.weigh else None,
+                step=step,
+                hasty=hasty,
             )
+        finally:
+            seconds = self._budget.now() - began
+            self._publishing_s += seconds
+        whole = event.stop == span.stop
+        if whole and span in self.publisher.spans_of(span.case):  # a lone slice takes longer
+            share = self.publisher.share_of_passes(hasty=hasty)
+            self._budget.published(span.stop - span.start, seconds, share=share)
         return event
+
+    def write_initial_labels(self, span: Span) -> SlicesPublished:
+        """Write predictions of the base model as initial labels."""
+        parameters = self._trainer.parameters
+        require_finite(parameters, "the base model")
+        return self.publisher.write_initial_labels(span, parameters, step=self._trainer.state.total)
 
     def save(self) -> CheckpointSaved:
         """Write a checkpoint."""
         self._trainer.save()
         return CheckpointSaved(str(self._study.checkpoint_path), self._trainer.state.total)
 
-    def _publish_some(self) -> Iterator[Event]:
+    def publish_some(self) -> Event | None:
         """The slices that are the most out of date, within their share of the time."""
         step = self._trainer.state.total
         if self._publishing_s < self._config.publish_share * (self._budget.now() - self._began):
             span = self.publisher.stalest_span(step, youngest=YOUNGEST_STEPS)
             if span is not None:
-                yield self.publish(span, step=step, hasty=True)
+                return self.publish(span, step=step, hasty=True)
+        return None
 
     def _clean_direction(self) -> Mapping[str, Tensor]:
         step = self._trainer.state.total
@@ -161,21 +205,32 @@ class Upkeep:
             self._direction = step, self._trainer.direction()
         return self._direction[1]
 
-    def _score(self, stage: Stage) -> Iterator[Event]:
+    def _owes_score(self, *, last: bool) -> bool:
+        """Counted in steps: what is shown shall not depend on the clock."""
+        state = self._trainer.state
+        due = last or state.step % SCORE_EVERY_STEPS == 0
+        return bool(self._trainer.held_back) and due and state.scored != state.total
+
+    def _score(self, stage: Stage) -> Event | None:
+        require_finite(self._trainer.parameters, "the network")
         scored = self._guard.score(stage)
         if scored is not None:
             self._log({"held-back dice": scored.dice})
-            never, slices = self._brake.counts()
-            yield replace(scored, never_looked_at=never, slices=slices)
+        if scored is None:
+            return None
+        self._log({"held-back dice": scored.dice})
+        never_looked_at, slices = self._brake.counts()
+        return replace(scored, never_looked_at=never_looked_at, slices=slices)
 
-    def _compare(self, *, anew: bool) -> Iterator[Event]:
+    def _compare(self, *, anew: bool) -> LabelsStand | None:
         """Tell when imported labels begin or cease to stand; now and then, find it out `anew`."""
         if anew:
             self._guard.compare_with_imported()
         stand = self._guard.labels_stand
-        if stand != self._told_that_labels_stand:
-            self._told_that_labels_stand = stand
-            yield LabelsStand(stand)
+        if stand == self._told_that_labels_stand:
+            return None
+        self._told_that_labels_stand = stand
+        return LabelsStand(stand)
 
     @property
     def _keep_labels(self) -> bool:

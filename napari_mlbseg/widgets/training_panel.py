@@ -106,7 +106,7 @@ class TrainingPanel(QWidget):
                 self.note.say(of_labels_that_stand(event))
             case ev.OutOfTime():
                 self.note.say(of_what_is_left(event))
-            case ev.BatchShrunk():
+            case ev.BatchShrunk() | ev.FellBack() | ev.OnlyCleanLeft():
                 self.note.say(event.message)
             case ev.Paused() | ev.Resumed():
                 self._paused = isinstance(event, ev.Paused)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from napari_mlbseg.engine import checkpoint as checkpoint_module
-from napari_mlbseg.engine.checkpoint import read_checkpoint
+from napari_mlbseg.engine.checkpoint import read_checkpoint, write
 from napari_mlbseg.engine.nets.network import build_network
-from napari_mlbseg.engine.state import TrainingState, save_checkpoint
+from napari_mlbseg.engine.state import TrainingState
 from napari_mlbseg.errors import UserError
 
 
@@ -18,7 +18,7 @@ def saved(path: Path, model: torch.nn.Module, **fits: Any) -> TrainingState:
     """A checkpoint whose teacher is its student, doubled."""
     state = TrainingState.fresh(model, learning_rate=1e-3, seed=0, batch=1)
     state.teacher = {name: 2 * value for name, value in state.teacher.items()}
-    save_checkpoint(path, state, fits=fits)
+    write(path, state.content(fits))
     return state
 
 

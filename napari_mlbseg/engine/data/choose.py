@@ -9,6 +9,7 @@ from napari_mlbseg.engine.data.slices import SliceSource
 from napari_mlbseg.engine.data.source import Source
 from napari_mlbseg.engine.device import choose_precision
 from napari_mlbseg.engine.dimensions import Dimensions, anisotropy, choose_dimensions
+from napari_mlbseg.engine.interruption import Check, never
 from napari_mlbseg.project.study import Study
 
 # Noisy and clean samples of a step, where the settings leave it open.
@@ -17,8 +18,13 @@ _PATCHES = (2, 4)
 _PATCHES_ON_CPU = (1, 2)
 
 
-def choose_source(study: Study, config: Config, device: torch.device) -> tuple[Dimensions, Source]:
-    """Slices, slices with a neighbour on either side, or patches, see `choose_dimensions`."""
+def choose_source(
+    study: Study, config: Config, device: torch.device, check: Check = never
+) -> tuple[Dimensions, Source]:
+    """Slices, slices with a neighbour on either side, or patches, see `choose_dimensions`.
+
+    `check` is called before anything is read from the disk.
+    """
     gpu = device.type != "cpu"
     grid = choose_grid(study.cases, config.slice_size or (256 if gpu else 128))
     dimensions = config.dimensions
@@ -29,10 +35,12 @@ def choose_source(study: Study, config: Config, device: torch.device) -> tuple[D
     if dimensions == "3d":
         largest = (64, 128, 128) if gpu else (48, 96, 96)
         volume_grid = choose_volume_grid(study.cases, grid, largest)
-        return dimensions, PatchSource(study, volume_grid, device=device, mirrored=mirrored)
+        patches = PatchSource(study, volume_grid, device=device, mirrored=mirrored, check=check)
+        return dimensions, patches
     context = 1 if dimensions == "2.5d" else 0
-    source = SliceSource(study, grid, context=context, device=device, mirrored=mirrored)
-    return dimensions, source
+    return dimensions, SliceSource(
+        study, grid, context=context, device=device, mirrored=mirrored, check=check
+    )
 
 
 def _quick_with_volumes(config: Config, device: torch.device) -> bool:

@@ -14,6 +14,7 @@ from napari_mlbseg.engine.data.source import CleanSlices, Scene, Span
 from napari_mlbseg.engine.data.sparse import lay_slices
 from napari_mlbseg.engine.data.tiles import layers_needed, one_tile_around
 from napari_mlbseg.engine.data.volumes import Box, Frame, Volumes, affine
+from napari_mlbseg.engine.interruption import Check, never
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample, resample_labels
 from napari_mlbseg.engine.steps.augment import Mirrored, random_turn
@@ -39,6 +40,8 @@ class PatchSource:
     ----------
     mirrored
         Whether samples are mirrored along x and along y.
+    check
+        Called before anything is read from the disk.
     """
 
     channels = 1
@@ -50,10 +53,11 @@ class PatchSource:
         *,
         device: torch.device,
         mirrored: Mirrored = (False, False),
+        check: Check = never,
     ) -> None:
         self.grid, self.device, self.clean = grid, device, CleanSlices()
         self._mirrored = mirrored
-        self._reader = Reader(study, device)
+        self._reader = Reader(study, device, check)
         self.classes = self._reader.classes
         self._volumes = Volumes(self._reader)
         self._frames = {c.id: Frame(c, grid.resolution_mm) for c in study.cases}
@@ -97,6 +101,11 @@ class PatchSource:
             ignored = dict.fromkeys(self._of_case(self.clean.left_out, frame))
             samples.append((image, self._with_slices(labels, frame, move, ignored)))
         return _batch(samples)
+
+    @property
+    def is_rough_somewhere(self) -> bool:
+        """Whether a slice along the axis of its case is neither clean nor skipped."""
+        return bool(self.clean.open_cases([frame.case for frame in self._frames.values()]))
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
         """Random patches around random slices that teach."""

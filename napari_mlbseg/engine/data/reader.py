@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_mlbseg.engine.data.classes import Classes
 from napari_mlbseg.engine.device import cache_bytes
+from napari_mlbseg.engine.interruption import Check, never
 from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.slices import SliceKey
 from napari_mlbseg.project.study import Study
@@ -21,10 +22,13 @@ _BYTES_A_VOXEL = 5
 
 
 class Reader:
-    """Voxels of a study as tensors on a device; keeps what was read last."""
+    """Voxels of a study as tensors on a device; keeps what was read last.
 
-    def __init__(self, study: Study, device: torch.device) -> None:
-        self.study, self.device = study, device
+    `check` is called before anything is read from the disk.
+    """
+
+    def __init__(self, study: Study, device: torch.device, check: Check = never) -> None:
+        self.study, self.device, self._check = study, device, check
         self.cases = {case.id: case for case in study.cases}
         self.classes = Classes(study, device)
         self._cache: OrderedDict[Hashable, Tensor] = OrderedDict()
@@ -49,6 +53,7 @@ class Reader:
     def cached(self, entry: Hashable, read: Callable[[], Tensor]) -> Tensor:
         """What `read` gives, kept until newer tensors push it out."""
         if entry not in self._cache:
+            self._check()
             self._keep(entry, read())
         self._cache.move_to_end(entry)
         return self._cache[entry]
@@ -61,6 +66,7 @@ class Reader:
 
     def _slice(self, name: ArrayName, key: SliceKey) -> Tensor:
         if (name, key) not in self._cache:
+            self._check()
             for read_key, tensor in self._read_around(name, key):
                 if (name, read_key) not in self._cache:
                     self._keep((name, read_key), tensor)

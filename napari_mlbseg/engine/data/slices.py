@@ -11,6 +11,7 @@ from torch.nn import functional
 from napari_mlbseg.engine.data.grid import Grid, in_plane, with_room_for
 from napari_mlbseg.engine.data.reader import Reader
 from napari_mlbseg.engine.data.source import CleanSlices, Scene, Span
+from napari_mlbseg.engine.interruption import Check, never
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample, resample_labels
 from napari_mlbseg.engine.steps.augment import Mirrored, centred_placement, random_placement
@@ -32,6 +33,8 @@ class SliceSource:
         the last slice is repeated.
     mirrored
         Whether samples are mirrored along x and along y.
+    check
+        Called before anything is read from the disk.
     """
 
     tile = None
@@ -44,10 +47,11 @@ class SliceSource:
         context: int,
         device: torch.device,
         mirrored: Mirrored = (False, False),
+        check: Check = never,
     ) -> None:
         self.grid, self.device, self.clean = grid, device, CleanSlices()
         self._mirrored = mirrored
-        self._reader, self._context = Reader(study, device), context
+        self._reader, self._context = Reader(study, device, check), context
         self.classes, self._cases = self._reader.classes, study.cases
 
     def elsewhere(self, study: Study) -> "SliceSource":
@@ -78,13 +82,19 @@ class SliceSource:
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
         """Random slices of random cases, each case as often as any other."""
         keys: list[SliceKey] = []
+        cases = self.clean.open_cases(self._cases)
         while len(keys) < count:
-            case = self._cases[_draw(len(self._cases), 1, generator)[0]]
+            case = cases[_draw(len(cases), 1, generator)[0]]
             index = _draw(case.geometry.shape[case.axis], 1, generator)[0]
             key = SliceKey(case.id, case.axis, index)
             if key not in self.clean.left_out:
                 keys.append(key)
         return self._moved(keys, [self.initial_labels(k) for k in keys], generator)
+
+    @property
+    def is_rough_somewhere(self) -> bool:
+        """Whether a slice is neither clean nor skipped."""
+        return bool(self.clean.open_cases(self._cases))
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
         """Random slices that teach."""

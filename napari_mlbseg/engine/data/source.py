@@ -1,5 +1,6 @@
 """The one interface of training data and of what predictions are made on."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -28,6 +29,11 @@ class CleanSlices:
     teaching: Mapping[SliceKey, Tensor] = field(default_factory=dict)
     held_back: Mapping[SliceKey, Tensor] = field(default_factory=dict)
     left_out: frozenset[SliceKey] = frozenset()
+
+    def open_cases(self, cases: Sequence[Case]) -> list[Case]:
+        """The cases with a slice, along their axis, that is not left out."""
+        closed = Counter((key.case_id, key.axis) for key in self.left_out)
+        return [c for c in cases if closed[c.id, c.axis] < c.geometry.shape[c.axis]]
 
 
 @dataclass(frozen=True)
@@ -103,8 +109,12 @@ class Source(Protocol):
     def fits(self) -> Mapping[str, Any]:
         """What a network must have been built for to go on with these data."""
 
+    @property
+    def is_rough_somewhere(self) -> bool:
+        """Whether there are initial labels to learn from: a slice that is not left out."""
+
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
-        """Random samples with their initial labels, somewhere on the grid."""
+        """Random samples with their initial labels, where some are left, on the grid."""
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
         """Random samples with the labels of slices that teach, somewhere on the grid."""

@@ -225,7 +225,7 @@ def _provenance(study: Study, checkpoint: Checkpoint, run: RunRecord | None) -> 
         "checkpoint_sha256": checkpoint.sha256,
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "stage": content["stage"],
-        "steps": content["total"],
+        "steps": checkpoint.steps,
         "cases": len(study.cases),
         "clean_slices": len(study.clean_slices()),
         "held_back_slices": len(content["held_back"]),
