@@ -53,8 +53,8 @@ class TrainingPanel(QWidget):
         self.start = button(
             "Start", "Train on the clean slices; goes on where it stopped", self._start
         )
-        self.pause = button("Pause", "Hold at the next step; nothing is lost", self._pause)
-        self.stop = button("Stop", "Save a checkpoint at the next step and finish", self._stop)
+        self.pause = button("Pause", "Hold within a second; nothing is lost", self._pause)
+        self.stop = button("Stop", "Save a checkpoint and finish, within a second", self._stop)
         self._make_settings()
         self.progress = QProgressBar()
         self.progress.setToolTip("Steps of the stage under way")
