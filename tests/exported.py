@@ -4,7 +4,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Finished, Inbox
 from napari_mlbseg.engine.loop import Bootstrapper
-from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.formats.registry import read_labels
 from napari_mlbseg.project.classes import named
 from napari_mlbseg.project.cohort import import_folder
 from napari_mlbseg.project.slices import SliceKey, SliceState
@@ -51,22 +50,21 @@ def write_cohort(
 def trained_study(path: Path, cohort: Path, config: Config) -> Iterator[Study]:
     """A study of the cohort, trained for a moment, with predictions of the final network."""
     with Study.create(path) as study:
-        import_folder(study, cohort / "images", cohort / "labels")
+        # Without labels, which would be kept here and there: all is what the network says.
+        import_folder(study, cohort / "images", None)
         study.set_classes(named("left atrium"))
-        _accept_every_other_slice(study)
-        # Uniform weights keep no imported label: all that is predicted is what the network says.
-        *_, last = Bootstrapper(study, replace(config, weights="uniform")).events(Inbox())
+        _accept_every_other_slice(study, cohort / "labels")
+        *_, last = Bootstrapper(study, config).events(Inbox())
         assert isinstance(last, Finished), last
         yield study
 
 
-def _accept_every_other_slice(study: Study) -> None:
-    """As they were imported."""
+def _accept_every_other_slice(study: Study, labels: Path) -> None:
     for case in study.cases:
+        truth = read_labels(labels / case.image_path.name)[0].voxels
         for index in range(2, case.geometry.shape[case.axis] - 2, 2):
             key = SliceKey(case.id, case.axis, index)
-            mask = study.read_slice(case.id, ArrayName.INITIAL_LABELS, case.axis, index)
-            study.save_slice(key, mask, SliceState.CLEAN)
+            study.save_slice(key, truth.take(index, case.axis), SliceState.CLEAN)
 
 
 def run_blocked(folder: Path, blocked: str, *arguments: object) -> None:

@@ -15,6 +15,7 @@ RESULT = re.compile(r"\S+::(?P<test>\S+) (?P<result>PASSED|FAILED|ERROR|SKIPPED)
 def main() -> None:
     options = _part.options(__doc__)
     chosen = ["-m", "cuda"] if options.device == "cuda" else ["-m", "not cuda"]
+    chosen += ["-k", "noise"] if options.tiny else []
     # Some filters for warnings name packages that a bare machine lacks.
     settings = ["-p", "no:cacheprovider", "-o", "filterwarnings=default", "--tb=short", "-v"]
     command = [sys.executable, "-m", "pytest", TESTS, *chosen, *settings]

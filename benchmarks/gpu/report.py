@@ -9,9 +9,11 @@ made again after each of them, so that whatever ends the report leaves what was 
 
 import argparse
 import os
+import runpy
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,13 +48,14 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     chosen = [part for part in PARTS if part.name in options.parts]
     whole = sum(part.share for part in chosen)
+    problems: list[str] = []
     for part in chosen:
         seconds = 60 * options.minutes * part.share / whole
         problem = carried_out(part, seconds, options)
-        if problem:
-            print(f"!! {part.name}: {problem}", flush=True)
+        problems += [f"!! {part.name}: {problem}"] if problem else []
         page.write(options.out)
     print((options.out / page.NAME).read_text(encoding="utf-8"))
+    sys.exit("\n".join(problems) or None)
 
 
 def parse() -> argparse.Namespace:
@@ -78,13 +81,16 @@ def parse() -> argparse.Namespace:
 
 def carried_out(part: Part, seconds: float, options: argparse.Namespace) -> str | None:
     """Run a part; what went wrong, or None."""
-    command = [sys.executable, str(HERE / f"{part.name}.py")]
-    command += ["--device", options.device, "--data", str(options.data)]
-    command += ["--json", str(options.out / f"{part.name}.json"), "--seconds", f"{seconds:.0f}"]
-    command += ["--tiny"] if options.tiny else []
+    command = [str(HERE / f"{part.name}.py"), "--device", options.device]
+    command += ["--data", str(options.data), "--seconds", f"{seconds:.0f}"]
+    command += ["--json", str(options.out / f"{part.name}.json")]
     began = time.perf_counter()
     print(f"== {part.name}, {seconds:.0f} s", flush=True)
-    process = subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    if options.tiny:
+        return at_once([*command, "--tiny"])
+    process = subprocess.Popen(
+        [sys.executable, *command], env=os.environ | {"PYTHONUNBUFFERED": "1"}
+    )
     try:
         code = process.wait(timeout=seconds + GRACE_S)
     except subprocess.TimeoutExpired:
@@ -93,6 +99,18 @@ def carried_out(part: Part, seconds: float, options: argparse.Namespace) -> str 
         return f"cut off after {seconds + GRACE_S:.0f} s"
     print(f"== {part.name} took {time.perf_counter() - began:.0f} s", flush=True)
     return None if code == 0 else f"ended with {code}"
+
+
+def at_once(command: Sequence[str]) -> str | None:
+    """A tiny part in this process: loading torch for each would take longer than all of them."""
+    before, sys.argv = sys.argv, list(command)
+    try:
+        runpy.run_path(command[0], run_name="__main__")
+    except (Exception, SystemExit) as error:
+        return f"ended with {type(error).__name__}: {error}"
+    finally:
+        sys.argv = before
+    return None
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def profiled(dimensions: str, options: argparse.Namespace) -> dict[str, Any]:
-    setting = argparse.Namespace(cases=2 if options.tiny else 4, phantoms=options.tiny)
+    setting = argparse.Namespace(cases=1 if options.tiny else 4, phantoms=options.tiny)
     latency.LA = options.data / "la"
     config = Config.from_dict({"device": options.device, "dimensions": dimensions})
     if options.tiny:

@@ -53,7 +53,7 @@ def measured(
     options: argparse.Namespace,
 ) -> dict[str, Any]:
     tiny = options.tiny
-    setting = argparse.Namespace(cases=2 if tiny else 4, phantoms=tiny)
+    setting = argparse.Namespace(cases=1 if tiny else 4, phantoms=tiny)
     config = Config.from_dict({"device": options.device, "dimensions": dimensions})
     if tiny:
         config = replace(config, base_steps=2, slice_size=32, threads=1)

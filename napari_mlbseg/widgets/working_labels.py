@@ -106,10 +106,6 @@ class WorkingLabels:
         self._planes.pop((axis, index), None)
         self._saved.pop((axis, index), None)
 
-    def mark_saved(self, axis: int, index: int) -> None:
-        """What the slice shows now is what the study holds."""
-        self._saved.pop((axis, index), None)
-
     def discard_edits(self) -> None:
         """Show of every slice what is saved."""
         for key in self.edits():

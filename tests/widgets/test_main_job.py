@@ -18,7 +18,15 @@ from napari_mlbseg.widgets.bridge import EventSource, engine_of
 from napari_mlbseg.widgets.dock import open_dock
 
 LEFT = Qt.MouseButton.LeftButton
-TINY = {"base_steps": 15, "steps": 10, "slice_size": 48, "device": "cpu", "threads": 1}
+# Imported labels would stand in place of what so short a training makes of them, but for "none".
+TINY = {
+    "base_steps": 15,
+    "steps": 10,
+    "slice_size": 48,
+    "weights": "none",
+    "device": "cpu",
+    "threads": 1,
+}
 
 
 def test_from_rough_labels_to_exported_ones(
