@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Lint, types and tests. All of them run even where an early one fails; the exit status is
-# non-zero if any failed, and the last line is the summary of the main test run.
+# non-zero if any failed, and the last line is the summary of the main test run, which goes on
+# beside the others and is shown after them.
 # Usage: scripts/test.sh VENV [pytest arguments]
 set -uo pipefail
 bin=${1:?usage: scripts/test.sh VENV [pytest arguments]}/bin
@@ -10,7 +11,7 @@ if ! command -v xvfb-run >/dev/null; then
     echo "xvfb-run is missing (Debian: apt-get install xvfb xauth)" >&2
     exit 1
 fi
-export MPLBACKEND=Agg NAPARI_ENSURE_PLUGIN_MAIN_THREAD=1 OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
+export MPLBACKEND=Agg NAPARI_ENSURE_PLUGIN_MAIN_THREAD=1 OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 export LIBGL_ALWAYS_SOFTWARE=1 QT_LOGGING_RULES="${QT_LOGGING_RULES:-*.debug=false}"
 unset QT_PLUGIN_PATH QT_QPA_PLATFORM QT_QPA_PLATFORM_PLUGIN_PATH WAYLAND_DISPLAY
 
@@ -27,10 +28,19 @@ on_screen() {
         env QT_API="$1" PYTEST_QT_API="$1" "$bin/python" -m pytest "${@:2}"
 }
 
+main=$(mktemp)
+trap 'kill -- -$main_id 2>/dev/null; rm -f "$main"' EXIT
+set -m # a process group of its own, so that nothing of it is left when this is stopped
+on_screen pyqt5 "$@" >"$main" 2>&1 &
+main_id=$!
+set +m
+
 check "ruff check" "$bin/ruff" check .
 check "ruff format" "$bin/ruff" format --check .
 check "mypy" "$bin/mypy"
 check "window tests, PyQt6" on_screen pyqt6 tests/widgets "$@"
 [ ${#failed[@]} -eq 0 ] || printf '!! failed: %s\n' "${failed[@]}"
-check "all tests, PyQt5" on_screen pyqt5 "$@"
+echo "== all tests, PyQt5"
+tail -n +1 -f --pid="$main_id" "$main"
+wait "$main_id" || failed+=("all tests, PyQt5")
 [ ${#failed[@]} -eq 0 ]
