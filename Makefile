@@ -32,7 +32,7 @@ test: setup ## lint, types and all tests but the slow ones, windows under PyQt6 
 	@scripts/test.sh $(VENV) -q -m "not slow"
 
 test-all: setup ## the same with the slow tests
-	@scripts/test.sh $(VENV) -q -o timeout=1800
+	@scripts/test.sh $(VENV) -q -o timeout=3600
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

@@ -11,6 +11,8 @@ if ! command -v xvfb-run >/dev/null; then
     echo "xvfb-run is missing (Debian: apt-get install xvfb xauth)" >&2
     exit 1
 fi
+# One thread: several of them spin while they wait for each other, which takes ten times as long
+# where other processes have the cores.
 export MPLBACKEND=Agg NAPARI_ENSURE_PLUGIN_MAIN_THREAD=1 OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 export LIBGL_ALWAYS_SOFTWARE=1 QT_LOGGING_RULES="${QT_LOGGING_RULES:-*.debug=false}"
 unset QT_PLUGIN_PATH QT_QPA_PLATFORM QT_QPA_PLATFORM_PLUGIN_PATH WAYLAND_DISPLAY

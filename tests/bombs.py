@@ -44,7 +44,7 @@ def read(path: Path, *study: Path) -> tuple[int, str]:
         [sys.executable, "-c", READ, str(path), *map(str, study)],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

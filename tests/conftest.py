@@ -1,8 +1,12 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
+from left_open import ends_with_the_test, is_open, still_running, studies_watched, threads
+
+from napari_mlbseg.project.study import Study
 
 # Shapes and types of the numerics are checked whenever a test calls them.
 install_import_hook(
@@ -19,6 +23,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in asking:
             item.add_marker(pytest.mark.skip(reason="torch finds no CUDA device here"))
+
+
+@pytest.fixture(scope="session")
+def every_study() -> Iterator[list[Study]]:
+    with studies_watched() as studies:
+        yield studies
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_open(every_study: list[Study]) -> Iterator[None]:
+    """A study or a thread that outlives its test disturbs another one, which is then blamed."""
+    earlier, made, running = len(every_study), len(ends_with_the_test), threads()
+    yield
+    for study in ends_with_the_test[made:]:
+        study.close()
+    going_on = still_running(running)  # the end of a training may close its study
+    left = [study.path.name for study in every_study[earlier:] if is_open(study)]
+    del every_study[earlier:], ends_with_the_test[made:]
+    assert going_on == [], "threads that do not end"
+    assert left == [], "studies that were not closed"
 
 
 @pytest.fixture(scope="session")

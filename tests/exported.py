@@ -70,7 +70,7 @@ def _accept_every_other_slice(study: Study, labels: Path) -> None:
 def run_blocked(folder: Path, blocked: str, *arguments: object) -> None:
     command = [sys.executable, "-c", BLOCKED, blocked, str(folder), *map(str, arguments)]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=280, check=False, cwd=folder
+        command, capture_output=True, text=True, timeout=600, check=False, cwd=folder
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

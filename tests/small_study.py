@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from left_open import ends_with_the_test
 from numpy.typing import NDArray
 
 from napari_mlbseg.engine.config import Config
@@ -63,7 +64,9 @@ def make_phantoms(
     shape: tuple[int, int, int] = SHAPE,
     spacing_mm: tuple[float, float, float] = (3.0, 1.0, 1.0),
 ) -> Phantoms:
+    """Phantoms in a study that is closed with the test."""
     study = Study.create(path)
+    ends_with_the_test.append(study)
     study.set_classes([LabelClass(1, "organ", (230, 160, 0)), LabelClass(7, "core", (0, 120, 180))])
     z, y, x = spacing_mm
     geometry = Geometry.from_affine(shape[::-1], np.diag([-x, -y, z, 1.0]))

@@ -142,7 +142,7 @@ def modules_after(code: str) -> set[str]:
         check=True,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     return set(json.loads(done.stdout))
 
@@ -150,6 +150,21 @@ def modules_after(code: str) -> set[str]:
 @pytest.mark.parametrize("module", ["napari_mlbseg", "napari_mlbseg.cli"])
 def test_import_is_light(module: str):
     assert not modules_after(f"import {module}") & set(HEAVY)
+
+
+def test_help_is_light():
+    code = """
+import sys
+from napari_mlbseg.cli import main
+sys.argv = ["mlbseg", "--help"]
+try:
+    import contextlib, io
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        main()
+except SystemExit:
+    assert "init" in shown.getvalue()
+"""
+    assert not modules_after(code) & set(HEAVY)
 
 
 def test_discovery_imports_no_torch():

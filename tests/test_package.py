@@ -27,7 +27,7 @@ def run(*arguments: str, **environment: str) -> str:
         [sys.executable, *arguments],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         cwd="/",
         env={**os.environ, **environment},
     )

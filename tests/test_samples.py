@@ -1,5 +1,3 @@
-import time
-
 import nibabel as nib
 import numpy as np
 import pytest
@@ -50,9 +48,7 @@ def test_phantoms_differ_by_seed_and_only_by_seed():
 
 
 def test_a_cohort_exercises_geometry_and_is_the_same_every_time(tmp_path):
-    started = time.perf_counter()
     cohort = make_phantom_cohort(tmp_path / "one")
-    assert time.perf_counter() - started < 4  # well under 2 s where nothing else runs
     again = make_phantom_cohort(tmp_path / "two")
     names = [f"phantom_{k:02d}.nii.gz" for k in range(1, 5)]
     codes = set()

@@ -44,7 +44,7 @@ with Study.create(out / "headless.mlbseg") as study:
 def test_the_whole_job_without_qt_and_napari(tmp_path: Path) -> None:
     cohort = make_phantom_cohort(tmp_path / "cohort", cases=2)
     command = [sys.executable, "-c", JOB, str(tmp_path / "cohort"), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     for path in sorted(cohort.images.iterdir()):
         exported, image = nib.load(tmp_path / "exported" / path.name), nib.load(path)

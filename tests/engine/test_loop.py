@@ -293,7 +293,11 @@ def test_the_slice_on_view_is_served_first(phantoms: Phantoms) -> None:
     assert set(first.arrays) == ALL_MAPS
 
 
-def test_an_accepted_slice_is_answered_before_the_next_step(phantoms: Phantoms) -> None:
+def test_an_accepted_slice_is_answered_before_the_next_step(
+    phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_mlbseg.engine.pace.REPORT_EVERY_S", 0.0)
+    monkeypatch.setattr("napari_mlbseg.engine.upkeep.FOCUS_EVERY_S", 1e9)
     phantoms.accept("phantom0", 3, 5, 8)
     key = SliceKey("phantom1", 0, 9)
     asked: list[SliceKey] = []
@@ -301,11 +305,12 @@ def test_an_accepted_slice_is_answered_before_the_next_step(phantoms: Phantoms) 
     def accept(event: Event, inbox: Inbox) -> None:
         if isinstance(event, StageStarted) and event.stage is Stage.BOOTSTRAPPING:
             inbox.put(Focus(key))
-        if isinstance(event, SlicesPublished) and event.step > 4 and not asked:
+        if isinstance(event, StepDone) and event.stage is Stage.BOOTSTRAPPING and event.step == 2:
             asked.extend(phantoms.accept("phantom1", 9))
             inbox.put(SliceAccepted(key))
 
     events = run(phantoms, replace(QUICK, base_steps=3, steps=5), on_event=accept)
+    assert asked == [key]
     changed = next(i for i, e in enumerate(events) if isinstance(e, CleanSetChanged))
     answer = events[changed + 1]
     assert isinstance(answer, SlicesPublished)

@@ -2,12 +2,12 @@
 
 import json
 import shutil
-import time
 
 import h5py
 import nibabel as nib
 import numpy as np
 import pytest
+from damaged import refused_at_once
 import SimpleITK as sitk
 import tifffile
 import zarr
@@ -148,11 +148,7 @@ def test_a_damaged_store_is_named_at_once(tmp_path, damage):
     path = tmp_path / "victim.zarr"
     write_zarr(path, numbers())
     ZARR_DAMAGE[damage](path)
-    started = time.perf_counter()
-    with pytest.raises(UserError) as caught:
-        read_image(path)
-    assert str(path) in str(caught.value)
-    assert time.perf_counter() - started < 1
+    refused_at_once(read_image, path)
 
 
 # --- TIFF -----------------------------------------------------------------------------------------
@@ -283,11 +279,7 @@ def test_damaged_files_are_named_at_once(tmp_path, suffix, damage):
         "nan": content,
     }
     path.write_bytes(spoiled[damage])
-    started = time.perf_counter()
-    with pytest.raises(UserError) as caught:
-        read_image(path)
-    assert str(path) in str(caught.value)
-    assert time.perf_counter() - started < 1
+    refused_at_once(read_image, path)
 
 
 def test_names_decide_which_format_it_is(tmp_path):

@@ -11,7 +11,7 @@ RUN = Path(__file__).with_name("run.py")
 
 def run(*arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, str(RUN), *arguments], capture_output=True, text=True, timeout=1500
+        [sys.executable, str(RUN), *arguments], capture_output=True, text=True, timeout=3000
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

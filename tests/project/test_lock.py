@@ -47,14 +47,14 @@ def test_a_second_writer_is_told_who_has_the_study(study, held):
 
 
 def test_the_lock_ends_with_the_study(study, held):
-    held.communicate(timeout=60)
+    held.communicate(timeout=600)
     assert not (study.path / "writer.json").exists()
     Study.open(study.path).close()
 
 
 def test_the_lock_ends_with_a_killed_process(study, held):
     held.kill()
-    held.wait(timeout=60)
+    held.wait(timeout=600)
     assert (study.path / "writer.json").exists()
     with Study.open(study.path), pytest.raises(StudyLocked, match=f"process {os.getpid()}"):
         Study.open(study.path)

@@ -83,6 +83,6 @@ def test_a_study_on_a_read_only_disk_opens_for_reading(study, other_process):
         folder = Path(shutil.copytree(study.path, Path(parent) / "s.mlbseg"))
         Path(parent).chmod(0o755)
         folder.chmod(0o555)
-        out, _ = other_process(READ_WITHOUT_RIGHTS, folder).communicate(timeout=60)
+        out, _ = other_process(READ_WITHOUT_RIGHTS, folder).communicate(timeout=600)
         folder.chmod(0o755)
     assert out == "['a']\n"

@@ -49,7 +49,7 @@ def test_a_new_process_finds_everything_again(study, make_case, other_process):
     study.close()
 
     process = other_process(f"{inspect.getsource(_everything)}{REOPEN}", study.path)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=600)
     assert pickle.loads(bytes.fromhex(out)) == expected
 
     with Study.open(study.path) as again:

@@ -130,7 +130,7 @@ def small(tmp_path):
 def killed_everywhere(other_process, path: Path, act: str) -> list[tuple[list, list]]:
     """What a reader and then a writer sees after a kill before each file operation."""
     process = other_process(KILL_EVERYWHERE, path, path.parent / "work.mlbseg", act)
-    out, _ = process.communicate(timeout=280)
+    out, _ = process.communicate(timeout=600)
     assert process.returncode == 0
     answers = [json.loads(line) for line in out.splitlines()]
     assert len(answers) > 10  # each had another operation before the kill
@@ -237,7 +237,7 @@ with Study.open(Path(sys.argv[1])) as study:
 def test_a_full_disk_is_told_and_breaks_nothing(study, other_process):
     study.close()
     process = other_process(FULL, study.path)
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate(timeout=600)
     assert process.returncode == 0
     told = out.splitlines()
     assert told.pop(1) == "['image.zarr', 'votes.zarr']"
@@ -278,7 +278,7 @@ def test_kills_at_any_time_leave_whole_slices_and_no_leftovers(study, other_proc
     for _ in range(rounds):
         process.stdout.readline()
     process.kill()
-    process.wait(timeout=60)
+    process.wait(timeout=600)
     with Study.open(study.path) as again:
         seen = again.array("a", ArrayName.PREDICTION)[:]
         assert seen.min() == seen.max() > 0

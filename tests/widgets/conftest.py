@@ -1,13 +1,30 @@
 from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
 from napari.components import ViewerModel
+from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QApplication
 
 from napari_mlbseg.project.cohort import import_folder
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import PhantomCohort, make_phantom_cohort
 from napari_mlbseg.widgets import stored
+
+PATIENCE_MS = 300_000
+
+
+class PatientBot(QtBot):
+    """Waits as long as a busy machine may take; what never comes fails all the same."""
+
+    waitSignal = partialmethod(QtBot.waitSignal, timeout=PATIENCE_MS)  # noqa: N815
+    waitUntil = partialmethod(QtBot.waitUntil, timeout=PATIENCE_MS)  # noqa: N815
+
+
+@pytest.fixture
+def qtbot(qapp: QApplication, request: pytest.FixtureRequest) -> QtBot:
+    return PatientBot(request)
 
 
 @pytest.fixture(autouse=True)

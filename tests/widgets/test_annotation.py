@@ -70,18 +70,18 @@ def desk(qtbot: QtBot, viewer: ViewerModel, study: Study) -> Iterator[Desk]:
 
 def test_painting_is_saved_by_itself(qtbot: QtBot, desk: Desk) -> None:
     desk.paint(7)
-    qtbot.waitUntil(lambda: desk.state(7) is DRAFT, timeout=2000)
+    qtbot.waitUntil(lambda: desk.state(7) is DRAFT)
     assert np.array_equal(desk.study.slice_mask(desk.key(7)), desk.layer.data[7])
     assert len(desk.study.slice_records()) == 1
 
 
 def test_undo_is_noticed_and_gives_the_slice_back(qtbot: QtBot, desk: Desk) -> None:
     desk.paint(7)
-    qtbot.waitUntil(lambda: desk.state(7) is DRAFT, timeout=2000)
+    qtbot.waitUntil(lambda: desk.state(7) is DRAFT)
     desk.layer.undo()
-    qtbot.waitUntil(lambda: desk.state(7) is UNTOUCHED, timeout=2000)
+    qtbot.waitUntil(lambda: desk.state(7) is UNTOUCHED)
     desk.layer.redo()
-    qtbot.waitUntil(lambda: desk.state(7) is DRAFT, timeout=2000)
+    qtbot.waitUntil(lambda: desk.state(7) is DRAFT)
 
 
 def test_leaving_a_slice_saves_it_at_once(desk: Desk) -> None:
@@ -139,7 +139,7 @@ def test_painting_on_a_clean_slice_reopens_it(qtbot: QtBot, desk: Desk) -> None:
     desk.annotation.go_to(5)
     desk.annotation.accept()
     desk.paint(5)
-    qtbot.waitUntil(lambda: desk.state(5) is DRAFT, timeout=2000)
+    qtbot.waitUntil(lambda: desk.state(5) is DRAFT)
     assert desk.requests == [SliceAccepted(desk.key(5)), SliceReopened(desk.key(5))]
 
 
@@ -313,7 +313,7 @@ def test_undo_of_a_dab_on_a_clean_slice_gives_back_what_was_accepted(
     desk.annotation.accept()
     accepted = desk.layer.data[5].copy()
     desk.paint(5, 4, 60, 1)
-    qtbot.waitUntil(lambda: desk.state(5) is DRAFT, timeout=60_000)
+    qtbot.waitUntil(lambda: desk.state(5) is DRAFT)
     desk.layer.undo()
     assert desk.state(5) is CLEAN
     assert np.array_equal(desk.study.slice_mask(desk.key(5)), accepted)
@@ -330,9 +330,9 @@ def test_a_stroke_that_is_given_up_leaves_a_clean_slice_clean(qtbot: QtBot, desk
     desk.annotation.go_to(5)
     shown = desk.layer.data[5].copy()
     desk.layer.data[5, 4, 4] = 2  # as a brush does while the button is down
-    qtbot.waitUntil(lambda: desk.state(5) is DRAFT, timeout=60_000)
+    qtbot.waitUntil(lambda: desk.state(5) is DRAFT)
     desk.layer.data[5, 4, 4] = shown[4, 4]
-    qtbot.waitUntil(lambda: desk.state(5) is CLEAN, timeout=60_000)
+    qtbot.waitUntil(lambda: desk.state(5) is CLEAN)
     assert np.array_equal(desk.study.slice_mask(desk.key(5)), shown)
     assert desk.annotation.history.last is not None
     assert desk.annotation.history.last.name == "accept slice 5"

@@ -117,7 +117,7 @@ def test_a_sample_case_is_plain_layers(window: napari.Viewer) -> None:
 def test_a_command_opens_a_study_of_phantoms(qtbot: QtBot, window: napari.Viewer) -> None:
     contributions.open_phantom_study(window)
     bench = open_dock(window).workbench
-    qtbot.waitUntil(lambda: bench.annotation is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: bench.annotation is not None)
     assert len(bench.case_rows()) == 4
 
 

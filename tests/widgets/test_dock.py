@@ -2,8 +2,8 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,7 @@ def test_another_axis_from_the_panel(dock: MLBSegDock, window: napari.Viewer) ->
 def test_suggested_slices_from_the_key_the_button_and_the_list(
     qtbot: QtBot, dock: MLBSegDock, window: napari.Viewer
 ) -> None:
-    qtbot.waitUntil(lambda: len(dock.suggester.best) == SHOWN, timeout=20_000)
+    qtbot.waitUntil(lambda: len(dock.suggester.best) == SHOWN)
     keys = [one.key for one in dock.suggester.best]
     assert {key.case_id for key in keys} == {"phantom_01", "phantom_02"}
 
@@ -204,11 +204,11 @@ def test_starting_afresh_asks_where_something_would_be_forgotten(
         if answer is not None:
             button = next(b for b in asked[0].buttons() if answer in b.text())
             qtbot.mouseClick(button, LEFT)
-            qtbot.waitUntil(lambda: not panel.findChildren(QMessageBox), timeout=60_000)
+            qtbot.waitUntil(lambda: not panel.findChildren(QMessageBox))
         if dock.workbench.bridge.running:
             assert not panel.afresh.isChecked()
             dock.workbench.send(ev.Stop())
-            qtbot.waitUntil(panel.start.isEnabled, timeout=60_000)
+            qtbot.waitUntil(panel.start.isEnabled)
 
     start(afresh=True)  # nothing has been trained yet
     assert [config.resume for _, config in engine.started] == [False]
@@ -262,18 +262,22 @@ napari.run(force=True)
 """
 
 
-def start_painter(study_path: Path, ending: str) -> subprocess.Popen[str]:
+@contextmanager
+def painter(study_path: Path, ending: str) -> Iterator[subprocess.Popen[str]]:
+    """A window in a process of its own that has painted on slice 7."""
     code = [sys.executable, "-W", "ignore", "-c", PAINTER, str(study_path), ending]
-    process = subprocess.Popen(code, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline().strip() == "painted"
-    return process
+    with subprocess.Popen(code, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == "painted"
+            yield process
+        finally:
+            process.kill()
 
 
-def test_a_kill_after_painting_loses_nothing(study_path: Path) -> None:
-    with start_painter(study_path, "kill") as process:
-        time.sleep(1.5)
-        process.kill()
+def test_a_kill_after_painting_loses_nothing(qtbot: QtBot, study_path: Path) -> None:
+    with painter(study_path, "kill"):
+        qtbot.waitUntil(lambda: states(study_path) == {7: SliceState.DRAFT})  # by itself
     assert states(study_path) == {7: SliceState.DRAFT}
     with Study.open(study_path) as study:  # the lock went with the process
         key = study.slice_records()[0].key
@@ -281,6 +285,6 @@ def test_a_kill_after_painting_loses_nothing(study_path: Path) -> None:
 
 
 def test_quitting_right_after_painting_loses_nothing(study_path: Path) -> None:
-    with start_painter(study_path, "quit") as process:
-        assert process.wait(timeout=60) == 0
+    with painter(study_path, "quit") as process:
+        assert process.wait(timeout=600) == 0
     assert states(study_path) == {7: SliceState.DRAFT}

@@ -31,7 +31,7 @@ def end(study: Path, how: str, kind: str = "nothing", *answers: str) -> End:
         [sys.executable, str(PROGRAM), str(study), how, kind, *answers],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         env={**os.environ, **QUIET},
     )
     said = [line for line in done.stdout.splitlines() if not line.startswith(NOTICES)]

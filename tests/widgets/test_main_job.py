@@ -65,7 +65,7 @@ def test_from_rough_labels_to_exported_ones(
     annotation.go_to(12)
     before = layer.data[12].copy()
     qtbot.mouseClick(training.start, LEFT)
-    qtbot.waitUntil(lambda: training.start.isEnabled(), timeout=120_000)
+    qtbot.waitUntil(lambda: training.start.isEnabled())
     assert "Finished" in training.status.text(), training.status.text()
     qtbot.waitUntil(lambda: not np.array_equal(layer.data[12], before))
     assert np.array_equal(layer.data[12], viewer.layers["prediction"].data[12])
@@ -74,7 +74,7 @@ def test_from_rough_labels_to_exported_ones(
     qtbot.waitUntil(lambda: np.array_equal(study.working_labels(case.id), layer.data))
 
     dock.export_panel.folder.setText(str(tmp_path / "out"))
-    with qtbot.waitSignal(bench.told, timeout=20_000):
+    with qtbot.waitSignal(bench.told):
         qtbot.mouseClick(dock.export_panel.case, LEFT)
     written = SimpleITK.ReadImage(str(next((tmp_path / "out").glob("*.nii.gz"))))
     source = SimpleITK.ReadImage(str(case.image_path))

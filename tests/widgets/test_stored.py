@@ -132,7 +132,7 @@ def test_a_slow_disk_shows_nothing_for_now_but_never_a_wrong_label(
     gate, read = threading.Event(), stored.StoredArray._read
 
     def slow(array: stored.StoredArray, row: stored.Row) -> NDArray[Any]:
-        gate.wait(20)
+        gate.wait()
         return read(array, row)
 
     monkeypatch.setattr(stored.StoredArray, "_read", slow)
@@ -143,8 +143,10 @@ def test_a_slow_disk_shows_nothing_for_now_but_never_a_wrong_label(
     assert shelf.late == 1
     assert shelf.arrays.awaited
     assert shelf.arrays.arrived() == []
-    threading.Timer(0.2, gate.set).start()
+    opening = threading.Timer(0.2, gate.set)
+    opening.start()
     assert (shelf.arrays.machine_slice(1, 3) == 1).all()  # this one waits
+    opening.join()
     assert shelf.arrays.arrived() == [PREDICTION]
     assert not shelf.arrays.awaited
     assert (array[plane(1, 3)] == 1).all()

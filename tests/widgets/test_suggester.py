@@ -1,7 +1,8 @@
 """When suggestions are looked for, and when those that are there are kept."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 from pytestqt.qtbot import QtBot
@@ -36,7 +37,7 @@ class Looks:
             try:
                 found = self._real(path, count)(report)  # type: ignore[arg-type]
                 self.found.set()
-                self.go_on.wait(30)
+                self.go_on.wait()
                 if self.error is not None:
                     raise self.error
                 return found
@@ -50,21 +51,25 @@ class Looks:
 def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
     monkeypatch.setattr(suggester, "_AFTER_MS", 10)
     monkeypatch.setattr(suggester, "REST", 0.0)
-    return Looks(monkeypatch)
+    made = Looks(monkeypatch)
+    # A clock by which a look takes two seconds and everything else no time.
+    monkeypatch.setattr(suggester, "time", SimpleNamespace(monotonic=lambda: 2.0 * made.count))
+    return made
 
 
 @pytest.fixture
-def watching(qtbot: QtBot, looks: Looks, study: Study) -> Suggester:
+def watching(qtbot: QtBot, looks: Looks, study: Study) -> Iterator[Suggester]:
     made = Suggester()
     made.set_study(study)
     qtbot.waitUntil(lambda: bool(made.best))
-    return made
+    yield made
+    looks.go_on.set()
+    made.set_study(None)
 
 
 def quiet(qtbot: QtBot, watching: Suggester) -> None:
     """Wait until nothing is looked for, nor will be."""
-    qtbot.wait(50)
-    qtbot.waitUntil(lambda: not watching.looking)
+    qtbot.waitUntil(lambda: not watching.looking and not watching._timer.isActive())
 
 
 def say(watching: Suggester, study: Study, key: SliceKey, state: SliceState) -> None:
@@ -146,14 +151,13 @@ def test_looking_takes_a_small_share_of_the_time(
     study: Study,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(suggester, "REST", 1000.0)
+    monkeypatch.setattr(suggester, "REST", 10.0)
     watching.refresh()
     qtbot.waitUntil(lambda: looks.count == 2)
     quiet(qtbot, watching)
     for event in published(study, 1.0):
         watching.hear(event)
-    qtbot.wait(300)
-    assert looks.count == 2
+    assert watching._timer.interval() == 20_000  # ten times the two seconds that a look took
     for key in [one.key for one in suggest(study, BATCH)]:  # unless nothing is left to do
         say(watching, study, key, SliceState.SKIPPED)
     qtbot.waitUntil(lambda: looks.count == 3)
@@ -181,11 +185,13 @@ def test_closing_the_study_ends_a_look_and_drops_what_it_finds(
     looks.ended.clear()
     watching.refresh()
     qtbot.waitUntil(lambda: looks.count == 2)
+    task = watching._task
+    assert task is not None
     watching.set_study(None)
     assert list(watching.best) == []
-    looks.go_on.set()
-    assert looks.ended.wait(20)
-    qtbot.wait(100)
+    with qtbot.waitSignal(task.ended):
+        looks.go_on.set()
+    assert looks.ended.is_set()
     assert list(watching.best) == []
     assert not watching.looking
 

@@ -126,7 +126,7 @@ def test_a_study_is_made_from_folders(
     qtbot: QtBot, viewer: ViewerModel, cohort: PhantomCohort, tmp_path: Path
 ) -> None:
     bench = Workbench(viewer)
-    with qtbot.waitSignal(bench.case_changed, timeout=20_000):
+    with qtbot.waitSignal(bench.case_changed):
         bench.create_study(NewStudy(tmp_path / "new.mlbseg", cohort.images, cohort.labels))
     assert bench.study is not None
     assert len(bench.case_rows()) == 2
@@ -145,7 +145,7 @@ def test_a_study_without_label_files_has_classes_too(
     found: list[str],
 ) -> None:
     bench = Workbench(viewer)
-    with qtbot.waitSignal(bench.case_changed, timeout=20_000):
+    with qtbot.waitSignal(bench.case_changed):
         bench.create_study(NewStudy(tmp_path / "new.mlbseg", cohort.images, None, names))
     assert bench.study is not None
     assert [(c.value, c.name) for c in bench.study.classes] == list(enumerate(found, start=1))
@@ -215,7 +215,7 @@ def test_a_failed_import_leaves_nothing_behind(
 ) -> None:
     (tmp_path / "images").mkdir()
     bench = Workbench(viewer)
-    with qtbot.waitSignal(bench.failed, timeout=20_000) as failed:
+    with qtbot.waitSignal(bench.failed) as failed:
         bench.create_study(NewStudy(tmp_path / "new.mlbseg", tmp_path / "images", None))
     assert failed.args is not None
     assert "unexpected" not in failed.args[0]
@@ -229,7 +229,7 @@ def test_files_that_cannot_be_taken_in_are_told(
     shutil.copytree(cohort.images, tmp_path / "images")
     (tmp_path / "images" / "torn.nii.gz").write_bytes(b"not an image")
     bench = Workbench(viewer)
-    with qtbot.waitSignal(bench.failed, timeout=20_000) as failed:
+    with qtbot.waitSignal(bench.failed) as failed:
         bench.create_study(NewStudy(tmp_path / "new.mlbseg", tmp_path / "images", None))
     assert failed.args is not None
     assert "torn.nii.gz" in failed.args[0]
@@ -241,7 +241,7 @@ def test_an_import_never_touches_a_study_that_was_there(
     qtbot: QtBot, viewer: ViewerModel, cohort: PhantomCohort, study_path: Path
 ) -> None:
     bench = Workbench(viewer)
-    with qtbot.waitSignal(bench.failed, timeout=20_000):
+    with qtbot.waitSignal(bench.failed):
         bench.create_study(NewStudy(study_path, cohort.images, None))
     with Study.open(study_path) as study:
         assert len(study.cases) == 2
@@ -306,7 +306,7 @@ def test_closing_waits_until_the_engine_has_stopped(
     bench.train(Config())
     bench.close_study()
     assert bench.study is not None  # not closed under the hands of the engine
-    qtbot.waitUntil(lambda: bench.study is None, timeout=60_000)
+    qtbot.waitUntil(lambda: bench.study is None)
     assert not bench.bridge.running
     assert engine.heard[-1] == ev.Stop()
 
@@ -316,7 +316,7 @@ def test_export_writes_what_is_shown(
     qtbot: QtBot, bench: Workbench, tmp_path: Path, case_id: str | None
 ) -> None:
     paint(bench, 5)
-    with qtbot.waitSignal(bench.told, timeout=20_000) as told:
+    with qtbot.waitSignal(bench.told) as told:
         bench.export(Export(ExportKind.LABELS, tmp_path / "out", case_id))
     files = sorted((tmp_path / "out").iterdir())
     assert told.args is not None
@@ -350,7 +350,7 @@ def test_the_trained_model_is_written(qtbot: QtBot, bench: Workbench, tmp_path: 
     config = Config(base_steps=2, steps=1, slice_size=32, device="cpu", threads=1)
     *_, last = Bootstrapper(bench.study, config).events(Inbox())
     assert isinstance(last, ev.Finished), last
-    with qtbot.waitSignal(bench.told, timeout=60_000) as told:
+    with qtbot.waitSignal(bench.told) as told:
         bench.export_model(ModelExport(ModelFormat.BUNDLE, tmp_path / "out"))
     assert told.args is not None
     folder = tmp_path / "out" / "phantoms-bundle"
@@ -363,7 +363,7 @@ def test_a_vanished_image_is_read_from_its_source_again(qtbot: QtBot, bench: Wor
     image = np.asarray(bench.study.array("phantom_02", ArrayName.IMAGE)[:])
     shutil.rmtree(bench.study.path / "arrays" / "phantom_02")
     bench.choose_case("phantom_02")
-    qtbot.waitUntil(lambda: bench.annotation is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: bench.annotation is not None)
     assert on_view(bench).case.id == "phantom_02"
     assert np.array_equal(bench.study.array("phantom_02", ArrayName.IMAGE)[:], image)
 
@@ -437,9 +437,9 @@ def test_cancelling_an_import_leaves_everything_as_it_was(
     bench.errands.can_cancel.connect(offered.append)
     new = tmp_path / "new.mlbseg"
     bench.create_study(NewStudy(new, cohort.images, cohort.labels))
-    qtbot.waitUntil(slow.reached.is_set, timeout=60_000)
+    qtbot.waitUntil(slow.reached.is_set)
     assert (new / "arrays").is_dir()  # the first file lies in it already
-    with qtbot.waitSignal(bench.told, timeout=60_000) as told:
+    with qtbot.waitSignal(bench.told) as told:
         bench.errands.cancel()
         slow.go_on.set()
     assert told.args is not None
@@ -450,7 +450,7 @@ def test_cancelling_an_import_leaves_everything_as_it_was(
     assert bench.study is before
     assert bench.case_row("phantom_01").drafts == 1
     slow._seen.append(object())
-    with qtbot.waitSignal(bench.case_changed, timeout=60_000):
+    with qtbot.waitSignal(bench.case_changed):
         bench.create_study(NewStudy(new, cohort.images, cohort.labels))
     assert bench.study is not None
     assert bench.study.path == new
@@ -465,7 +465,7 @@ def test_closing_the_window_ends_an_import(
 ) -> None:
     slow = Slow(monkeypatch)
     bench.create_study(NewStudy(tmp_path / "new.mlbseg", cohort.images, None))
-    qtbot.waitUntil(slow.reached.is_set, timeout=60_000)
+    qtbot.waitUntil(slow.reached.is_set)
     threading.Timer(0.2, slow.go_on.set).start()
     bench.shut_down()
     assert not (tmp_path / "new.mlbseg").exists()
@@ -474,7 +474,7 @@ def test_closing_the_window_ends_an_import(
 def test_an_export_cannot_be_cancelled_as_if_it_had_never_begun(
     qtbot: QtBot, bench: Workbench, tmp_path: Path
 ) -> None:
-    with qtbot.waitSignal(bench.told, timeout=20_000) as told:
+    with qtbot.waitSignal(bench.told) as told:
         bench.export(Export(ExportKind.LABELS, tmp_path / "out", None))
         bench.errands.cancel()
     assert told.args is not None
@@ -491,14 +491,14 @@ def test_several_series_and_frames_are_asked_for_before_the_import(
         file.rename(images / "s" / f"t{file.name}")
     bench = Workbench(viewer)
     new = NewStudy(tmp_path / "new.mlbseg", images, None)
-    with qtbot.waitSignal(bench.intake.choice_needed, timeout=60_000) as asked:
+    with qtbot.waitSignal(bench.intake.choice_needed) as asked:
         bench.create_study(new)
     assert asked.args is not None
     assert asked.args[0] == new
     assert [offer.series for offer in asked.args[1]] == ["series_3", "series_3_2"]
     assert not new.path.exists()
     choices = {(images / "s").absolute(): [Choice(series="series_3_2")]}
-    with qtbot.waitSignal(bench.case_changed, timeout=60_000):
+    with qtbot.waitSignal(bench.case_changed):
         bench.create_study(dataclasses.replace(new, choices=choices))
     assert on_view(bench).case.source.choice == Choice(series="series_3_2")
     bench.shut_down()
@@ -514,7 +514,7 @@ def test_probabilities_wait_for_the_training(
     assert failed.args is not None
     assert "training is at work" in str(failed.args[0])
     bench.send(ev.Stop())
-    qtbot.waitUntil(lambda: not bench.bridge.running, timeout=20_000)
+    qtbot.waitUntil(lambda: not bench.bridge.running)
     with qtbot.waitSignal(bench.failed) as failed:
         bench.export(export)
     assert failed.args is not None
