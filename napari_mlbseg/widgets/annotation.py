@@ -265,9 +265,11 @@ class Annotation(QObject):
         self._late.stop()
         for event, slot in self._connections:
             event.disconnect(slot)
-        if remove_layers:
-            self.layers.remove()
-        self._arrays.close()
+        try:
+            if remove_layers:
+                self.layers.remove()
+        finally:
+            self._arrays.close()
 
     # --- inside ----------------------------------------------------------------------------------
 

@@ -7,10 +7,10 @@ import h5py
 import nibabel as nib
 import numpy as np
 import pytest
-from damaged import refused_at_once
 import SimpleITK as sitk
 import tifffile
 import zarr
+from damaged import refused_at_once
 from zarr_files import write_zarr
 
 from napari_mlbseg.errors import UserError

@@ -4,8 +4,8 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from damaged import refused_at_once
 import SimpleITK as sitk
+from damaged import refused_at_once
 from dicom_files import (
     PATIENT,
     PLANES,

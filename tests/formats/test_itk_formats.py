@@ -6,8 +6,8 @@ import gzip
 import nibabel as nib
 import numpy as np
 import pytest
-from damaged import refused_at_once
 import SimpleITK as sitk
+from damaged import refused_at_once
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from orientations import grids

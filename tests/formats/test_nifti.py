@@ -6,8 +6,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from damaged import refused_at_once
 import SimpleITK
+from damaged import refused_at_once
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from orientations import grids

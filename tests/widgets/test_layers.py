@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -10,11 +12,12 @@ from napari_mlbseg.widgets.working_labels import WorkingLabels
 
 
 @pytest.fixture
-def layers(viewer: ViewerModel, study: Study) -> CaseLayers:
+def layers(viewer: ViewerModel, study: Study) -> Iterator[CaseLayers]:
     case = study.cases[0]
     arrays = CaseArrays(study, case, LAYER_NAMES, lambda: None)
     labels = WorkingLabels(case.geometry.shape, arrays.machine_slice)
-    return CaseLayers(viewer, study, case, arrays, labels)
+    yield CaseLayers(viewer, study, case, arrays, labels)
+    arrays.close()
 
 
 def test_layers_lie_where_the_patient_lies_in_mm(

@@ -5,8 +5,8 @@ import napari
 import nibabel as nib
 import numpy as np
 import pytest
-from effort import counted
 from dicom_files import lps_of, voxels, write_series
+from effort import counted
 from npe2 import PluginManifest
 from qtpy.QtWidgets import QSpinBox
 
