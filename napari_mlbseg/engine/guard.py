@@ -52,7 +52,10 @@ class Guard:
         behind = len(self._beside) >= FEWEST and falls_behind(self._beside)
         if not behind:  # one that does worse even on what it learnt is worse
             learnt = trainer.predictions_beside(self._imported.some_that_taught(), parameters)
-            behind = falls_behind(self._imported.beside(learnt))
+            behind = any(
+                falls_behind(self._imported.beside(learnt, as_predicted=as_predicted))
+                for as_predicted in (False, True)
+            )
         self._labels_stand = behind
 
     def score(self, stage: Stage) -> HeldBackScored | None:
@@ -73,8 +76,11 @@ class Guard:
             self._beside = [] if self._imported is None else self._imported.beside(pairs)
         elif state.kept is not None:
             state.kept = replace(state.kept, worse=True)
-        if len(self._beside) >= FEWEST and falls_behind(self._beside):
-            self._labels_stand = True
+        if len(self._beside) >= FEWEST:
+            if falls_behind(self._beside):
+                self._labels_stand = True
+            elif self._labels_stand:
+                self._labels_stand = None  # no longer behind here: look again before it is asked
         each = dice_per_class(pairs.values(), classes=classes)
         return HeldBackScored(
             stage,

@@ -39,17 +39,20 @@ class ImportedLabels:
         keys = [key for key in truth if key.case_id in self._cases]
         return smallest_of_nonsense([float(difference(self._of(k), truth[k])) for k in keys])
 
-    def beside(self, pairs: Pairs) -> Beside:
+    def beside(self, pairs: Pairs, *, as_predicted: bool = False) -> Beside:
         """Dice of what would be shown for predictions, and of the imported labels, by slice.
 
-        `pairs` are predictions and truth; slices of other cases are left out.
+        `pairs` are predictions and truth; slices of other cases are left out. What would be shown
+        may be the label itself; `as_predicted` takes what the network says.
         """
         classes, nonsense = len(self._trainer.class_values), self.smallest_of_nonsense()
         ours, theirs = {}, {}
         for key, (predicted, truth) in pairs.items():
             if key.case_id in self._cases:
                 labels = self._of(key)
-                shown = as_shown(predicted, labels, self._trainer.largest_of_right, nonsense)
+                shown = predicted
+                if not as_predicted:
+                    shown = as_shown(predicted, labels, self._trainer.largest_of_right, nonsense)
                 ours[key] = slice_dice(shown, truth, classes=classes)
                 theirs[key] = slice_dice(labels, truth, classes=classes)
         return paired(ours, theirs)

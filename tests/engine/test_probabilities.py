@@ -133,7 +133,7 @@ def test_a_few_slices_at_a_time_are_the_whole_volume_at_once(
 ) -> None:
     solid = config.dimensions == "3d"
     shape, spacing = ((30, 34, 32), (1.0, 1.0, 1.0)) if solid else ((11, 40, 36), (3.0, 1.0, 1.0))
-    phantoms = make_phantoms(tmp_path / "s.mlbseg", rough=True, shape=shape, spacing_mm=spacing)
+    phantoms = make_phantoms(tmp_path / "s.mlbseg", shape=shape, spacing_mm=spacing)
     phantoms.accept("phantom0", *(shape[0] * i // 10 for i in (4, 5, 6, 7)))
     train(phantoms.study, config)
     network = read_final_network(phantoms.study)
