@@ -18,9 +18,6 @@ from napari_mlbseg.project.slices import SliceKey
 BETWEEN_MM: Final = 10.0
 BETWEEN_SHARE: Final = 1 / 8
 """Between clean slices one is near within this distance, or this share of their spread."""
-BEYOND_MM: Final = 5.0
-BEYOND_SHARE: Final = 1 / 16
-"""Beyond the outermost clean slices it is near within both."""
 
 _LENGTHS_ALIKE: Final = 1.1
 _WIDTHS_ALIKE: Final = 1.5
@@ -31,22 +28,17 @@ LookedAt = Mapping[str, NDArray[np.bool_]]
 
 
 def near(at_mm: NDArray[np.float64], clean_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of some positions along an axis have a clean slice near.
+    """Which of some positions along an axis have a clean slice near: none beyond the outermost.
 
     Nothing that counts as near ceases to when a clean slice is added.
     """
     if not len(clean_mm):
         return np.zeros(len(at_mm), dtype=np.bool_)
     lowest, highest = float(clean_mm.min()), float(clean_mm.max())
-    spread = highest - lowest
-    between = (at_mm >= lowest) & (at_mm <= highest)
-    reach = np.where(
-        between,
-        max(BETWEEN_MM, BETWEEN_SHARE * spread),
-        min(BEYOND_MM, BEYOND_SHARE * spread),
-    )
+    between = (at_mm >= lowest - _ROUNDING_MM) & (at_mm <= highest + _ROUNDING_MM)
+    reach = max(BETWEEN_MM, BETWEEN_SHARE * (highest - lowest))
     distance = np.abs(at_mm[:, None] - clean_mm).min(axis=1)
-    return np.asarray(distance <= reach + _ROUNDING_MM)
+    return np.asarray(between & (distance <= reach + _ROUNDING_MM))
 
 
 def alike(a: Case, b: Case, axis: int) -> bool:
