@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Lint, types and tests. All of them run even where an early one fails; the exit status is
-# non-zero if any failed, and the last line is the summary of the main test run, which goes on
-# beside the others and is shown after them.
+# non-zero if any failed, and the last line is the summary of the tests without windows, which run
+# beside those with windows and are shown after them.
 # Usage: scripts/test.sh VENV [pytest arguments]
 set -uo pipefail
 bin=${1:?usage: scripts/test.sh VENV [pytest arguments]}/bin
@@ -33,7 +33,7 @@ on_screen() {
 main=$(mktemp)
 trap 'kill -- -$main_id 2>/dev/null; rm -f "$main"' EXIT
 set -m # a process group of its own, so that nothing of it is left when this is stopped
-on_screen pyqt5 "$@" >"$main" 2>&1 &
+on_screen pyqt5 --ignore=tests/widgets "$@" >"$main" 2>&1 &
 main_id=$!
 set +m
 
@@ -41,8 +41,9 @@ check "ruff check" "$bin/ruff" check .
 check "ruff format" "$bin/ruff" format --check .
 check "mypy" "$bin/mypy"
 check "window tests, PyQt6" on_screen pyqt6 tests/widgets "$@"
+check "window tests, PyQt5" on_screen pyqt5 tests/widgets "$@"
 [ ${#failed[@]} -eq 0 ] || printf '!! failed: %s\n' "${failed[@]}"
-echo "== all tests, PyQt5"
+echo "== all other tests"
 tail -n +1 -f --pid="$main_id" "$main"
-wait "$main_id" || failed+=("all tests, PyQt5")
+wait "$main_id" || failed+=("all other tests")
 [ ${#failed[@]} -eq 0 ]

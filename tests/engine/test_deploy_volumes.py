@@ -15,6 +15,8 @@ from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.project.export import ExportKind, export_study
 from napari_mlbseg.project.study import Study
 
+pytestmark = pytest.mark.slow
+
 ROTATION = np.array([[0.995, -0.0998, 0], [0.0998, 0.995, 0], [0, 0, 1.0]])
 # Sagittal slices of a flipped file, deeper than a tile; voxels much finer than the grid; an oblique
 # volume.

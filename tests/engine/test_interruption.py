@@ -120,7 +120,9 @@ def layers_until(path: Path, config: Config, stage: Stage) -> int:
     return counts[stage]
 
 
-@pytest.mark.parametrize(("dimensions", "places"), [("2.5d", 5), ("3d", 2)])
+@pytest.mark.parametrize(
+    ("dimensions", "places"), [("2.5d", 5), pytest.param("3d", 2, marks=pytest.mark.slow)]
+)
 def test_a_stop_at_any_layer_computes_no_further_one_and_changes_nothing(
     tmp_path: Path, dimensions: str, places: int
 ) -> None:

@@ -98,6 +98,7 @@ def test_slices_that_do_not_fit_into_memory(tmp_path, suffix):
     refused(path, "slices of 900,000,000 bytes")
 
 
+@pytest.mark.slow
 def test_large_slices_are_imported_in_little_memory(tmp_path):
     """A gigabyte in 16 slices: as the header says, and sound."""
     (tmp_path / "in").mkdir()
