@@ -53,6 +53,9 @@ class FocusKeeper(QObject):
         self._canvas: CanvasKeeper | None = None
         self._typed: QObject | None = None
         self._watch(dock)
+        app = QApplication.instance()
+        if isinstance(app, QApplication):
+            app.aboutToQuit.connect(self._let_go)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Hold back the wheel and the keys that leave a field; whatever else goes its way."""
@@ -76,6 +79,11 @@ class FocusKeeper(QObject):
         return False
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _let_go(self) -> None:
+        """Hear nothing of the end: windows that die after Python would call what is gone."""
+        for each in (self._dock, *self._dock.findChildren(QWidget)):
+            each.removeEventFilter(self)
 
     def _watch(self, widget: QWidget) -> None:
         for each in (widget, *widget.findChildren(QWidget)):
@@ -176,6 +184,14 @@ class CanvasKeeper(QObject):
         app = QApplication.instance()
         if isinstance(app, QApplication):
             app.focusChanged.connect(self._on_focus_changed)
+            app.aboutToQuit.connect(self._let_go)
+
+    def _let_go(self) -> None:
+        app = QApplication.instance()
+        if isinstance(app, QApplication):
+            app.focusChanged.disconnect(self._on_focus_changed)
+        if self._canvas is not None:
+            self._canvas.removeEventFilter(self)
 
     def take(self) -> None:
         """Give the canvas the keyboard."""
