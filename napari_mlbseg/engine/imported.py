@@ -14,9 +14,7 @@ from napari_mlbseg.engine.steps.rough_labels import (
 )
 from napari_mlbseg.engine.steps.score import TOO_SMALL, paired, slice_dice
 from napari_mlbseg.engine.training import Trainer
-from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.slices import SliceKey
-from napari_mlbseg.project.study import Study
 
 FEWEST = 2
 """A single slice proves nothing."""
@@ -30,8 +28,8 @@ Beside = Sequence[tuple[float, float]]
 class ImportedLabels:
     """The imported labels of some cases, compared on clean slices with what would be shown."""
 
-    def __init__(self, study: Study, trainer: Trainer, cases: frozenset[str]) -> None:
-        self._study, self._trainer, self._cases = study, trainer, cases
+    def __init__(self, trainer: Trainer, cases: frozenset[str]) -> None:
+        self._trainer, self._cases = trainer, cases
 
     def smallest_of_nonsense(self) -> float:
         """From which difference to an imported label a prediction is the worse one."""
@@ -64,8 +62,7 @@ class ImportedLabels:
         return {key: teaching[key] for key in keys[:: max(1, -(-len(keys) // MOST_LEARNT))]}
 
     def _of(self, key: SliceKey) -> Tensor:
-        at = key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index
-        return self._trainer.source.classes.indices(self._study.read_slice(*at), key)
+        return self._trainer.source.initial_labels(key)
 
 
 def as_shown(

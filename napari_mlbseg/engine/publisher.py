@@ -286,15 +286,11 @@ class Publisher:
         held = part.case.id in self.brake.imported
         if self.largest_of_right is None and not held:
             return predicted
-        imported = torch.stack([self._imported(key) for key in part.keys])
+        imported = torch.stack([self._source.initial_labels(key) for key in part.keys])
         nonsense = self.brake.smallest_of_nonsense if held else math.inf
         shown = as_shown(predicted, imported, self.largest_of_right, nonsense)
         standing = torch.from_numpy(self.brake.standing(part)).to(shown.device)
         return torch.where(standing[:, None, None], imported, shown)
-
-    def _imported(self, key: SliceKey) -> Int[Tensor, "y x"]:
-        raw = self._study.read_slice(key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index)
-        return self._source.classes.indices(raw, key)
 
     def _labels(self, indices: Tensor) -> NDArray[np.uint8]:
         labels: NDArray[np.uint8] = self._source.classes.values[indices.cpu().numpy()]

@@ -81,7 +81,7 @@ class Run:
         )
         outcome = "failed"
         try:
-            yield from self._heeding(trainer.read_clean_set)
+            yield from self._heeding(self._read_clean_set)
             yield RunStarted(
                 run_id,
                 device,
@@ -319,9 +319,12 @@ class Run:
             check_enough(self._study)
         except UserError:
             return
+        self._read_clean_set()
+        yield CleanSetChanged(len(self._trainer.teaching), len(self._trainer.held_back))
+
+    def _read_clean_set(self) -> None:
         self._trainer.read_clean_set()
         self._upkeep.clean_set_changed()
-        yield CleanSetChanged(len(self._trainer.teaching), len(self._trainer.held_back))
 
     def _try(
         self, step: Step, learning_rate: float

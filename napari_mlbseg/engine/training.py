@@ -38,7 +38,6 @@ from napari_mlbseg.engine.steps.update import (
     BootstrapGradient,
     bootstrap_gradient,
 )
-from napari_mlbseg.project.arrays import ArrayName
 from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -322,10 +321,7 @@ class Trainer:
         for key, mask in truth.items():
             self._check()
             if self._cases[key.case_id].labels_path is not None:
-                imported = self._study.read_slice(
-                    key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index
-                )
-                yield float(disagreement(self.source.classes.indices(imported, key), mask))
+                yield float(disagreement(self.source.initial_labels(key), mask))
 
     def _predicted(self, key: SliceKey, parameters: Mapping[str, Tensor]) -> Tensor:
         span = Span(self._cases[key.case_id], key.axis, key.index, key.index + 1)

@@ -1,7 +1,6 @@
 """What is due between two optimiser steps: publishing, scoring, logging, saving."""
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -72,14 +71,14 @@ class Upkeep:
             weigh=SCORES.get(config.weights),
             check=check,
         )
-        brake = brake_for(study, keep_labels=self._keep_labels)
-        self._imported = ImportedLabels(study, trainer, brake.imported) if brake.imported else None
+        self._brake = brake_for(study, keep_labels=self._keep_labels)
+        names = self._brake.imported
+        self._imported = ImportedLabels(trainer, names) if names else None
         self._guard = Guard(trainer, self._imported)
-        self._read_brake()
         self._told_that_labels_stand = False
         self._began = budget.now()
         self._publishing_s = 0.0
-        self._last = {"checkpoint": time.perf_counter()}
+        self._last = {"checkpoint": self._budget.now()}
         self._took_s: dict[str, float] = {}
         self._direction: tuple[int, Mapping[str, Tensor]] | None = None
 
@@ -241,7 +240,7 @@ class Upkeep:
         found = brake_for(self._study, keep_labels=self._keep_labels)
         if self._imported is not None:
             found = replace(found, smallest_of_nonsense=self._imported.smallest_of_nonsense())
-        self._brake = self.publisher.brake = found
+        self._brake = found
 
     def _brake_in_force(self) -> Brake:
         return replace(self._brake, everywhere=self._guard.labels_stand)
@@ -251,7 +250,7 @@ class Upkeep:
 
     def _due(self, what: str, every_s: float) -> bool:
         """Whether it is time again; what takes long waits for longer than `every_s`."""
-        now = time.perf_counter()
+        now = self._budget.now()
         wait_s = max(every_s, self._took_s.get(what, 0.0) / LONGEST_SHARE)
         if now - self._last.get(what, -math.inf) < wait_s:
             return False
@@ -259,4 +258,4 @@ class Upkeep:
         return True
 
     def _ended(self, what: str) -> None:
-        self._took_s[what] = time.perf_counter() - self._last[what]
+        self._took_s[what] = self._budget.now() - self._last[what]

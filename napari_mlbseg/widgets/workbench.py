@@ -28,7 +28,7 @@ from napari_mlbseg.widgets.leaving import Leaving
 from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy
 
 _FOCUS_AFTER_MS = 150
-_STOP_TIMEOUT_S = 2.0
+STOP_TIMEOUT_S = 2.0
 
 
 def _nothing(*_: object) -> None:
@@ -144,15 +144,16 @@ class Workbench(QObject):
         """Save what is painted, stop the training, then release the study."""
         self.leaving.study(self._release, _nothing)
 
-    def shut_down(self, wait_s: float = _STOP_TIMEOUT_S) -> None:
+    def shut_down(self, wait_s: float | None = None) -> None:
         """For the end of the window: save and release, ask nothing; twice does no harm.
 
-        A training that does not stop in time is let go of, and the study is closed when it has
-        ended. Edits that cannot be saved stay in their rescue file.
+        A training that does not stop in `wait_s` seconds, by default `STOP_TIMEOUT_S`, is let go
+        of, and the study is closed when it has ended. Edits that cannot be saved stay in their
+        rescue file.
         """
         self._closing = True
         self.show(Annotation.flush)
-        self.leaving.now(wait_s)
+        self.leaving.now(STOP_TIMEOUT_S if wait_s is None else wait_s)
         self._release(remove_layers=False)
 
     def lose_window(self) -> None:

@@ -169,11 +169,10 @@ def with_labels(phantoms: Phantoms, *, right: bool) -> None:
         )
 
 
-@pytest.fixture
-def young(rough_phantoms: Phantoms) -> Trainer:
+def young(phantoms: Phantoms) -> Trainer:
     """A network that has hardly learnt, with two slices held back."""
-    rough_phantoms.accept("phantom0", *range(1, 11))
-    trainer = Trainer(rough_phantoms.study, QUICK)
+    phantoms.accept("phantom0", *range(1, 11))
+    trainer = Trainer(phantoms.study, QUICK)
     trainer.read_clean_set()
     assert len(trainer.held_back) == 2
     return trainer
@@ -182,22 +181,19 @@ def young(rough_phantoms: Phantoms) -> Trainer:
 @pytest.mark.parametrize("held_back", [True, False])
 @pytest.mark.parametrize("right", [True, False])
 def test_what_would_be_shown_is_compared_with_what_was_imported(
-    rough_phantoms: Phantoms,
-    young: Trainer,
-    monkeypatch: pytest.MonkeyPatch,
-    held_back: bool,
-    right: bool,
+    rough_phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch, held_back: bool, right: bool
 ) -> None:
     # What differs too much is not shown in any case: look at the comparison by itself.
     monkeypatch.setattr("napari_mlbseg.engine.steps.rough_labels.FEWEST_TO_TELL", 99)
-    if not held_back:  # the slices that taught are asked alone
-        both = {**young.teaching, **young.held_back}
-        young.source.clean = replace(young.source.clean, teaching=both, held_back={})
     with_labels(rough_phantoms, right=right)
+    trainer = young(rough_phantoms)
+    if not held_back:  # the slices that taught are asked alone
+        both = {**trainer.teaching, **trainer.held_back}
+        trainer.source.clean = replace(trainer.source.clean, teaching=both, held_back={})
     names = frozenset(case.id for case in rough_phantoms.study.cases)
-    guard = Guard(young, ImportedLabels(rough_phantoms.study, young, names))
+    guard = Guard(trainer, ImportedLabels(trainer, names))
     assert guard.labels_stand is right
-    assert not Guard(young).labels_stand
+    assert not Guard(trainer).labels_stand
 
 
 @pytest.mark.parametrize("held_back_share", [0.2, 0.0])
@@ -257,6 +253,29 @@ def test_a_slice_that_the_label_leaves_empty_is_not_filled_unless_one_was_wrong_
     grown, missing = ([float(difference(disc(r), full))] * 4 for r in (14, 0))
     assert without_nonsense(full, empty, smallest_of_nonsense(grown)).equal(empty)
     assert without_nonsense(full, empty, smallest_of_nonsense(missing)).equal(full)
+
+
+def test_no_prediction_of_a_run_is_nonsense(
+    rough_phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_mlbseg.engine.guard.falls_behind", lambda _: False)
+    study, clean = rough_phantoms.study, range(1, 11)
+    with_labels(rough_phantoms, right=True)
+    rough_phantoms.accept("phantom0", *clean)
+    events = carried_out(rough_phantoms, replace(QUICK, base_steps=2, steps=2))
+    assert isinstance(events[-1], Finished), events[-1]
+
+    def furthest(case_id: str, truth: np.ndarray) -> float:
+        labels = initial(rough_phantoms, case_id)
+        return max(
+            float(difference(torch.from_numpy(labels[i]).long(), torch.from_numpy(truth[i]).long()))
+            for i in clean
+        )
+
+    most = 2 * furthest("phantom0", study.working_labels("phantom0"))
+    for case in study.cases:
+        found = np.asarray(study.array(case.id, ArrayName.PREDICTION)[:])
+        assert furthest(case.id, found) <= most + 1e-6
 
 
 # --- said -----------------------------------------------------------------------------------------

@@ -137,6 +137,10 @@ class PatchSource:
             samples.append(self._clean_sample(frame, self._placed(frame, torch.eye(3), centre)))
         return _batch(samples)
 
+    def initial_labels(self, key: SliceKey) -> Int[Tensor, "y x"]:
+        """The initial labels of a slice as class indices; they do not change during a run."""
+        return self._reader.initial_labels(key)
+
     def span_size(self, case: Case) -> int:
         """As many as a patch is deep: what overlaps with the next span is computed twice."""
         return max(1, int(self.grid.patch[0] * self._frames[case.id].step[0]))

@@ -85,7 +85,8 @@ class Reader:
         where[key.axis] = slice(first, first + depth)
         raw = np.moveaxis(np.asarray(array[tuple(where)]), key.axis, 0)
         for index, plane in enumerate(raw, start=first):
-            yield SliceKey(key.case_id, key.axis, index), self._tensor(name, plane, key)
+            one = SliceKey(key.case_id, key.axis, index)
+            yield one, self._tensor(name, plane, one)
 
     def _tensor(self, name: ArrayName, plane: NDArray[np.generic], key: SliceKey) -> Tensor:
         if name is ArrayName.IMAGE:

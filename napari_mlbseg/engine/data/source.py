@@ -122,6 +122,9 @@ class Source(Protocol):
     def steady_batch(self, keys: Sequence[SliceKey]) -> Batch:
         """Slices that teach, as they are, with their labels."""
 
+    def initial_labels(self, key: SliceKey) -> Int[Tensor, "y x"]:
+        """The initial labels of a slice as class indices; they do not change during a run."""
+
     def span_size(self, case: Case) -> int:
         """How many slices are best predicted at once."""
 
