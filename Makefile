@@ -24,7 +24,7 @@ run: setup ## the demo: a phantom cohort from rough labels to corrected ones, th
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
 	    $(QT) $(BIN)/mlbseg gui $(OUT)/demo.mlbseg; \
 	else \
-	    $(QT) $(SCREEN) $(BIN)/python -m napari_mlbseg.widgets.screenshot $(OUT)/demo.mlbseg $(OUT)/window.png && \
+	    $(QT) $(SCREEN) $(BIN)/python scripts/screenshot.py $(OUT)/demo.mlbseg $(OUT)/window.png && \
 	    echo "No screen here; the window looks like this: $(OUT)/window.png"; \
 	fi
 

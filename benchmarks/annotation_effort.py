@@ -30,8 +30,8 @@ from matplotlib.figure import Figure
 
 from napari_mlbseg.cli import output, simulations
 from napari_mlbseg.engine.config import Config
-from napari_mlbseg.project.classes import named
-from napari_mlbseg.project.cohort import import_images
+from napari_mlbseg.project.importing.classes import named
+from napari_mlbseg.project.importing.cohort import import_images
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import make_phantom_cohort
 from napari_mlbseg.simulation.methods import METHODS

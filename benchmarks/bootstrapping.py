@@ -32,10 +32,10 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Failed, Inbox, RunStarted
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.formats.registry import read_labels
-from napari_mlbseg.project.cases import LabelClass
-from napari_mlbseg.project.cohort import import_images
-from napari_mlbseg.project.export import ExportKind, export_study
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.exporting.export import ExportKind, export_study
+from napari_mlbseg.project.importing.cohort import import_images
+from napari_mlbseg.project.records.cases import LabelClass
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
 WHAT = (ExportKind.INITIAL, ExportKind.PREDICTION, ExportKind.LABELS)

@@ -28,7 +28,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_mlbseg.engine.nets.network import build_network
-from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.meta_weights import (
     Model,
@@ -37,6 +36,7 @@ from napari_mlbseg.engine.steps.meta_weights import (
     value_of,
 )
 from napari_mlbseg.engine.steps.passes import forward
+from napari_mlbseg.engine.training.state import as_model
 
 STEPS_OF_LENGTH = (1e-2, 1e-3, 1e-4, 1e-5)
 BATCH = 8

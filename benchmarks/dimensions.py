@@ -26,12 +26,12 @@ import torch
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.nets.network import count_parameters
-from napari_mlbseg.engine.publisher import Publisher
-from napari_mlbseg.engine.run import cosine
+from napari_mlbseg.engine.predictions.publisher import Publisher
+from napari_mlbseg.engine.session.run import cosine
 from napari_mlbseg.engine.steps.meta_weights import SCORES
-from napari_mlbseg.engine.training import Trainer
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.engine.training.trainer import Trainer
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
 Row = dict[str, Any]

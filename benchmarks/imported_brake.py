@@ -39,10 +39,10 @@ from napari_mlbseg.engine.events import (
 )
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.formats.registry import read_labels
-from napari_mlbseg.project.classes import named
-from napari_mlbseg.project.cohort import import_images
-from napari_mlbseg.project.export import ExportKind, export_study
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.exporting.export import ExportKind, export_study
+from napari_mlbseg.project.importing.classes import named
+from napari_mlbseg.project.importing.cohort import import_images
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import make_phantom_cohort
 

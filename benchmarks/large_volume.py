@@ -28,9 +28,9 @@ FORMATS = ("nii", "nii.gz", "dicom", "mha", "nrrd", "zarr", "tif", "h5")
 WORK = """
 import json, sys, time
 from pathlib import Path
-from napari_mlbseg.project.cohort import import_folder
-from napari_mlbseg.project.export import ExportKind, export_case
-from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.importing.cohort import import_folder
+from napari_mlbseg.project.exporting.export import ExportKind, export_case
+from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.study import Study
 
 def peak_mb():
@@ -143,7 +143,7 @@ def write(folder: Path, kind: str, stored: np.ndarray) -> Path:
         with h5py.File(path, "w") as file:
             file.create_dataset("image", data=stored, chunks=(64, 64, 100))
     else:
-        sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+        sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
         if kind == "zarr":
             from zarr_files import write_zarr
 

@@ -48,10 +48,10 @@ from napari_mlbseg.engine.events import (
 )
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.formats.registry import read_labels
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import LabelClass
-from napari_mlbseg.project.cohort import import_folder, import_images
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.importing.cohort import import_folder, import_images
+from napari_mlbseg.project.records.cases import LabelClass
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import make_phantom_cohort
 

@@ -36,12 +36,12 @@ from napari_mlbseg.engine.events import (
 )
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.formats.source import SourceInfo
-from napari_mlbseg.project.arrays import ARRAYS_NAME
-from napari_mlbseg.project.cases import LabelClass, NewCase
-from napari_mlbseg.project.catalogue import Catalogue
-from napari_mlbseg.project.database import Database
-from napari_mlbseg.project.place import Place
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.arrays.store import ARRAYS_NAME
+from napari_mlbseg.project.catalogue.catalogue import Catalogue
+from napari_mlbseg.project.catalogue.database import Database
+from napari_mlbseg.project.folder.place import Place
+from napari_mlbseg.project.records.cases import LabelClass, NewCase
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import CATALOGUE_NAME, Study
 from napari_mlbseg.volume import Geometry, Volume
 

@@ -41,7 +41,7 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Stage
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.views import VIEWS
-from napari_mlbseg.engine.run import cosine
+from napari_mlbseg.engine.session.run import cosine
 from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.meta_weights import (
     confidence,
@@ -50,12 +50,12 @@ from napari_mlbseg.engine.steps.meta_weights import (
     value_of,
 )
 from napari_mlbseg.engine.steps.predict import look_ahead
-from napari_mlbseg.engine.training import Trainer
+from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.formats.registry import read_labels, write_labels
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import LabelClass
-from napari_mlbseg.project.cohort import import_images
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.importing.cohort import import_images
+from napari_mlbseg.project.records.cases import LabelClass
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Volume
 

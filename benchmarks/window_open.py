@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QApplication
 
 from napari_mlbseg.formats.source import SourceInfo
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import LabelClass, NewCase
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.cases import LabelClass, NewCase
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Geometry
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import read_labels
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import Case, LabelClass
-from napari_mlbseg.project.cohort import import_folder
-from napari_mlbseg.project.export import ExportKind, export_study
-from napari_mlbseg.project.palette import color_of
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.exporting.export import ExportKind, export_study
+from napari_mlbseg.project.importing.cohort import import_folder
+from napari_mlbseg.project.records.cases import Case, LabelClass
+from napari_mlbseg.project.records.palette import color_of
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import make_phantom_cohort
 

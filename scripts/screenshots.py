@@ -23,17 +23,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 from scipy import ndimage
+from screenshot import settle
 
 from napari_mlbseg.engine.events import Event, Failed, Finished, HeldBackScored, Stage, StepDone
 from napari_mlbseg.formats.registry import read_labels
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cohort import make_study
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.importing.cohort import make_study
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.samples import make_phantom_cohort
-from napari_mlbseg.widgets.annotation import Annotation
+from napari_mlbseg.widgets.case.annotation import Annotation
+from napari_mlbseg.widgets.case.layers import LAYER_NAMES, WORKING_LABELS
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
-from napari_mlbseg.widgets.layers import LAYER_NAMES, WORKING_LABELS
-from napari_mlbseg.widgets.screenshot import settle
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MLBSEG_DATA", ROOT.parent / "shared" / "data")) / "la"

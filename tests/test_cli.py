@@ -36,8 +36,8 @@ from napari_mlbseg.engine.events import (
 )
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.export import ExportKind, OutFormat
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.exporting.export import ExportKind, OutFormat
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
 SHAPE = (20, 24, 9)

@@ -30,6 +30,67 @@ MAY_IMPORT = {
     "simulation": {"engine", "project", "formats", "volume", "errors"},
     "cli": {"demo", "simulation", "engine", "project", "formats", "volume", "errors"},
 }
+# Within a part: which room (or file beside the rooms) may import which of the others.
+ROOMS: dict[str, dict[str, set[str]]] = {
+    "engine": {
+        "events": set(),
+        "config": set(),
+        "interruption": set(),
+        "wording": {"events"},
+        "nets": set(),
+        "steps": {"nets"},
+        "data": {"config", "interruption", "nets", "steps"},
+        "training": {"config", "data", "events", "interruption", "nets", "steps"},
+        "predictions": {"config", "data", "events", "interruption", "nets", "steps", "training"},
+        "session": {
+            *("config", "data", "events", "interruption", "nets", "predictions", "steps"),
+            "training",
+        },
+        "loop": {"config", "events", "nets", "session", "training"},
+        "deploy": {"nets", "steps", "training"},
+    },
+    "project": {
+        "folder": set(),
+        "records": {"folder"},
+        "catalogue": {"folder", "records"},
+        "arrays": {"catalogue", "folder", "records"},
+        "study": {"arrays", "catalogue", "folder", "records"},
+        "rescue": {"records", "study"},
+        "importing": {"arrays", "folder", "records", "study"},
+        "exporting": {"arrays", "catalogue", "folder", "importing", "records", "study"},
+    },
+    "formats": {
+        "limits": set(),
+        "source": set(),
+        "exchange": set(),
+        "placing": {"exchange"},
+        "scan": {"limits", "source"},
+        "grids": {"scan"},
+        "plain": {"scan", "source"},
+        "streamed": {"limits", "plain", "scan", "source"},
+        "chunked": {"limits", "plain", "scan", "source", "streamed"},
+        "dicom": {"limits", "scan", "source"},
+        "dicom_out": {"dicom", "scan", "source", "streamed"},
+        "registry": {"dicom", "placing", "plain", "scan", "source"},
+    },
+    "widgets": {
+        "requests": set(),
+        "shortcuts": set(),
+        "focus": set(),
+        "panels": {"requests", "shortcuts"},
+        "background": {"requests"},
+        "case": {"background"},
+        "keeping": {"background", "case"},
+        "workbench": {"background", "case", "keeping", "requests"},
+        "lifetime": {"background", "case", "keeping", "panels", "workbench"},
+        "dock": {
+            *("background", "case", "focus", "keeping", "lifetime", "panels", "shortcuts"),
+            "workbench",
+        },
+        "reader": {"panels"},
+        "contributions": {"case", "dock", "requests"},
+    },
+}
 # Only here: the parts that may import what the name stands for.
 HOME_OF = {
     "torch": {"engine", "simulation", "standalone"},
@@ -120,6 +181,29 @@ def test_imports_follow_the_arrow():
         if target not in MAY_IMPORT[found.part] and not opens_a_window(found, target):
             wrong.append(str(found))
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("part", sorted(ROOMS))
+def test_imports_within_a_part_follow_the_arrow(part: str) -> None:
+    found: dict[str, set[str]] = {path.stem: set() for path in (ROOT / part).glob("*")}
+    found = {room: set() for room in found if not room.startswith("__")}
+    for one in WITHIN:
+        target = one.target.split(".")
+        if one.part != part or target[1] != part or len(Path(one.file).parts) < 2:
+            continue
+        room = Path(one.file).parts[1].removesuffix(".py")
+        if target[2] != room:
+            found[room].add(target[2])
+    # As many arrows as are needed, and no other: one that is gone leaves the table, too.
+    assert found == ROOMS[part]
+
+
+@pytest.mark.parametrize("part", sorted(ROOMS))
+def test_no_arrows_within_a_part_make_a_circle(part: str) -> None:
+    drawn: set[str] = set()
+    for room, others in ROOMS[part].items():  # each is listed below all that it may import
+        assert others <= drawn, f"{room} imports {others - drawn}, which stands below it"
+        drawn.add(room)
 
 
 @pytest.mark.parametrize("library", sorted(HOME_OF))

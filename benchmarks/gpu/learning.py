@@ -32,12 +32,12 @@ from napari_mlbseg.engine.events import (
     StepDone,
 )
 from napari_mlbseg.engine.loop import Bootstrapper
-from napari_mlbseg.engine.other_cases import predict_other_cases
-from napari_mlbseg.engine.suggestions import evenly_spread_slices
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import LabelClass
-from napari_mlbseg.project.cohort import import_images
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.engine.predictions.other_cases import predict_other_cases
+from napari_mlbseg.engine.predictions.suggestions import evenly_spread_slices
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.importing.cohort import import_images
+from napari_mlbseg.project.records.cases import LabelClass
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.annotator import Truth, cohort_slices, correct
 

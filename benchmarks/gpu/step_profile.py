@@ -18,8 +18,8 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from napari_mlbseg.engine.config import Config
-from napari_mlbseg.engine.training import Trainer
-from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.engine.training.trainer import Trainer
+from napari_mlbseg.project.arrays.store import ArrayName
 
 STEPS, WARM_UPS, TOP = 20, 40, 12
 WAITING = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy")

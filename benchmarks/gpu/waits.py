@@ -26,8 +26,8 @@ from napari_mlbseg.engine.events import (
     Stop,
 )
 from napari_mlbseg.engine.loop import Bootstrapper
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
 DIMENSIONS = ("2.5d", "3d")

@@ -10,7 +10,7 @@ import typer
 from napari_mlbseg.cli import output
 from napari_mlbseg.cli.exits import Commands, ExitCode
 from napari_mlbseg.engine.deploy.formats import ModelFormat
-from napari_mlbseg.project.kinds import ExportKind, OutFormat
+from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
 
 app = typer.Typer(
     cls=Commands,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_mlbseg.engine.deploy.formats import ModelFormat
-from napari_mlbseg.engine.untrained import check_trained
+from napari_mlbseg.engine.training.untrained import check_trained
 from napari_mlbseg.project.study import Study
 
 

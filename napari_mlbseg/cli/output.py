@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from napari_mlbseg.project.slices import NEVER_LOOKED_AT
+from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT
 
 Document = Mapping[str, Any]
 

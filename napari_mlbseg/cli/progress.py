@@ -30,8 +30,8 @@ from napari_mlbseg.engine.events import (
     StageStarted,
     StepDone,
 )
-from napari_mlbseg.engine.told import of_labels_that_stand, of_never_looked_at, of_what_is_left
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.engine.wording import of_labels_that_stand, of_never_looked_at, of_what_is_left
+from napari_mlbseg.project.records.slices import SliceKey
 
 
 def follow(events: Iterable[Event]) -> dict[str, Any]:

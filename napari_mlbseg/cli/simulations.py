@@ -8,7 +8,7 @@ from typing import Any
 from napari_mlbseg.cli import output
 from napari_mlbseg.cli.progress import follow
 from napari_mlbseg.engine.config import Config
-from napari_mlbseg.engine.suggestions import suggest as suggest_slices
+from napari_mlbseg.engine.predictions.suggestions import suggest as suggest_slices
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.policies import Policy

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 
 from napari_mlbseg.cli.progress import counting
-from napari_mlbseg.engine.untrained import check_trained
+from napari_mlbseg.engine.training.untrained import check_trained
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.grids import on_grid_of
 from napari_mlbseg.formats.registry import Choice, open_labels
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import Case
-from napari_mlbseg.project.cohort import Imported, make_study
-from napari_mlbseg.project.export import export_study
-from napari_mlbseg.project.grids import on_grid_of
-from napari_mlbseg.project.kinds import ExportKind, OutFormat
-from napari_mlbseg.project.provenance import provenance_path
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.exporting.export import export_study
+from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
+from napari_mlbseg.project.exporting.provenance import provenance_path
+from napari_mlbseg.project.importing.cohort import Imported, make_study
+from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Volume
 
@@ -99,7 +99,7 @@ def _written(
     if kind is not ExportKind.PROBABILITIES:
         return export_study(study, out, kind, progress, form=form)
     check_trained(study)
-    from napari_mlbseg.engine.probabilities import export_predicted_probabilities
+    from napari_mlbseg.engine.predictions.probabilities import export_predicted_probabilities
 
     return export_predicted_probabilities(study, out, form=form, progress=progress)
 

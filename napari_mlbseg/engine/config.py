@@ -42,7 +42,7 @@ class Config:
         Optimiser steps of the base model on the clean slices, and of the bootstrapping after it.
     minutes
         End the run after this long, whatever the steps say; shared between base model,
-        bootstrapping and publishing, see `napari_mlbseg.engine.budget`. None for no limit.
+        bootstrapping and publishing, see `napari_mlbseg.engine.session.budget`. None for no limit.
     network
         ``auto`` is a small U-Net on the CPU and a larger one on a GPU; ``unet++`` is the paper's.
     weights

@@ -10,7 +10,7 @@ from enum import StrEnum
 from queue import Empty, SimpleQueue
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.records.slices import SliceKey
 
 
 class Stage(StrEnum):
@@ -180,8 +180,8 @@ class OutOfTime:
 class SlicesPublished:
     """Slices ``start <= index < stop`` along `axis` (display frame) have new arrays.
 
-    `arrays` holds names of `napari_mlbseg.project.arrays.ArrayName` values; none while an array
-    is in the making, which is published as a whole.
+    `arrays` holds names of `napari_mlbseg.project.arrays.store.ArrayName` values; none while an
+    array is in the making, which is published as a whole.
     """
 
     case_id: str

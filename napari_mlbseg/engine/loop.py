@@ -4,10 +4,10 @@ import logging
 import traceback
 from collections.abc import Iterator
 
-from napari_mlbseg.engine.budget import Budget
-from napari_mlbseg.engine.clean_set import check_enough
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Failed, Inbox, Stage, StageStarted
+from napari_mlbseg.engine.session.budget import Budget
+from napari_mlbseg.engine.training.clean_set import check_enough
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.study import Study
 
@@ -39,8 +39,8 @@ class Bootstrapper:
         try:
             check_enough(self._study)
             yield StageStarted(Stage.LOADING, None)
-            from napari_mlbseg.engine.device import release_all_memory
-            from napari_mlbseg.engine.run import Run
+            from napari_mlbseg.engine.nets.device import release_all_memory
+            from napari_mlbseg.engine.session.run import Run
 
             try:
                 yield from Run(self._study, self._config, inbox, budget).events()

@@ -210,7 +210,7 @@ def _named(path: Path) -> Entry | None:
 
 
 def _entry_of(path: Path) -> Entry | None:
-    from napari_mlbseg.formats.dicom_sniff import holds_dicom, is_dicom
+    from napari_mlbseg.formats.dicom.sniff import holds_dicom, is_dicom
 
     if path.is_dir():
         named = _named(path)

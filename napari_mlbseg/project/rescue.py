@@ -20,7 +20,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
 RESCUE_SUFFIX = ".mlbseg-rescue"

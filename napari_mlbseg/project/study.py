@@ -12,21 +12,22 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project import intake, sweep
-from napari_mlbseg.project.arrays import ARRAYS_NAME, ArrayName, ArrayStore, Block
-from napari_mlbseg.project.building import Unfinished
-from napari_mlbseg.project.cases import Case, LabelClass, NewCase
-from napari_mlbseg.project.catalogue import AuditEntry, Catalogue
-from napari_mlbseg.project.database import Database
-from napari_mlbseg.project.inside import require_own
-from napari_mlbseg.project.lock import WriterLock, current_user
-from napari_mlbseg.project.masks import compose
-from napari_mlbseg.project.place import Place
-from napari_mlbseg.project.revisions import Revisions
-from napari_mlbseg.project.runs import RunRecord, Runs
-from napari_mlbseg.project.slices import SliceKey, SliceRecord, SliceState
-from napari_mlbseg.project.sweep import CHECKPOINTS_NAME
-from napari_mlbseg.project.values import require_classes
+from napari_mlbseg.project.arrays import adding as intake
+from napari_mlbseg.project.arrays import sweep
+from napari_mlbseg.project.arrays.building import Unfinished
+from napari_mlbseg.project.arrays.store import ARRAYS_NAME, ArrayName, ArrayStore, Block
+from napari_mlbseg.project.arrays.sweep import CHECKPOINTS_NAME
+from napari_mlbseg.project.catalogue.catalogue import AuditEntry, Catalogue
+from napari_mlbseg.project.catalogue.database import Database
+from napari_mlbseg.project.catalogue.revisions import Revisions
+from napari_mlbseg.project.catalogue.runs import RunRecord, Runs
+from napari_mlbseg.project.folder.inside import require_own
+from napari_mlbseg.project.folder.lock import WriterLock, current_user
+from napari_mlbseg.project.folder.place import Place
+from napari_mlbseg.project.records.cases import Case, LabelClass, NewCase
+from napari_mlbseg.project.records.masks import compose
+from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
+from napari_mlbseg.project.records.values import require_classes
 
 SUFFIX = ".mlbseg"
 CATALOGUE_NAME = "catalogue.sqlite"

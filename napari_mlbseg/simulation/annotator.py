@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.grids import on_grid_of
 from napari_mlbseg.formats.registry import open_labels, stem_of
-from napari_mlbseg.project.cases import Case
-from napari_mlbseg.project.grids import on_grid_of
-from napari_mlbseg.project.pairing import files_in, pair, shortened
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.importing.pairing import files_in, pair, shortened
+from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import Case, NewCase
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.cases import Case, NewCase
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Volume
 

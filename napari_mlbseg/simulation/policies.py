@@ -5,9 +5,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from napari_mlbseg.engine.suggestions import evenly_spread_slices, suggest
-from napari_mlbseg.project.cases import Case
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.engine.predictions.suggestions import evenly_spread_slices, suggest
+from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.annotator import cohort_slices
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.annotator import Truth, take
 from napari_mlbseg.simulation.copies import copy_cases, remove
@@ -153,7 +153,7 @@ class Simulation:
         return records
 
     def _predict(self, study: Study, others: Study, job: Job) -> None:
-        from napari_mlbseg.engine.other_cases import predict_other_cases
+        from napari_mlbseg.engine.predictions.other_cases import predict_other_cases
 
         config = method_named(job[0]).config(self._plan.config)
         for _ in predict_other_cases(study, config, others):

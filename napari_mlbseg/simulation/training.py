@@ -19,7 +19,7 @@ from napari_mlbseg.engine.events import (
     Stop,
 )
 from napari_mlbseg.engine.loop import Bootstrapper
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.annotator import Truth, correct
 from napari_mlbseg.simulation.copies import AUTHOR, copy_study

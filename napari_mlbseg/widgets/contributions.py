@@ -30,7 +30,7 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[Any]] 
 def read_study(path: str | list[str]) -> list[Any]:
     """Open a study in the dock; without a window, the layers of its first case."""
     from napari_mlbseg.widgets import dock
-    from napari_mlbseg.widgets.layers import layer_data
+    from napari_mlbseg.widgets.case.layers import layer_data
 
     first = Path(path if isinstance(path, str) else path[0])
     viewer = napari.current_viewer()
@@ -59,7 +59,7 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """
     from napari_mlbseg.formats.registry import write_labels as write
     from napari_mlbseg.volume import Volume
-    from napari_mlbseg.widgets.layers import CASE_KEY, STUDY_KEY
+    from napari_mlbseg.widgets.case.layers import CASE_KEY, STUDY_KEY
 
     origin = meta.get("metadata", {})
     if STUDY_KEY not in origin or CASE_KEY not in origin:
@@ -72,8 +72,8 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
 def phantom_case() -> list[LayerData]:
     """Sample data: one phantom with rough labels, as plain layers."""
-    from napari_mlbseg.project.cohort import import_folder
-    from napari_mlbseg.widgets.layers import layer_data
+    from napari_mlbseg.project.importing.cohort import import_folder
+    from napari_mlbseg.widgets.case.layers import layer_data
 
     folder, cohort = _phantoms(cases=1)
     with Study.create(folder / "phantom.mlbseg") as study:

@@ -12,22 +12,22 @@ from qtpy.QtWidgets import QLabel, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Failed, Pause, Resume, Stop
-from napari_mlbseg.engine.untrained import is_trained
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.engine.training.untrained import is_trained
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.widgets import shortcuts
-from napari_mlbseg.widgets.annotation import Annotation
-from napari_mlbseg.widgets.cases_panel import CasesPanel
-from napari_mlbseg.widgets.export_panel import ExportPanel
+from napari_mlbseg.widgets.background.suggester import Suggester
+from napari_mlbseg.widgets.case.annotation import Annotation
+from napari_mlbseg.widgets.case.unseen import Unseen
 from napari_mlbseg.widgets.focus import FocusKeeper
-from napari_mlbseg.widgets.holding import Unsaved
-from napari_mlbseg.widgets.lifetime import NAME, Lifetime
-from napari_mlbseg.widgets.slices_panel import SlicesPanel
-from napari_mlbseg.widgets.study_panel import StudyPanel
-from napari_mlbseg.widgets.suggester import Suggester
-from napari_mlbseg.widgets.suggestions_panel import SuggestionsPanel
-from napari_mlbseg.widgets.training_panel import TrainingPanel
-from napari_mlbseg.widgets.unseen import Unseen
+from napari_mlbseg.widgets.keeping.holding import Unsaved
+from napari_mlbseg.widgets.lifetime.dock_life import NAME, Lifetime
+from napari_mlbseg.widgets.panels.cases import CasesPanel
+from napari_mlbseg.widgets.panels.export import ExportPanel
+from napari_mlbseg.widgets.panels.slices import SlicesPanel
+from napari_mlbseg.widgets.panels.study import StudyPanel
+from napari_mlbseg.widgets.panels.suggestions import SuggestionsPanel
+from napari_mlbseg.widgets.panels.training import TrainingPanel
 from napari_mlbseg.widgets.workbench import Workbench
 
 _ACTIONS: dict[str, Callable[[Annotation], None]] = {

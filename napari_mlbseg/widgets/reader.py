@@ -8,7 +8,7 @@ import napari
 
 from napari_mlbseg.formats.registry import Choice, format_of, open_image, open_labels
 from napari_mlbseg.formats.scan import Scan
-from napari_mlbseg.project.offers import Offer, offers_of, several
+from napari_mlbseg.project.importing.offers import Offer, offers_of, several
 from napari_mlbseg.volume import AXIS_NAMES
 
 # One entry, None, for a reader that has nothing to show.
@@ -37,7 +37,7 @@ def read(path: str | list[str]) -> list[LayerData]:
 
 def _layers(path: Path) -> list[LayerData]:
     if format_of(path) == "dicom":
-        from napari_mlbseg.formats.dicom import holds_segmentation
+        from napari_mlbseg.formats.dicom.images import holds_segmentation
 
         if holds_segmentation(path):
             return [_layer(path.name, open_labels(path), "labels")]
@@ -54,7 +54,7 @@ def _chosen(path: Path, offers: Sequence[Offer]) -> list[Choice]:
     """What somebody ticks where there is a window, else every series."""
     if napari.current_viewer() is None:
         return [Choice(series=offer.series) for offer in offers]
-    from napari_mlbseg.widgets.choices_dialog import ChoicesDialog
+    from napari_mlbseg.widgets.panels.choices_dialog import ChoicesDialog
 
     dialog = ChoicesDialog(offers)
     return dialog.answer()[path] if dialog.exec() else []

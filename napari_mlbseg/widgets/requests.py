@@ -6,8 +6,8 @@ from pathlib import Path
 
 from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.formats.source import Choice
-from napari_mlbseg.project.export import ExportKind, OutFormat
-from napari_mlbseg.project.slices import SliceState
+from napari_mlbseg.project.exporting.export import ExportKind, OutFormat
+from napari_mlbseg.project.records.slices import SliceState
 from napari_mlbseg.project.study import Study
 
 

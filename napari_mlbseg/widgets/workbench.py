@@ -10,21 +10,21 @@ from qtpy.QtCore import QObject, Signal
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Focus, Request, SlicesPublished
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import Case, LabelClass
-from napari_mlbseg.project.cohort import Imported
-from napari_mlbseg.project.lock import StudyLocked
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.folder.lock import StudyLocked
+from napari_mlbseg.project.importing.cohort import Imported
+from napari_mlbseg.project.records.cases import Case, LabelClass
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
-from napari_mlbseg.widgets import jobs
-from napari_mlbseg.widgets.annotation import Annotation
-from napari_mlbseg.widgets.background import timer
-from napari_mlbseg.widgets.bridge import EngineBridge, EngineFactory, engine_of
-from napari_mlbseg.widgets.errands import Errands
-from napari_mlbseg.widgets.exports import Exports
-from napari_mlbseg.widgets.history import Histories
-from napari_mlbseg.widgets.intake import Intake
-from napari_mlbseg.widgets.leaving import Leaving
+from napari_mlbseg.widgets.background import jobs
+from napari_mlbseg.widgets.background.bridge import EngineBridge, EngineFactory, engine_of
+from napari_mlbseg.widgets.background.errands import Errands
+from napari_mlbseg.widgets.background.exports import Exports
+from napari_mlbseg.widgets.background.intake import Intake
+from napari_mlbseg.widgets.background.task import timer
+from napari_mlbseg.widgets.case.annotation import Annotation
+from napari_mlbseg.widgets.case.history import Histories
+from napari_mlbseg.widgets.keeping.leaving import Leaving
 from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy
 
 _FOCUS_AFTER_MS = 150

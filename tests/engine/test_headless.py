@@ -21,9 +21,9 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Finished, Inbox
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.formats.registry import read_labels
-from napari_mlbseg.project.cohort import import_folder
-from napari_mlbseg.project.export import ExportKind, export_study
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.importing.cohort import import_folder
+from napari_mlbseg.project.exporting.export import ExportKind, export_study
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
 cohort, out = Path(sys.argv[1]), Path(sys.argv[2])

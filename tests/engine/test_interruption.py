@@ -14,8 +14,6 @@ import torch
 from small_study import QUICK, Phantoms, checkpoint, make_phantoms, same
 from torch import nn
 
-from napari_mlbseg.engine import training
-from napari_mlbseg.engine.attention import Attention
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.data.source import CleanSlices, Span
 from napari_mlbseg.engine.events import (
@@ -36,11 +34,13 @@ from napari_mlbseg.engine.events import (
 )
 from napari_mlbseg.engine.interruption import CutOffError, interrupts, let_interrupt, never
 from napari_mlbseg.engine.loop import Bootstrapper
-from napari_mlbseg.engine.publisher import Publisher
+from napari_mlbseg.engine.predictions.publisher import Publisher
+from napari_mlbseg.engine.session.attention import Attention
 from napari_mlbseg.engine.steps.meta_weights import logit_derivative
-from napari_mlbseg.engine.training import Trainer
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.engine.training import trainer as training
+from napari_mlbseg.engine.training.trainer import Trainer
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 
 TINY = replace(QUICK, base_steps=2, steps=3, slice_size=32, batch=2, clean_batch=2)
 SHAPE = (8, 32, 32)
@@ -288,7 +288,7 @@ def test_a_slice_accepted_while_others_are_published_is_answered_first(
 ) -> None:
     """And whoever accepts slice after slice does not keep the others from being published."""
     phantoms.accept("phantom0", 3, 5, 8)
-    monkeypatch.setattr("napari_mlbseg.engine.upkeep.YOUNGEST_STEPS", 0)
+    monkeypatch.setattr("napari_mlbseg.engine.session.upkeep.YOUNGEST_STEPS", 0)
     inbox, publish = Inbox(), Publisher.publish
     told: list[Event | str] = []
 

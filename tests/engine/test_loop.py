@@ -10,7 +10,6 @@ import pytest
 import torch
 from small_study import QUICK, Phantoms, checkpoint, make_phantoms, same
 
-from napari_mlbseg.engine import training
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import (
     BatchShrunk,
@@ -37,8 +36,9 @@ from napari_mlbseg.engine.events import (
     Stop,
 )
 from napari_mlbseg.engine.loop import Bootstrapper
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.engine.training import trainer as training
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 
 ALL_MAPS = {"prediction", "meta_weights_initial", "meta_weights_pseudo", "trust", "votes"}
 
@@ -194,7 +194,7 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit(tmp_path: Path) -> None:
 def test_stopping_and_resuming_changes_nothing(
     tmp_path: Path, stop_at: tuple[Stage, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_mlbseg.engine.pace.REPORT_EVERY_S", 0.0)
+    monkeypatch.setattr("napari_mlbseg.engine.session.pace.REPORT_EVERY_S", 0.0)
     config = replace(QUICK, base_steps=6, steps=8)
     straight = make_phantoms(tmp_path / "straight.mlbseg")
     broken = make_phantoms(tmp_path / "broken.mlbseg")
@@ -296,8 +296,8 @@ def test_the_slice_on_view_is_served_first(phantoms: Phantoms) -> None:
 def test_an_accepted_slice_is_answered_before_the_next_step(
     phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_mlbseg.engine.pace.REPORT_EVERY_S", 0.0)
-    monkeypatch.setattr("napari_mlbseg.engine.upkeep.FOCUS_EVERY_S", 1e9)
+    monkeypatch.setattr("napari_mlbseg.engine.session.pace.REPORT_EVERY_S", 0.0)
+    monkeypatch.setattr("napari_mlbseg.engine.session.upkeep.FOCUS_EVERY_S", 1e9)
     phantoms.accept("phantom0", 3, 5, 8)
     key = SliceKey("phantom1", 0, 9)
     asked: list[SliceKey] = []

@@ -18,7 +18,7 @@ import pydicom
 import SimpleITK as sitk
 import tifffile
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 import dicom_files
 import seg_files
 from dicom_files import lps_of, write_multiframe, write_series

@@ -140,7 +140,7 @@ def work(name: str, numbers: list[int], pipe) -> None:
 
 def attempt(reading, folder: Path) -> tuple[str, float, str]:
     from napari_mlbseg.errors import UserError
-    from napari_mlbseg.project.pairing import files_in
+    from napari_mlbseg.project.importing.pairing import files_in
 
     started = time.process_time()
     try:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_mlbseg.formats.source import SourceInfo
-from napari_mlbseg.project.cases import NewCase
+from napari_mlbseg.project.records.cases import NewCase
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Geometry, Volume
 

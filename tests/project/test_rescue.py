@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project import rescue as rescues
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.rescue import (
     Rescue,
     changed_since,
@@ -25,7 +26,6 @@ from napari_mlbseg.project.rescue import (
     restore,
     write_rescue,
 )
-from napari_mlbseg.project.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
 FIRST, SECOND = SliceKey("a", 0, 2), SliceKey("a", 2, 5)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project import schema
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.catalogue import schema
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
 KEY = SliceKey("a", 0, 1)

@@ -8,9 +8,9 @@ import pytest
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import SourceInfo
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import LabelClass
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.cases import LabelClass
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
 CLASSES = (LabelClass(1, "liver", (200, 30, 30)), LabelClass(254, "tumour", (0, 255, 1)))
@@ -20,7 +20,7 @@ REOPEN = """
 import pickle, sys
 from pathlib import Path
 import numpy as np
-from napari_mlbseg.project.arrays import ArrayName
+from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.study import Study
 
 with Study.open(Path(sys.argv[1])) as study:

@@ -6,9 +6,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from napari_mlbseg.formats.source import SourceInfo
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import NewCase
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.cases import NewCase
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Geometry, Volume
 

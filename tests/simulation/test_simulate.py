@@ -10,7 +10,7 @@ import pytest
 from small_study import QUICK, Phantoms
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.annotator import Truth, take
 from napari_mlbseg.simulation.methods import METHODS

@@ -5,8 +5,8 @@ import torch
 
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.views import averaged_views
-from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps.predict import probabilities
+from napari_mlbseg.engine.training.state import as_model
 from napari_mlbseg.standalone.averaged import ViewAveraged
 
 ZOOMS = ("identity", "zoom_in", "zoom_out")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mlbseg.project.cases import Intensity
+from napari_mlbseg.project.records.cases import Intensity
 from napari_mlbseg.standalone.image import layout_of, scale_of
 from napari_mlbseg.volume import Geometry
 

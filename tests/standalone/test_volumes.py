@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.views import averaged_views
-from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps import predict
+from napari_mlbseg.engine.training.state import as_model
 from napari_mlbseg.standalone.image import Grids, Preparation, layout_of, scale_of
 from napari_mlbseg.standalone.volumes import Shape, hardened, on_grid, probabilities, tiled
 

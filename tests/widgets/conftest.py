@@ -7,10 +7,10 @@ from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QApplication
 
-from napari_mlbseg.project.cohort import import_folder
+from napari_mlbseg.project.importing.cohort import import_folder
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import PhantomCohort, make_phantom_cohort
-from napari_mlbseg.widgets import stored
+from napari_mlbseg.widgets.case import stored
 
 PATIENCE_MS = 300_000
 

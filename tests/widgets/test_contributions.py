@@ -9,14 +9,14 @@ import SimpleITK
 from npe2 import PluginManifest
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QWidget
+from screenshot import screenshot
 
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.rescue import Rescue, write_rescue
-from napari_mlbseg.project.slices import SliceKey
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets import contributions
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
-from napari_mlbseg.widgets.rescues import FoundRescue
-from napari_mlbseg.widgets.screenshot import screenshot
+from napari_mlbseg.widgets.lifetime.rescues import FoundRescue
 
 PLUGIN = "napari-mlbseg"
 

@@ -12,14 +12,13 @@ import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMessageBox
+from scripted import ScriptedEngine
 
 from napari_mlbseg.engine import events as ev
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.background.suggester import SHOWN
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
-from napari_mlbseg.widgets.suggester import SHOWN
-
-from .scripted import ScriptedEngine
 
 LEFT = Qt.MouseButton.LeftButton
 

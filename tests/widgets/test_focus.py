@@ -29,12 +29,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mlbseg.project.cases import LabelClass
-from napari_mlbseg.project.slices import SliceState
-from napari_mlbseg.widgets.annotation import Annotation
-from napari_mlbseg.widgets.classes_dialog import ClassesDialog
+from napari_mlbseg.project.records.cases import LabelClass
+from napari_mlbseg.project.records.slices import SliceState
+from napari_mlbseg.widgets.case.annotation import Annotation
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
 from napari_mlbseg.widgets.focus import FocusKeeper
+from napari_mlbseg.widgets.panels.classes_dialog import ClassesDialog
 
 LEFT = Qt.MouseButton.LeftButton
 SHIFT = Qt.KeyboardModifier.ShiftModifier

@@ -12,9 +12,9 @@ from qtpy.QtCore import Qt
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.formats.registry import read_labels
-from napari_mlbseg.project.slices import SliceState
+from napari_mlbseg.project.records.slices import SliceState
 from napari_mlbseg.samples import PhantomCohort
-from napari_mlbseg.widgets.bridge import EventSource, engine_of
+from napari_mlbseg.widgets.background.bridge import EventSource, engine_of
 from napari_mlbseg.widgets.dock import open_dock
 
 LEFT = Qt.MouseButton.LeftButton

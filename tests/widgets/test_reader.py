@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QSpinBox
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.widgets import reader
-from napari_mlbseg.widgets.choices_dialog import ChoicesDialog
+from napari_mlbseg.widgets.panels.choices_dialog import ChoicesDialog
 
 
 def test_images_are_shown_where_they_lie(tmp_path: Path) -> None:

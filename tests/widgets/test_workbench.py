@@ -13,6 +13,7 @@ import SimpleITK
 from dicom_files import lps_of, voxels, write_series
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
+from scripted import ScriptedEngine
 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
@@ -20,18 +21,16 @@ from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.engine.events import Inbox
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.formats.source import Choice
-from napari_mlbseg.project import gathering
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import LabelClass
-from napari_mlbseg.project.export import ExportKind
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.exporting.export import ExportKind
+from napari_mlbseg.project.importing import gathering
+from napari_mlbseg.project.records.cases import LabelClass
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import PhantomCohort
-from napari_mlbseg.widgets.annotation import Annotation
+from napari_mlbseg.widgets.case.annotation import Annotation
 from napari_mlbseg.widgets.requests import Export, ModelExport, NewStudy
 from napari_mlbseg.widgets.workbench import Workbench
-
-from .scripted import ScriptedEngine
 
 
 @pytest.fixture

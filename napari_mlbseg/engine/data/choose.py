@@ -3,13 +3,13 @@
 import torch
 
 from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.data.dimensions import Dimensions, anisotropy, choose_dimensions
 from napari_mlbseg.engine.data.grid import choose_grid, choose_volume_grid
 from napari_mlbseg.engine.data.patches import PatchSource
 from napari_mlbseg.engine.data.slices import SliceSource
 from napari_mlbseg.engine.data.source import Source
-from napari_mlbseg.engine.device import choose_precision
-from napari_mlbseg.engine.dimensions import Dimensions, anisotropy, choose_dimensions
 from napari_mlbseg.engine.interruption import Check, never
+from napari_mlbseg.engine.nets.device import choose_precision
 from napari_mlbseg.project.study import Study
 
 # Noisy and clean samples of a step, where the settings leave it open.

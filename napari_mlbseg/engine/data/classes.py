@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
 _LABELS = 256

@@ -9,7 +9,7 @@ from math import ceil
 
 import numpy as np
 
-from napari_mlbseg.project.cases import Case
+from napari_mlbseg.project.records.cases import Case
 
 MULTIPLE = 16
 """The networks halve their input four times."""

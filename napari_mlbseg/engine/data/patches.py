@@ -20,9 +20,9 @@ from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resamp
 from napari_mlbseg.engine.steps.augment import Mirrored, random_turn
 from napari_mlbseg.engine.steps.predict import OVERLAP
 from napari_mlbseg.engine.steps.update import Batch
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import Case
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
 FOREGROUND_SHARE = 0.5

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_mlbseg.engine.data.classes import Classes
-from napari_mlbseg.engine.device import cache_bytes
 from napari_mlbseg.engine.interruption import Check, never
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.engine.nets.device import cache_bytes
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
 _BYTES_A_VOXEL = 5

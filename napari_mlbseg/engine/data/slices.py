@@ -16,8 +16,8 @@ from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample, resample_labels
 from napari_mlbseg.engine.steps.augment import Mirrored, centred_placement, random_placement
 from napari_mlbseg.engine.steps.update import Batch
-from napari_mlbseg.project.cases import Case
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
 SLICES_AT_ONCE = 8

@@ -9,7 +9,7 @@ from torch import Tensor
 from napari_mlbseg.engine.data.volumes import Frame
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.sampling import Matrices
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.records.slices import SliceKey
 
 
 def lay_slices(

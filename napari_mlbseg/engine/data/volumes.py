@@ -16,9 +16,9 @@ from torch.nn import functional
 from napari_mlbseg.engine.data.grid import Triple
 from napari_mlbseg.engine.data.reader import Reader
 from napari_mlbseg.engine.nets.sampling import Matrices
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.cases import Case
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.slices import SliceKey
 
 # In voxels of the file, along the annotated axis and across: the blocks that images are stored in.
 _BRICK = (32, 128, 128)

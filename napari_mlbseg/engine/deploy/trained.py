@@ -12,15 +12,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from napari_mlbseg.engine.checkpoint import Checkpoint, read_checkpoint, settings_of
 from napari_mlbseg.engine.nets.views import VIEWS, averaged_views
-from napari_mlbseg.engine.state import as_model
 from napari_mlbseg.engine.steps.predict import probabilities
-from napari_mlbseg.engine.untrained import check_trained
+from napari_mlbseg.engine.training.checkpoint import Checkpoint, read_checkpoint, settings_of
+from napari_mlbseg.engine.training.state import as_model
+from napari_mlbseg.engine.training.untrained import check_trained
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.provenance import run_behind
-from napari_mlbseg.project.runs import RunRecord
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.catalogue.runs import RunRecord
+from napari_mlbseg.project.exporting.provenance import run_behind
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.standalone.averaged import ViewAveraged
 from napari_mlbseg.standalone.image import Grids, Preparation
@@ -28,7 +28,7 @@ from napari_mlbseg.standalone.slices import Slices
 from napari_mlbseg.standalone.volumes import on_grid
 
 PERCENTILES = (0.5, 99.5)
-"""Those of `napari_mlbseg.project.cases.Intensity`."""
+"""Those of `napari_mlbseg.project.records.cases.Intensity`."""
 SAMPLE_SLICES = 4
 
 INTENDED_USE = (

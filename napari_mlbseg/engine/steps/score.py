@@ -10,7 +10,7 @@ from jaxtyping import Int
 from scipy.stats import t as student_t
 from torch import Tensor
 
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.records.slices import SliceKey
 
 SURE = 0.95
 """One chance in twenty of taking a model for worse that is not."""

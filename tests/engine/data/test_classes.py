@@ -8,8 +8,8 @@ import torch
 
 from napari_mlbseg.engine.data.classes import Classes
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.cases import LabelClass
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.project.records.cases import LabelClass
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
 KEY = SliceKey("scan", 0, 5)

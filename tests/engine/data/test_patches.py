@@ -11,15 +11,15 @@ from scipy import ndimage
 from small_study import Phantoms, make_phantoms
 from torch import Generator, Tensor
 
-from napari_mlbseg.engine import device
 from napari_mlbseg.engine.data.grid import Grid, VolumeGrid, choose_volume_grid
 from napari_mlbseg.engine.data.patches import PatchSource
 from napari_mlbseg.engine.data.source import CleanSlices, Span, as_planes
+from napari_mlbseg.engine.nets import device
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.views import VIEWS
 from napari_mlbseg.engine.steps.predict import probabilities
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.slices import SliceKey, SliceState
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 
 SHAPE = (40, 50, 46)
 CPU = torch.device("cpu")

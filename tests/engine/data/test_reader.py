@@ -9,10 +9,10 @@ import pytest
 import torch
 from small_study import Phantoms, make_phantoms
 
-from napari_mlbseg.engine import device
 from napari_mlbseg.engine.data.reader import Reader
-from napari_mlbseg.project.arrays import ArrayName
-from napari_mlbseg.project.slices import SliceKey
+from napari_mlbseg.engine.nets import device
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.slices import SliceKey
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,53 @@
+"""Where imported labels stand, whatever a network says: it may make them worse unseen there."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mlbseg.engine.data.source import Span
+from napari_mlbseg.project.records.coverage import LookedAt, looked_at_everywhere
+from napari_mlbseg.project.study import Study
+
+
+@dataclass(frozen=True)
+class Brake:
+    """Holds a network back where nobody looked, or everywhere while it does worse.
+
+    Attributes
+    ----------
+    looked_at
+        For each case which slices along its axis have a clean slice near.
+    imported
+        Names of the cases whose imported labels are to be kept.
+    smallest_of_nonsense
+        From which difference to an imported label a prediction is the worse one, see
+        `napari_mlbseg.engine.steps.imported_labels`.
+    everywhere
+        Whether they stand on all slices, because the network does worse than they.
+    """
+
+    looked_at: LookedAt = field(default_factory=dict)
+    imported: frozenset[str] = frozenset()
+    smallest_of_nonsense: float = math.inf
+    everywhere: bool = False
+
+    def standing(self, span: Span) -> NDArray[np.bool_]:
+        """On which slices of a span the imported labels stand."""
+        found = np.zeros(span.stop - span.start, dtype=np.bool_)
+        if span.case.id in self.imported:
+            found |= self.everywhere or ~self.looked_at[span.case.id][span.start : span.stop]
+        return found
+
+    def counts(self) -> tuple[int, int]:
+        """How many slices were never looked at, and how many there are."""
+        each = self.looked_at.values()
+        return sum(int((~found).sum()) for found in each), sum(map(len, each))
+
+
+def brake_for(study: Study, *, keep_labels: bool) -> Brake:
+    """The brake that the clean slices of a study ask for now."""
+    cases = study.cases
+    imported = (case.id for case in cases if keep_labels and case.labels_path is not None)
+    return Brake(looked_at_everywhere(cases, study.clean_slices()), frozenset(imported))

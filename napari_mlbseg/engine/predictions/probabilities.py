@@ -1,0 +1,85 @@
+"""Probabilities of the final network, predicted anew and written slice by slice."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from napari_mlbseg.engine.data.source import Span, as_planes
+from napari_mlbseg.engine.predictions.final_network import FinalNetwork, read_final_network
+from napari_mlbseg.engine.predictions.publisher import SLICES_WRITTEN_AT_ONCE
+from napari_mlbseg.engine.steps import predict
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.exporting.computed import Block, Computed
+from napari_mlbseg.project.exporting.export import OutFormat, export_probabilities
+from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.study import Study
+
+Progress = Callable[[str, int, int], None]
+
+
+def export_predicted_probabilities(
+    study: Study,
+    folder: Path,
+    *,
+    case_id: str | None = None,
+    form: OutFormat = OutFormat.AUTO,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Predict one case or all with the network of the last checkpoint, and write what it says.
+
+    Slices are counted for `progress`. The study is only read.
+
+    Raises
+    ------
+    UserError
+        If there is no network for the study as it is, or see
+        `napari_mlbseg.project.exporting.export.export_case`.
+    """
+    if not study.cases:
+        raise UserError("The study has no cases yet. Import images first.")
+    cases = study.cases if case_id is None else (study.case(case_id),)
+    network = read_final_network(study)
+    total, done = sum(case.geometry.shape[case.axis] for case in cases), 0
+
+    def blocks(case: Case) -> Iterator[Block]:
+        nonlocal done
+        for start, found in case_probabilities(network, case):
+            if progress is not None:
+                progress(f"Predicting {case.id}", done, total)
+            yield start, found
+            done += len(found)
+
+    computed = Computed(blocks, network.maker)
+    written = export_probabilities(study, folder, computed, case_id=case_id, form=form)
+    if progress is not None:
+        progress("Exported", total, total)
+    return written
+
+
+def case_probabilities(network: FinalNetwork, case: Case) -> Iterator[Block]:
+    """All slices of a case in order, a few at a time: probabilities without the background's.
+
+    The slices are seen in the same company as when predictions are published, so that the most
+    probable class is the published one.
+    """
+    source, count = network.source, case.geometry.shape[case.axis]
+    for span in Span(case, case.axis, 0, count).parts(source.span_size(case)):
+        scene = source.scene(span)
+        seen = as_planes(
+            predict.probabilities(
+                network.model,
+                network.parameters,
+                scene.images,
+                views=network.views,
+                tile=source.tile,
+            )
+        )
+        for part in span.parts(SLICES_WRITTEN_AT_ONCE):
+            found = scene.to_file(seen, part)[:, 1:].cpu().numpy()
+            if not np.isfinite(found).all():
+                raise UserError(
+                    f"The network finds no probabilities for {case.id} that are numbers. Start the "
+                    "training again, with a smaller learning rate or afresh, then export."
+                )
+            yield part.start, np.clip(found, 0, 1)  # rounding may go a little beyond

@@ -1,0 +1,181 @@
+"""Suggestions over a whole study: reads what the last run left behind; needs no network."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mlbseg.engine.steps import next_slice
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.importing.gathering import Progress
+from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.coverage import looked_at_everywhere
+from napari_mlbseg.project.records.masks import plane
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.project.study import Study
+
+MOST_SLICES = 4096
+SIDE = 8
+READ_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A slice that is worth correcting.
+
+    Attributes
+    ----------
+    gain
+        Share of what there is to learn about the cohort that it adds to the clean slices and the
+        suggestions before it; None before the first run, when nothing is known.
+    doubtful_mm2
+        Area of the slice whose label is expected to be wrong; None where there is no trust map.
+    never_looked_at
+        Whether no clean slice is near, see `napari_mlbseg.project.records.coverage`.
+    """
+
+    key: SliceKey
+    gain: float | None
+    doubtful_mm2: float | None
+    never_looked_at: bool = False
+
+
+def suggest(
+    study: Study, count: int = 10, *, seed: int = 0, progress: Progress | None = None
+) -> list[Suggestion]:
+    """The slices to correct next, the best first; never a clean or a skipped one.
+
+    Slices that were never looked at come before all others, as long as the suggestions before them
+    leave any. The same study gives the same suggestions. Before the first run they are spread
+    evenly over cases and heights, in an order that depends on `seed`. In a cohort of more than
+    `MOST_SLICES` slices only every second, third, ... slice of a case is considered.
+    """
+    closed = {
+        record.key
+        for state in (SliceState.CLEAN, SliceState.SKIPPED)
+        for record in study.slice_records(state=state)
+    }
+    if not any(study.has_array(case.id, ArrayName.PREDICTION) for case in study.cases):
+        return _before_the_first_run(study, count, closed, seed=seed)
+    clean = set(study.clean_slices())
+    seen = _look_around(study, clean, progress)
+    cases, keys = study.cases, [one.key for one in seen]
+    names = sorted({one.key.case_id for one in seen})
+    heights = np.array([one.height for one in seen], dtype=np.float32)
+    similarity = next_slice.teaching(
+        next_slice.alike(
+            np.stack([one.image for one in seen]),
+            np.stack([one.shown for one in seen]),
+            heights[:, None],
+        ),
+        next_slice.near(np.array([names.index(one.key.case_id) for one in seen]), heights),
+    )
+    doubt = np.array([one.doubtful_mm2 for one in seen], dtype=np.float32)
+    found = next_slice.choose(
+        similarity,
+        next_slice.relative_doubt(doubt),
+        clean=np.array([one.key in clean for one in seen]),
+        free=np.array([one.key not in closed for one in seen]),
+        count=count,
+        first=lambda chosen: _never_looked_at(cases, keys, {*clean, *(keys[i] for i in chosen)}),
+    )
+    unseen = _never_looked_at(cases, keys, clean)
+    return [Suggestion(keys[i], gain, seen[i].told_doubt, bool(unseen[i])) for i, gain in found]
+
+
+def _before_the_first_run(
+    study: Study, count: int, closed: set[SliceKey], *, seed: int
+) -> list[Suggestion]:
+    """Slices spread evenly, those first that were never looked at."""
+    order = evenly_spread_slices(study.cases, seed=seed)
+    free = [key for key in order if key not in closed]
+    unseen = _never_looked_at(study.cases, free, set(study.clean_slices()))
+    found = [Suggestion(key, None, None, bool(far)) for key, far in zip(free, unseen, strict=True)]
+    return sorted(found, key=lambda one: not one.never_looked_at)[:count]
+
+
+def _never_looked_at(
+    cases: Sequence[Case], keys: Sequence[SliceKey], clean: set[SliceKey]
+) -> NDArray[np.bool_]:
+    """Which slices have no clean one near."""
+    near = looked_at_everywhere(cases, clean)
+    axes = {case.id: case.axis for case in cases}
+    return np.array(
+        [k.axis == axes[k.case_id] and not near[k.case_id][k.index] for k in keys], dtype=np.bool_
+    )
+
+
+def evenly_spread_slices(cases: Sequence[Case], *, seed: int) -> Iterator[SliceKey]:
+    """Every slice along its case's axis; any beginning is spread over cases and heights."""
+    counts = [case.geometry.shape[case.axis] for case in cases]
+    for number, index in next_slice.evenly_spread(counts, seed=seed):
+        yield SliceKey(cases[number].id, cases[number].axis, index)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One slice: features of its image and of its labels, and the doubt about them (NaN: none)."""
+
+    key: SliceKey
+    height: float
+    image: NDArray[np.float32]
+    shown: NDArray[np.float32]
+    doubtful_mm2: float
+
+    @property
+    def told_doubt(self) -> float | None:
+        return None if np.isnan(self.doubtful_mm2) else self.doubtful_mm2
+
+
+def _look_around(study: Study, clean: set[SliceKey], progress: Progress | None) -> list[_Seen]:
+    """The slices of all cases."""
+    seen: list[_Seen] = []
+    for done, case in enumerate(study.cases):
+        if progress is not None:
+            progress(f"Looking at {case.id}", done, len(study.cases))
+        seen.extend(_look_at(study, case, clean))
+    return seen
+
+
+def _look_at(study: Study, case: Case, clean: set[SliceKey]) -> Iterator[_Seen]:
+    """The slices of a case that are considered, clean ones always."""
+    count = case.geometry.shape[case.axis]
+    total = sum(c.geometry.shape[c.axis] for c in study.cases)
+    stride = -(-total // MOST_SLICES)
+    scale = case.intensity
+    spacing = [mm for axis, mm in enumerate(case.geometry.spacing_mm) if axis != case.axis]
+    wanted = {key.index for key in clean if (key.case_id, key.axis) == (case.id, case.axis)}
+    wanted |= set(range(stride // 2, count, stride))
+    for start in range(0, count, READ_AT_ONCE):
+        stop = min(start + READ_AT_ONCE, count)
+        indices = sorted(wanted & set(range(start, stop)))
+        if not indices:
+            continue
+        images = _read(study, case, ArrayName.IMAGE, start, stop)
+        labels = _read(study, case, ArrayName.PREDICTION, start, stop)
+        trust = _read(study, case, ArrayName.TRUST, start, stop)
+        assert images is not None
+        shape = images.shape[1:]
+        for i in indices:
+            image = np.clip(images[i - start].astype(np.float32), scale.low, scale.high)
+            shown = np.zeros(shape) if labels is None else labels[i - start] > 0
+            doubt = np.nan
+            if trust is not None:
+                doubt = float((1 - trust[i - start].astype(np.float32)).sum() * np.prod(spacing))
+            yield _Seen(
+                SliceKey(case.id, case.axis, i),
+                i / max(1, count - 1),
+                next_slice.pooled((image - scale.mean) / scale.std, SIDE).ravel(),
+                next_slice.pooled(shown.astype(np.float32), SIDE).ravel(),
+                doubt,
+            )
+
+
+def _read(study: Study, case: Case, name: ArrayName, start: int, stop: int) -> NDArray[Any] | None:
+    """Slices along the case's axis, stacked on the first axis; None where there is no array."""
+    if not study.has_array(case.id, name):
+        return None
+    slab = np.asarray(study.array(case.id, name)[plane(case.axis, start, stop)])
+    return np.moveaxis(slab, case.axis, 0)

@@ -1,0 +1,105 @@
+"""Sees to it that no model is shown that is worse than the one before, or than imported labels."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from napari_mlbseg.engine.events import HeldBackScored, Stage
+from napari_mlbseg.engine.nets.teacher import copy_of
+from napari_mlbseg.engine.session.imported import (
+    FEWEST,
+    Beside,
+    ImportedLabels,
+    Pairs,
+    falls_behind,
+)
+from napari_mlbseg.engine.steps.score import compare, dice_per_class, paired, slice_dice
+from napari_mlbseg.engine.training.state import Dices, Kept
+from napari_mlbseg.engine.training.trainer import Trainer
+
+
+class Guard:
+    """Scores the model on the held-back slices, and keeps the last one that was good enough.
+
+    What it keeps is part of the trainer's state, so that a checkpoint holds it.
+
+    While the newest model is worse than the kept one beyond the uncertainty of their difference on
+    these slices, predictions are made with the kept one. Without held-back slices, or with a
+    single one, nothing can be told and the newest is shown. While what would be shown is worse
+    than the imported labels, on the held-back slices or even on those that the network learnt
+    from, these stand in its place.
+    """
+
+    def __init__(self, trainer: Trainer, imported: ImportedLabels | None = None) -> None:
+        self._trainer, self._imported = trainer, imported
+        self._beside: Beside = []
+        self._labels_stand: bool | None = None
+
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        """Those that predictions are to be made with."""
+        return self._trainer.shown
+
+    @property
+    def labels_stand(self) -> bool:
+        """Whether imported labels are to be shown, because the network does worse than they."""
+        if self._labels_stand is None:
+            self.compare_with_imported()
+        return bool(self._labels_stand)
+
+    def compare_with_imported(self) -> None:
+        """Find out anew whether imported labels are to be shown."""
+        if self._imported is None:
+            return
+        trainer, parameters = self._trainer, self.parameters
+        if not self._beside:
+            self._beside = self._imported.beside(trainer.held_back_predictions(parameters))
+        behind = len(self._beside) >= FEWEST and falls_behind(self._beside)
+        if not behind:  # one that does worse even on what it learnt is worse
+            learnt = trainer.predictions_beside(self._imported.some_that_taught(), parameters)
+            behind = any(
+                falls_behind(self._imported.beside(learnt, as_predicted=as_predicted))
+                for as_predicted in (False, True)
+            )
+        self._labels_stand = behind
+
+    def score(self, stage: Stage) -> HeldBackScored | None:
+        """Judge the newest model; None where the held-back slices show nothing."""
+        trainer = self._trainer
+        state, classes = trainer.state, len(trainer.class_values)
+        pairs = trainer.held_back_predictions(trainer.parameters)
+        found = self._dice_of(pairs)
+        state.scored = state.total
+        known = [dice for dice in found.values() if dice is not None]
+        if not known:
+            return None
+        kept = state.kept if stage is Stage.BOOTSTRAPPING else None
+        before = paired(found, {} if kept is None else kept.dice)
+        judged = compare([ours for ours, _ in before], [theirs for _, theirs in before])
+        if not judged.worse:
+            state.kept = Kept(copy_of(trainer.parameters), found, state.total)
+            self._beside = [] if self._imported is None else self._imported.beside(pairs)
+        elif state.kept is not None:
+            state.kept = replace(state.kept, worse=True)
+        if len(self._beside) >= FEWEST:
+            if falls_behind(self._beside):
+                self._labels_stand = True
+            elif self._labels_stand:
+                self._labels_stand = None  # no longer behind here: look again before it is asked
+        each = dice_per_class(pairs.values(), classes=classes)
+        return HeldBackScored(
+            stage,
+            state.step,
+            sum(each.values()) / len(each),
+            {trainer.class_values[index]: dice for index, dice in each.items()},
+            compare(known, None).uncertainty,
+            shown=not judged.worse,
+        )
+
+    def _dice_of(self, pairs: Pairs) -> Dices:
+        classes = len(self._trainer.class_values)
+        return {
+            key: slice_dice(predicted, truth, classes=classes)
+            for key, (predicted, truth) in pairs.items()
+        }

@@ -1,0 +1,127 @@
+"""A checkpoint as it lies on the disk, and the network that is in it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.nets.network import build_network
+from napari_mlbseg.engine.training.finite import is_finite
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.catalogue.runs import RunRecord
+
+
+class DamagedError(Exception):
+    """A file is no sound checkpoint; the rest of a sentence that begins with its name."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What `TrainingState.content` gave, tensors on the CPU, and the hash of the same bytes."""
+
+    content: Mapping[str, Any]
+    sha256: str
+
+    @property
+    def fits(self) -> Mapping[str, Any]:
+        """What the network was built for, see `TrainingState.content`."""
+        fits: Mapping[str, Any] = self.content["fits"]
+        return fits
+
+    @property
+    def built(self) -> dict[str, Any]:
+        """What `build_network` was called with, but for the dimensions."""
+        name, _, width = self.fits["network"].partition(", ")
+        return {
+            "name": name,
+            "channels": self.fits["channels"],
+            "classes": len(self.fits["class_values"]),
+            "large": width == "large",
+        }
+
+    @property
+    def steps(self) -> int:
+        """How many steps the network of `network` has learnt for."""
+        steps: int = self._better["total"] if self._better else self.content["total"]
+        return steps
+
+    def network(self, *, teacher: bool) -> nn.Module:
+        """The network as it predicts: with the student's parameters or with the teacher's.
+
+        Where the newest ones did worse on the slices held back, those that were shown instead.
+        """
+        network = build_network(**self.built, dims=self.fits["dimensions"])
+        averaged = self.content["teacher"] if teacher else {}
+        shown = self._better["parameters"] if self._better else averaged
+        network.load_state_dict({**self.content["network"], **shown})
+        return network.requires_grad_(False)
+
+    @property
+    def _better(self) -> Mapping[str, Any] | None:
+        kept: Mapping[str, Any] | None = self.content.get("kept")
+        return kept if kept is not None and kept["worse"] else None
+
+
+def settings_of(run: RunRecord | None) -> Mapping[str, Any]:
+    """What a run was told; the defaults where nothing is known of it."""
+    return Config().to_dict() if run is None else run.config
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read the file once opened, whatever a run puts in its place meanwhile.
+
+    Raises
+    ------
+    UserError
+        If it is damaged, is not there, or holds numbers that are none.
+    """
+    try:
+        return load(path)
+    except DamagedError as error:
+        raise UserError(
+            f"The checkpoint {path} {error}. Start the training again: it goes on from the "
+            "checkpoint before, or else a fresh run replaces it; no annotation is lost."
+        ) from error
+
+
+def load(path: Path) -> Checkpoint:
+    """As `read_checkpoint`; raises `DamagedError`."""
+    try:
+        with path.open("rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise DamagedError(f"cannot be read ({type(error).__name__})") from error
+    if not isinstance(content, dict) or "fits" not in content:
+        raise DamagedError("is no checkpoint")
+    if not is_finite(content):
+        raise DamagedError("holds numbers that are not finite")
+    return Checkpoint(content, digest)
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file as a whole, down to the disk; what cannot be written leaves nothing behind.
+
+    Raises
+    ------
+    UserError
+        If there is no room, or no permission.
+    """
+    try:
+        with path.open("wb") as file:
+            torch.save(dict(content), file)
+            file.flush()
+            os.fsync(file.fileno())
+    except (OSError, RuntimeError) as error:
+        path.unlink(missing_ok=True)
+        raise UserError(
+            f"The checkpoint cannot be written to {path.parent} ({error}). Make room there and "
+            "start the training again: it goes on from the checkpoint before."
+        ) from error

@@ -1,0 +1,84 @@
+"""The clean slices of a run: which teach, and which are held back for an honest Dice."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.project.study import Study
+
+FEWEST_FOR_HOLDING_BACK = 6
+
+
+def split_held_back(
+    shown: Mapping[SliceKey, frozenset[int]],
+    previously: frozenset[SliceKey],
+    taught: frozenset[SliceKey],
+    *,
+    share: float,
+) -> frozenset[SliceKey]:
+    """The clean slices to hold back.
+
+    `share` of all is held back, and the roles rotate: of new slices twice the share is held back
+    until there are enough, spread over the order of acceptance, and those that were held back
+    longest teach from then on. So every slice teaches in the end but the last few, and none is
+    scored that has taught. Never is one of the last two slices held back that teach a class.
+
+    Parameters
+    ----------
+    shown
+        The classes that each clean slice shows, in order of acceptance.
+    previously
+        The slices that were held back so far.
+    taught
+        The slices that the network has learnt from.
+    """
+    if len(shown) < FEWEST_FOR_HOLDING_BACK:
+        return frozenset()
+    wanted = round(share * len(shown))
+    held = [key for key in shown if key in previously]
+    fresh = [key for key in shown if key not in previously and key not in taught]
+    turn = round(2 * share * len(shown)) - round(2 * share * (len(shown) - len(fresh)))
+    new = min(len(fresh), wanted, max(wanted - len(held), turn))
+    for i in range(new):
+        candidate = fresh[(2 * i + 1) * len(fresh) // (2 * new)]
+        staying = set(held[max(0, len(held) + 1 - wanted) :]) | {candidate}
+        others = [classes for key, classes in shown.items() if key not in staying]
+        if all(sum(c in classes for classes in others) >= 2 for c in shown[candidate]):
+            held.append(candidate)
+    return frozenset(held[max(0, len(held) - wanted) :])
+
+
+def check_enough(study: Study) -> None:
+    """Raise a `UserError` that says what is missing before a network can learn."""
+    if not study.cases:
+        raise UserError("The study has no case yet: import images first.")
+    if not study.classes:
+        raise UserError(
+            "The study has no class yet: name the structures to segment, with "
+            "--classes when the study is made or with 'Classes…' in the window."
+        )
+    records = study.slice_records(state=SliceState.CLEAN)
+    if not records:
+        raise UserError(
+            "No slice has been accepted yet: correct at least one slice and accept it, so that "
+            "there is something to learn from."
+        )
+    if any(case.labels_path is not None for case in study.cases):
+        return
+    absent = {c.value: c.name for c in study.classes}
+    for record in records:
+        if not absent:
+            return
+        for value in np.unique(study.slice_mask(record.key)).tolist():
+            absent.pop(value, None)
+    if absent:
+        raise UserError(
+            f"No accepted slice shows {_listed(list(absent.values()))}: accept at least one slice "
+            "with it, or remove the class."
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " or ".join(repr(n) for n in names)

@@ -1,0 +1,198 @@
+"""All that a run must remember to go on exactly where it stopped."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_mlbseg.engine.events import Stage
+from napari_mlbseg.engine.nets.teacher import copy_of, follow
+from napari_mlbseg.project.records.slices import SliceKey
+
+FORMAT = 2
+
+Dices = dict[SliceKey, float | None]
+"""Of each slice; None where neither truth nor labels show anything."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The last model that did well enough on the slices held back.
+
+    Attributes
+    ----------
+    parameters
+        Those that it predicts with.
+    dice
+        Of each slice held back.
+    total
+        Steps that it has learnt for.
+    worse
+        Whether the newest model does worse, so that this one is shown in its place.
+    """
+
+    parameters: dict[str, Tensor]
+    dice: Dices
+    total: int
+    worse: bool = False
+
+    def content(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "parameters": self.parameters,
+            "dice": _plain_dices(self.dice),
+            "total": self.total,
+            "worse": self.worse,
+        }
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any], device: torch.device) -> "Kept":
+        """The inverse of `content`."""
+        parameters = {name: value.to(device) for name, value in content["parameters"].items()}
+        return cls(parameters, _dices(content["dice"]), content["total"], content["worse"])
+
+
+@dataclass
+class TrainingState:
+    """Student, teacher, optimiser, random numbers and the place in the schedule.
+
+    Attributes
+    ----------
+    step, total
+        Optimiser steps within `stage`, and of the whole run.
+    taught
+        The slices that the network has learnt from since it was fresh.
+    scored
+        The value of `total` at which the slices held back were last scored.
+    best
+        Dice of each of them at the best checkpoint; None where there is none.
+    rate_limit
+        Largest learning rate that the training has not been unstable at; None for any.
+    began_with
+        Number of the run that began with a fresh network.
+    """
+
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    teacher: dict[str, Tensor]
+    generator: torch.Generator
+    stage: Stage = Stage.BASE_MODEL
+    step: int = 0
+    total: int = 0
+    batch: int = 1
+    held_back: frozenset[SliceKey] = field(default_factory=frozenset)
+    taught: frozenset[SliceKey] = field(default_factory=frozenset)
+    kept: Kept | None = None
+    scored: int | None = None
+    best: Dices | None = None
+    rate_limit: float | None = None
+    began_with: int = 0
+
+    @classmethod
+    def fresh(
+        cls, network: nn.Module, *, learning_rate: float, seed: int, batch: int
+    ) -> "TrainingState":
+        """Before the first step."""
+        on_gpu = next(network.parameters()).device.type == "cuda"
+        optimiser = torch.optim.AdamW(
+            network.parameters(), lr=learning_rate, weight_decay=1e-4, fused=on_gpu
+        )
+        generator = torch.Generator().manual_seed(seed)
+        return cls(
+            network, optimiser, copy_of(dict(network.named_parameters())), generator, batch=batch
+        )
+
+    @property
+    def student(self) -> dict[str, Tensor]:
+        """The parameters that are optimised, by name."""
+        return dict(self.network.named_parameters())
+
+    def apply(self, gradient: Mapping[str, Tensor], *, learning_rate: float, decay: float) -> None:
+        """One optimiser step, and the teacher after it."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate
+        for name, value in self.network.named_parameters():
+            value.grad = gradient[name]
+        nn.utils.clip_grad_norm_(self.network.parameters(), max_norm=10.0)
+        self.optimiser.step()
+        follow(self.teacher, self.student, decay=decay, step=self.total)
+        self.step += 1
+        self.total += 1
+
+    def enter(self, stage: Stage) -> None:
+        """Begin a stage at its first step."""
+        self.stage, self.step = stage, 0
+
+    def content(self, fits: Mapping[str, Any]) -> dict[str, Any]:
+        """All of it as plain data and tensors; `fits` tells what the network was built for."""
+        return {
+            "format": FORMAT,
+            "fits": dict(fits),
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "teacher": self.teacher,
+            "generator": self.generator.get_state(),
+            "stage": self.stage.value,
+            "step": self.step,
+            "total": self.total,
+            "batch": self.batch,
+            "held_back": _plain(self.held_back),
+            "taught": _plain(self.taught),
+            "kept": None if self.kept is None else self.kept.content(),
+            "scored": self.scored,
+            "best": None if self.best is None else _plain_dices(self.best),
+            "rate_limit": self.rate_limit,
+            "began_with": self.began_with,
+        }
+
+    def take(self, content: Mapping[str, Any], device: torch.device) -> None:
+        """Go to where `content` was made; a checkpoint of before may lack the last entries."""
+        self.network.load_state_dict(content["network"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.teacher = {name: value.to(device) for name, value in content["teacher"].items()}
+        self.generator.set_state(content["generator"])
+        self.stage = Stage(content["stage"])
+        self.step, self.total, self.batch = content["step"], content["total"], content["batch"]
+        self.held_back, self.taught = (_keys(content[name]) for name in ("held_back", "taught"))
+        kept, best = content.get("kept"), content.get("best")
+        self.kept = None if kept is None else Kept.read(kept, device)
+        self.best = None if best is None else _dices(best)
+        self.scored, self.rate_limit = content.get("scored"), content.get("rate_limit")
+        self.began_with = content.get("began_with", 0)
+
+
+def _plain(keys: frozenset[SliceKey]) -> list[list[str | int]]:
+    return [[k.case_id, k.axis, k.index] for k in sorted(keys)]
+
+
+def _keys(plain: Iterable[tuple[str, int, int]]) -> frozenset[SliceKey]:
+    return frozenset(SliceKey(case_id, int(axis), int(index)) for case_id, axis, index in plain)
+
+
+def _plain_dices(dices: Dices) -> list[list[str | int | float | None]]:
+    return [[k.case_id, k.axis, k.index, dice] for k, dice in sorted(dices.items())]
+
+
+def _dices(plain: Iterable[tuple[str, int, int, float | None]]) -> Dices:
+    return {SliceKey(case_id, axis, index): dice for case_id, axis, index, dice in plain}
+
+
+def as_model(
+    network: nn.Module, precision: torch.dtype = torch.float32
+) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
+    """The network as a function of its parameters and of images.
+
+    In a lower `precision` than float32 it computes in that, and answers in float32.
+    """
+
+    def model(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        logits: Tensor = torch.func.functional_call(network, dict(parameters), (images,))
+        return logits
+
+    def in_lower_precision(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        lower = {name: value.to(precision) for name, value in parameters.items()}
+        return model(lower, images.to(precision)).float()
+
+    return model if precision is torch.float32 else in_lower_precision

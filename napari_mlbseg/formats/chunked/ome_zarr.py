@@ -1,0 +1,279 @@
+"""OME-Zarr 0.4 and 0.5: images and labels with several resolutions, of which the finest is read."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.chunked.boxed import MM_PER_UNIT, boxed_scan, frame_window, lps_grid
+from napari_mlbseg.formats.chunked.zarr_chunks import packing_of, require_sound_chunks
+from napari_mlbseg.formats.scan import Scan, finite_only, readable, whole_numbers
+from napari_mlbseg.formats.source import Choice, SourceInfo
+from napari_mlbseg.formats.streamed.stream import file_slabs
+from napari_mlbseg.volume import Geometry, Volume
+
+_NAME: Final = "ome-zarr"
+_WHAT: Final = "OME-Zarr"
+_SPACE: Final = ("z", "y", "x")
+_LARGEST_METADATA: Final = 1 << 24
+_CHUNK: Final = 128
+_CHUNK_ALONG: Final = 32
+
+
+class OmeZarrFormat:
+    """Reads stores (folders) .zarr, writes labels and maps as .ome.zarr."""
+
+    name: str = _NAME
+
+    def open_image(self, path: Path, choice: Choice) -> Scan:
+        """The finest level; axes run along the patient's (LPS), other axes count frames."""
+        return finite_only(path, _open(path, choice))
+
+    def open_labels(self, path: Path, choice: Choice) -> Scan:
+        """The label image of a store that has one, else its own image as labels."""
+        names = _label_names(path)
+        if len(names) > 1:
+            raise UserError(
+                f"{path} holds several label images: {', '.join(names)}. Choose one by its folder "
+                "in the store's folder labels."
+            )
+        inner = path / "labels" / names[0] if names else path
+        return whole_numbers(inner, _open(inner, choice))
+
+    def writes(self, path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
+        """Write a store of the source's version, axes and scales; 0.5 for other formats.
+
+        Raises
+        ------
+        UserError
+            If the grid is oblique, which neither version can express.
+        """
+        own = source.format == self.name
+        known = json.loads(source.header) if own else _described(path, volume.geometry)
+        _write(path, volume, known, dtype)
+
+
+def _open(path: Path, choice: Choice) -> Scan:
+    with readable(path, _WHAT):
+        version, attributes = _attributes(path)
+        image = _multiscale(path, attributes)
+        axes = [_axis(axis) for axis in image["axes"]]
+        names = [name for name, _ in axes]
+        level = image["datasets"][0]
+        folder, array = _array(path, str(level["path"]), version)
+        packing = packing_of(path, folder)
+        shape = tuple(int(n) for n in array.shape)
+        spatial = _spatial(path, names, len(shape))
+        scale, offset = _transformed(path, image, level, len(shape))
+        window, chosen = frame_window(path, choice, shape, spatial)
+        kept = {
+            "version": version,
+            "axes": names,
+            "units": [unit for _, unit in axes],
+            "scale": scale,
+            "translation": offset,
+        }
+        known = all(axes[k][1] for k in spatial)
+
+        def read(part: tuple[int | slice, ...]) -> NDArray[Any]:
+            require_sound_chunks(path, folder, array, packing, part)
+            return np.asarray(array[part])
+
+        return boxed_scan(
+            path,
+            read,
+            shape,
+            array.dtype,
+            window=window,
+            affine=_affine([axes[k][1] for k in spatial], spatial, scale, offset),
+            source=SourceInfo(_NAME, json.dumps(kept).encode(), chosen),
+            what=_WHAT,
+            held=sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()),
+            depth=int(array.chunks[spatial[0]]),
+            notes=() if known else (f"{path} names no unit; mm is assumed.",),
+        )
+
+
+def _array(path: Path, name: str, version: str) -> tuple[Path, Any]:
+    """The folder of an array inside a store, and the array."""
+    import zarr
+
+    folder = (path / name).resolve()
+    if not folder.is_relative_to(path.resolve()):
+        raise UserError(f"{path} refers to an array outside of its folder.")
+    return folder, zarr.open_array(folder, mode="r", zarr_format=3 if version == "0.5" else 2)
+
+
+def _spatial(path: Path, names: Sequence[str], count: int) -> list[int]:
+    """Which axes are those of a volume, or of a flat image."""
+    spatial = [k for k, name in enumerate(names) if name in _SPACE]
+    found = [names[k] for k in spatial]
+    if len(names) != count or found not in (["z", "y", "x"], ["y", "x"]):
+        raise UserError(
+            f"{path} has the axes {', '.join(map(str, names))}; a study takes z, y, x in this "
+            "order, with other axes in front."
+        )
+    return spatial
+
+
+def _affine(
+    units: Sequence[str], spatial: Sequence[int], scale: Sequence[float], offset: Sequence[float]
+) -> NDArray[np.float64]:
+    mm = [MM_PER_UNIT.get(unit.lower(), 1.0) for unit in units]
+    spacing = [scale[k] * unit for k, unit in zip(spatial, mm, strict=True)]
+    origin = [offset[k] * unit for k, unit in zip(spatial, mm, strict=True)]
+    if len(spatial) == 2:
+        spacing, origin = [1.0, *spacing], [0.0, *origin]
+    return lps_grid(spacing, origin)
+
+
+def _attributes(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """The version (0.4 or 0.5) and the OME metadata of a group."""
+    if not path.is_dir():
+        raise UserError(f"{path} cannot be read: it is no folder. An OME-Zarr store is one.")
+    for name in ("zarr.json", ".zattrs"):
+        file = path / name
+        if not file.is_file():
+            continue
+        if file.stat().st_size > _LARGEST_METADATA:
+            raise UserError(f"{file} is too large to be the description of an image.")
+        found = json.loads(file.read_bytes() or b"null")
+        if not isinstance(found, dict):
+            raise UserError(f"{file} is damaged: it holds no description of an image.")
+        if name == ".zattrs":
+            return "0.4", found
+        ome = found.get("attributes", {}).get("ome", {})
+        return "0.5", ome if isinstance(ome, dict) else {}
+    raise UserError(f"{path} is no OME-Zarr store: it has neither zarr.json nor .zattrs.")
+
+
+def _multiscale(path: Path, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    images = attributes.get("multiscales")
+    if not images or not isinstance(images, list) or not isinstance(images[0], dict):
+        raise UserError(
+            f"{path} is no OME-Zarr image: its description has no multiscales. Choose the folder "
+            "of an image inside it."
+        )
+    image: Mapping[str, Any] = images[0]
+    if not image.get("axes") or not image.get("datasets"):
+        raise UserError(f"{path} is older than OME-Zarr 0.4: it does not name its axes.")
+    return image
+
+
+def _axis(axis: Any) -> tuple[str, str]:
+    """Name and unit; 0.3 had names only."""
+    if isinstance(axis, str):
+        return axis, ""
+    return str(axis["name"]), str(axis.get("unit") or "")
+
+
+def _transformed(
+    path: Path, image: Mapping[str, Any], level: Mapping[str, Any], count: int
+) -> tuple[list[float], list[float]]:
+    """Scale and translation of each axis: those of the level, then those of the whole image."""
+    scale, offset = [1.0] * count, [0.0] * count
+    for step in [
+        *(level.get("coordinateTransformations") or []),
+        *(image.get("coordinateTransformations") or []),
+    ]:
+        kind = step.get("type")
+        if kind == "identity":
+            continue
+        numbers = [float(v) for v in step.get(kind, [])]
+        if kind not in ("scale", "translation") or len(numbers) != count:
+            raise UserError(f"{path} places its voxels in an unknown way: {str(step)[:80]}.")
+        if kind == "scale":
+            scale = [a * b for a, b in zip(scale, numbers, strict=True)]
+            offset = [a * b for a, b in zip(offset, numbers, strict=True)]
+        else:
+            offset = [a + b for a, b in zip(offset, numbers, strict=True)]
+    if not all(map(math.isfinite, [*scale, *offset])):
+        raise UserError(f"{path} has no usable geometry: scale {scale}, translation {offset}.")
+    return scale, offset
+
+
+def _label_names(path: Path) -> list[str]:
+    with readable(path, _WHAT):
+        _attributes(path)
+        folder = path / "labels"
+        if not folder.is_dir():
+            return []
+        _, attributes = _attributes(folder)
+        names = attributes.get("labels") or []
+        return [str(name) for name in names if (folder / str(name)).is_dir()]
+
+
+def _described(path: Path, geometry: Geometry) -> dict[str, Any]:
+    """What `_open` would keep of a store whose array is the display array."""
+    if not geometry.upright:
+        raise UserError(
+            f"{path.name} cannot be written: the slices lie obliquely in the patient, which "
+            "OME-Zarr up to 0.5 cannot say. Export as NIfTI, NRRD or MHA instead."
+        )
+    return {
+        "version": "0.5",
+        "axes": list(_SPACE),
+        "units": ["millimeter"] * 3,
+        "scale": list(geometry.spacing_mm),
+        "translation": list(geometry.origin_mm),
+    }
+
+
+def _write(path: Path, volume: Volume, known: Mapping[str, Any], dtype: np.dtype[Any]) -> None:
+    import zarr
+
+    new = known["version"] == "0.5"
+    names = known["axes"]
+    spatial = [k for k, name in enumerate(names) if name in _SPACE]
+    flat = len(spatial) == 2
+    shape = volume.geometry.file_shape[1 if flat else 0 :]
+    group = zarr.create_group(path, zarr_format=3 if new else 2, overwrite=True)
+    options: dict[str, Any] = (
+        {"dimension_names": [names[k] for k in spatial]}
+        if new
+        else {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
+    )
+    chunks = (_CHUNK_ALONG, _CHUNK, _CHUNK)[1 if flat else 0 :]
+    array = group.create_array(
+        "0",
+        shape=shape,
+        dtype=dtype,
+        chunks=tuple(min(a, n) for a, n in zip(chunks, shape, strict=True)),
+        fill_value=0,
+        **options,
+    )
+    for start, slab in file_slabs(volume, dtype, axis=0, thick=_CHUNK_ALONG):
+        if flat:
+            array[...] = np.ascontiguousarray(slab[0])
+        else:
+            array[start : start + len(slab)] = np.ascontiguousarray(slab)
+    group.attrs.put(_metadata(known, spatial, labels=dtype.itemsize == 1))
+
+
+def _metadata(known: Mapping[str, Any], spatial: Sequence[int], *, labels: bool) -> dict[str, Any]:
+    """The description of a store with one level."""
+    new, units = known["version"] == "0.5", known["units"]
+    steps = [
+        {"type": "scale", "scale": [known["scale"][k] for k in spatial]},
+        {"type": "translation", "translation": [known["translation"][k] for k in spatial]},
+    ]
+    image: dict[str, Any] = {
+        "name": "labels" if labels else "map",
+        "axes": [
+            {"name": known["axes"][k], "type": "space"} | ({"unit": units[k]} if units[k] else {})
+            for k in spatial
+        ],
+        "datasets": [{"path": "0", "coordinateTransformations": steps}],
+    }
+    described: dict[str, Any] = {"multiscales": [image if new else image | {"version": "0.4"}]}
+    if labels:
+        described["image-label"] = {"version": known["version"]}
+    return {"ome": {"version": "0.5", **described}} if new else described
+
+
+FORMAT: Final = OmeZarrFormat()

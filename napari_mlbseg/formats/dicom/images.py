@@ -1,0 +1,189 @@
+"""DICOM images: a folder with the slices of a series, or a file with one or several."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.dicom.pixels import decoded_frames
+from napari_mlbseg.formats.dicom.planes import (
+    SEGMENTATIONS,
+    Header,
+    Plane,
+    headers_in,
+    quiet,
+)
+from napari_mlbseg.formats.dicom.segmentation import open_segmentation
+from napari_mlbseg.formats.dicom.stack import Series, Stack, series_of, stack_of
+from napari_mlbseg.formats.scan import (
+    Scan,
+    Slabs,
+    finite_only,
+    readable,
+    require_size,
+    usable_geometry,
+    whole_numbers,
+)
+from napari_mlbseg.formats.source import Choice, SourceInfo
+
+_NAMES_SHOWN: Final = 12
+
+
+class DicomFormat:
+    """Reads series of CT, MR and the like, and segmentations as labels."""
+
+    name: str = "dicom"
+
+    def open_image(self, path: Path, choice: Choice) -> Scan:
+        """An image in the units of its modality, such as Hounsfield units.
+
+        The array's axes are columns, rows, slices. Integers stay integers where slope and
+        intercept are whole and equal in all slices.
+
+        Raises
+        ------
+        UserError
+            If a file is damaged, slices are missing or lie unevenly, or if there are several
+            series or frames and none was chosen.
+        """
+        headers = headers_in(path)
+        images = [header for header in headers if header.is_image]
+        if not images:
+            what = "a segmentation" if _segmentations(headers) else "no image"
+            raise UserError(f"{path} holds {what}; choose a series of images.")
+        with readable(path, "DICOM"):
+            found = series_of(images)
+            series = _chosen(path, found, choice)
+            stack = stack_of(path, series, choice)
+            scan = _scan(path, series, stack)
+        several = series.name if len(found) > 1 else None
+        chosen = SourceInfo(self.name, scan.source.header, Choice(stack.frame, several))
+        return finite_only(path, replace(scan, source=chosen))
+
+    def open_labels(self, path: Path, choice: Choice) -> Scan:
+        """A DICOM segmentation, or a series whose voxels are labels."""
+        found = _segmentations(headers_in(path))
+        if len(found) > 1:
+            names = ", ".join(header.path.name for header in found)
+            raise UserError(f"{path} holds several segmentations: {names}. Choose one file.")
+        if found:
+            return open_segmentation(found[0].path)
+        return whole_numbers(path, self.open_image(path, choice))
+
+
+def series_in(path: Path) -> list[Series]:
+    """The series of images in a folder, to choose from."""
+    return series_of(headers_in(path))
+
+
+def holds_segmentation(path: Path) -> bool:
+    """Whether a file is, or a folder holds, segmentations and no images."""
+    headers = headers_in(path)
+    return bool(_segmentations(headers)) and not any(header.is_image for header in headers)
+
+
+def _segmentations(headers: Sequence[Header]) -> list[Header]:
+    return [header for header in headers if header.sop_class in SEGMENTATIONS]
+
+
+def _chosen(path: Path, found: Sequence[Series], choice: Choice) -> Series:
+    if len(found) == 1:
+        return found[0]
+    for series in found:
+        if series.name == choice.series:
+            return series
+    names = "; ".join(str(series) for series in found[:_NAMES_SHOWN])
+    more = f" and {len(found) - _NAMES_SHOWN} more" if len(found) > _NAMES_SHOWN else ""
+    raise UserError(
+        f"{path} holds {len(found)} series: {names}{more}. Choose one by its name (on the command "
+        "line with --series NAME, or --series all)."
+    )
+
+
+def _scan(path: Path, series: Series, stack: Stack) -> Scan:
+    first = stack.planes[0]
+    shape = (first.columns, first.rows, len(stack.planes))
+    held = sum(file.stat().st_size for file in {plane.path for plane in stack.planes})
+    require_size(path, shape, 2, held)
+    dtype = _dtype(stack.planes)
+
+    def stored() -> Slabs:
+        for k, slice_ in enumerate(_slices(stack.planes, dtype)):
+            yield k, slice_.T[:, :, None]
+
+    return Scan(
+        geometry=usable_geometry(path, shape, stack.affine),
+        dtype=dtype,
+        source=SourceInfo(DicomFormat.name, _header(series, stack)),
+        axis=2,
+        stored=stored,
+        notes=stack.notes,
+    )
+
+
+def _header(series: Series, stack: Stack) -> bytes:
+    """What is needed to refer to the slices; nothing that names or describes the patient."""
+    dataset = series.headers[0].dataset
+    known = {
+        "study_uid": str(dataset.get("StudyInstanceUID") or ""),
+        "series_uid": series.headers[0].series,
+        "frame_of_reference_uid": str(dataset.get("FrameOfReferenceUID") or ""),
+        "sop_class_uid": series.headers[0].sop_class,
+        "modality": series.modality,
+        "slices": [[plane.path.name, plane.instance, plane.frame] for plane in stack.planes],
+    }
+    return json.dumps(known).encode()
+
+
+def _dtype(planes: Sequence[Plane]) -> np.dtype[Any]:
+    """The smallest type that holds the rescaled intensities of all slices exactly."""
+    scales = {(plane.slope, plane.inter) for plane in planes}
+    ((slope, inter),) = scales if len(scales) == 1 else ((0.5, 0.0),)
+    if slope != 1.0 or inter != round(inter) or abs(inter) > 2**24:
+        return np.dtype(np.float32)
+    bits = max(plane.bits for plane in planes)
+    signed = any(plane.signed for plane in planes)
+    low = (-(1 << (bits - 1)) if signed else 0) + int(inter)
+    high = (1 << (bits - signed)) - 1 + int(inter)
+    for dtype in (np.uint8, np.int16, np.uint16, np.int32):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return np.dtype(dtype)
+    return np.dtype(np.float32)
+
+
+def _slices(planes: Sequence[Plane], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    """The slices (rows, columns) in order, decoded one by one and rescaled."""
+    for path, group in groupby(planes, key=lambda plane: plane.path):
+        frames = list(group)
+        with readable(path, "DICOM"), quiet():
+            pixels = decoded_frames(path, [plane.frame for plane in frames])
+        for plane in frames:
+            with readable(path, "DICOM"), quiet():
+                slice_ = _rescaled(plane, np.asarray(next(pixels)), dtype)
+            yield slice_
+
+
+def _rescaled(plane: Plane, decoded: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if decoded.shape != (plane.rows, plane.columns):
+        raise UserError(
+            f"{plane.path} is damaged: its slice has the shape {decoded.shape} instead of "
+            f"{(plane.rows, plane.columns)}. Copy the file again."
+        )
+    if dtype.kind == "f":
+        return (decoded.astype(np.float64) * plane.slope + plane.inter).astype(dtype)
+    shift = int(plane.inter)
+    low, high = int(decoded.min()) + shift, int(decoded.max()) + shift
+    if low < np.iinfo(dtype).min or high > np.iinfo(dtype).max:
+        raise UserError(
+            f"{plane.path} is damaged: it announces {plane.bits} bits, but holds larger numbers."
+        )
+    return (decoded.astype(np.int64) + shift).astype(dtype) if shift else decoded.astype(dtype)
+
+
+FORMAT: Final = DicomFormat()

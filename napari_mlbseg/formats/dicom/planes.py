@@ -1,0 +1,268 @@
+"""DICOM headers, reduced to what places and scales each slice; no data about the patient."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+from pydicom.uid import UID
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.dicom.deflated import require_bounded
+from napari_mlbseg.formats.dicom.sniff import SUFFIXES, is_dicom
+from napari_mlbseg.formats.scan import readable
+
+SEGMENTATIONS: Final = {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}
+
+_TAGS: Final = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "FrameOfReferenceUID",
+    "Modality",
+    "SeriesNumber",
+    "InstanceNumber",
+    "AcquisitionNumber",
+    "TemporalPositionIdentifier",
+    "EchoNumbers",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "PixelSpacing",
+    "SpacingBetweenSlices",
+    "SliceThickness",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "ModalityLUTSequence",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+]
+_RIGHT_ANGLE: Final = 1e-3
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One slice: a file, or a frame of one.
+
+    Attributes
+    ----------
+    position, orientation
+        As in DICOM: mm in the patient's LPS frame, and the directions of rows and of columns.
+    spacing
+        Between rows and between columns, in mm.
+    thickness
+        Distance to the next slice as far as this header knows it, in mm; 0 if it does not.
+    slope, inter
+        Intensities are ``slope * stored + inter``.
+    bits, signed
+        Of the stored numbers.
+    order
+        For slices of one position: what comes first.
+    """
+
+    path: Path
+    frame: int
+    instance: str
+    position: tuple[float, ...]
+    orientation: tuple[float, ...]
+    spacing: tuple[float, float]
+    thickness: float
+    rows: int
+    columns: int
+    slope: float
+    inter: float
+    bits: int
+    signed: bool
+    order: tuple[float, ...]
+
+    @property
+    def normal(self) -> NDArray[np.float64]:
+        """Direction across the slice: to the head for an upright axial one."""
+        along_row, along_column = np.reshape(self.orientation, (2, 3))
+        return np.cross(along_row, along_column)
+
+    @property
+    def depth(self) -> float:
+        """Position along the normal in mm."""
+        return float(self.normal @ np.asarray(self.position))
+
+
+@dataclass(frozen=True)
+class Header:
+    """A file's header, and what tells its series from others."""
+
+    path: Path
+    dataset: Dataset
+    sop_class: str
+    instance: str
+
+    @property
+    def series(self) -> str:
+        """UID of the series; anonymised files may have none."""
+        return str(self.dataset.get("SeriesInstanceUID") or "")
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it has voxels that are no segmentation."""
+        return self.sop_class not in SEGMENTATIONS and bool(self.dataset.get("Rows"))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Real files break the standard in harmless ways, about which pydicom warns each time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def headers_in(path: Path) -> list[Header]:
+    """The headers of a file, or of all DICOM files directly in a folder.
+
+    Raises
+    ------
+    UserError
+        If a file that claims to be DICOM cannot be read: a slice would be missing.
+    """
+    if not path.is_dir():
+        return [read_header(path)]
+    try:
+        files = sorted(f for f in path.iterdir() if f.is_file() and not f.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
+    found = [read_header(f) for f in files if f.suffix.lower() in SUFFIXES or _claims(f)]
+    if not found:
+        raise UserError(f"The folder {path} holds no DICOM files.")
+    return found
+
+
+def read_header(path: Path) -> Header:
+    """The header of one file; UserError that names it."""
+    with readable(path, "DICOM"), quiet():
+        if path.stat().st_size == 0:
+            raise UserError(f"{path} is empty (0 bytes). Copy the file again.")
+        if not is_dicom(path):
+            raise UserError(f"{path} is not a DICOM file: it does not start like one.")
+        require_bounded(path)
+        dataset = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
+        meta = dataset.file_meta
+        # Some anonymisers empty the elements and leave the file's own header alone.
+        sop_class = dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or ""
+        instance = dataset.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID") or ""
+        if not sop_class and "Rows" not in dataset:
+            raise UserError(f"{path} is no sound DICOM file: it has no image and no class.")
+        return Header(path, dataset, str(UID(str(sop_class))), str(instance))
+
+
+def planes_of(header: Header) -> list[Plane]:
+    """The slices of a file."""
+    with readable(header.path, "DICOM"), quiet():
+        dataset = header.dataset
+        _require_grey(header)
+        frames = int(dataset.get("NumberOfFrames") or 1)
+        groups = dataset.get("PerFrameFunctionalGroupsSequence")
+        if groups is None:
+            if frames > 1:
+                raise UserError(
+                    f"{header.path} holds {frames} frames without positions; a study takes slices "
+                    "whose positions are known."
+                )
+            return [_plane(header, 0, [dataset])]
+        if len(groups) != frames:
+            raise UserError(
+                f"{header.path} has a damaged header: {frames} frames, but {len(groups)} of their "
+                "descriptions."
+            )
+        shared = list(dataset.get("SharedFunctionalGroupsSequence") or [])
+        return [_plane(header, k, _levels(group, shared)) for k, group in enumerate(groups)]
+
+
+def _levels(group: Dataset, shared: list[Dataset]) -> list[Dataset]:
+    """Where a frame's elements may stand: its own groups first, then the shared ones."""
+    return [item for level in (group, *shared) for item in _items(level)]
+
+
+def _items(level: Dataset) -> Iterator[Dataset]:
+    for element in level:
+        if element.VR == "SQ" and len(element.value or []) > 0:
+            yield element.value[0]
+
+
+def _plane(header: Header, frame: int, levels: list[Dataset]) -> Plane:
+    dataset = header.dataset
+    spacing = _numbers(header, levels, "PixelSpacing", 2)
+    orientation = _numbers(header, levels, "ImageOrientationPatient", 6)
+    along_row, along_column = np.reshape(orientation, (2, 3))
+    lengths = np.linalg.norm([along_row, along_column], axis=1)
+    if np.abs(lengths - 1).max() > _RIGHT_ANGLE or abs(along_row @ along_column) > _RIGHT_ANGLE:
+        raise UserError(
+            f"{header.path} has no usable geometry: its orientation is {list(orientation)}."
+        )
+    order = ("AcquisitionNumber", "TemporalPositionIdentifier", "EchoNumbers", "InstanceNumber")
+    return Plane(
+        path=header.path,
+        frame=frame,
+        instance=header.instance,
+        position=_numbers(header, levels, "ImagePositionPatient", 3),
+        orientation=orientation,
+        spacing=(spacing[0], spacing[1]),
+        thickness=_number(levels, "SpacingBetweenSlices", _number(levels, "SliceThickness", 0.0)),
+        rows=int(dataset.Rows),
+        columns=int(dataset.Columns),
+        slope=_number(levels, "RescaleSlope", 1.0),
+        inter=_number(levels, "RescaleIntercept", 0.0),
+        bits=int(dataset.get("BitsStored") or dataset.get("BitsAllocated") or 16),
+        signed=bool(dataset.get("PixelRepresentation") or 0),
+        order=(*(_number([dataset], name, 0.0) for name in order), float(frame)),
+    )
+
+
+def _numbers(header: Header, levels: list[Dataset], name: str, count: int) -> tuple[float, ...]:
+    values = next((level.get(name) for level in levels if level.get(name) is not None), None)
+    if values is None or len(values) != count:
+        raise UserError(
+            f"{header.path} has no {name}, so nobody knows where its voxels lie. Export the series "
+            "again with its geometry."
+        )
+    numbers = tuple(float(value) for value in values)
+    if not np.isfinite(numbers).all():
+        raise UserError(f"{header.path} has no usable geometry: {name} is {list(numbers)}.")
+    return numbers
+
+
+def _number(levels: list[Dataset], name: str, default: float) -> float:
+    for level in levels:
+        value: Any = level.get(name)
+        if value is not None and value != "":
+            number = float(value if not hasattr(value, "__len__") else value[0])
+            return number if np.isfinite(number) else default
+    return default
+
+
+def _require_grey(header: Header) -> None:
+    dataset = header.dataset
+    if int(dataset.get("SamplesPerPixel") or 1) != 1:
+        kind = dataset.get("PhotometricInterpretation", "colour")
+        raise UserError(f"{header.path} holds {kind} images; a study takes grey values only.")
+    if dataset.get("ModalityLUTSequence"):
+        raise UserError(
+            f"{header.path} maps its intensities by a table, which is not supported. Export the "
+            "series with rescale slope and intercept."
+        )
+
+
+def _claims(path: Path) -> bool:
+    """A slice without ending; an empty file among such slices is a slice that was lost."""
+    return is_dicom(path) or (not path.suffix and path.stat().st_size == 0)

@@ -1,0 +1,229 @@
+"""DICOM segmentations as labels: one value per segment, its number."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.dicom.pixels import decoded_frames
+from napari_mlbseg.formats.dicom.planes import (
+    Header,
+    Plane,
+    planes_of,
+    quiet,
+    read_header,
+)
+from napari_mlbseg.formats.dicom.stack import UNEVEN_SHARE
+from napari_mlbseg.formats.scan import Scan, Slabs, readable, require_size, usable_geometry
+from napari_mlbseg.formats.source import SourceInfo
+from napari_mlbseg.volume import SAME_PLACE_VOXELS, Geometry
+
+_MAX_LABEL: Final = 254
+_BESIDE_VOXELS: Final = (10 * SAME_PLACE_VOXELS, 10 * SAME_PLACE_VOXELS, 2 * UNEVEN_SHARE)
+"""How far a frame may lie beside the grid: frames lie where the rounded slices of images do."""
+CLASS_MARK: Final = "mlbseg class "
+"""Before the value of a class in the tracking identifier of a segment that this software wrote."""
+_LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class _Segmentation:
+    """Frames of segments; several frames may lie at one position, and empty ones may be absent.
+
+    Attributes
+    ----------
+    segments
+        The segment of each frame; 0 where the voxels are labels themselves.
+    full
+        The value that stands for "all of the voxel" in fractional segmentations, else 1.
+    """
+
+    path: Path
+    planes: tuple[Plane, ...]
+    segments: tuple[int, ...]
+    names: dict[int, str]
+    full: int
+
+    def affine(self, step: NDArray[Any]) -> NDArray[np.float64]:
+        """From column, row and slice to RAS mm, where `step` (LPS) leads to the next slice."""
+        first = min(self.planes, key=lambda plane: plane.depth)
+        affine = np.eye(4)
+        affine[:3, 0] = np.asarray(first.orientation[:3]) * first.spacing[1]
+        affine[:3, 1] = np.asarray(first.orientation[3:]) * first.spacing[0]
+        affine[:3, 2] = step
+        affine[:3, 3] = first.position
+        return _LPS_TO_RAS @ affine
+
+    def grid(self, step: NDArray[Any]) -> tuple[Geometry, NDArray[np.intp]]:
+        """The smallest grid that holds all frames, and the slice of each frame in it."""
+        affine = self.affine(step)
+        ras = np.array([[-x, -y, z] for x, y, z in (plane.position for plane in self.planes)])
+        indices = np.linalg.solve(affine[:3, :3], (ras - affine[:3, 3]).T).T
+        slices = np.rint(indices[:, 2]).astype(np.intp)
+        off = np.abs(indices - np.outer(slices, [0, 0, 1])).max(axis=0)
+        if (off > _BESIDE_VOXELS).any():
+            raise UserError(
+                f"{self.path} has frames that do not lie on one grid: they are up to "
+                f"{off.max():.3g} voxels beside it."
+            )
+        first = self.planes[0]
+        shape = (first.columns, first.rows, int(slices.max()) + 1)
+        require_size(self.path, shape, 1, self.path.stat().st_size)
+        return usable_geometry(self.path, shape, affine), slices
+
+    def labels(self, geometry: Geometry, slices: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """The labels in the file's frame; where segments overlap the higher number stays."""
+        labels = np.zeros(geometry.file_shape, np.uint8, order="F")
+        with readable(self.path, "DICOM"), quiet():
+            for k, (index, frame) in enumerate(zip(slices, decoded_frames(self.path), strict=True)):
+                target = labels[:, :, index]
+                mask = np.asarray(frame).T
+                if not self.segments[k]:
+                    _require_labels(self.path, mask)
+                    np.maximum(target, mask, out=target, casting="unsafe")
+                else:
+                    inside = 2 * mask.astype(np.uint32) >= self.full
+                    np.maximum(target, np.uint8(self.segments[k]), out=target, where=inside)
+        return labels
+
+
+def open_segmentation(path: Path) -> Scan:
+    """Labels of a segmentation; without an image on the smallest grid that holds its frames."""
+    header = read_header(path)
+    with readable(path, "DICOM"), quiet():
+        found = _segmentation(header)
+        geometry, slices = found.grid(_own_step(found))
+
+    def stored() -> Slabs:
+        yield 0, found.labels(geometry, slices)
+
+    source = SourceInfo("dicom", b"{}")
+    names = {n: name for n, name in found.names.items() if 1 <= n <= _MAX_LABEL}
+    scan = Scan(geometry, np.dtype(np.uint8), source, 2, stored, names=names)
+    return replace(scan, onto=lambda image: _onto(scan, found, image))
+
+
+def _onto(scan: Scan, found: _Segmentation, image: Geometry) -> Scan:
+    """The segmentation on the grid of an image, of which it may leave out slices."""
+    step = _step_along(image, found.planes[0].normal)
+    geometry, slices = found.grid(step)
+    placed = _snapped(geometry, image).offset_in(image)
+    if placed is None:
+        raise UserError(
+            f"{found.path} does not lie on the voxels of its image, whose shape is "
+            f"{image.file_shape}. Resample the segmentation onto the grid of the image."
+        )
+    turned, first = placed
+
+    def stored() -> Slabs:
+        whole = np.zeros(image.shape, np.uint8)
+        window = tuple(slice(a, a + n) for a, n in zip(first, turned.shape, strict=True))
+        whole[window] = turned.to_display(found.labels(geometry, slices))
+        yield 0, image.to_file(whole)
+
+    return replace(scan, geometry=image, stored=stored, onto=None)
+
+
+def _snapped(geometry: Geometry, image: Geometry) -> Geometry:
+    """The same grid with its first slice on the nearest one of the image, if it is not far."""
+    affine = np.asarray(geometry.affine)
+    first = np.linalg.solve(image.display_affine, affine[:, 3])
+    steps = np.linalg.solve(image.display_affine, affine)[:3, 2]
+    across = int(np.argmax(np.abs(steps)))
+    shift = np.rint(first[across]) - first[across]
+    if abs(shift) > UNEVEN_SHARE:
+        return geometry
+    moved = affine.copy()
+    moved[:, 3] += shift * image.display_affine[:, across]
+    return Geometry.from_affine(geometry.file_shape, moved)
+
+
+def _segmentation(header: Header) -> _Segmentation:
+    path = header.path
+    dataset = dcmread(
+        path,
+        stop_before_pixels=True,
+        specific_tags=[
+            "SegmentSequence",
+            "SegmentationType",
+            "MaximumFractionalValue",
+            "PerFrameFunctionalGroupsSequence",
+            "SharedFunctionalGroupsSequence",
+        ],
+    )
+    names = {
+        int(segment.SegmentNumber): str(segment.get("SegmentLabel") or "").strip()
+        for segment in dataset.get("SegmentSequence") or []
+    }
+    kind = str(dataset.get("SegmentationType") or "BINARY")
+    if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
+        raise UserError(f"{path} is a segmentation of the unknown type {kind}.")
+    planes = planes_of(header)
+    values = _class_values(dataset)
+    names = {values.get(number, number): name for number, name in names.items()}
+    numbers = _segment_numbers(path, dataset, kind, len(planes))
+    segments = tuple(values.get(number, number) for number in numbers)
+    if not planes or max(segments) > _MAX_LABEL:
+        raise UserError(
+            f"{path} holds {len(planes)} frames and segments up to {max(segments, default=0)}; "
+            f"classes run from 1 to {_MAX_LABEL}."
+        )
+    full = int(dataset.get("MaximumFractionalValue") or 255) if kind == "FRACTIONAL" else 1
+    return _Segmentation(path, tuple(planes), segments, {n: s for n, s in names.items() if s}, full)
+
+
+def _class_values(dataset: Dataset) -> dict[int, int]:
+    """The class of each segment, where this software wrote the file: segments have no gaps."""
+    found = {
+        int(segment.SegmentNumber): str(segment.get("TrackingID") or "")
+        for segment in dataset.get("SegmentSequence") or []
+    }
+    values = {n: text.removeprefix(CLASS_MARK) for n, text in found.items()}
+    if any(values[n] == text or not values[n].isdecimal() for n, text in found.items()):
+        return {}
+    return {number: int(value) for number, value in values.items()}
+
+
+def _segment_numbers(path: Path, dataset: Dataset, kind: str, frames: int) -> Iterator[int]:
+    if kind == "LABELMAP":
+        yield from [0] * frames
+        return
+    shared = list(dataset.get("SharedFunctionalGroupsSequence") or [])
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        found = [level.get("SegmentIdentificationSequence") for level in (group, *shared)]
+        known = next((items for items in found if items), None)
+        if known is None:
+            raise UserError(f"{path} does not say which segment its frames belong to.")
+        yield int(known[0].ReferencedSegmentNumber)
+
+
+def _own_step(found: _Segmentation) -> NDArray[Any]:
+    """To the next slice as far as the segmentation itself knows."""
+    first = found.planes[0]
+    depths = np.unique(np.round([plane.depth for plane in found.planes], 4))
+    gaps = np.diff(depths)
+    gap = float(gaps.min()) if gaps.size else first.thickness
+    if gap <= 0:
+        gap = 1.0
+    ends = sorted(found.planes, key=lambda plane: plane.depth)
+    run = np.asarray(ends[-1].position) - np.asarray(ends[0].position)
+    length = float(run @ first.normal)
+    return run * (gap / length) if length > 0 else first.normal * gap
+
+
+def _step_along(image: Geometry, normal: NDArray[Any]) -> NDArray[Any]:
+    """The image's own step that leads most along `normal` (LPS)."""
+    columns = (_LPS_TO_RAS @ np.asarray(image.affine))[:3, :3]
+    along = normal @ (columns / np.linalg.norm(columns, axis=0))
+    best = int(np.argmax(np.abs(along)))
+    return np.asarray(columns[:, best] * np.sign(along[best]))
+
+
+def _require_labels(path: Path, mask: NDArray[Any]) -> None:
+    if mask.size and int(mask.max()) > _MAX_LABEL:
+        raise UserError(f"{path} holds the label {int(mask.max())}; classes end at {_MAX_LABEL}.")

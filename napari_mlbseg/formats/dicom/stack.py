@@ -1,0 +1,211 @@
+"""Slices put in order: one stack of equal, evenly spaced slices, or an error that says why not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.dicom.planes import Header, Plane, planes_of
+from napari_mlbseg.formats.scan import frame_of
+from napari_mlbseg.formats.source import Choice
+
+_SAME_DIRECTION: Final = 1e-3
+_SAME_DEPTH_MM: Final = 1e-3
+UNEVEN_SHARE: Final = 0.05
+"""Scanners round positions to a tenth of a mm; more than this share of the spacing is a gap."""
+_WORTH_A_NOTE: Final = 1e-3
+_TILT_DEGREES: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Series:
+    """Slices of one series, size and orientation.
+
+    Attributes
+    ----------
+    name
+        ``series_N`` by the series number, unique in its folder; says nothing about the patient.
+    """
+
+    name: str
+    modality: str
+    headers: tuple[Header, ...]
+    planes: tuple[Plane, ...]
+
+    def __str__(self) -> str:
+        first = self.planes[0]
+        return (
+            f"{self.name} ({self.modality or 'unknown modality'}, {len(self.planes)} slices of "
+            f"{first.columns} x {first.rows})"
+        )
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Slices from the first to the last along their normal, and their affine (RAS, mm)."""
+
+    planes: tuple[Plane, ...]
+    affine: NDArray[np.float64]
+    notes: tuple[str, ...]
+    frame: int | None
+
+
+def series_of(headers: Sequence[Header]) -> list[Series]:
+    """The series among files, in order of their numbers; files without images are left out.
+
+    Slices of another size or orientation, such as localizers, make a series of their own.
+    """
+    groups: list[tuple[list[Header], list[Plane]]] = []
+    for header in headers:
+        if not header.is_image:
+            continue
+        for plane in planes_of(header):
+            group = next((g for g in groups if _belongs(header, plane, g[0][0], g[1][0])), None)
+            if group is None:
+                group = ([], [])
+                groups.append(group)
+            if not group[0] or group[0][-1] is not header:
+                group[0].append(header)
+            group[1].append(plane)
+    numbers = [_series_number(found[0]) for found, _ in groups]
+    ordered = sorted(range(len(groups)), key=lambda k: (numbers[k], k))
+    names: list[str] = []
+    for place, k in enumerate(ordered):
+        name = f"series_{numbers[k] if numbers[k] >= 0 else place + 1}"
+        again = sum(other == name or other.startswith(f"{name}_") for other in names)
+        names.append(f"{name}_{again + 1}" if again else name)
+    return [
+        Series(name, str(found[0].dataset.get("Modality") or ""), tuple(found), tuple(planes))
+        for name, (found, planes) in zip(names, (groups[k] for k in ordered), strict=True)
+    ]
+
+
+def stack_of(path: Path, series: Series, choice: Choice) -> Stack:
+    """The slices of a series in order.
+
+    Raises
+    ------
+    UserError
+        If slices are missing, lie unevenly, or share a position without making whole frames.
+    """
+    planes, notes = _without_copies(series.planes)
+    levels = _levels(planes)
+    counts = {len(level) for level in levels}
+    frame = None
+    if counts == {1}:
+        chosen = [level[0] for level in levels]
+    elif len(counts) == 1:
+        size = planes[0].columns, planes[0].rows, len(levels), counts.pop()
+        frame = frame_of(path, choice, size[3], size)
+        chosen = [level[frame] for level in levels]
+    else:
+        double = next(level for level in levels if len(level) > 1)
+        raise UserError(
+            f"{path} has several different slices at one position: {double[0].path.name} and "
+            f"{double[1].path.name}, while others are alone. Remove those that do not belong to "
+            "the series."
+        )
+    step, more = _step(path, chosen)
+    first = chosen[0]
+    affine = np.eye(4)
+    affine[:3, 0] = np.asarray(first.orientation[:3]) * first.spacing[1]
+    affine[:3, 1] = np.asarray(first.orientation[3:]) * first.spacing[0]
+    affine[:3, 2] = step
+    affine[:3, 3] = first.position
+    return Stack(tuple(chosen), np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, (*notes, *more), frame)
+
+
+def _step(path: Path, planes: Sequence[Plane]) -> tuple[NDArray[Any], list[str]]:
+    """From one slice to the next, in mm (LPS)."""
+    first = planes[0]
+    if len(planes) == 1:
+        return first.normal * (first.thickness if first.thickness > 0 else 1.0), (
+            []
+            if first.thickness > 0
+            else [f"{path} is one slice of unknown thickness; 1 mm is assumed."]
+        )
+    positions = np.array([plane.position for plane in planes])
+    depths = positions @ first.normal
+    gaps = np.diff(depths)
+    usual = float(np.median(gaps))
+    _require_complete(path, planes, gaps, usual)
+    step = (positions[-1] - positions[0]) / (len(planes) - 1)
+    off = np.abs(positions - positions[0] - np.arange(len(planes))[:, None] * step).max()
+    if off > UNEVEN_SHARE * usual:
+        raise UserError(
+            f"{path} has unevenly spaced slices: distances run from {gaps.min():.4g} to "
+            f"{gaps.max():.4g} mm, and slices lie up to {off:.4g} mm beside an even grid. Resample "
+            "the series to an even spacing first."
+        )
+    notes = []
+    if off > _WORTH_A_NOTE * usual:
+        notes.append(f"{path}: slices lie up to {off:.3g} mm beside an even grid, as rounded.")
+    cosine = min(1.0, abs(float(step @ first.normal)) / float(np.linalg.norm(step)))
+    tilt = float(np.degrees(np.arccos(cosine)))
+    if tilt > _TILT_DEGREES:
+        notes.append(
+            f"{path} was taken with the gantry tilted by {tilt:.1f} degrees: each slice is shifted "
+            "against the one before. Voxels and affine are kept as they are."
+        )
+    return step, notes
+
+
+def _require_complete(
+    path: Path, planes: Sequence[Plane], gaps: NDArray[Any], usual: float
+) -> None:
+    wide = np.flatnonzero(gaps > 1.5 * usual)
+    if not wide.size:
+        return
+    missing = int(np.rint(gaps[wide] / usual - 1).sum())
+    where = int(wide[0])
+    raise UserError(
+        f"{path} lacks about {missing} of its slices: between {planes[where].path.name} and "
+        f"{planes[where + 1].path.name} there are {gaps[where]:.4g} mm instead of {usual:.4g}. "
+        "Copy the whole series."
+    )
+
+
+def _without_copies(planes: Sequence[Plane]) -> tuple[list[Plane], list[str]]:
+    """A file that was copied twice counts once."""
+    seen: dict[tuple[Any, ...], Plane] = {}
+    for plane in planes:
+        key = (plane.instance, plane.frame) if plane.instance else (plane.path, plane.frame)
+        seen.setdefault((*key, plane.position), plane)
+    copies = len(planes) - len(seen)
+    notes = [f"{planes[0].path.parent}: {copies} slices are there twice; one of each is used."]
+    return list(seen.values()), notes if copies else []
+
+
+def _levels(planes: Sequence[Plane]) -> list[list[Plane]]:
+    """Slices by position along the normal; those of one position in their order."""
+    normal = planes[0].normal
+    depths = np.array([normal @ np.asarray(plane.position) for plane in planes])
+    levels: list[list[Plane]] = []
+    last = -np.inf
+    for k in np.argsort(depths, kind="stable"):
+        if depths[k] - last > _SAME_DEPTH_MM:
+            levels.append([])
+            last = depths[k]
+        levels[-1].append(planes[k])
+    return [sorted(level, key=lambda plane: plane.order) for level in levels]
+
+
+def _belongs(header: Header, plane: Plane, other: Header, theirs: Plane) -> bool:
+    return (
+        header.series == other.series
+        and header.sop_class == other.sop_class
+        and (plane.rows, plane.columns) == (theirs.rows, theirs.columns)
+        and bool(np.allclose(plane.orientation, theirs.orientation, rtol=0, atol=_SAME_DIRECTION))
+        and bool(np.allclose(plane.spacing, theirs.spacing, rtol=1e-5, atol=0))
+    )
+
+
+def _series_number(header: Header) -> int:
+    try:
+        return int(header.dataset.get("SeriesNumber"))
+    except (TypeError, ValueError):
+        return -1

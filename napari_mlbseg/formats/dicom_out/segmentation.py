@@ -1,0 +1,128 @@
+"""Labels and maps as DICOM segmentations, which refer to the slices they belong to."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.uid import generate_uid
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.dicom.planes import quiet
+from napari_mlbseg.formats.dicom.segmentation import CLASS_MARK
+from napari_mlbseg.formats.dicom_out.about import SOFTWARE, About, Segment
+from napari_mlbseg.formats.dicom_out.anatomy import anatomy_of
+from napari_mlbseg.formats.dicom_out.origin import Origin, planes_in_order
+from napari_mlbseg.volume import Volume
+
+_SERIES_NUMBER: Final = 900
+_LONGEST: Final = {"LO": 64, "ST": 1024}
+
+
+def write_label_segmentation(path: Path, volume: Volume, origin: Origin, about: About) -> None:
+    """A binary segmentation with one segment for each class, in order of their values.
+
+    Takes about four bytes of memory a voxel, and a few kB for each slice that a segment touches.
+    """
+    if not about.segments:
+        raise UserError(f"{path} cannot be written: a segmentation needs a class. Name one first.")
+    numbers = np.zeros(256, np.uint8)
+    for number, segment in enumerate(about.segments, 1):
+        numbers[segment.value] = number
+    labels = numbers[planes_in_order(volume, origin, np.uint8)]
+    _write(path, labels, "BINARY", origin, about)
+
+
+def write_map_segmentation(path: Path, volume: Volume, origin: Origin, about: About) -> None:
+    """A fractional segmentation of one map: 255 stands for 1, or for the largest value above.
+
+    Takes about ten bytes of memory a voxel. What 255 stands for is in the segment's description;
+    a value is off by half of a 255th of that.
+    """
+    values = planes_in_order(volume, origin, np.float32)
+    full = max(1.0, float(values.max()))
+    np.divide(values, np.float32(full), out=values)
+    np.clip(values, 0, 1, out=values)
+    told = f"255 stands for {full:g}. {about.comment}"
+    _write(path, values, "FRACTIONAL", origin, replace(about, comment=told))
+
+
+def _write(path: Path, pixels: NDArray[Any], kind: str, origin: Origin, about: About) -> None:
+    from highdicom.seg import Segmentation
+
+    with quiet():
+        made = Segmentation(
+            source_images=origin.datasets,
+            pixel_array=pixels,
+            segmentation_type=kind,
+            segment_descriptions=[
+                _described(number, segment, origin, about)
+                for number, segment in enumerate(about.segments, 1)
+            ],
+            series_instance_uid=generate_uid(),
+            series_number=_SERIES_NUMBER,
+            sop_instance_uid=generate_uid(),
+            instance_number=1,
+            manufacturer=SOFTWARE,
+            manufacturer_model_name=SOFTWARE,
+            software_versions=about.version,
+            device_serial_number=about.model[:16] or "none",
+            content_label="SEGMENTATION",
+            content_description=_short(f"{about.title} {about.comment}", "LO"),
+            content_creator_name=about.author,
+            series_description=_short(f"{SOFTWARE} {about.title}", "LO"),
+            fractional_type="PROBABILITY",
+            plane_positions=_positions(origin),
+        )
+        made.save_as(path)
+
+
+def _positions(origin: Origin) -> list[Any] | None:
+    """Where frames lie, where a file holds several; else they lie where their slices do."""
+    from highdicom import PlanePositionSequence
+
+    if not origin.is_multiframe:
+        return None
+    return [PlanePositionSequence("PATIENT", plane.position) for plane in origin.planes]
+
+
+def _described(number: int, segment: Segment, origin: Origin, about: About) -> Any:
+    from highdicom import AlgorithmIdentificationSequence
+    from highdicom.color import CIELabColor
+    from highdicom.seg import SegmentDescription
+    from pydicom.sr.codedict import codes
+
+    anatomy = anatomy_of(segment.name)
+    made = SegmentDescription(
+        segment_number=number,
+        segment_label=_short(segment.name, "LO"),
+        segmented_property_category=anatomy.category,
+        segmented_property_type=anatomy.kind,
+        algorithm_type="AUTOMATIC" if about.automatic else "SEMIAUTOMATIC",
+        algorithm_identification=AlgorithmIdentificationSequence(
+            name=SOFTWARE,
+            family=codes.DCM.ArtificialIntelligence,
+            version=about.version,
+            parameters={"model": about.model} if about.model else None,
+        ),
+        tracking_id=f"{CLASS_MARK}{segment.value}",
+        tracking_uid=generate_uid(
+            entropy_srcs=[str(origin.first.SeriesInstanceUID), str(segment.value), segment.name]
+        ),
+        display_color=CIELabColor.from_rgb(*segment.color),
+    )
+    made.SegmentDescription = _short(f"{about.title}. {about.comment}", "ST")
+    if anatomy.side is not None:
+        side = Dataset()
+        side.CodeValue = anatomy.side.value
+        side.CodingSchemeDesignator = anatomy.side.scheme_designator
+        side.CodeMeaning = anatomy.side.meaning
+        made.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [side]
+    return made
+
+
+def _short(text: str, kind: str) -> str:
+    """As much of a text as fits into an element; a backslash would separate values."""
+    return text.replace("\\", "/").strip()[: _LONGEST[kind]].strip()

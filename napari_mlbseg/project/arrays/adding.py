@@ -1,0 +1,140 @@
+"""How source files become cases, and how their arrays come back after they were deleted."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import astuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays.store import ArrayName, ArrayStore
+from napari_mlbseg.project.catalogue.catalogue import Catalogue
+from napari_mlbseg.project.records.cases import Case, ClassesOnly, Intensity, NewCase
+from napari_mlbseg.volume import Volume, VoxelSource
+
+if TYPE_CHECKING:
+    import zarr
+
+
+def add_cases(
+    catalogue: Catalogue,
+    arrays: ArrayStore,
+    new_cases: Iterable[NewCase],
+    failed: Callable[[NewCase, UserError], None] | None = None,
+) -> tuple[Case, ...]:
+    """Store volumes, then all rows in one transaction; after an error neither is there.
+
+    With `failed`, a case whose files turn out to be bad is told to it and left out.
+    """
+    # Folders carry these names, and some disks take upper and lower case for the same.
+    known = {case.id.casefold() for case in catalogue.cases()}
+    added: list[Case] = []
+    try:
+        for new in new_cases:
+            try:
+                if new.id.casefold() in known:
+                    raise UserError(
+                        f"{new.image_path} would be a second case {new.id!r}. Rename one of the "
+                        "files."
+                    )
+                with arrays.importing(new.id):
+                    added.append(_stored(new, arrays))
+                known.add(new.id.casefold())
+            except UserError as error:
+                if failed is None:
+                    raise
+                failed(new, error)
+        if added:
+            catalogue.add_cases(added)
+    except BaseException:
+        for case in added:
+            arrays.discard(case.id)
+        raise
+    for case in added:
+        arrays.imported(case.id)
+    return tuple(added)
+
+
+def rebuild_arrays(cases: Iterable[Case], arrays: ArrayStore) -> None:
+    """Make absent images and imported initial labels again from their source files."""
+    # Here, so that opening a study does not load every reader.
+    from napari_mlbseg.formats.grids import on_grid_of
+    from napari_mlbseg.formats.registry import open_image, open_labels
+
+    for case in cases:
+        choice = case.source.choice
+        if not arrays.has(case.id, ArrayName.IMAGE):
+            image = open_image(_present(case.image_path, case), choice)
+            arrays.put(case.id, ArrayName.IMAGE, image, case.axis)
+            try:
+                _check_same_image(image, arrays.array(case.id, ArrayName.IMAGE), case)
+            except UserError:
+                arrays.remove(case.id, ArrayName.IMAGE)
+                raise
+        if case.labels_path is not None and not arrays.has(case.id, ArrayName.INITIAL_LABELS):
+            found = open_labels(_present(case.labels_path, case), choice)
+            labels = on_grid_of(found, case.geometry, case.labels_path, case.image_path)
+            checked = ClassesOnly(labels, case.labels_path)
+            arrays.put(case.id, ArrayName.INITIAL_LABELS, checked, case.axis)
+
+
+def _stored(new: NewCase, arrays: ArrayStore) -> Case:
+    """Keep the arrays of a case."""
+    axis = new.image.geometry.default_axis
+    _require_finite(new)
+    image = arrays.put(new.id, ArrayName.IMAGE, new.image, axis)
+    if new.labels is not None:
+        labels = ClassesOnly(new.labels, new.labels_path)
+        arrays.put(new.id, ArrayName.INITIAL_LABELS, labels, axis)
+    return _case_of(new, image, axis)
+
+
+def _require_finite(new: NewCase) -> None:
+    """Refuse an image in memory with NaN, which no training survives; files are read with care."""
+    if isinstance(new.image, Volume) and new.image.dtype.kind == "f":
+        bad = sum(int(np.count_nonzero(~np.isfinite(part))) for part in new.image.voxels)
+        if bad:
+            raise UserError(
+                f"{new.image_path} has {bad:,} voxels that are NaN or infinite. Replace them by a "
+                "finite value, such as the background's, and add the case again."
+            )
+
+
+def _present(path: Path, case: Case) -> Path:
+    if not path.exists():
+        raise UserError(
+            f"{path}, the source of {case.id!r}, is not there. Put the file back or connect its "
+            "disk, then rebuild again."
+        )
+    return path
+
+
+def _case_of(new: NewCase, voxels: "zarr.Array[Any]", axis: int) -> Case:
+    try:
+        intensity = Intensity.of(voxels)
+    except UserError as error:
+        raise UserError(f"{new.image_path}: {error}") from error
+    return Case(
+        id=new.id,
+        image_path=new.image_path.absolute(),
+        labels_path=None if new.labels_path is None else new.labels_path.absolute(),
+        source=new.source,
+        geometry=new.image.geometry,
+        intensity=intensity,
+        axis=axis,
+    )
+
+
+def _check_same_image(image: VoxelSource, voxels: "zarr.Array[Any]", case: Case) -> None:
+    # Masks belong to voxels: with another image under them they would be wrong without a sign.
+    same = image.geometry == case.geometry and all(
+        math.isclose(now, then, rel_tol=1e-6, abs_tol=1e-6)
+        for now, then in zip(astuple(Intensity.of(voxels)), astuple(case.intensity), strict=True)
+    )
+    if not same:
+        raise UserError(
+            f"{case.image_path} is no longer the image that was imported as {case.id!r}: its "
+            "geometry or its intensities differ. Put the original file back, then rebuild."
+        )

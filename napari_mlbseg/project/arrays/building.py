@@ -1,0 +1,151 @@
+"""Arrays in the making: built beside their place, and put there once they are whole."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays.chunks import GuardedStore, Shape, damaged, largest_chunk
+from napari_mlbseg.project.folder.durable import beside, put_in_place, settle
+from napari_mlbseg.project.folder.inside import size_of
+from napari_mlbseg.project.folder.place import Place
+from napari_mlbseg.project.records.masks import plane
+from napari_mlbseg.volume import VoxelSource
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An array (z y x) in the making, which nobody sees before `finish`.
+
+    What an interrupted one leaves is deleted when the next is begun or the study is opened.
+    """
+
+    array: "zarr.Array[Any]"
+    path: Path
+    place: Place
+    axis: int
+
+    @classmethod
+    def begin(
+        cls,
+        path: Path,
+        folder: Path,
+        place: Place,
+        *,
+        shape: Shape,
+        dtype: np.dtype[Any],
+        chunks: tuple[int, ...],
+        axis: int,
+    ) -> "Unfinished":
+        """Begin an array of zeros that shall stand at `path` in the `folder` of a study."""
+        with explained_array(path):
+            place.check()
+            size_of(path, folder)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            settle(path)
+            try:
+                array = zarr.create_array(
+                    GuardedStore(beside(path), folder, place, largest_chunk(shape)),
+                    shape=shape,
+                    dtype=dtype,
+                    chunks=chunks,
+                    compressors=BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"),
+                    fill_value=0,
+                    zarr_format=3,
+                    dimension_names=("z", "y", "x"),
+                )
+            except BaseException:
+                shutil.rmtree(beside(path), ignore_errors=True)
+                raise
+        return cls(array, path, place, axis)
+
+    def write(self, start: int, block: NDArray[Any]) -> None:
+        """Write the slices from `start` on along the axis, stacked on the first axis."""
+        with explained_array(self.path):
+            write_slices(self.array, self.axis, start, block)
+
+    def pour(self, source: VoxelSource) -> None:
+        """Store slabs, each chunk once: slices are gathered until a row of chunks is complete."""
+        array = self.array
+        rows: dict[int, tuple[NDArray[Any], int]] = {}
+        for axis, start, slab in source.slabs():
+            depth, length = array.chunks[axis], array.shape[axis]
+            for row in range(start // depth, (start + slab.shape[axis] - 1) // depth + 1):
+                first, last = row * depth, min(length, (row + 1) * depth)
+                since, until = max(first, start), min(last, start + slab.shape[axis])
+                piece = slab[plane(axis, since - start, until - start)]
+                if row not in rows:
+                    sides = (last - first if k == axis else n for k, n in enumerate(array.shape))
+                    rows[row] = np.empty(tuple(sides), array.dtype), 0
+                gathered, filled = rows.pop(row)
+                gathered[plane(axis, since - first, until - first)] = piece
+                filled += until - since
+                if filled < last - first:
+                    rows[row] = gathered, filled
+                    continue
+                with explained_array(self.path):
+                    array[plane(axis, first, last)] = gathered
+
+    def finish(self) -> None:
+        """Put the array in its place, on the disk; one that stood there before is gone then."""
+        with explained_array(self.path):
+            self.place.check()
+            put_in_place(self.path)
+            self.place.check()
+
+    def give_up(self) -> None:
+        """Delete what there is of it."""
+        if not self.place.gone:
+            shutil.rmtree(beside(self.path), ignore_errors=True)
+
+    @contextmanager
+    def finished(self) -> Iterator["Unfinished"]:
+        """Fill it in the block: whole afterwards, or gone after an error."""
+        try:
+            yield self
+            self.finish()
+        except BaseException:
+            self.give_up()
+            raise
+
+
+def write_slices(array: "zarr.Array[Any]", axis: int, start: int, block: NDArray[Any]) -> None:
+    """Write the slices ``start <= index < start + len(block)`` along a display axis."""
+    stop = start + len(block)
+    if not 0 <= start <= stop <= array.shape[axis]:
+        raise Misfit(f"slices {start} to {stop} are outside the {array.shape[axis]}")
+    if not np.can_cast(block.dtype, array.dtype, "same_kind"):
+        raise Misfit(f"the array holds {array.dtype}, got {block.dtype}")
+    target = tuple(len(block) if k == axis else n for k, n in enumerate(array.shape))
+    slab = np.moveaxis(block, 0, axis)
+    if slab.shape != target:
+        raise Misfit(f"these slices make the shape {target}, got {slab.shape}")
+    array[plane(axis, start, stop)] = slab.astype(array.dtype)
+
+
+class Misfit(ValueError):  # noqa: N818 (says what it is)
+    """Slices that do not fit an array: a mistake of the program, not of the disk."""
+
+
+@contextmanager
+def explained_array(path: Path) -> Iterator[None]:
+    """Turn what the disk or a damaged array at `path` raises into a UserError."""
+    try:
+        yield
+    except (IndexError, UserError, Misfit):
+        raise
+    except OSError as error:
+        raise UserError(
+            f"{path} could not be read or written ({error}). Check that the disk has space and "
+            "that you may write there, then try again; corrected slices are kept elsewhere."
+        ) from error
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise damaged(path, error) from error

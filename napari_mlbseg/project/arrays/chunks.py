@@ -1,0 +1,143 @@
+"""The files of an array of a study, which may come from a stranger.
+
+No link is followed, nothing is unpacked that is larger than a chunk can be, and nothing is written
+once the study's folder is gone.
+"""
+
+import json
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.folder.inside import size_of
+from napari_mlbseg.project.folder.place import Place
+
+METADATA: Final = "zarr.json"
+_METADATA_BYTES: Final = 1 << 20
+_SMALL_BYTES: Final = 1 << 26
+_LARGEST_ITEM: Final = 8
+_HEADER_BYTES: Final = 16
+"""Of a packed chunk; the bytes 4 to 7 tell its size unpacked, 12 to 15 packed."""
+_CODECS: Final = ["bytes", "blosc"]
+_TYPES: Final = frozenset(
+    ["bool", "float16", "float32", "float64"]
+    + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+)
+
+Shape = tuple[int, int, int]
+
+
+def largest_chunk(shape: Shape) -> int:
+    """Most bytes that a chunk of an array (z y x) may have: a slice of it, or a small block."""
+    return max(_SMALL_BYTES, prod(shape) // max(1, min(shape)) * _LARGEST_ITEM)
+
+
+def damaged(path: Path, why: object) -> UserError:
+    """What is said of an array that cannot be read."""
+    return UserError(
+        f"{path} is damaged ({why}). Delete it: images and imported labels come back when "
+        "the arrays are rebuilt, everything else when the training runs again."
+    )
+
+
+def check_metadata(path: Path, folder: Path, shape: Shape, dtype: np.dtype[Any] | None) -> None:
+    """Raise ValueError unless the array at `path` is one that a study makes, of this shape.
+
+    `dtype` None stands for any type that an image may have.
+    """
+    file = path / METADATA
+    if (size_of(file, folder) or 0) > _METADATA_BYTES:
+        raise ValueError(f"its {METADATA} has more than {_METADATA_BYTES} bytes")
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        _check(found, shape, dtype)
+    except (TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"its {METADATA} does not describe an array") from error
+
+
+def _check(found: Mapping[str, Any], shape: Shape, dtype: np.dtype[Any] | None) -> None:
+    if tuple(found["shape"]) != shape:
+        raise ValueError(f"it has the shape {tuple(found['shape'])}, its case has {shape}")
+    kind = found["data_type"]
+    if kind not in _TYPES or (dtype is not None and np.dtype(kind) != dtype):
+        raise ValueError(f"it holds {kind!r}, not {dtype or 'numbers'}")
+    names = [codec["name"] for codec in found["codecs"]]
+    if names != _CODECS or found.get("storage_transformers"):
+        raise ValueError(f"it is packed by {names}, not by {_CODECS}")
+    chunk = [int(n) for n in found["chunk_grid"]["configuration"]["chunk_shape"]]
+    size = prod(chunk) * np.dtype(kind).itemsize
+    if len(chunk) != 3 or min(chunk) < 1 or size > largest_chunk(shape):
+        raise ValueError(f"its chunks of {chunk} voxels are too large for it")
+
+
+class GuardedStore(LocalStore):
+    """One array of a study as zarr reads and writes it; see the module.
+
+    Parameters
+    ----------
+    root
+        Folder of the array.
+    folder
+        Of the study, without links; nothing below it may be one.
+    place
+        What is asked before each write.
+    limit
+        Most bytes of an unpacked chunk.
+    """
+
+    def __init__(
+        self, root: Path, folder: Path, place: Place, limit: int, *, read_only: bool = False
+    ) -> None:
+        super().__init__(root, read_only=read_only)
+        self._folder, self._place, self._limit = folder, place, limit
+
+    def with_read_only(self, read_only: bool = False) -> Self:
+        """The same files, for reading only or not."""
+        return type(self)(self.root, self._folder, self._place, self._limit, read_only=read_only)
+
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """What a file holds; None where it is absent."""
+        size = size_of(self.root / key, self._folder)
+        if size is None:
+            return None
+        packed = key != METADATA
+        if size > (self._limit + _HEADER_BYTES if packed else _METADATA_BYTES):
+            raise damaged(self.root, f"{key} has {size} bytes, more than it can hold")
+        found = await super().get(key, prototype, byte_range)
+        if packed and found is not None:
+            self._check_header(key, found)
+        return found
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Replace a file."""
+        self._require_ours(key)
+        await super().set(key, value)
+
+    async def delete(self, key: str) -> None:
+        """Delete a file."""
+        self._require_ours(key)
+        await super().delete(key)
+
+    def _require_ours(self, key: str) -> None:
+        self._place.check()
+        size_of(self.root / key, self._folder)
+
+    def _check_header(self, key: str, found: Buffer) -> None:
+        data = found.as_numpy_array().view(np.uint8).ravel()
+        if data.size < _HEADER_BYTES:
+            raise damaged(self.root, f"{key} is cut off")
+        unpacked, _, packed = np.frombuffer(data[4:_HEADER_BYTES].tobytes(), "<u4").tolist()
+        if packed > data.size or unpacked > self._limit:
+            raise damaged(self.root, f"{key} says that it holds {unpacked} bytes in {packed}")

@@ -1,0 +1,251 @@
+"""Machine work on disk: one zarr v3 array per case and kind, all of it recomputable."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays.building import Unfinished, explained_array, write_slices
+from napari_mlbseg.project.arrays.chunks import (
+    METADATA,
+    GuardedStore,
+    Shape,
+    check_metadata,
+    largest_chunk,
+)
+from napari_mlbseg.project.folder.durable import before
+from napari_mlbseg.project.folder.inside import require_case_id, size_of
+from napari_mlbseg.project.folder.place import Place
+from napari_mlbseg.project.folder.room import within_memory
+from napari_mlbseg.project.records.masks import plane
+from napari_mlbseg.volume import VoxelSource
+
+ARRAYS_NAME = "arrays"
+IMPORTING = ".importing"
+"""In the folder of a case while it is imported."""
+
+Block = tuple[int, NDArray[Any]]
+"""The first of some slices along an axis, and the slices stacked on the first axis."""
+
+# Measured on 300 x 512 x 512 int16 with two idle cores (benchmarks/study_io.py): blocks of this
+# shape, with the short side along the annotated axis, read a slice along that axis in about 5 ms
+# and across it in 11; cubes of 64 need 13 to 24, shards of cubes of 32 need 30 to 60, and whole
+# planes 80 across. LZ4 halves the size; Zstandard saves another third and doubles the time.
+_BLOCK_ALONG_AXIS = 32
+_BLOCK_ACROSS = 128
+
+
+class ArrayName(StrEnum):
+    """The arrays of a case, all z y x.
+
+    The image has its own dtype, labels are uint8, and weights are float16 in multiples of the
+    uniform weight: 1 is the weight of every pixel if all counted the same, 0 is ignored.
+    `TRUST`, float16 from 0 to 1, tells how far the clean slices bear out the prediction, and
+    `VOTES` holds the label that they would give instead.
+    """
+
+    IMAGE = "image"
+    INITIAL_LABELS = "initial_labels"
+    PREDICTION = "prediction"
+    META_WEIGHTS_INITIAL = "meta_weights_initial"
+    META_WEIGHTS_PSEUDO = "meta_weights_pseudo"
+    TRUST = "trust"
+    VOTES = "votes"
+
+
+_DTYPES: dict[ArrayName, np.dtype[Any]] = {
+    ArrayName.INITIAL_LABELS: np.dtype(np.uint8),
+    ArrayName.PREDICTION: np.dtype(np.uint8),
+    ArrayName.META_WEIGHTS_INITIAL: np.dtype(np.float16),
+    ArrayName.META_WEIGHTS_PSEUDO: np.dtype(np.float16),
+    ArrayName.TRUST: np.dtype(np.float16),
+    ArrayName.VOTES: np.dtype(np.uint8),
+}
+
+
+class ArrayStore:
+    """The folder ``arrays`` of a study: ``CASE/NAME.zarr``.
+
+    Each array has one writer; readers may look at any time, also from other processes. What lies
+    there may come from a stranger: only arrays of the shape of their case are opened.
+
+    Parameters
+    ----------
+    folder
+        Of the study.
+    place
+        What is asked before each write.
+    shape_of
+        The shape (z y x) of a case.
+    """
+
+    def __init__(
+        self, folder: Path, place: Place, shape_of: Callable[[str], Shape], *, writable: bool
+    ) -> None:
+        self._study = Path(os.path.realpath(folder))
+        self._folder = self._study / ARRAYS_NAME
+        self._place, self._shape_of, self._writable = place, shape_of, writable
+        self._lock = Lock()
+        self._open: dict[Path, tuple[tuple[int, int], zarr.Array[Any]]] = {}
+
+    def has(self, case_id: str, name: ArrayName) -> bool:
+        """Whether an array is there."""
+        return (self._where(case_id, name) / METADATA).is_file()
+
+    def array(self, case_id: str, name: ArrayName) -> zarr.Array[Any]:
+        """An array, for reading and (in a writable study) writing; UserError if absent."""
+        path = self._where(case_id, name)
+        try:
+            stat = (path / METADATA).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            self._place.check()
+            raise UserError(_absent(case_id, name)) from None
+        # The file tells when an array was replaced, perhaps by another process.
+        stamp = stat.st_ino, stat.st_mtime_ns
+        with self._lock:
+            known = self._open.get(path)
+            if known is None or known[0] != stamp:
+                known = stamp, self._opened(path, name, self._shape_of(case_id))
+                self._open[path] = known
+            return known[1]
+
+    def begin(self, case_id: str, name: ArrayName, axis: int) -> Unfinished:
+        """Begin an array of zeros, stored slice by slice along `axis`."""
+        if name not in _DTYPES:
+            raise ValueError(f"{name} is imported, not created")
+        shape = self._shape_of(case_id)
+        # A chunk is one slice: writing one never reads or touches another.
+        chunks = tuple(1 if k == axis else n for k, n in enumerate(shape))
+        return self._begin(case_id, name, shape, _DTYPES[name], chunks, axis)
+
+    def create(
+        self, case_id: str, name: ArrayName, axis: int, blocks: Iterable[Block] = ()
+    ) -> zarr.Array[Any]:
+        """Replace an array by `blocks` of slices along `axis`, once it is whole; else by zeros."""
+        with self.begin(case_id, name, axis).finished() as unfinished:
+            for start, block in blocks:
+                unfinished.write(start, block)
+        return self.array(case_id, name)
+
+    def put(self, case_id: str, name: ArrayName, source: VoxelSource, axis: int) -> zarr.Array[Any]:
+        """Replace an array by a whole volume, stored so that any slice opens fast.
+
+        A volume that comes in slabs is never in memory as a whole.
+        """
+        shape = source.geometry.shape
+        dtype = _DTYPES.get(name, source.dtype.newbyteorder("="))
+        sides = (_BLOCK_ALONG_AXIS if k == axis else _BLOCK_ACROSS for k in range(3))
+        z, y, x = (min(side, n) for side, n in zip(sides, shape, strict=True))
+        chunks = within_memory((z, y, x), shape, dtype.itemsize)
+        with self._begin(case_id, name, shape, dtype, chunks, axis).finished() as unfinished:
+            unfinished.pour(source)
+        return self._opened(self._path(case_id, name), name, shape)
+
+    def read(self, case_id: str, name: ArrayName, axis: int, index: int) -> NDArray[Any]:
+        """One slice along a display axis."""
+        array = self.array(case_id, name)
+        with explained_array(self._path(case_id, name)):
+            return np.asarray(array[plane(axis, index)])
+
+    def write(
+        self, case_id: str, name: ArrayName, axis: int, start: int, block: NDArray[Any]
+    ) -> None:
+        """Write the slices ``start <= index < start + len(block)`` along a display axis."""
+        self._place.check()
+        array = self.array(case_id, name)
+        with explained_array(self._path(case_id, name)):
+            write_slices(array, axis, start, block)
+        self._place.check()
+
+    def remove(self, case_id: str, name: ArrayName) -> None:
+        """Delete an array."""
+        self._delete(self._path(case_id, name))
+
+    def discard(self, case_id: str) -> None:
+        """Delete all arrays of a case."""
+        self._delete(self._folder / require_case_id(case_id))
+
+    @contextmanager
+    def importing(self, case_id: str) -> Iterator[None]:
+        """Around an import: begins with an empty folder, which is gone after an error.
+
+        Until `imported` is called, opening the study deletes the folder of a case that is not in
+        the catalogue: nobody else will.
+        """
+        self._place.check()
+        folder = self._folder / require_case_id(case_id)
+        size_of(folder, self._study)
+        self._delete(folder)
+        try:
+            with explained_array(folder):
+                folder.mkdir(parents=True)
+                (folder / IMPORTING).touch()
+            yield
+        except BaseException:
+            self.discard(case_id)
+            raise
+
+    def imported(self, case_id: str) -> None:
+        """The case is in the catalogue."""
+        (self._folder / require_case_id(case_id) / IMPORTING).unlink(missing_ok=True)
+
+    def _path(self, case_id: str, name: ArrayName) -> Path:
+        return self._folder / require_case_id(case_id) / f"{name.value}.zarr"
+
+    def _where(self, case_id: str, name: ArrayName) -> Path:
+        """Where an array is, also if a killed process was just about to replace it."""
+        path = self._path(case_id, name)
+        return before(path) if not path.exists() and before(path).exists() else path
+
+    def _opened(self, path: Path, name: ArrayName, shape: Shape) -> zarr.Array[Any]:
+        with explained_array(path):
+            check_metadata(path, self._study, shape, _DTYPES.get(name))
+            store = GuardedStore(
+                path,
+                self._study,
+                self._place,
+                largest_chunk(shape),
+                read_only=not self._writable,
+            )
+            return zarr.open_array(store, mode="r+" if self._writable else "r", zarr_format=3)
+
+    def _begin(
+        self,
+        case_id: str,
+        name: ArrayName,
+        shape: Shape,
+        dtype: np.dtype[Any],
+        chunks: tuple[int, ...],
+        axis: int,
+    ) -> Unfinished:
+        path = self._path(case_id, name)
+        return Unfinished.begin(
+            path, self._study, self._place, shape=shape, dtype=dtype, chunks=chunks, axis=axis
+        )
+
+    def _delete(self, path: Path) -> None:
+        """Delete a folder, if it is still this study's and no link leads to it."""
+        if not self._place.gone and size_of(path, self._study) is None:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _absent(case_id: str, name: ArrayName) -> str:
+    words = name.value.replace("_", " ")
+    if name is ArrayName.IMAGE:
+        return (
+            f"The {words} of {case_id} is gone from the study's arrays. Rebuild the arrays from "
+            "the source files; nothing that a person corrected is lost."
+        )
+    return (
+        f"There is no array {words!r} of {case_id}. If it was imported, rebuild the arrays from "
+        "the source files; otherwise run the training, which computes it."
+    )

@@ -1,0 +1,69 @@
+"""What interrupted writers left in a study, taken up or deleted when the next one opens it."""
+
+import os
+import shutil
+import unicodedata
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from napari_mlbseg.project.arrays.store import ARRAYS_NAME, IMPORTING
+from napari_mlbseg.project.folder.durable import before, beside, settle
+from napari_mlbseg.project.folder.inside import plain_folders
+
+CHECKPOINTS_NAME: Final = "checkpoints"
+_UNFINISHED_CHECKPOINT: Final = ".unfinished"
+_UNFINISHED_CHUNK: Final = ".partial"
+
+
+def checkpoints_in(folder: Path) -> Iterator[str]:
+    """The checkpoints of a study, by their paths in its folder."""
+    if (folder / CHECKPOINTS_NAME).is_dir():
+        yield from (f"{CHECKPOINTS_NAME}/{n}" for n in os.listdir(folder / CHECKPOINTS_NAME))
+
+
+def sweep(folder: Path, case_ids: Collection[str], *, deep: bool) -> None:
+    """Tidy a study up, whose lock is held; what cannot be deleted stays.
+
+    A `deep` look also goes through the chunks of all arrays, which takes a while in a large study
+    and finds something only after a crash.
+    """
+    for name in checkpoints_in(folder):
+        if name.endswith(_UNFINISHED_CHECKPOINT):
+            _unlink(folder / name)
+    known = {_spelled(case_id) for case_id in case_ids}
+    for case in plain_folders(folder / ARRAYS_NAME):
+        if (case / IMPORTING).exists():
+            if _spelled(case.name) not in known:
+                shutil.rmtree(case, ignore_errors=True)
+                continue
+            _unlink(case / IMPORTING)
+        if _spelled(case.name) not in known:
+            with suppress(OSError):  # of an import that did not get further; others are not empty
+                case.rmdir()
+                continue
+        for array in plain_folders(case):
+            path = array.with_suffix(".zarr")
+            if array in (beside(path), before(path)):
+                with suppress(OSError):
+                    settle(path)
+        if deep:
+            _sweep_chunks(case)
+
+
+def _sweep_chunks(case: Path) -> None:
+    for parent, _, names in os.walk(case):
+        for name in names:
+            if name.endswith(_UNFINISHED_CHUNK):
+                _unlink(Path(parent) / name)
+
+
+def _unlink(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _spelled(name: str) -> str:
+    """A name as disks compare it that spell it in their own way."""
+    return unicodedata.normalize("NFC", name).casefold()

@@ -1,0 +1,137 @@
+"""Cases, classes and the audit log in the catalogue."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.source import Choice, SourceInfo
+from napari_mlbseg.project.catalogue.database import Database
+from napari_mlbseg.project.catalogue.reading import geometry_from, intensity_from, readable
+from napari_mlbseg.project.folder.inside import require_case_id
+from napari_mlbseg.project.records.cases import Case, LabelClass
+
+_CASE_COLUMNS = (
+    "id, image_path, labels_path, source_format, source_header, source_choice, geometry, "
+    "intensity, axis"
+)
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """One line of the log of everything that was done to a study; lines are only ever added."""
+
+    number: int
+    created_at: datetime
+    author: str
+    action: str
+    case_id: str | None
+    details: Mapping[str, Any]
+
+
+class Catalogue:
+    """The rows about cases, classes and what was done."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._shapes: dict[str, tuple[int, int, int]] = {}
+
+    def identity(self) -> str:
+        """Tells this study from every other, wherever its folder lies."""
+        rows = self._database.rows(
+            "SELECT created_at, author, action FROM audit ORDER BY number LIMIT 1"
+        )
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32]
+
+    def classes(self) -> tuple[LabelClass, ...]:
+        """The classes in order of their values."""
+        rows = self._database.rows(
+            "SELECT value, name, red, green, blue FROM classes ORDER BY value"
+        )
+        with readable("a class"):
+            return tuple(LabelClass(value, name, (r, g, b)) for value, name, r, g, b in rows)
+
+    def set_classes(self, classes: Sequence[LabelClass]) -> None:
+        """Replace the classes; raises UserError where a value or a name comes twice."""
+        for what in ("value", "name"):
+            if len({getattr(c, what) for c in classes}) < len(classes):
+                raise UserError(f"Two classes have the same {what}. Give each its own.")
+        with self._database.transaction() as write:
+            write.execute("DELETE FROM classes")
+            for c in classes:
+                write.execute(
+                    "INSERT INTO classes (value, name, red, green, blue) VALUES (?, ?, ?, ?, ?)",
+                    *(c.value, c.name, *c.color),
+                )
+            write.note("set classes", classes=[asdict(c) for c in classes])
+
+    def cases(self) -> tuple[Case, ...]:
+        """All cases in the order in which they were added."""
+        rows = self._database.rows(f"SELECT {_CASE_COLUMNS} FROM cases ORDER BY number")
+        return tuple(_case(row) for row in rows)
+
+    def case(self, case_id: str) -> Case:
+        """One case; raises UserError with the known names."""
+        rows = self._database.rows(f"SELECT {_CASE_COLUMNS} FROM cases WHERE id = ?", case_id)
+        if rows:
+            return _case(rows[0])
+        names = [row[0] for row in self._database.rows("SELECT id FROM cases ORDER BY number")]
+        known = ", ".join(names) if names else "none yet; import images first"
+        raise UserError(f"There is no case {case_id!r} in this study. Its cases: {known}.")
+
+    def shape(self, case_id: str) -> tuple[int, int, int]:
+        """The shape (z y x) of a case, which never changes; raises UserError as `case` does."""
+        if case_id not in self._shapes:
+            self._shapes[case_id] = self.case(case_id).geometry.shape
+        return self._shapes[case_id]
+
+    def add_cases(self, cases: Sequence[Case]) -> None:
+        """Add cases, all or none."""
+        with self._database.transaction() as write:
+            for c in cases:
+                labels_path = None if c.labels_path is None else str(c.labels_path)
+                write.execute(
+                    f"INSERT INTO cases ({_CASE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    *(c.id, str(c.image_path), labels_path, c.source.format, c.source.header),
+                    json.dumps(asdict(c.source.choice)),
+                    *(json.dumps(asdict(c.geometry)), json.dumps(asdict(c.intensity)), c.axis),
+                )
+                write.note("add case", c.id, image=str(c.image_path), labels=labels_path)
+
+    def set_axis(self, case_id: str, axis: int) -> None:
+        """Annotate a case along another display axis from now on."""
+        before = self.case(case_id).axis
+        with self._database.transaction() as write:
+            write.execute("UPDATE cases SET axis = ? WHERE id = ?", axis, case_id)
+            write.note("set axis", case_id, before=before, after=axis)
+
+    def audit(self, limit: int | None) -> tuple[AuditEntry, ...]:
+        """The newest `limit` lines of the log (all by default), oldest first."""
+        rows = self._database.rows(
+            "SELECT number, created_at, author, action, case_id, details FROM audit "
+            "ORDER BY number DESC LIMIT ?",
+            -1 if limit is None else limit,
+        )
+        with readable("the log"):
+            return tuple(
+                AuditEntry(n, datetime.fromisoformat(at), author, action, who, json.loads(details))
+                for n, at, author, action, who, details in reversed(rows)
+            )
+
+
+def _case(row: tuple[Any, ...]) -> Case:
+    case_id, image_path, labels_path, name, header, choice, geometry, intensity, axis = row
+    with readable(f"the case {case_id!r}"):
+        return Case(
+            id=require_case_id(case_id),
+            image_path=Path(image_path),
+            labels_path=None if labels_path is None else Path(labels_path),
+            source=SourceInfo(name, header, Choice(**json.loads(choice))),
+            geometry=geometry_from(json.loads(geometry)),
+            intensity=intensity_from(json.loads(intensity)),
+            axis=int(axis),
+        )

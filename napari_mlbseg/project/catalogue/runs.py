@@ -1,0 +1,92 @@
+"""Runs of the engine and what they measured."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from napari_mlbseg.project.catalogue.database import Database
+from napari_mlbseg.project.catalogue.reading import readable
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run; `finished_at` and `outcome` are None while it goes on, or after it was killed."""
+
+    id: int
+    author: str
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: str | None
+    config: Mapping[str, Any]
+    seed: int
+    device: str
+
+
+class Runs:
+    """The rows about runs and metrics."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start(self, config: Mapping[str, Any], *, seed: int, device: str) -> int:
+        """Record that a run begins; returns its number."""
+        with self._database.transaction() as write:
+            run_id = write.execute(
+                "INSERT INTO runs (author, started_at, config, seed, device) "
+                "VALUES (?, ?, ?, ?, ?)",
+                *(write.author, write.at, json.dumps(dict(config)), seed, device),
+            )
+            write.note("start run", run=run_id, device=device)
+        return run_id
+
+    def finish(self, run_id: int, *, outcome: str) -> None:
+        """Record how a run ended."""
+        with self._database.transaction() as write:
+            write.execute(
+                "UPDATE runs SET finished_at = ?, outcome = ? WHERE number = ?",
+                *(write.at, outcome, run_id),
+            )
+            write.note("finish run", run=run_id, outcome=outcome)
+
+    def all(self) -> tuple[RunRecord, ...]:
+        """All runs, oldest first."""
+        rows = self._database.rows(
+            "SELECT number, author, started_at, finished_at, outcome, config, seed, device "
+            "FROM runs ORDER BY number"
+        )
+        with readable("a run"):
+            return tuple(_record(row) for row in rows)
+
+    def log(self, run_id: int, step: int, values: Mapping[str, float]) -> None:
+        """Record metrics by name; a step that is logged again (after a resume) is replaced."""
+        with self._database.transaction() as write:
+            for name, value in values.items():
+                write.execute(
+                    "INSERT OR REPLACE INTO metrics (run, name, step, value) VALUES (?, ?, ?, ?)",
+                    *(run_id, name, step, float(value)),
+                )
+
+    def metrics(self, run_id: int, name: str) -> list[tuple[int, float]]:
+        """One metric of a run as pairs of step and value."""
+        rows = self._database.rows(
+            "SELECT step, value FROM metrics WHERE run = ? AND name = ? ORDER BY step",
+            *(run_id, name),
+        )
+        return [(step, math.nan if value is None else value) for step, value in rows]
+
+
+def _record(row: tuple[Any, ...]) -> RunRecord:
+    number, author, started, finished, outcome, config, seed, device = row
+    return RunRecord(
+        id=number,
+        author=author,
+        started_at=datetime.fromisoformat(started),
+        finished_at=None if finished is None else datetime.fromisoformat(finished),
+        outcome=outcome,
+        config=dict(json.loads(config)),
+        seed=seed,
+        device=device,
+    )

@@ -1,0 +1,113 @@
+"""Which files an export of a case writes: what they hold, their formats and names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from napari_mlbseg.formats.registry import export_suffix
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
+from napari_mlbseg.project.records.cases import Case, LabelClass
+
+ARRAYS: Final[dict[ExportKind, tuple[ArrayName, ...]]] = {
+    ExportKind.LABELS: (),
+    ExportKind.PREDICTION: (ArrayName.PREDICTION,),
+    ExportKind.INITIAL: (ArrayName.INITIAL_LABELS,),
+    ExportKind.WEIGHTS: (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO),
+    ExportKind.TRUST: (ArrayName.TRUST, ArrayName.VOTES),
+    ExportKind.PROBABILITIES: (),
+    ExportKind.VOLUMES: (),
+}
+_LABEL_KINDS: Final = (ExportKind.LABELS, ExportKind.PREDICTION, ExportKind.INITIAL)
+_LONGEST_NAME: Final = 40
+_SUFFIXES: Final = {
+    OutFormat.NIFTI: ".nii.gz",
+    OutFormat.NRRD: ".nrrd",
+    OutFormat.MHA: ".mha",
+    OutFormat.OME_ZARR: ".ome.zarr",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file to write.
+
+    Attributes
+    ----------
+    array
+        The array that it holds; None for the labels that a person sees and for probabilities.
+    label
+        The class whose probabilities it holds.
+    """
+
+    path: Path
+    form: OutFormat
+    array: ArrayName | None = None
+    label: LabelClass | None = None
+
+
+def formats_for(cases: tuple[Case, ...], kind: ExportKind) -> tuple[OutFormat, ...]:
+    """The formats that all cases can be written in.
+
+    OME-Zarr up to 0.5 knows no oblique slices; DICOM needs the series that a case came from, and
+    contours are outlines of labels.
+    """
+    if kind is ExportKind.VOLUMES:
+        return (OutFormat.AUTO,)
+    found = [OutFormat.AUTO, OutFormat.NIFTI, OutFormat.NRRD, OutFormat.MHA]
+    if all(case.geometry.upright for case in cases):
+        found.append(OutFormat.OME_ZARR)
+    if cases and all(case.source.format == "dicom" for case in cases):
+        found.append(OutFormat.DICOM_SEG)
+        if kind in _LABEL_KINDS:
+            found.append(OutFormat.RTSTRUCT)
+    return tuple(found)
+
+
+def probability_targets(
+    case: Case, folder: Path, form: OutFormat, classes: Sequence[LabelClass]
+) -> list[Target]:
+    """The files of a case's probabilities, one for each class."""
+    names = _in_file_names(classes)
+    return [
+        Target(folder / _name(case, f"_probability_{names[c.value]}", form), form, label=c)
+        for c in classes
+    ]
+
+
+def targets_of(case: Case, folder: Path, kind: ExportKind, form: OutFormat) -> list[Target]:
+    """The files of a case that hold what is stored of it."""
+    if form is OutFormat.AUTO and case.source.format == "dicom" and kind in _LABEL_KINDS:
+        form = OutFormat.DICOM_SEG
+    several = len(ARRAYS[kind]) > 1
+    return [
+        Target(folder / _name(case, f"_{name}" if several else "", form), form, name)
+        for name in ARRAYS[kind] or (None,)
+    ]
+
+
+def _in_file_names(classes: Sequence[LabelClass]) -> dict[int, str]:
+    """Names of classes by value, of letters, digits, hyphens and underscores.
+
+    Where two would be the same, if only on a disk that ignores upper and lower case, all end in
+    their values.
+    """
+    found = {c.value: _letters_and_digits(c.name) for c in classes}
+    if len({name.casefold() for name in found.values()}) == len(found):
+        return found
+    return {value: f"{name}_{value}" for value, name in found.items()}
+
+
+def _letters_and_digits(name: str) -> str:
+    safe = "".join(c if c.isalnum() or c == "-" else "_" for c in name).strip("_")
+    return safe[:_LONGEST_NAME] or "class"
+
+
+def _name(case: Case, part: str, form: OutFormat) -> str:
+    if form is OutFormat.RTSTRUCT:
+        return f"{case.id}_rtstruct.dcm"
+    if form is OutFormat.DICOM_SEG:
+        return f"{case.id}{part or '_seg'}.dcm"
+    suffix = _SUFFIXES.get(form) or export_suffix(case.image_path, case.source)
+    return f"{case.id}{part}{suffix}"

@@ -1,0 +1,277 @@
+"""Where an exported file comes from: a JSON document beside it, and a sentence inside DICOM.
+
+Names of files and of cases are the user's own; nothing is taken from the headers of images.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from napari_mlbseg.formats.dicom_out.about import SOFTWARE
+from napari_mlbseg.formats.registry import stem_of
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.catalogue.runs import RunRecord
+from napari_mlbseg.project.exporting.kinds import ExportKind
+from napari_mlbseg.project.folder.lock import current_user
+from napari_mlbseg.project.records.cases import Case, LabelClass
+from napari_mlbseg.project.records.coverage import looked_at
+from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT, SliceRecord, SliceState
+from napari_mlbseg.project.study import Study
+
+_BLOCK = 1 << 20
+_MAPS: Final = (ExportKind.WEIGHTS, ExportKind.TRUST, ExportKind.PROBABILITIES)
+_CLOCKS_DIFFER_S: Final = 1.0
+"""By how much the time of a file may lag behind the clock that runs are noted by."""
+
+
+def provenance_path(path: Path) -> Path:
+    """Where the provenance of an exported file stands: ``a.provenance.json`` for ``a.nii.gz``."""
+    stem = path.stem if path.suffix == ".csv" else stem_of(path)
+    return path.with_name(f"{stem}.provenance.json")
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What predicted: the hash of a checkpoint, empty where there is none, and the run it is of."""
+
+    checkpoint_sha256: str
+    run: RunRecord | None
+
+
+NOBODY: Final = Maker("", None)
+
+
+def maker_of(study: Study) -> Maker:
+    """The newest checkpoint and its run; without a checkpoint the newest run."""
+    path, run = study.checkpoint_path, run_behind(study)
+    return Maker(sha256_of(path) if path.is_file() else "", run)
+
+
+def run_behind(study: Study) -> RunRecord | None:
+    """The newest run that began before the newest checkpoint was written, or of all runs."""
+    runs, path = study.runs(), study.checkpoint_path
+    if path.is_file():
+        written = path.stat().st_mtime + _CLOCKS_DIFFER_S
+        runs = tuple(run for run in runs if run.started_at.timestamp() <= written)
+    return runs[-1] if runs else None
+
+
+def write_provenance(
+    path: Path,
+    file: Path,
+    study: Study,
+    cases: Sequence[Case],
+    kind: ExportKind,
+    *,
+    maker: Maker | None = None,
+    label: LabelClass | None = None,
+) -> None:
+    """Write to `path` the document that belongs to an exported file, which is whole.
+
+    `maker` is what predicted, by default the study's newest checkpoint; `label` is the class that
+    the file is about, where it is about one.
+    """
+    told = [_case(study, case, kind, maker) for case in cases]
+    document: dict[str, Any] = {
+        "file": file.name,
+        "sha256": sha256_of(file),
+        "what": kind.value,
+        "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "exported_by": current_user(),
+        "software": {"name": SOFTWARE, "version": software_version()},
+        "study": study.name,
+        "classes": [{"value": c.value, "name": c.name} for c in study.classes],
+    }
+    if label is not None:
+        document["class"] = {"value": label.value, "name": label.name}
+    document |= told[0] if kind is not ExportKind.VOLUMES else {"cases": told}
+    text = json.dumps(_without_nan(document), indent=2, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _without_nan(value: Any) -> Any:
+    """The same with null for numbers that JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def software_version() -> str:
+    """Version of this software."""
+    return version(SOFTWARE)
+
+
+def is_predicted(study: Study, case: Case, kind: ExportKind) -> bool:
+    """Whether a model has a share in what is exported."""
+    if kind in (ExportKind.LABELS, ExportKind.VOLUMES):
+        return study.has_array(case.id, ArrayName.PREDICTION)
+    return kind is not ExportKind.INITIAL or case.labels_path is None
+
+
+def human_slices(study: Study, case: Case) -> list[SliceRecord]:
+    """The drafts and clean slices of a case."""
+    return [
+        record
+        for record in study.slice_records(case.id)
+        if record.state in (SliceState.DRAFT, SliceState.CLEAN)
+    ]
+
+
+def unseen_slices(study: Study, case: Case) -> list[int]:
+    """The slices along a case's axis that nobody looked at, and that have no clean one near."""
+    near = looked_at(case, study.cases, study.clean_slices())
+    human = {r.key.index for r in human_slices(study, case) if r.key.axis == case.axis}
+    return [i for i in np.flatnonzero(~near).tolist() if i not in human]
+
+
+def _kept_slices(study: Study, case: Case) -> Iterator[int]:
+    """Slices along the case's axis that show something and are still as they were imported."""
+    changed = {r.key.index for r in human_slices(study, case) if r.key.axis == case.axis}
+    predicted = study.has_array(case.id, ArrayName.PREDICTION)
+    now = ArrayName.PREDICTION if predicted else ArrayName.INITIAL_LABELS
+    for index in sorted(set(range(case.geometry.shape[case.axis])) - changed):
+        at = case.axis, index
+        imported = study.read_slice(case.id, ArrayName.INITIAL_LABELS, *at)
+        if imported.any() and np.array_equal(imported, study.read_slice(case.id, now, *at)):
+            yield index
+
+
+def in_words(study: Study, case: Case) -> str:
+    """Which slices of a case are a person's, and how many were never looked at."""
+    records = human_slices(study, case)
+    unseen = len(unseen_slices(study, case))
+    count = case.geometry.shape[case.axis]
+    beyond = f" {unseen} of {count} slices were {NEVER_LOOKED_AT}." if unseen else ""
+    if not records:
+        return f"No slice was corrected by a person.{beyond}"
+    places: dict[int, list[int]] = {}
+    for record in records:
+        axis, index = _place(case, record)
+        places.setdefault(axis, []).append(index)
+    where = "; ".join(
+        f"axis {axis}: {', '.join(map(str, sorted(found)))}" for axis, found in places.items()
+    )
+    names = ", ".join(sorted({record.author for record in records}))
+    last = max(record.created_at for record in records)
+    return f"{len(records)} slices by {names} until {last:%Y-%m-%d} ({where}).{beyond}"
+
+
+def sha256_of(path: Path, names: Sequence[str] | None = None) -> str:
+    """Hash of a file, or of a folder: of the lines that ``sha256sum`` prints for its files.
+
+    `names` are the files of a folder that belong to a case, all of them by default, sorted.
+    """
+    if path.is_file():
+        return _hash(path, path.stat().st_mtime_ns)
+    inner = names or [str(f.relative_to(path)) for f in path.rglob("*") if f.is_file()]
+    lines = (f"{sha256_of(path / name)}  {name}\n" for name in sorted(set(inner)))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@cache
+def _hash(path: Path, changed: int) -> str:
+    digest = hashlib.sha256()
+    for block in _blocks(path):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            yield block
+
+
+def _case(study: Study, case: Case, kind: ExportKind, maker: Maker | None) -> dict[str, Any]:
+    predicted = is_predicted(study, case, kind)
+    found = (maker or maker_of(study)) if predicted else NOBODY
+    model = found.checkpoint_sha256
+    return {
+        "case": case.id,
+        "source": _source(case),
+        "imported_labels": _imported_labels(study, case, kind),
+        "never_looked_at": _never_looked_at(study, case),
+        "model": {"checkpoint_sha256": model} if model else None,
+        "run": None if found.run is None else _run(found.run),
+        "slices_in_file": kind in (ExportKind.LABELS, ExportKind.VOLUMES),
+        "slices": [_slice(case, record) for record in human_slices(study, case)],
+    }
+
+
+def _source(case: Case) -> dict[str, Any]:
+    names = None
+    if case.source.format == "dicom":
+        names = [str(found[0]) for found in json.loads(case.source.header)["slices"]]
+    there = case.image_path.exists()
+    return {
+        "file": case.image_path.name,
+        "format": case.source.format,
+        "sha256": sha256_of(case.image_path, names) if there else None,
+        "frame": case.source.choice.frame,
+        "series": case.source.choice.series,
+    }
+
+
+def _imported_labels(study: Study, case: Case, kind: ExportKind) -> dict[str, Any] | None:
+    """The file that initial labels came from, and the slices whose labels are still those."""
+    path = case.labels_path
+    if path is None or kind in _MAPS:
+        return None
+    axis = case.axis
+    return {
+        "file": path.name,
+        "sha256": sha256_of(path) if path.exists() else None,
+        "axis": case.geometry.file_axes[axis],
+        "kept_slices": [case.geometry.file_index(axis, i) for i in _kept_slices(study, case)],
+    }
+
+
+def _never_looked_at(study: Study, case: Case) -> dict[str, Any]:
+    """The slices that have no clean one near, by axis and index of the file's array."""
+    axis = case.axis
+    indices = unseen_slices(study, case)
+    return {
+        "axis": case.geometry.file_axes[axis],
+        "slices": sorted(case.geometry.file_index(axis, i) for i in indices),
+    }
+
+
+def _run(run: RunRecord) -> Mapping[str, Any]:
+    return {
+        "id": run.id,
+        "started_at": run.started_at.isoformat(),
+        "finished_at": None if run.finished_at is None else run.finished_at.isoformat(),
+        "outcome": run.outcome,
+        "seed": run.seed,
+        "device": run.device,
+        "config": dict(run.config),
+    }
+
+
+def _slice(case: Case, record: SliceRecord) -> dict[str, Any]:
+    axis, index = _place(case, record)
+    return {
+        "axis": axis,
+        "slice": index,
+        "state": record.state.value,
+        "author": record.author,
+        "at": record.created_at.isoformat(),
+        "revision": record.revision,
+    }
+
+
+def _place(case: Case, record: SliceRecord) -> tuple[int, int]:
+    """Axis and index of the file's array."""
+    key = record.key
+    return case.geometry.file_axes[key.axis], case.geometry.file_index(key.axis, key.index)

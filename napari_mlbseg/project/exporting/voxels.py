@@ -1,0 +1,137 @@
+"""Arrays of a study as a writer reads them: window by window, never as a whole."""
+
+from collections.abc import Iterator
+from math import prod
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.masks import plane
+from napari_mlbseg.project.records.slices import SliceState
+from napari_mlbseg.project.study import Study
+
+Window = tuple[slice, slice, slice]
+
+BAND_BYTES: Final = 1 << 26
+
+
+class Windowed(Protocol):
+    """Voxels (z y x) of which windows are read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the whole array."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the voxels."""
+
+    def __getitem__(self, window: Window, /) -> Any:
+        """A window, given by a range of each axis."""
+
+
+class Banded:
+    """Reads an array in bands across an axis, of which it keeps one.
+
+    Somebody who asks for thin slices in order unpacks each chunk of the array a few times at most,
+    whatever way the chunks lie.
+    """
+
+    def __init__(self, array: Windowed, axis: int) -> None:
+        self.shape, self.dtype = array.shape, array.dtype
+        self._array, self._axis = array, axis
+        slice_bytes = prod(array.shape) // array.shape[axis] * array.dtype.itemsize
+        self._thick = max(1, BAND_BYTES // slice_bytes)
+        self._start = 0
+        self._band: NDArray[Any] | None = None
+
+    def __getitem__(self, window: Window) -> NDArray[Any]:
+        asked = window[self._axis]
+        start, stop, _ = asked.indices(self.shape[self._axis])
+        band = self._band
+        if band is None or not self._start <= start <= stop <= self._start + self._size(band):
+            # Somebody who begins at the end, or before the last band, is on the way back.
+            back = (start > 0 and band is None) or (band is not None and start < self._start)
+            self._start = max(0, min(start, stop - self._thick)) if back else start
+            end = stop if back else max(stop, start + self._thick)
+            band = self._band = np.asarray(self._array[_along(self._axis, self._start, end)])
+        inner = list(window)
+        inner[self._axis] = slice(start - self._start, stop - self._start)
+        return band[tuple(inner)]
+
+    def _size(self, band: NDArray[Any]) -> int:
+        return int(band.shape[self._axis])
+
+
+class NotFiniteError(UserError):
+    """What is to be exported holds voxels that are no finite numbers."""
+
+
+def require_finite(voxels: NDArray[Any], what: str) -> None:
+    """Raise `NotFiniteError` if a voxel is NaN or infinite; `what` names them, in the plural."""
+    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
+        raise NotFiniteError(
+            f"The {what} hold voxels that are NaN or infinite, which are never exported; they come "
+            "of a training that went wrong. Train on, or start the training afresh, then export "
+            "again."
+        )
+
+
+class Finite:
+    """The same voxels; a window with one that is NaN or infinite is refused."""
+
+    def __init__(self, array: Windowed, what: str) -> None:
+        self.shape, self.dtype = array.shape, array.dtype
+        self._array, self._what = array, what
+
+    def __getitem__(self, window: Window) -> NDArray[Any]:
+        found = np.asarray(self._array[window])
+        require_finite(found, self._what)
+        return found
+
+
+class WorkingLabels:
+    """What a person sees of a case: the machine's labels under the drafts and clean slices."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, study: Study, case_id: str) -> None:
+        self.shape = study.case(case_id).geometry.shape
+        self._study = study
+        self._drawn = [
+            record
+            for record in study.slice_records(case_id)
+            if record.state in (SliceState.DRAFT, SliceState.CLEAN)
+        ]
+        names = (ArrayName.PREDICTION, ArrayName.INITIAL_LABELS)
+        name = next((name for name in names if study.has_array(case_id, name)), None)
+        self._machine = None if name is None else study.array(case_id, name)
+
+    def __getitem__(self, window: Window) -> NDArray[np.uint8]:
+        ranges = [part.indices(n)[:2] for part, n in zip(window, self.shape, strict=True)]
+        if self._machine is None:
+            labels = np.zeros([stop - start for start, stop in ranges], np.uint8)
+        else:
+            labels = np.array(self._machine[window], np.uint8)
+        for record in self._drawn:
+            axis, index = record.key.axis, record.key.index
+            start, stop = ranges[axis]
+            if start <= index < stop:
+                mask = self._study.revision_mask(record.revision)
+                rest = tuple(part for k, part in enumerate(window) if k != axis)
+                labels[plane(axis, index - start)] = mask[rest]
+        return labels
+
+    def slabs(self, axis: int) -> Iterator[NDArray[np.uint8]]:
+        """All voxels, a band across an axis at a time."""
+        thick = max(1, BAND_BYTES // (prod(self.shape) // self.shape[axis]))
+        for start in range(0, self.shape[axis], thick):
+            yield self[_along(axis, start, min(start + thick, self.shape[axis]))]
+
+
+def _along(axis: int, start: int, stop: int) -> Window:
+    z, y, x = (slice(start, stop) if k == axis else slice(None) for k in range(3))
+    return z, y, x

@@ -1,0 +1,104 @@
+"""One file of an export: which writer gets it, and what a DICOM file says about itself."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from napari_mlbseg.formats.dicom_out.about import About, Segment
+from napari_mlbseg.formats.placing import explained
+from napari_mlbseg.formats.plain import LABEL, MAP
+from napari_mlbseg.formats.registry import write_plainly, written_along
+from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
+from napari_mlbseg.project.exporting.outputs import Target
+from napari_mlbseg.project.exporting.provenance import (
+    NOBODY,
+    Maker,
+    in_words,
+    is_predicted,
+    software_version,
+)
+from napari_mlbseg.project.exporting.voxels import Banded, Finite, Windowed
+from napari_mlbseg.project.folder.lock import current_user
+from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.volume import Volume
+
+_MAP_COLOR = (0, 158, 115)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A file to write for a case, and what may have predicted it."""
+
+    study: Study
+    case: Case
+    kind: ExportKind
+    target: Target
+    maker: Maker
+
+
+def write_piece(piece: Piece, voxels: Windowed, place: Path) -> None:
+    """Write the file at `place`, from where it takes its own when it is whole.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written; `NotFiniteError` if a voxel is no finite number.
+    """
+    case, target = piece.case, piece.target
+    dicom = target.form in (OutFormat.DICOM_SEG, OutFormat.RTSTRUCT)
+    along = (
+        case.geometry.display_axis(2)
+        if dicom
+        else written_along(target.path, case.geometry, case.source)
+    )
+    banded = Banded(Finite(voxels, f"{piece.kind.value} of {case.id}"), along)
+    volume = Volume(cast(Any, banded), case.geometry)
+    with explained(target.path):
+        if dicom:
+            _write_dicom(piece, volume, place)
+        else:
+            write_plainly(place, volume, case.source, MAP if voxels.dtype.kind == "f" else LABEL)
+
+
+def _write_dicom(piece: Piece, volume: Volume, place: Path) -> None:
+    # Here, so that nobody else waits for highdicom.
+    from napari_mlbseg.formats.dicom_out.origin import origin_of
+    from napari_mlbseg.formats.dicom_out.rtstruct import write_rtstruct
+    from napari_mlbseg.formats.dicom_out.segmentation import (
+        write_label_segmentation,
+        write_map_segmentation,
+    )
+
+    origin = origin_of(piece.case.image_path, piece.case.source)
+    about = _about(piece)
+    if piece.target.form is OutFormat.RTSTRUCT:
+        write = write_rtstruct
+    elif volume.dtype.kind == "f":
+        write = write_map_segmentation
+        about = _of_map(about, piece.target)
+    else:
+        write = write_label_segmentation
+    write(place, volume, origin, about)
+
+
+def _about(piece: Piece) -> About:
+    study, case, kind, array = piece.study, piece.case, piece.kind, piece.target.array
+    maker = piece.maker if is_predicted(study, case, kind) else NOBODY
+    return About(
+        title=kind.value if array is None else array.value.replace("_", " "),
+        segments=tuple(Segment(c.value, c.name, c.color) for c in study.classes),
+        automatic=kind is not ExportKind.LABELS,
+        author=current_user(),
+        version=software_version(),
+        model=maker.checkpoint_sha256,
+        comment=in_words(study, case) if kind is ExportKind.LABELS else "",
+    )
+
+
+def _of_map(about: About, target: Target) -> About:
+    """The only segment of a map is its class, or its quantity."""
+    label = target.label
+    if label is None:
+        return replace(about, segments=(Segment(1, about.title, _MAP_COLOR),))
+    return replace(about, segments=(Segment(label.value, label.name, label.color),))

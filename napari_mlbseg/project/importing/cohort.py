@@ -1,0 +1,191 @@
+"""Import of a cohort: what is sound comes in, what is not is listed with its reason."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.registry import Choice, has_own_labels, stem_of
+from napari_mlbseg.project.importing.classes import named
+from napari_mlbseg.project.importing.gathering import ALL_SERIES, Gathering, Progress
+from napari_mlbseg.project.importing.pairing import (
+    Failure,
+    files_in,
+    pair,
+    shortened,
+    without_twins,
+)
+from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.study import Study
+
+__all__ = ["ALL_SERIES", "Imported", "Progress", "import_folder", "import_images", "make_study"]
+
+_PROBLEMS_SHOWN: Final = 5
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import did.
+
+    Attributes
+    ----------
+    cases
+        The cases that came in.
+    failures
+        Files that did not, each with its reason.
+    notes
+        What is unusual about files that came in.
+    """
+
+    cases: tuple[Case, ...]
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[Failure, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The failures in a few lines; empty where there are none."""
+        return _told(self.failures)
+
+
+def make_study(
+    path: Path,
+    images: Path,
+    labels: Path | None = None,
+    classes: str | None = None,
+    *,
+    choice: Choice | None = None,
+    choices: Mapping[Path, Sequence[Choice]] | None = None,
+    progress: Progress | None = None,
+    done: Callable[[Imported], None] | None = None,
+) -> Study:
+    """Make a study from folders, open for writing; nothing is left behind after an error.
+
+    Parameters
+    ----------
+    path
+        Folder NAME.mlbseg, which must not exist.
+    images, labels, choice, choices
+        See `import_folder`.
+    classes
+        Comma separated names for the values 1, 2, ...; without them the classes are those of the
+        label files, or a single one named ``class 1`` where there are none.
+    done
+        Called with what came in and what did not.
+    """
+    study = Study.create(path)
+    try:
+        if classes is not None:
+            study.set_classes(named(classes))
+        imported = import_folder(
+            study, images, labels, choice=choice, choices=choices, progress=progress
+        )
+        if not study.classes:
+            study.set_classes(named("class 1"))
+    except BaseException:
+        study.discard()
+        raise
+    if done is not None:
+        done(imported)
+    return study
+
+
+def import_folder(
+    study: Study,
+    images: Path,
+    labels: Path | None = None,
+    *,
+    choice: Choice | None = None,
+    choices: Mapping[Path, Sequence[Choice]] | None = None,
+    progress: Progress | None = None,
+) -> Imported:
+    """Add the images of a folder to a study, with initial labels from another folder.
+
+    Which entries are images, `pairing.files_in` says; which labels are theirs, `pairing.pair`.
+    With labels every image needs some. Where files hold both, as HDF5 and OME-Zarr do, `labels`
+    is the same folder as `images`. Where the study has no classes yet, they are made from the
+    values (and names) in the label files. `choice` says which frame of files with several and
+    which series of folders with several is meant; where `choices` has an image's absolute path,
+    it becomes one case for each choice there, and none for none.
+
+    Raises
+    ------
+    UserError
+        If a folder cannot be used or not one image could be taken in; the study is as it was.
+    """
+    found, failures = without_twins(files_in(images))
+    pairs: Mapping[str, Path] = {}
+    if labels is not None and labels.resolve() == images.resolve():
+        _require_own_labels(images, found)
+        pairs = {stem_of(image): image for image in found}
+    elif labels is not None:
+        pairs, alone = pair(found, files_in(labels, labels=True))
+        failures += alone
+        found = [image for image in found if stem_of(image) in pairs]
+    imported = import_images(
+        study,
+        found,
+        pairs,
+        choice=choice,
+        choices=choices,
+        progress=progress,
+        failures=failures,
+    )
+    return imported
+
+
+def import_images(
+    study: Study,
+    images: Sequence[Path],
+    labels_by_id: Mapping[str, Path],
+    *,
+    choice: Choice | None = None,
+    choices: Mapping[Path, Sequence[Choice]] | None = None,
+    progress: Progress | None = None,
+    failures: Sequence[Failure] = (),
+) -> Imported:
+    """Add images, with initial labels where `labels_by_id` has the image's name without suffix.
+
+    Each file is read once, slab by slab. `failures` are those that are known already. Raises as
+    `import_folder` does.
+    """
+    strangers = sorted(set(labels_by_id) - {stem_of(image) for image in images})
+    if strangers:
+        raise UserError(f"There are labels but no images for {shortened(strangers)}.")
+    before = study.classes
+    gathering = Gathering(
+        study, labels_by_id, choice or Choice(), choices or {}, progress or _silent
+    )
+    gathering.failures += failures
+    try:
+        cases = study.add_cases(gathering.new_cases(images), failed=gathering.failed)
+    except BaseException as error:
+        if study.classes != before:
+            study.set_classes(before)
+        if isinstance(error, OSError):
+            raise UserError(
+                f"The images cannot be kept in {study.path}: {error.strerror or error}. The study "
+                "is as it was. Make room or check that the folder may be written, then try again."
+            ) from error
+        raise
+    if not cases:
+        raise UserError(_told(gathering.failures))
+    return Imported(cases, tuple(gathering.failures), tuple(gathering.notes))
+
+
+def _require_own_labels(folder: Path, images: Sequence[Path]) -> None:
+    if not all(has_own_labels(image) for image in images):
+        raise UserError(
+            f"Images and labels are both looked for in {folder}. Put the labels into a folder of "
+            "their own."
+        )
+
+
+def _told(failures: Sequence[Failure]) -> str:
+    more = len(failures) - _PROBLEMS_SHOWN
+    rest = [f"{more} more files have problems."] if more > 0 else []
+    return "\n".join([failure.reason for failure in failures[:_PROBLEMS_SHOWN]] + rest)
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Nobody wants to know."""

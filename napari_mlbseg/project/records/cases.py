@@ -1,0 +1,165 @@
+"""What a study knows about its cases and classes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.source import SourceInfo
+from napari_mlbseg.project.folder.inside import is_case_id, require_case_id
+from napari_mlbseg.project.records.percentiles import distribution_of
+from napari_mlbseg.volume import Geometry, Volume, VoxelSource
+
+if TYPE_CHECKING:
+    import zarr
+
+MAX_CLASS = 254
+"""Largest class value; 0 is the background and 255 stays free for "no label"."""
+
+
+@dataclass(frozen=True)
+class LabelClass:
+    """A class that a person can paint; the background, 0, is implicit and never listed."""
+
+    value: int
+    name: str
+    color: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.value <= MAX_CLASS:
+            raise UserError(f"A class has a value from 1 to {MAX_CLASS}, but got {self.value}.")
+        if not self.name.strip():
+            raise UserError(f"Class {self.value} has no name. Give it one.")
+        if len(self.color) != 3 or not all(0 <= part <= 255 for part in self.color):
+            raise UserError(
+                f"The colour of class {self.value} must be red, green and blue from 0 to 255, "
+                f"but got {self.color}."
+            )
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """How bright an image is, over its finite voxels.
+
+    Attributes
+    ----------
+    low, high
+        The 0.5 and 99.5 percentiles; the extremes where these are the same.
+    mean, std
+        Of the voxels clipped to [low, high]; `std` is always positive, 1 for a constant image.
+    """
+
+    low: float
+    high: float
+    mean: float
+    std: float
+
+    @classmethod
+    def of(cls, voxels: "NDArray[Any] | zarr.Array[Any]") -> "Intensity":
+        """Measure an image, an array in memory or a zarr array; UserError if no voxel is finite."""
+        found = distribution_of(voxels)
+        if found.count == 0:
+            raise UserError("The image has no finite voxel. Check how it was made.")
+        low, high = found.percentiles((0.5, 99.5))
+        if low == high:  # almost all is background: percentiles would clip the rest away
+            low, high = found.percentiles((0, 100))
+        mean, std = found.clipped_moments(low, high)
+        return cls(low, high, mean, std if std > 0 else 1.0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image of a study; `axis` is the display axis along which its slices are annotated."""
+
+    id: str
+    image_path: Path
+    labels_path: Path | None
+    source: SourceInfo
+    geometry: Geometry
+    intensity: Intensity
+    axis: int
+
+    def __post_init__(self) -> None:
+        require_case_id(self.id)
+
+    def slice_shape(self, axis: int) -> tuple[int, int]:
+        """Shape of a slice: the remaining display axes in their order."""
+        first, second = (n for k, n in enumerate(self.geometry.shape) if k != axis)
+        return first, second
+
+
+@dataclass(frozen=True)
+class NewCase:
+    """What an importer hands over for one case.
+
+    `labels`, if given, are integers from 0 to 254 (z y x) of the image's shape. Both may be
+    files that are read while the case is stored.
+    """
+
+    id: str
+    image_path: Path
+    image: VoxelSource
+    source: SourceInfo
+    labels_path: Path | None = None
+    labels: VoxelSource | None = None
+
+    def __post_init__(self) -> None:
+        if not is_case_id(self.id):
+            raise UserError(f"{self.id!r} cannot be the name of a case. Rename {self.image_path}.")
+        if (self.labels is None) != (self.labels_path is None):
+            raise ValueError("labels and the path of their file come together")
+        if self.labels is not None:
+            check_labels(self.labels, self.image.geometry, self.labels_path)
+
+
+def check_labels(labels: VoxelSource, geometry: Geometry, path: Path | None) -> None:
+    """Raise UserError unless labels fit an image's shape and hold classes only.
+
+    The values of a file are checked when they are read, see `ClassesOnly`.
+    """
+    if labels.geometry.shape != geometry.shape:
+        raise UserError(
+            f"{path} has the shape {labels.geometry.shape} (z y x), but its image has "
+            f"{geometry.shape}. Bring the labels onto the grid of the image first."
+        )
+    if labels.dtype.kind not in "biu":
+        raise ValueError(f"labels are integers, got {labels.dtype}")
+    if isinstance(labels, Volume):
+        _require_classes(labels.voxels, path)
+
+
+@dataclass(frozen=True)
+class ClassesOnly:
+    """Labels that raise UserError while they are read if a value is no class."""
+
+    labels: VoxelSource
+    path: Path | None
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where the labels lie."""
+        return self.labels.geometry
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the labels."""
+        return self.labels.dtype
+
+    def slabs(self) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        """The labels slab by slab, see `VoxelSource`."""
+        for axis, start, slab in self.labels.slabs():
+            _require_classes(slab, self.path)
+            yield axis, start, slab
+
+
+def _require_classes(voxels: NDArray[Any], path: Path | None) -> None:
+    low, high = int(voxels.min()), int(voxels.max())
+    if low < 0 or high > MAX_CLASS:
+        raise UserError(
+            f"{path} holds the values {low} to {high}, but classes run from 0 to {MAX_CLASS}. "
+            "Renumber its labels."
+        )

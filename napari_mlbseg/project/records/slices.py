@@ -1,0 +1,48 @@
+"""What a person says about one slice."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+NEVER_LOOKED_AT: Final = "never looked at"
+"""What a slice without a clean one near is called wherever a person reads of it; which these are,
+`napari_mlbseg.project.records.coverage` says."""
+
+
+class SliceState(StrEnum):
+    """Where a slice stands on its way from the machine's labels to a person's."""
+
+    UNTOUCHED = "untouched"
+    DRAFT = "draft"
+    CLEAN = "clean"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, order=True)
+class SliceKey:
+    """One slice of one case: display axis (0 z, 1 y, 2 x) and index along it."""
+
+    case_id: str
+    axis: int
+    index: int
+
+
+@dataclass(frozen=True)
+class SliceRecord:
+    """The newest revision of a slice; older ones stay in the catalogue.
+
+    Attributes
+    ----------
+    revision
+        Grows over the whole study: of two records the one with the larger revision is newer.
+    has_mask
+        Whether a person's mask belongs to it (drafts and clean slices, and reopened ones).
+    """
+
+    key: SliceKey
+    state: SliceState
+    revision: int
+    has_mask: bool
+    author: str
+    created_at: datetime

@@ -1,0 +1,31 @@
+"""Which values a mask may hold before it teaches."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.records.cases import LabelClass
+from napari_mlbseg.project.records.slices import SliceKey
+
+
+def require_classes(mask: NDArray[np.uint8], classes: Sequence[LabelClass], key: SliceKey) -> None:
+    """Raise UserError, which names the pixels, where a mask (rows, columns) holds other values.
+
+    A study that has no classes yet takes every mask.
+    """
+    if not classes:
+        return
+    known = [0, *(c.value for c in classes)]
+    wrong = np.argwhere(~np.isin(mask, known))
+    if len(wrong) == 0:
+        return
+    row, column = (int(n) for n in wrong[0])
+    value = int(mask[row, column])
+    count = "1 pixel" if len(wrong) == 1 else f"{len(wrong)} pixels"
+    raise UserError(
+        f"Slice {key.index} of {key.case_id} cannot become clean: {count} of it, the first at row "
+        f"{row}, column {column} with the value {value}, belong to no class of the study. Paint "
+        "them with one of its classes, or add the class."
+    )

@@ -1,0 +1,90 @@
+"""Long work on files, one at a time, with progress and a way to end it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.widgets.background.task import BackgroundTask, CancelledError, Report
+
+
+class Errands(QObject):
+    """Runs functions of `jobs` in the background.
+
+    Signals
+    -------
+    busy(str, int, int)
+        A long operation: what it works at, how many are done, of how many (0: not known). An
+        empty text ends it.
+    can_cancel(bool)
+        Whether `cancel` would end what is under way.
+    failed(str), told(str)
+        Something went wrong, or well; for the annotator.
+    """
+
+    busy = Signal(str, int, int)
+    can_cancel = Signal(bool)
+    failed = Signal(str)
+    told = Signal(str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._task: BackgroundTask | None = None
+        self._cancellable = self._cancelled = False
+
+    def run(
+        self,
+        work: Callable[[Report], Any],
+        done: Callable[[Any], None],
+        *,
+        cancellable: bool = False,
+    ) -> None:
+        """Begin; `done` gets the result on the main thread."""
+        if self._task is not None:
+            raise UserError("Another import or export is under way. Wait until it has ended.")
+
+        def ended(result: object, error: BaseException | None) -> None:
+            self._task = None
+            task.deleteLater()
+            self.busy.emit("", 0, 0)
+            self.can_cancel.emit(False)
+            if error is None:
+                done(result)
+            elif isinstance(error, CancelledError):
+                self.told.emit("Cancelled. Nothing was taken in, and nothing was changed.")
+            else:
+                prefix = "" if isinstance(error, UserError) else "An unexpected error: "
+                self.failed.emit(f"{prefix}{error}")
+
+        self._task = task = BackgroundTask(work, "mlbseg-files", self)
+        task.reported.connect(lambda progress: self.busy.emit(*progress))
+        task.ended.connect(ended)
+        self._cancellable, self._cancelled = cancellable, False
+        self.busy.emit("Working", 0, 0)
+        self.can_cancel.emit(cancellable)
+        task.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether something is under way."""
+        return self._task is not None
+
+    @property
+    def keeping(self) -> bool:
+        """Whether the open study is needed until it has ended: not for making another one."""
+        return self._task is not None and (self._cancelled or not self._cancellable)
+
+    def cancel(self) -> None:
+        """End an import that is under way, as if it had never begun."""
+        if self._task is not None and self._cancellable:
+            self._cancelled = True
+            self._task.cancel()
+            self.can_cancel.emit(False)
+            self.busy.emit("Cancelling", 0, 0)
+
+    def finish(self, timeout_s: float) -> None:
+        """Cancel what can be cancelled, and wait for the rest."""
+        self.cancel()
+        if self._task is not None:
+            self._task.wait(timeout_s)

@@ -1,0 +1,48 @@
+"""Studies from folders, made in the background; where it is not clear from what, it is asked."""
+
+from dataclasses import replace
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_mlbseg.project.importing.cohort import Imported
+from napari_mlbseg.project.importing.offers import Offer
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.background import jobs
+from napari_mlbseg.widgets.background.errands import Errands
+from napari_mlbseg.widgets.requests import NewStudy
+
+
+class Intake(QObject):
+    """Makes studies.
+
+    Signals
+    -------
+    made(Study, Imported)
+        A new study, open for writing, and what came in and what did not.
+    choice_needed(NewStudy, tuple)
+        Several series or frames (`Offer`): create the study again with choices among them.
+    """
+
+    made = Signal(object, object)
+    choice_needed = Signal(object, object)
+
+    def __init__(self, errands: Errands, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._errands = errands
+
+    def create(self, new: NewStudy) -> None:
+        """Make a study, or ask for choices where there are several and `new` has none."""
+
+        def looked(offers: tuple[Offer, ...]) -> None:
+            if offers:
+                self.choice_needed.emit(new, offers)
+            else:
+                self.create(replace(new, choices={}))
+
+        def made(study_and_imported: tuple[Study, Imported]) -> None:
+            self.made.emit(*study_and_imported)
+
+        if new.choices is None:
+            self._errands.run(jobs.survey(new.images), looked, cancellable=True)
+        else:
+            self._errands.run(jobs.creation(new), made, cancellable=True)

@@ -1,0 +1,164 @@
+"""Suggested slices for the window: looked for in the background, kept until something changed."""
+
+import time
+from collections.abc import Sequence
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_mlbseg.engine.events import Event, Finished, SlicesPublished
+from napari_mlbseg.engine.predictions.suggestions import Suggestion
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.background import jobs
+from napari_mlbseg.widgets.background.task import BackgroundTask, timer
+
+SHOWN = 10
+# Every beginning of a batch is a batch: ten can be corrected before it has to be looked again.
+BATCH = 2 * SHOWN
+# Share of the slices of the cohort with another prediction from which it is worth looking again.
+FRESH_SHARE = 0.5
+# Looking takes at most one part in eleven of the time.
+REST = 10.0
+_AFTER_MS = 300
+_STOP_S = 0.5
+_CLOSED = (SliceState.CLEAN, SliceState.SKIPPED)
+
+
+class Suggester(QObject):
+    """Keeps the slices of a study that are worth correcting next.
+
+    It looks again when a slice that it had not suggested becomes clean, when a closed one is
+    reopened, when a batch is half used up, and when half of the predictions are other ones or a
+    training has ended; never while the last batch holds.
+
+    Signals
+    -------
+    changed()
+        `best` is another list, or it is being looked for.
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._study: Study | None = None
+        self._total = 0
+        self._closed: set[SliceKey] = set()
+        self._fresh: set[tuple[str, int]] = set()
+        self._batch: tuple[Suggestion, ...] = ()
+        self._problem = ""
+        self._task: BackgroundTask | None = None
+        self._rest_until = 0.0
+        self._timer = timer(self, _AFTER_MS, self._look, single_shot=True)
+
+    @property
+    def best(self) -> Sequence[Suggestion]:
+        """Up to `SHOWN` slices, the best first; none of them clean or skipped."""
+        return self._batch[:SHOWN]
+
+    @property
+    def looking(self) -> bool:
+        """Whether others are being looked for, or will be at once."""
+        return self._task is not None or (self._timer.isActive() and not self._batch)
+
+    @property
+    def problem(self) -> str:
+        """Why the last look found nothing, for the annotator; empty if it went well."""
+        return self._problem
+
+    def after(self, key: SliceKey | None) -> SliceKey | None:
+        """The suggestion after the slice on view, the best one if that is no suggestion."""
+        keys = [one.key for one in self.best]
+        if not keys:
+            return None
+        return keys[(keys.index(key) + 1) % len(keys)] if key in keys else keys[0]
+
+    # --- what happens ----------------------------------------------------------------------------
+
+    def set_study(self, study: Study | None) -> None:
+        """Suggest slices of this study from now on, or none."""
+        self._timer.stop()
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            task.wait(_STOP_S)
+        self._study = study
+        self._batch, self._problem, self._rest_until = (), "", 0.0
+        self._fresh.clear()
+        self._closed.clear()
+        if study is not None:
+            self._total = sum(case.geometry.shape[case.axis] for case in study.cases)
+            self._closed |= {r.key for r in study.slice_records() if r.state in _CLOSED}
+            self.refresh()
+        self.changed.emit()
+
+    def refresh(self) -> None:
+        """Look again soon."""
+        if self._study is None:
+            return
+        rest_s = self._rest_until - time.monotonic() if self._batch else 0.0
+        after_ms = max(_AFTER_MS, round(1000 * rest_s))
+        if not self._timer.isActive() or after_ms < self._timer.remainingTime():
+            self._timer.start(after_ms)
+            self.changed.emit()
+
+    def slice_changed(self, key: SliceKey) -> None:
+        """A person said something about a slice."""
+        record = self._study.slice_record(key) if self._study is not None else None
+        state = record.state if record is not None else SliceState.UNTOUCHED
+        if state not in _CLOSED:
+            if key in self._closed:
+                self._closed.discard(key)
+                self.refresh()
+            return
+        self._closed.add(key)
+        kept = tuple(one for one in self._batch if one.key != key)
+        if len(kept) < len(self._batch):
+            self._batch = kept
+            self.changed.emit()
+            if len(kept) < SHOWN:
+                self.refresh()
+        elif state is SliceState.CLEAN:
+            self.refresh()
+
+    def hear(self, event: Event) -> None:
+        """The engine told something."""
+        if isinstance(event, SlicesPublished) and ArrayName.PREDICTION in event.arrays:
+            self._fresh |= {(event.case_id, i) for i in range(event.start, event.stop)}
+            if len(self._fresh) >= FRESH_SHARE * self._total:
+                self.refresh()
+        elif isinstance(event, Finished) and self._fresh:
+            self.refresh()
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        study = self._study
+        if study is None:
+            return
+        if self._task is not None:
+            self._timer.start(_AFTER_MS)
+            return
+        began = time.monotonic()
+        self._fresh.clear()
+
+        def ended(result: tuple[Suggestion, ...] | None, error: BaseException | None) -> None:
+            task.deleteLater()
+            if self._task is not task:
+                return
+            self._task = None
+            self._rest_until = time.monotonic() + REST * (time.monotonic() - began)
+            if result is not None:
+                self._batch = tuple(one for one in result if one.key not in self._closed)
+            prefix = "" if isinstance(error, UserError) else "An unexpected error: "
+            self._problem = "" if error is None else f"{prefix}{error}"
+            self.changed.emit()
+
+        self._task = task = BackgroundTask(
+            jobs.suggesting(study.path, BATCH), "mlbseg-suggestions", self
+        )
+        task.ended.connect(ended)
+        task.start()
+        self.changed.emit()

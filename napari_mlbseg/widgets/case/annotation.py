@@ -1,0 +1,336 @@
+"""One case at work: what is painted becomes drafts, what is accepted becomes clean."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, Signal
+
+from napari_mlbseg.engine.events import SlicesPublished
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.cases import Case, LabelClass
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.background.task import timer
+from napari_mlbseg.widgets.case.history import History, Look
+from napari_mlbseg.widgets.case.journal import Journal
+from napari_mlbseg.widgets.case.late import LateSlices
+from napari_mlbseg.widgets.case.layers import LAYER_NAMES, CaseLayers
+from napari_mlbseg.widgets.case.proposals import with_proposals
+from napari_mlbseg.widgets.case.saving import save_each
+from napari_mlbseg.widgets.case.slice_keeper import SliceKeeper
+from napari_mlbseg.widgets.case.slice_states import SliceStates
+from napari_mlbseg.widgets.case.stored import CaseArrays
+from napari_mlbseg.widgets.case.working_labels import WorkingLabels
+
+_SAVE_AFTER_MS = 250
+
+
+class Annotation(QObject):
+    """The case on view, its layers, and what a person says about its slices.
+
+    Attributes
+    ----------
+    unsaved
+        Edited slices that could not be saved when it was last tried, and why.
+
+    Signals
+    -------
+    slice_changed(SliceKey)
+        The state of a slice is another one now; the study holds it.
+    moved(SliceKey)
+        Another slice is on view.
+    label_picked(int)
+        The class to paint with is another one now.
+    history_changed()
+        Something else can be undone or done again now.
+    request(object)
+        Something that a running engine should hear.
+    failed(str), told(str)
+        Something could not be done, or was done; for the annotator.
+    flushed()
+        It has been tried to save every edit: `unsaved` says how that went.
+    """
+
+    slice_changed = Signal(object)
+    moved = Signal(object)
+    label_picked = Signal(int)
+    history_changed = Signal()
+    request = Signal(object)
+    failed = Signal(str)
+    told = Signal(str)
+    flushed = Signal()
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        study: Study,
+        case: Case,
+        parent: QObject | None = None,
+        *,
+        history: History | None = None,
+    ) -> None:
+        """Show a case; `history` is that of an earlier visit."""
+        super().__init__(parent)
+        self.case = case
+        self.unsaved: dict[SliceKey, str] = {}
+        self._viewer = viewer
+        self._study = study
+        self._states = SliceStates(study, case)
+        self._save_timer = timer(self, _SAVE_AFTER_MS, self.flush, single_shot=True)
+        self._late = LateSlices(self)
+        names = (*LAYER_NAMES, ArrayName.VOTES)
+        self._arrays = CaseArrays(study, case, names, self._late.await_more)
+        self._working = WorkingLabels(
+            case.geometry.shape,
+            self._arrays.machine_slice,
+            human=self._states.human(),
+            mask=lambda where: study.slice_mask(SliceKey(case.id, *where)),
+            touched=lambda where: self._journal.touch(SliceKey(case.id, *where)),
+            edited=self._on_write,
+        )
+        self._working.axis = self._axis = case.axis
+        self.layers = CaseLayers(viewer, study, case, self._arrays, self._working)
+        self._late.watch(self._arrays, self.layers)
+        self._index = self.layers.index(case.axis)
+        self.history = History() if history is None else history
+        keeper = SliceKeeper(
+            study,
+            self._states,
+            self._working,
+            changed=self._on_look,
+            request=self.request.emit,
+        )
+        self._journal = Journal(
+            keeper,
+            self.history,
+            here=lambda: self.key,
+            tool=lambda: self.layers.working.tool,
+            changed=self.history_changed.emit,
+        )
+        events = self.layers.working.events
+        self._connections = [
+            (events.selected_label, self._on_label),
+            (events.paint, self._on_paint),
+            (events.undo_asked, lambda event: self.undo()),
+            (events.redo_asked, lambda event: self.redo()),
+            (viewer.dims.events.point, self._on_view),
+            (viewer.dims.events.order, self._on_view),
+            (viewer.dims.events.ndisplay, self._on_view),
+        ]
+        for event, slot in self._connections:
+            event.connect(slot)
+
+    # --- where the annotator is ----------------------------------------------------------------
+
+    @property
+    def key(self) -> SliceKey:
+        """The slice on view."""
+        return SliceKey(self.case.id, self._axis, self._index)
+
+    def state(self, key: SliceKey) -> SliceState:
+        """What a person said about a slice of this case."""
+        return self._states[key]
+
+    def states(self) -> tuple[SliceState, ...]:
+        """States of all slices along the axis on view."""
+        return self._states.along(self._axis)
+
+    def go_to(self, index: int) -> None:
+        """Show another slice along the axis on view."""
+        self.layers.show_slice(self._axis, index)
+
+    def go_to_slice(self, key: SliceKey) -> None:
+        """Show a slice of this case, turning to its axis where need be."""
+        self.layers.show_slice(key.axis, key.index)
+        if key.axis != self._axis:
+            self.show_axis(key.axis)
+
+    def show_axis(self, axis: int) -> None:
+        """Show slices along another axis; what is painted from now on belongs to it.
+
+        The window stays at hand while a large case is read for it.
+        """
+        self._late.turn(axis)
+
+    @property
+    def label(self) -> int:
+        """The class that is painted with."""
+        return int(self.layers.working.selected_label)
+
+    def paint_with(self, label: int) -> None:
+        """Paint with this class from now on."""
+        self.layers.working.selected_label = label
+
+    def set_classes(self, classes: Sequence[LabelClass]) -> None:
+        """Show these classes; another one is painted with where the one in hand is gone."""
+        self.layers.set_classes(classes)
+
+    # --- what the annotator says ---------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Save every edited slice as a draft, each by itself."""
+        self._save_timer.stop()
+        if not self._study.writable:
+            return
+        keys = [SliceKey(self.case.id, *where) for where in self._working.edits()]
+        self.unsaved = save_each(keys, self._journal.save)
+        self.flushed.emit()
+
+    def unsaved_masks(self) -> dict[SliceKey, NDArray[np.uint8]]:
+        """Labels of the slices that could not be saved."""
+        return {key: self._labels(key) for key in self.unsaved}
+
+    def discard(self) -> None:
+        """Take edits that could not be saved back, for good."""
+        self._journal.close()
+        self._working.discard_edits()
+        self.layers.draw((), working=True)
+        self.flush()
+
+    def accept(self) -> None:
+        """Make the slice on view clean, as it is shown, and go on to the next open one."""
+        key = self._ready("accept a slice")
+        if self.state(key) is not SliceState.CLEAN:
+            self._journal.change("accept", key, Look.human(SliceState.CLEAN, self._labels(key)))
+        self._advance()
+
+    def reopen(self) -> None:
+        """A clean slice is a draft again, a skipped one untouched."""
+        key = self._ready("reopen a slice")
+        if self.state(key) is SliceState.CLEAN:
+            self._journal.change("reopen", key, Look.human(SliceState.DRAFT, self._labels(key)))
+        elif self.state(key) is SliceState.SKIPPED:
+            self._journal.change("reopen", key, Look(SliceState.UNTOUCHED))
+
+    def skip(self) -> None:
+        """Leave the slice to the machine and go on; a draft of it stays in the history."""
+        self._journal.change("skip", self._ready("skip a slice"), Look(SliceState.SKIPPED))
+        self._advance()
+
+    def revert(self) -> None:
+        """Take the prediction in place of what was painted; undo brings the paint back."""
+        self._journal.change("revert", self._ready("revert a slice"), Look(SliceState.UNTOUCHED))
+
+    def copy_from(self, step: int) -> None:
+        """Take the labels of the slice `step` further along the axis."""
+        key = self._ready("copy labels to a slice")
+        source = key.index + step
+        if not 0 <= source < self.case.geometry.shape[key.axis]:
+            raise UserError("There is no slice on that side to copy from.")
+        self._journal.draft("copy to", key, self._working.read(key.axis, source))
+
+    def take_votes(self, below: float) -> int:
+        """Take proposed labels where trust is below a share, as one step that undo takes back.
+
+        Returns
+        -------
+        int
+            How many pixels of the slice on view have another label now.
+        """
+        key = self._ready("take proposals")
+        shown = self._labels(key)
+        taken = with_proposals(self._arrays, shown, key.axis, key.index, below)
+        self._journal.draft("take proposals on", key, taken)
+        return int((taken != shown).sum())
+
+    def undo(self) -> None:
+        """Take the last step back, and show where."""
+        self._travel(back=True)
+
+    def redo(self) -> None:
+        """Do again the step that was undone last, and show where."""
+        self._travel(back=False)
+
+    # --- what the machine says -----------------------------------------------------------------
+
+    def published(self, event: SlicesPublished) -> None:
+        """New arrays lie in the store: what is on view is read at once, the rest when it is."""
+        names = {ArrayName(name) for name in event.arrays}
+        was = self._arrays.machine.name
+        self._arrays.reload(names, event.axis, event.start, event.stop)
+        where = range(event.start, event.stop)
+        seen = event.axis != self._axis or self._index in where or self.layers.axis is None
+        machine = self._arrays.machine.name
+        if seen or machine is not was:
+            self.layers.draw(names, working=machine in names)
+
+    def close(self, *, remove_layers: bool = True) -> None:
+        """Save what is painted and take the layers away, unless their window is gone."""
+        self.flush()
+        self._journal.close()
+        self._late.stop()
+        for event, slot in self._connections:
+            event.disconnect(slot)
+        try:
+            if remove_layers:
+                self.layers.remove()
+        finally:
+            self._arrays.close()
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _on_write(self) -> None:
+        self._journal.wrote()
+        # Not restarted by further events: a steady stream of them must not put saving off.
+        if not self._save_timer.isActive():
+            self._save_timer.start()
+
+    def _on_look(self, key: SliceKey) -> None:
+        self.layers.draw((), working=True)
+        self.slice_changed.emit(key)
+
+    def _on_view(self, event: Any = None) -> None:
+        axis = self.layers.axis
+        axis = self._axis if axis is None else axis
+        index = self.layers.index(axis)
+        if (axis, index) == (self._axis, self._index):
+            return
+        self.flush()
+        if axis != self._axis:
+            self.layers.face_up(axis)
+        self._axis, self._index = axis, index
+        self._working.axis = axis
+        self.moved.emit(self.key)
+
+    def _on_label(self, event: Any = None) -> None:
+        self.label_picked.emit(self.label)
+
+    def _on_paint(self, event: Any = None) -> None:
+        self._journal.announce()
+
+    def _ready(self, doing: str) -> SliceKey:
+        """The slice on view, with its edits saved; UserError where that, or seeing it, fails."""
+        if self.layers.unseen is not None:
+            raise UserError(f"{self.layers.unseen} to {doing}.")
+        self.flush()
+        if self.key in self.unsaved:
+            raise UserError(f"Slice {self.key.index} is not saved: {self.unsaved[self.key]}")
+        return self.key
+
+    def _labels(self, key: SliceKey) -> NDArray[np.uint8]:
+        return self._working.read(key.axis, key.index)
+
+    def _travel(self, *, back: bool) -> None:
+        self.flush()
+        step, doing = self._journal.following(back=back), "undo" if back else "redo"
+        if step is None:
+            self.told.emit(f"There is nothing to {doing} in this case.")
+            return
+        self.layers.reveal()
+        self.go_to_slice(step.where)
+        try:
+            self._ready(doing)
+            self._journal.travel(back=back)
+        except (UserError, OSError) as error:
+            self.failed.emit(f"Could not {doing} {step.name}: {error}")
+            return
+        self.told.emit(f"{'Undone' if back else 'Redone'}: {step.name}.")
+
+    def _advance(self) -> None:
+        following = self._states.open_after(self._axis, self._index)
+        if following is not None:
+            self.go_to(following)

@@ -1,0 +1,142 @@
+"""Makes steps of the history from what napari's tools write and what is commanded."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.widgets.case.history import Change, History, Look, Step
+from napari_mlbseg.widgets.case.slice_keeper import SliceKeeper
+from napari_mlbseg.widgets.case.working_labels import Labels
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A slice before the step that is under way: how it stood, and the labels that it showed."""
+
+    look: Look
+    shown: Labels
+
+
+class Journal:
+    """Keeps the history of one case.
+
+    napari tells of a stroke after its last write, and of what is written at once (a polygon) just
+    before, so that a step ends with the telling or with the write that follows it.
+    """
+
+    def __init__(
+        self,
+        keeper: SliceKeeper,
+        history: History,
+        *,
+        here: Callable[[], SliceKey],
+        tool: Callable[[], str],
+        changed: Callable[[], object],
+    ) -> None:
+        """Begin with no step under way.
+
+        Parameters
+        ----------
+        here
+            The slice on view.
+        tool
+            What is being done, as a verb.
+        changed
+            Called when the history is another one.
+        """
+        self._keeper = keeper
+        self._history = history
+        self._here = here
+        self._tool = tool
+        self._changed = changed
+        self._begun: dict[SliceKey, Beginning] = {}
+        self._announced = False
+
+    # --- what napari's tools write ---------------------------------------------------------------
+
+    def touch(self, key: SliceKey) -> None:
+        """A slice is about to be written to."""
+        if key not in self._begun:
+            self._begun[key] = Beginning(self._keeper.look(key), self._keeper.shown(key))
+
+    def wrote(self) -> None:
+        """Something was written."""
+        if self._announced:
+            self._announced = False
+            self.close()
+
+    def announce(self) -> None:
+        """Hear from napari that something was done, or is done next."""
+        self._announced = not self.close()
+
+    def close(self) -> bool:
+        """End the step under way; whether there was one."""
+        begun, self._begun = self._begun, {}
+        changes = [change for key, old in begun.items() if (change := self._changed_from(key, old))]
+        if changes:
+            self._add(_painted(self._tool(), changes, self._here()))
+        return bool(changes)
+
+    def save(self, key: SliceKey) -> None:
+        """Save a slice that was written to, as a draft.
+
+        It stands as it did before where nothing is left of the step under way: a stroke that was
+        given up.
+        """
+        begun, shown = self._begun.get(key), self._keeper.shown(key)
+        look = Look.human(SliceState.DRAFT, shown)
+        if begun is not None and np.array_equal(shown, begun.shown):
+            look = begun.look
+        self._keeper.keep(key, look)
+
+    # --- what is commanded -----------------------------------------------------------------------
+
+    def change(self, name: str, key: SliceKey, look: Look) -> None:
+        """Give a slice another look, as one step, unless that fails or changes nothing."""
+        self.close()
+        before = self._keeper.look(key)
+        self._keeper.keep(key, look)
+        after = self._keeper.look(key)
+        if after != before:
+            self._add(Step(f"{name} slice {key.index}", key, (Change(key, before, after),)))
+
+    def draft(self, name: str, key: SliceKey, labels: Labels) -> None:
+        """Make a slice a draft with these labels, unless it shows them already."""
+        if not np.array_equal(labels, self._keeper.shown(key)):
+            self.change(name, key, Look.human(SliceState.DRAFT, labels))
+
+    def following(self, *, back: bool) -> Step | None:
+        """The step that is undone, or done again, next."""
+        self.close()
+        return self._history.last if back else self._history.next
+
+    def travel(self, *, back: bool) -> None:
+        """Undo a step, or do it again; UserError or OSError where that cannot be saved."""
+        step = self.following(back=back)
+        for change in step.changes if step else ():
+            self._keeper.keep(change.key, change.before if back else change.after)
+        self._history.went(back=back)
+        self._changed()
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _changed_from(self, key: SliceKey, old: Beginning) -> Change | None:
+        if not np.array_equal(self._keeper.shown(key), old.shown):
+            return Change(key, old.look, self._keeper.look(key))
+        if old.look.labels is None and not self._keeper.edited(key):
+            self._keeper.keep(key, old.look)
+        return None
+
+    def _add(self, step: Step) -> None:
+        self._history.add(step)
+        self._changed()
+
+
+def _painted(tool: str, changes: list[Change], here: SliceKey) -> Step:
+    keys = sorted(change.key for change in changes)
+    first, last = keys[0], keys[-1]
+    several = f"slices {first.index} to {last.index}"
+    name = f"{tool} on {f'slice {first.index}' if first == last else several}"
+    return Step(name, here if here in keys else first, tuple(changes))

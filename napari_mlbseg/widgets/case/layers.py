@@ -1,0 +1,292 @@
+"""One case as napari layers: the only file that adds layers to a viewer."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Labels, Layer
+from napari.utils.colormaps import Colormap, DirectLabelColormap
+
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.cases import Case, LabelClass
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.volume import AXIS_NAMES
+from napari_mlbseg.widgets.case.stored import CaseArrays
+from napari_mlbseg.widgets.case.working_labels import WorkingLabels
+from napari_mlbseg.widgets.case.working_layer import Labels as PaintedLabels
+
+# Keys of a layer's metadata that say which study and which case it belongs to.
+STUDY_KEY = "mlbseg_study"
+CASE_KEY = "mlbseg_case"
+WORKING_LABELS = "working labels"
+LAYER_NAMES = {
+    ArrayName.IMAGE: "image",
+    ArrayName.INITIAL_LABELS: "initial labels",
+    ArrayName.PREDICTION: "prediction",
+    ArrayName.META_WEIGHTS_INITIAL: "meta-weights: initial labels",
+    ArrayName.META_WEIGHTS_PSEUDO: "meta-weights: pseudo labels",
+    ArrayName.TRUST: "objections",
+}
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How a map is coloured; `controls` place the colours (RGBA) within `limits`."""
+
+    name: str
+    limits: tuple[float, float]
+    controls: tuple[float, ...]
+    colors: tuple[tuple[float, float, float, float], ...]
+
+
+# Meta-weights are multiples of the uniform weight: 1 is average trust, 0 is ignored. Clear at 1, so
+# that the image is veiled only where a label counts less (magenta) or more (teal).
+_WEIGHTS = _Look(
+    "trust",
+    (0.0, 3.0),
+    (0.0, 1 / 3, 1.0),
+    ((0.85, 0.0, 0.55, 1.0), (1.0, 1.0, 1.0, 0.0), (0.0, 0.65, 0.65, 1.0)),
+)
+# Trust runs from 0, where the clean slices object, to 1. Nothing is drawn where they do not; from
+# there the colour gains in cover and in lightness, vermilion to yellow (of Okabe & Ito's palette),
+# which says the same whatever hues somebody can tell apart.
+_OBJECTIONS = _Look(
+    "objections",
+    (0.0, 1.0),
+    (0.0, 0.25, 0.5, 1.0),
+    (
+        (0.98, 0.93, 0.27, 1.0),
+        (0.90, 0.55, 0.05, 0.85),
+        (0.84, 0.37, 0.0, 0.0),
+        (0.84, 0.37, 0.0, 0.0),
+    ),
+)
+_BRUSH_MM = 8.0
+
+
+def label_colors(classes: Iterable[LabelClass], opacity: float = 1.0) -> DirectLabelColormap:
+    """Class colours of a study; values without a class are shown in magenta."""
+    colors: dict[int | None, Any] = {0: (0, 0, 0, 0), None: (1.0, 0.0, 1.0, opacity)}
+    colors |= {c.value: (*(v / 255 for v in c.color), opacity) for c in classes}
+    return DirectLabelColormap(color_dict=colors)
+
+
+def placement(study: Study, case: Case) -> dict[str, Any]:
+    """Keyword arguments that put a layer where the case lies, in mm, and say whose it is."""
+    return {
+        "scale": case.geometry.spacing_mm,
+        "translate": case.geometry.origin_mm,
+        "units": ("mm", "mm", "mm"),
+        "axis_labels": AXIS_NAMES,
+        "metadata": {STUDY_KEY: str(study.path), CASE_KEY: case.id},
+    }
+
+
+def contrast_limits(case: Case) -> tuple[float, float]:
+    """Intensities shown as black and as white, also for a constant image."""
+    low, high = case.intensity.low, case.intensity.high
+    return low, high if high > low else low + 1.0
+
+
+class CaseLayers:
+    """The layers of the case on view.
+
+    Attributes
+    ----------
+    working
+        The layer that is painted on.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        study: Study,
+        case: Case,
+        arrays: CaseArrays,
+        labels: WorkingLabels,
+    ) -> None:
+        self._viewer = viewer
+        self._study = study
+        self._case = case
+        self._arrays = arrays
+        self._layers: dict[ArrayName, Layer] = {}
+        # Before the first layer: nothing has to be read for a view that nobody wants.
+        self._cut_across(case.axis)
+        self._add_image()
+        for name in (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO):
+            self._add_map(name, _WEIGHTS)
+        self._add_map(ArrayName.TRUST, _OBJECTIONS)
+        self._add_contours(ArrayName.INITIAL_LABELS, width=1, visible=False)
+        self._add_contours(ArrayName.PREDICTION, width=2, visible=True)
+        self.working = self._add_working(labels)
+        viewer.canvas.overlays.scale_bar.visible = True
+        self.show_axis(case.axis)
+        viewer.reset_view()
+
+    # --- where the view stands ---------------------------------------------------------------
+
+    @property
+    def axis(self) -> int | None:
+        """Display axis (0 z, 1 y, 2 x) that the view cuts across; None in a 3-D view."""
+        dims = self._viewer.dims
+        hidden = [d - (dims.ndim - 3) for d in dims.not_displayed if d >= dims.ndim - 3]
+        return hidden[0] if len(hidden) == 1 else None
+
+    @property
+    def unseen(self) -> str | None:
+        """What to do so that a slice of the working labels can be seen; None where one is."""
+        axis = self.axis
+        if self.working not in self._viewer.layers:
+            return f'Choose the case again (its layer "{WORKING_LABELS}" was deleted)'
+        if axis is None:
+            return "Go back to 2-D (Ctrl+Y, or the button with the cube under the list of layers)"
+        if not self.working.visible:
+            return f'Show the layer "{WORKING_LABELS}" (the eye in the list of layers)'
+        if not 0 <= self._position(axis) < self._case.geometry.shape[axis]:
+            return "Move to a slice of the case (the view is outside of it)"
+        return None
+
+    def reveal(self) -> None:
+        """Let the working labels be seen, in 2-D."""
+        self._viewer.dims.ndisplay = 2
+        if not self.working.visible:  # napari drops the tool where a visible layer is shown
+            self.working.visible = True
+
+    def index(self, axis: int) -> int:
+        """Index along `axis` of the slice at the viewer's position, inside the case."""
+        return int(np.clip(self._position(axis), 0, self._case.geometry.shape[axis] - 1))
+
+    def _position(self, axis: int) -> int:
+        return round(float(self.working.world_to_data(self._viewer.dims.point)[axis]))
+
+    def show_slice(self, axis: int, index: int) -> None:
+        """Move the viewer to a slice."""
+        position = [0.0, 0.0, 0.0]
+        position[axis] = float(index)
+        offset = self._viewer.dims.ndim - 3
+        self._viewer.dims.set_point(offset + axis, self.working.data_to_world(position)[axis])
+
+    def show_axis(self, axis: int) -> None:
+        """Cut across `axis`."""
+        self._cut_across(axis)
+        self.face_up(axis)
+
+    def _cut_across(self, axis: int) -> None:
+        dims = self._viewer.dims
+        if dims.ndim < 3:
+            dims.ndim = 3
+        offset = dims.ndim - 3
+        in_plane = [k for k in range(3) if k != axis]
+        order = (*range(offset), *(offset + k for k in (axis, *in_plane)))
+        dims.order = order
+
+    def face_up(self, axis: int) -> None:
+        """Put superior at the top where z lies in the plane, anterior in axial slices."""
+        self._viewer.scene.camera.orientation2d = ("down" if axis == 0 else "up", "right")
+
+    # --- what is shown -----------------------------------------------------------------------
+
+    def draw(self, names: Iterable[ArrayName], *, working: bool = True) -> None:
+        """Show what the arrays hold now; costs about a millisecond a layer."""
+        layers = [self._layers[name] for name in names if name in self._layers]
+        for layer in [*layers, *([self.working] if working else [])]:
+            if layer in self._viewer.layers:
+                layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+    def toggle(self, name: ArrayName) -> None:
+        """Show a layer that is hidden, or hide it."""
+        layer = self._layers[name]
+        layer.visible = not layer.visible
+
+    def set_classes(self, classes: Sequence[LabelClass]) -> None:
+        """Show labels in the colours of these classes, and paint with no others."""
+        colors = label_colors(classes)
+        for layer in (self.working, *self._layers.values()):
+            if isinstance(layer, Labels):
+                layer.colormap = colors
+        self.working.limit_brush(c.value for c in classes)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nobody has deleted one of the layers."""
+        return all(layer in self._viewer.layers for layer in (self.working, *self._layers.values()))
+
+    @property
+    def any_left(self) -> bool:
+        """Whether one of the layers is still shown."""
+        return any(layer in self._viewer.layers for layer in (self.working, *self._layers.values()))
+
+    def remove(self) -> None:
+        """Take the layers out of the viewer."""
+        for layer in (self.working, *self._layers.values()):
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+    # --- making them -------------------------------------------------------------------------
+
+    def _add_image(self) -> None:
+        self._layers[ArrayName.IMAGE] = self._viewer.add_image(
+            self._arrays[ArrayName.IMAGE],
+            name=LAYER_NAMES[ArrayName.IMAGE],
+            colormap="gray",
+            contrast_limits=contrast_limits(self._case),
+            **placement(self._study, self._case),
+        )
+
+    def _add_map(self, name: ArrayName, look: _Look) -> None:
+        self._layers[name] = self._viewer.add_image(
+            self._arrays[name],
+            name=LAYER_NAMES[name],
+            colormap=Colormap(look.colors, name=look.name, controls=look.controls),
+            contrast_limits=look.limits,
+            opacity=0.8,
+            visible=False,
+            **placement(self._study, self._case),
+        )
+
+    def _add_contours(self, name: ArrayName, *, width: int, visible: bool) -> None:
+        layer = self._viewer.add_labels(
+            self._arrays[name],
+            name=LAYER_NAMES[name],
+            colormap=label_colors(self._study.classes),
+            opacity=0.9,
+            visible=visible,
+            **placement(self._study, self._case),
+        )
+        layer.contour = width
+        layer.editable = False
+        self._layers[name] = layer
+
+    def _add_working(self, labels: WorkingLabels) -> PaintedLabels:
+        layer = PaintedLabels(
+            labels,
+            name=WORKING_LABELS,
+            colormap=label_colors(self._study.classes),
+            opacity=0.4,
+            **placement(self._study, self._case),
+        )
+        self._viewer.add_layer(layer)
+        layer.limit_brush(c.value for c in self._study.classes)
+        in_plane = [s for k, s in enumerate(self._case.geometry.spacing_mm) if k != self._case.axis]
+        layer.brush_size = int(np.clip(round(_BRUSH_MM / min(in_plane)), 3, 40))
+        self._viewer.layers.selection.active = layer
+        if self._study.writable:
+            layer.mode = "paint"
+        else:
+            layer.editable = False
+        return layer
+
+
+def layer_data(study: Study, case: Case) -> list[tuple[Any, dict[str, Any], str]]:
+    """Image and working labels of a case as plain layer data, for use without the dock."""
+    where = placement(study, case)
+    image = np.asarray(study.array(case.id, ArrayName.IMAGE)[:])
+    shown = {"name": case.id, "contrast_limits": contrast_limits(case), "colormap": "gray"}
+    colors = label_colors(study.classes)
+    labels = np.array(study.working_labels(case.id))
+    return [
+        (image, {**shown, **where}, "image"),
+        (labels, {"name": f"{case.id} labels", "colormap": colors, **where}, "labels"),
+    ]

@@ -1,0 +1,77 @@
+"""How a slice stands, in the study and on view alike."""
+
+from collections.abc import Callable
+
+from napari_mlbseg.engine.events import SliceAccepted, SliceReopened
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.case.history import Look, Packed
+from napari_mlbseg.widgets.case.slice_states import HUMAN, SliceStates
+from napari_mlbseg.widgets.case.working_labels import Labels, WorkingLabels
+
+
+class SliceKeeper:
+    """Says how slices of a case stand, and gives them another look.
+
+    The study keeps every look that they had.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        states: SliceStates,
+        working: WorkingLabels,
+        *,
+        changed: Callable[[SliceKey], object],
+        request: Callable[[SliceAccepted | SliceReopened], object],
+    ) -> None:
+        """`changed` and `request` hear of every slice, and what the engine should hear."""
+        self._study = study
+        self._states = states
+        self._working = working
+        self._changed = changed
+        self._request = request
+
+    def shown(self, key: SliceKey) -> Labels:
+        """The labels that a slice shows, a copy."""
+        return self._working.read(key.axis, key.index)
+
+    def edited(self, key: SliceKey) -> bool:
+        """Whether a slice shows what is not saved."""
+        return self._working.edited((key.axis, key.index))
+
+    def look(self, key: SliceKey) -> Look:
+        """How a slice stands; with edits that are not saved yet it is a draft."""
+        where = key.axis, key.index
+        state = SliceState.DRAFT if self._working.edited(where) else self._states[key]
+        own = self._working.own(where) if state in HUMAN else None
+        if own is None:
+            return Look(state)
+        return Look(state, Packed.pack(own), self._working.above(where))
+
+    def keep(self, key: SliceKey, look: Look) -> None:
+        """Give a slice a look: in the study first, then in memory and for the engine.
+
+        Raises UserError or OSError where it cannot be saved; nothing has changed then.
+        """
+        was, where = self._states[key], (key.axis, key.index)
+        if look.labels is not None:
+            labels = look.labels.unpack()
+            self._states.keep(self._study.save_slice(key, labels, look.state))
+            self._working.lay(where, labels, below=look.above)
+            for axis, index in look.above:
+                self._lift(SliceKey(key.case_id, axis, index))
+        else:
+            if look.state is not was:
+                self._states.keep(self._study.set_state(key, look.state))
+            self._working.release(*where)
+        self._changed(key)
+        if look.state is SliceState.CLEAN:
+            self._request(SliceAccepted(key))
+        elif was is SliceState.CLEAN:
+            self._request(SliceReopened(key))
+
+    def _lift(self, key: SliceKey) -> None:
+        """The study lays the newest revision on top: what lies above follows once more."""
+        if self._states[key] in HUMAN:
+            self._states.keep(self._study.set_state(key, self._states[key]))

@@ -1,0 +1,43 @@
+"""What a person said about the slices of the case on view, at hand without asking the disk."""
+
+from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
+from napari_mlbseg.project.study import Study
+
+HUMAN = (SliceState.DRAFT, SliceState.CLEAN)
+_DONE = (SliceState.CLEAN, SliceState.SKIPPED)
+
+
+class SliceStates:
+    """The newest state of every slice of a case; the study holds them all."""
+
+    def __init__(self, study: Study, case: Case) -> None:
+        self._shape = case.geometry.shape
+        self._records = {r.key: r for r in study.slice_records(case.id)}
+
+    def __getitem__(self, key: SliceKey) -> SliceState:
+        """The state of a slice."""
+        record = self._records.get(key)
+        return record.state if record else SliceState.UNTOUCHED
+
+    def along(self, axis: int) -> tuple[SliceState, ...]:
+        """States of all slices along an axis."""
+        states = [SliceState.UNTOUCHED] * self._shape[axis]
+        for key, record in self._records.items():
+            if key.axis == axis:
+                states[key.index] = record.state
+        return tuple(states)
+
+    def human(self) -> list[tuple[int, int]]:
+        """Axis and index of the slices that show what a person painted."""
+        return [(k.axis, k.index) for k, r in self._records.items() if r.state in HUMAN]
+
+    def open_after(self, axis: int, index: int) -> int | None:
+        """The next slice that is neither clean nor skipped, around the end if need be."""
+        states = self.along(axis)
+        around = [*range(index + 1, len(states)), *range(index)]
+        return next((i for i in around if states[i] not in _DONE), None)
+
+    def keep(self, record: SliceRecord) -> None:
+        """A newer revision of a slice."""
+        self._records[record.key] = record

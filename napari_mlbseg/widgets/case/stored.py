@@ -1,0 +1,242 @@
+"""Arrays of a study as layers show them: slices come from the disk when they are looked at.
+
+The store keeps several slices in one row of chunks, and reading one costs what reading all of them
+costs. So rows are kept for a while, the next one is fetched ahead by a thread, and a layer whose
+slice takes long shows nothing until it is there instead of holding up the window.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.masks import plane
+from napari_mlbseg.project.study import Study
+
+Row = tuple[int, int, int]
+"""Display axis, first index and the index after the last."""
+
+_PATIENCE_S: Final = 0.25
+_KEPT_BYTES: Final = 48 << 20
+_AHEAD_BYTES: Final = 48 << 20
+"""Rows up to this size are fetched ahead."""
+_LABELS: Final = (ArrayName.INITIAL_LABELS, ArrayName.PREDICTION, ArrayName.VOTES)
+
+
+class StoredArray:
+    """A read-only array (z y x) for a layer; zeros where the study has none (yet).
+
+    All methods are called on the main thread. What was read stays what it is until `reload`, so
+    that a slice on view does not change unseen while the engine writes.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        case: Case,
+        name: ArrayName,
+        reader: ThreadPoolExecutor,
+        late: Callable[[], object],
+    ) -> None:
+        self._study, self._case, self.name = study, case, name
+        self._reader, self._late = reader, late
+        self._rows: OrderedDict[Row, Future[NDArray[Any]]] = OrderedDict()
+        self._awaited: set[Row] = set()
+        self._last = (0, 0)
+        self.there = False
+        self.shape = case.geometry.shape
+        self.ndim = 3
+        self.size = prod(self.shape)
+        self.dtype: np.dtype[Any] = np.dtype(np.uint8 if name in _LABELS else np.float16)
+        self.look()
+        if name is ArrayName.IMAGE:
+            self.dtype = study.array(case.id, name).dtype
+
+    def look(self) -> None:
+        """See whether the array is there by now."""
+        self.there = self._study.has_array(self._case.id, self.name)
+
+    def slice(self, axis: int, index: int) -> NDArray[Any]:
+        """One slice, a copy; waits for the disk."""
+        if not self.there:
+            return self._empty(axis)
+        row = self._row(axis, index)
+        return self._cut(row, self._request(row).result(), index)
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """A part of the array, a copy; a slice that takes long is empty for now, see `arrived`."""
+        if not self.there:
+            return np.asarray(np.broadcast_to(self.dtype.type(0), self.shape)[key]).copy()
+        where = _whole_slice(key)
+        if where is None:
+            return np.asarray(self._study.array(self._case.id, self.name)[key])
+        axis, index = where
+        row = self._row(axis, index)
+        future = self._request(row)
+        self._fetch_ahead(row, index)
+        wait([future], _PATIENCE_S)
+        if not future.done():
+            self._awaited.add(row)
+            self._late()
+            return self._empty(axis)
+        return self._cut(row, future.result(), index)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:, :, :], dtype=dtype)
+
+    def __deepcopy__(self, memo: object) -> NDArray[Any]:
+        return np.asarray(self)  # for napari's "duplicate layer"
+
+    def ready(self, axis: int, index: int) -> bool:
+        """Whether a slice can be had at once; starts to read it and waits a moment."""
+        if not self.there:
+            return True
+        future = self._request(self._row(axis, index))
+        wait([future], _PATIENCE_S)
+        return future.done()
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a slice that was shown empty is still being read."""
+        return bool(self._awaited)
+
+    def arrived(self) -> bool:
+        """Whether slices that were shown empty are there since the last call."""
+        here = {row for row in self._awaited if row not in self._rows or self._rows[row].done()}
+        self._awaited -= here
+        return bool(here)
+
+    def reload(self, axis: int, start: int, stop: int) -> None:
+        """Read these slices anew from now on."""
+        self.look()
+        for row in list(self._rows):
+            along, first, last = row
+            if not self._rows[row].done() or self._rows[row].exception() is not None:
+                del self._rows[row]
+            elif along != axis:
+                self._mend(row, axis, start, stop)
+            elif first < stop and start < last:
+                del self._rows[row]
+
+    def _mend(self, row: Row, axis: int, start: int, stop: int) -> None:
+        """Rows across the slices may be the whole array: only what is new is read."""
+        along, first, last = row
+        where: list[slice] = [slice(None)] * 3
+        where[axis] = slice(start, stop)
+        kept = tuple(where)
+        where[along] = slice(first, last)
+        stored = self._study.array(self._case.id, self.name)
+        self._rows[row].result()[kept] = np.asarray(stored[tuple(where)])
+
+    def _row(self, axis: int, index: int) -> Row:
+        depth = self._study.array(self._case.id, self.name).chunks[axis]
+        first = index // depth * depth
+        return axis, first, min(first + depth, self.shape[axis])
+
+    def _request(self, row: Row) -> Future[NDArray[Any]]:
+        future = self._rows.get(row)
+        if future is None or (future.done() and future.exception() is not None):
+            future = self._reader.submit(self._read, row)
+            self._rows[row] = future
+        self._rows.move_to_end(row)
+        self._forget()
+        return future
+
+    def _read(self, row: Row) -> NDArray[Any]:
+        return np.array(self._study.array(self._case.id, self.name)[plane(*row)])
+
+    def _fetch_ahead(self, row: Row, index: int) -> None:
+        axis, first, last = row
+        before, self._last = self._last, (axis, index)
+        step = index - before[1] if before[0] == axis else 0
+        following = last if step > 0 else first - 1
+        # A jump says nothing about where the next step goes.
+        if not 0 < abs(step) <= 4 or not 0 <= following < self.shape[axis]:
+            return
+        ahead = self._row(axis, following)
+        if self._bytes(ahead) <= _AHEAD_BYTES and ahead not in self._rows:
+            self._request(ahead)
+            self._rows.move_to_end(row)
+
+    def _forget(self) -> None:
+        """Keep as much as fits, and always the last two rows that are small, or the last one."""
+        held = 0
+        for place, row in enumerate(reversed(list(self._rows))):
+            held += self._bytes(row)
+            if place and held > _KEPT_BYTES and not (place == 1 and held <= 2 * _AHEAD_BYTES):
+                del self._rows[row]
+
+    def _bytes(self, row: Row) -> int:
+        axis, first, last = row
+        return self.dtype.itemsize * self.size // self.shape[axis] * (last - first)
+
+    def _cut(self, row: Row, voxels: NDArray[Any], index: int) -> NDArray[Any]:
+        return np.array(voxels[plane(row[0], index - row[1])])
+
+    def _empty(self, axis: int) -> NDArray[Any]:
+        return np.zeros([n for k, n in enumerate(self.shape) if k != axis], self.dtype)
+
+
+class CaseArrays:
+    """The arrays of one case behind its layers, by name.
+
+    `late` is called when a slice is shown empty because it takes long to read; `arrived` then
+    says when it is there.
+    """
+
+    def __init__(
+        self, study: Study, case: Case, names: Iterable[ArrayName], late: Callable[[], object]
+    ) -> None:
+        # One thread: the disk and the store serve one after the other anyway.
+        self._reader = ThreadPoolExecutor(1, "mlbseg-reader")
+        self._arrays = {name: StoredArray(study, case, name, self._reader, late) for name in names}
+        self._predicted = self._arrays[ArrayName.PREDICTION].there
+
+    def __getitem__(self, name: ArrayName) -> StoredArray:
+        return self._arrays[name]
+
+    @property
+    def machine(self) -> StoredArray:
+        """The prediction once there is one, else the initial labels."""
+        name = ArrayName.PREDICTION if self._predicted else ArrayName.INITIAL_LABELS
+        return self._arrays[name]
+
+    def machine_slice(self, axis: int, index: int) -> NDArray[np.uint8]:
+        """One slice of `machine`, a copy; waits for the disk."""
+        return self.machine.slice(axis, index)
+
+    def reload(self, names: Iterable[ArrayName], axis: int, start: int, stop: int) -> None:
+        """Read slices of these arrays anew; names of others are passed over."""
+        for name in self._arrays.keys() & set(names):
+            self._predicted |= name is ArrayName.PREDICTION
+            self._arrays[name].reload(axis, start, stop)
+
+    def arrived(self) -> list[ArrayName]:
+        """Arrays of which a slice that was shown empty is there now."""
+        return [name for name, array in self._arrays.items() if array.arrived()]
+
+    @property
+    def awaited(self) -> bool:
+        """Whether something that was shown empty is still being read."""
+        return any(array.awaited for array in self._arrays.values())
+
+    def close(self) -> None:
+        """Read nothing more."""
+        self._reader.shutdown(wait=False, cancel_futures=True)
+
+
+def _whole_slice(key: Any) -> tuple[int, int] | None:
+    """Axis and index where a key means one whole slice; napari asks for nothing else in 2-D."""
+    if not isinstance(key, tuple) or len(key) != 3:
+        return None
+    numbers = [k for k, part in enumerate(key) if isinstance(part, int | np.integer)]
+    rest = [part for part in key if isinstance(part, slice)]
+    if len(numbers) != 1 or any(part != slice(None) for part in rest) or len(rest) != 2:
+        return None
+    return numbers[0], int(key[numbers[0]])

@@ -1,0 +1,33 @@
+"""Which slices of the case on view were never looked at, at hand without asking the disk."""
+
+import numpy as np
+
+from napari_mlbseg.project.records.coverage import looked_at
+from napari_mlbseg.project.records.slices import SliceKey
+from napari_mlbseg.project.study import Study
+
+
+class Unseen:
+    """Works it out anew where another case or axis is on view, or other slices are clean."""
+
+    def __init__(self) -> None:
+        self._clean: tuple[SliceKey, ...] = ()
+        self._of: tuple[Study, str, int] | None = None
+        self._found: frozenset[int] = frozenset()
+        self._fresh = False
+
+    def forget(self) -> None:
+        """A person said something about a slice."""
+        self._fresh = False
+
+    def slices_of(self, study: Study, case_id: str, axis: int) -> frozenset[int]:
+        """The indices along an axis."""
+        of = study, case_id, axis
+        if self._fresh and of == self._of:
+            return self._found
+        clean = study.clean_slices()
+        if clean != self._clean or of != self._of:
+            near = looked_at(study.case(case_id), study.cases, clean, axis)
+            self._found = frozenset(np.flatnonzero(~near).tolist())
+        self._of, self._clean, self._fresh = of, clean, True
+        return self._found

@@ -1,0 +1,228 @@
+"""Edits that could not be saved: tried again, kept in a rescue file, and never left unasked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.rescue import Rescue, new_rescue_path, rescue_folder, write_rescue
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.background.task import timer
+from napari_mlbseg.widgets.case.annotation import Annotation
+from napari_mlbseg.widgets.case.saving import in_words, slices_in_words
+
+_FIRST_MS: Final = 1000
+_LONGEST_MS: Final = 60_000
+
+
+@dataclass(frozen=True)
+class Unsaved:
+    """Edits of the case on view that are in memory only.
+
+    Attributes
+    ----------
+    count
+        How many slices.
+    reasons
+        What could not be saved and why, for the annotator.
+    copy
+        The rescue file that holds them too; None where it could not be written, see `problem`.
+    """
+
+    count: int
+    reasons: str
+    copy: Path | None
+    problem: str = ""
+
+    @property
+    def slices(self) -> str:
+        """How many slices, in words."""
+        return slices_in_words(self.count)
+
+    @property
+    def text(self) -> str:
+        """All of it, for the annotator."""
+        kept = f"A copy is kept in {self.copy}." if self.copy else self.problem
+        return f"The edits of {self.slices} are not saved yet.\n{self.reasons}\n{kept}"
+
+
+@dataclass(frozen=True)
+class _Leaving:
+    go: Callable[[], object]
+    stay: Callable[[], object]
+
+
+class Holding(QObject):
+    """Keeps the edits of the case on view until the study takes them.
+
+    Signals
+    -------
+    changed(object)
+        `unsaved` is another one now: `Unsaved`, or None where everything is saved.
+    asked(object)
+        Somebody wants to leave what is not saved (`Unsaved`): it has to be asked, and answered
+        by `try_again`, `save_elsewhere`, `leave_copy`, `discard` or `stay`.
+    answered()
+        No answer is needed any more.
+    failed(str), told(str)
+        Edits could not be saved, or are saved after all; for the annotator.
+    """
+
+    changed = Signal(object)
+    asked = Signal(object)
+    answered = Signal()
+    failed = Signal(str)
+    told = Signal(str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.unsaved: Unsaved | None = None
+        self._study: Study | None = None
+        self._annotation: Annotation | None = None
+        self._copy: Path | None = None
+        self._leaving: _Leaving | None = None
+        self._timer = timer(self, _FIRST_MS, self._try_later, single_shot=True)
+
+    def watch(self, study: Study, annotation: Annotation) -> None:
+        """Hold the edits of this case from now on."""
+        self._study, self._annotation = study, annotation
+        self._copy = None
+        # Read while it can be: a study whose folder is gone says nothing any more.
+        _ = study.identity
+        annotation.flushed.connect(self._see)
+
+    def release(self) -> None:
+        """Let go of the case; a rescue file of what was not saved stays."""
+        self._timer.stop()
+        if self._annotation is not None:
+            self._annotation.flushed.disconnect(self._see)
+        self._study = self._annotation = self._copy = None
+        self._show(None)
+        self._close_question()
+
+    # --- leaving ---------------------------------------------------------------------------------
+
+    def leave(self, go: Callable[[], object], stay: Callable[[], object]) -> None:
+        """Save and call `go`; where that fails ask first, and call `stay` if it is not to be."""
+        if self._leaving is not None:
+            stay()
+            return
+        if self._annotation is not None:
+            self._annotation.flush()
+        if self.unsaved is None:
+            go()
+            return
+        self._leaving = _Leaving(go, stay)
+        self.asked.emit(self.unsaved)
+
+    def try_again(self) -> None:
+        """Save now, and leave if that was what kept somebody from it."""
+        if self._annotation is not None:
+            self._annotation.flush()
+        if self.unsaved is None:
+            self._go()
+        elif self._leaving is not None:
+            self.asked.emit(self.unsaved)
+
+    def save_elsewhere(self, path: Path) -> None:
+        """Write a rescue file of somebody's choice and leave."""
+        if self._annotation is None or self.unsaved is None:
+            return  # saved in the meantime
+        problem = self._write(path)
+        if problem:
+            self.failed.emit(problem)
+            return
+        self.told.emit(f"The edits are in {path}. Open that file in napari to take them back.")
+        self._go()
+
+    def leave_copy(self) -> None:
+        """Leave: the rescue file holds the edits until the study is opened again."""
+        if self.unsaved is not None and self.unsaved.copy is not None:
+            self._go()
+
+    def discard(self) -> None:
+        """Take the edits back for good, and leave."""
+        self._show(None)
+        if self._annotation is not None:
+            self._annotation.discard()
+        self._go()
+
+    def stay(self) -> None:
+        """Do not leave."""
+        leaving = self._leaving
+        self._close_question()
+        if leaving is not None:
+            leaving.stay()
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _go(self) -> None:
+        leaving = self._leaving
+        self._close_question()
+        if leaving is not None:
+            leaving.go()
+
+    def _close_question(self) -> None:
+        if self._leaving is not None:
+            self._leaving = None
+            self.answered.emit()
+
+    def _see(self) -> None:
+        """What could not be saved is another set of slices, or labels of them are others."""
+        annotation = self._annotation
+        if annotation is None:
+            return
+        if not annotation.unsaved:
+            self._all_saved()
+            return
+        if self._copy is None and self._study is not None:
+            self._copy = new_rescue_path(rescue_folder(), self._study)
+        assert self._copy is not None
+        problem = self._write(self._copy)
+        reasons = in_words(annotation.unsaved)
+        before = self.unsaved
+        if not self._timer.isActive():
+            self._timer.start(_FIRST_MS if before is None else self._timer.interval())
+        self._show(
+            Unsaved(len(annotation.unsaved), reasons, None if problem else self._copy, problem)
+        )
+        if before is None or before.reasons != reasons:
+            self.failed.emit(f"The last edits are not saved: {reasons}")
+
+    def _all_saved(self) -> None:
+        self._timer.stop()
+        if self._copy is not None:
+            _remove(self._copy)
+            self._copy = None
+        if self.unsaved is not None:
+            self._show(None)
+            self.told.emit("Everything is saved now.")
+
+    def _try_later(self) -> None:
+        self._timer.setInterval(min(2 * self._timer.interval(), _LONGEST_MS))
+        self.try_again()
+
+    def _show(self, unsaved: Unsaved | None) -> None:
+        if unsaved != self.unsaved:
+            self.unsaved = unsaved
+            self.changed.emit(unsaved)
+
+    def _write(self, path: Path) -> str:
+        """Write a rescue file; what went wrong, or nothing."""
+        assert self._study is not None
+        assert self._annotation is not None
+        try:
+            write_rescue(path, Rescue.of(self._study, self._annotation.unsaved_masks()))
+        except (UserError, OSError) as error:
+            return f"They could not be written to {path} either ({error}). Choose another place."
+        return ""
+
+
+def _remove(copy: Path) -> None:
+    try:
+        copy.unlink(missing_ok=True)
+    except OSError:
+        return  # it is offered once more, and can be discarded then

@@ -1,0 +1,83 @@
+"""What comes before a case or a study is left: it is saved, and what works on it has ended."""
+
+from collections.abc import Callable
+
+from qtpy.QtCore import QObject
+
+from napari_mlbseg.engine.events import Stop
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.background.bridge import EngineBridge
+from napari_mlbseg.widgets.background.errands import Errands
+from napari_mlbseg.widgets.background.waiting import Waiting
+from napari_mlbseg.widgets.keeping.holding import Holding
+
+Step = Callable[[], object]
+
+
+class Leaving(QObject):
+    """Sees to it that nothing is left that is not saved, or that something works on.
+
+    Attributes
+    ----------
+    holding
+        Keeps what could not be saved, and asks before it is left.
+    waiting
+        Waits until a training, an export or an import has ended.
+    """
+
+    def __init__(
+        self, bridge: EngineBridge, errands: Errands, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.holding = Holding(self)
+        self.waiting = Waiting(self)
+        self._bridge, self._errands = bridge, errands
+        self._let_go: list[Study] = []
+
+    def case(self, go: Step, stay: Step) -> None:
+        """Save the case on view, then `go`; `stay` if somebody would rather not."""
+        self.holding.leave(go, stay)
+
+    def study(self, go: Step, stay: Step) -> None:
+        """Save the case on view, stop the training, wait for an export, then `go`."""
+        self.holding.leave(lambda: self._stop(go, stay), stay)
+
+    def everything(self, go: Step, stay: Step) -> None:
+        """As `study`, and end an import that is under way."""
+
+        def cancelled() -> None:
+            self._errands.cancel()
+            self._stop(go, stay)
+
+        self.holding.leave(cancelled, stay)
+
+    @property
+    def at_work(self) -> bool:
+        """Whether somebody would have to wait, or to be asked, before everything can be left."""
+        return self._bridge.running or self._errands.running or self.holding.unsaved is not None
+
+    def now(self, wait_s: float) -> None:
+        """End what runs and wait for it, but not longer than this and without a window's help."""
+        self.waiting.give_up()
+        self._bridge.send(Stop())
+        self._errands.finish(wait_s)
+        self._bridge.stop(wait_s)
+
+    def close(self, study: Study) -> None:
+        """Close a study; one that a training works on still is closed when that has ended."""
+        if self._bridge.running:
+            self._let_go.append(study)
+            self._bridge.abandon(study.close)
+        else:
+            study.close()
+
+    def close_let_go(self) -> None:
+        """Close what a training works on still: the process ends, and the training with it."""
+        while self._let_go:
+            self._let_go.pop().close()
+
+    def _stop(self, go: Step, stay: Step) -> None:
+        bridge, errands = self._bridge, self._errands
+        what = "Stopping the training" if bridge.running else "Finishing with the files"
+        bridge.send(Stop())
+        self.waiting.until(lambda: not (bridge.running or errands.keeping), what, go, stay)

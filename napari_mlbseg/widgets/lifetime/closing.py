@@ -1,0 +1,95 @@
+"""The window's end: asked for once, while everything is still there."""
+
+from qtpy.QtCore import QEvent, QObject, Signal
+from qtpy.QtWidgets import QMainWindow
+
+from napari_mlbseg.widgets.case.annotation import Annotation
+from napari_mlbseg.widgets.lifetime.asking import Asking
+from napari_mlbseg.widgets.workbench import Workbench
+
+
+class Closing(QObject):
+    """Sees a window's close event before the window does.
+
+    Without a training, and with everything saved, the window closes as it would have. Else it
+    stays, asks, and closes when what was asked for is done.
+
+    Signals
+    -------
+    closed()
+        The window closes now; the study is released.
+    """
+
+    closed = Signal()
+
+    def __init__(self, bench: Workbench, asking: Asking, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._bench, self._asking = bench, asking
+        self.window: QMainWindow | None = None
+        self._sure = False
+        self._delivering = False
+
+    def guard(self, window: QMainWindow) -> None:
+        """Watch over this window from now on."""
+        if window is not self.window:
+            self.window = window
+            window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Ask before the window gets its close event, or see it through."""
+        if event is None or watched is not self.window or event.type() != QEvent.Type.Close:
+            return False
+        if self._delivering:
+            return False
+        if self._may_close():
+            self._deliver(event)
+        else:
+            event.ignore()
+            self._ask()
+        return True
+
+    def _may_close(self) -> bool:
+        bench = self._bench
+        bench.show(Annotation.flush)
+        # A viewer that is closed by a program takes its layers away first, and cannot be kept.
+        gone = bench.annotation is not None and not bench.annotation.layers.any_left
+        return self._sure or gone or not bench.leaving.at_work
+
+    def _deliver(self, event: QEvent) -> None:
+        window, sure = self.window, self._sure
+        assert window is not None
+        self._sure, self._delivering = False, True
+        try:
+            window.event(event)
+        finally:
+            self._delivering = False
+        if event.isAccepted():
+            if sure:
+                self._bench.shut_down(wait_s=0.0)
+            else:
+                self._bench.shut_down()
+            self.window = None
+            self.closed.emit()
+
+    def _ask(self) -> None:
+        if self._asking.closing:
+            return
+        self._asking.closing = True
+        bench = self._bench
+        if bench.bridge.running and bench.holding.unsaved is None:
+            self._asking.ask_closing(self._leave, self._stay)
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._bench.leaving.everything(self._close, self._stay)
+
+    def _stay(self) -> None:
+        self._asking.closing = False
+
+    def _close(self) -> None:
+        self._asking.closing = False
+        self._sure = True
+        if self.window is not None:
+            # Not napari's own `close`, which would forget whether the application ends with it.
+            QMainWindow.close(self.window)

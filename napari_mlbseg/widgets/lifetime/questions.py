@@ -1,0 +1,229 @@
+"""Questions before something could be lost; none of them holds up the event loop."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QDialog,
+    QFileDialog,
+    QLabel,
+    QMessageBox,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mlbseg.project.rescue import RESCUE_SUFFIX
+from napari_mlbseg.widgets.case.saving import slices_in_words
+from napari_mlbseg.widgets.keeping.holding import Unsaved
+from napari_mlbseg.widgets.lifetime.rescues import FoundRescue
+from napari_mlbseg.widgets.panels.style import quiet
+
+_WIDTH = 460
+
+
+class Question(QDialog):
+    """A text with answers below each other; closing it is the last answer.
+
+    Attributes
+    ----------
+    answers
+        The buttons by their texts.
+    """
+
+    def __init__(self, title: str, text: str, parent: QWidget | None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(title)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowModality(Qt.WindowModality.WindowModal)
+        self.setMinimumWidth(_WIDTH)
+        self.text = QLabel(text)
+        self.text.setWordWrap(True)
+        self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.answers: dict[str, QPushButton] = {}
+        self._column = QVBoxLayout(self)
+        self._column.setSpacing(8)
+        self._column.addWidget(self.text)
+
+    def add(self, text: str, chosen: Callable[[], object], explained: str = "") -> None:
+        """Add an answer; the first one is the default, Escape chooses the last one."""
+        button = QPushButton(text)
+        button.clicked.connect(lambda: chosen())
+        self._column.addWidget(button)
+        if explained:
+            self._column.addWidget(quiet(explained))
+        self.answers[text] = button
+
+    def then(self, answer: Callable[[], object]) -> Callable[[], None]:
+        """Close, then do what was chosen."""
+
+        def chosen() -> None:
+            self.finish()
+            answer()
+
+        return chosen
+
+    def reject(self) -> None:
+        """Escape, or the window's own button: the last answer."""
+        if self.answers:
+            list(self.answers.values())[-1].click()
+
+    def finish(self) -> None:
+        """Close without an answer."""
+        super().reject()
+
+
+class UnsavedQuestion(Question):
+    """What to do with edits that cannot be saved, before they are left.
+
+    Signals
+    -------
+    try_again(), leave_copy(), discard(), stay()
+        What was chosen.
+    save_elsewhere(Path)
+        The file that was chosen.
+    """
+
+    try_again = Signal()
+    save_elsewhere = Signal(object)
+    leave_copy = Signal()
+    discard = Signal()
+    stay = Signal()
+
+    def __init__(self, unsaved: Unsaved, also: str = "", parent: QWidget | None = None) -> None:
+        super().__init__("Edits are not saved", "", parent)
+        self._also = also
+        self.add("Try again", self.try_again.emit)
+        self.add(
+            "Save elsewhere…",
+            self._ask_place,
+            "Writes the edits to a file of your choice. Open it in napari to take them back.",
+        )
+        self.add(
+            "Leave, keep the copy",
+            self.leave_copy.emit,
+            "The copy is offered when the study is opened again.",
+        )
+        self.add("Discard the edits…", self._confirm)
+        self.add("Stay", self.stay.emit)
+        self.show_unsaved(unsaved)
+
+    def show_unsaved(self, unsaved: Unsaved) -> None:
+        """Say what is not saved by now."""
+        self._count = unsaved.slices
+        self.text.setText(f"{unsaved.text}\n{self._also}".strip())
+        self.answers["Leave, keep the copy"].setEnabled(unsaved.copy is not None)
+
+    def _ask_place(self) -> None:
+        kind = f"Rescued edits (*{RESCUE_SUFFIX})"
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Save the edits elsewhere", f"edits{RESCUE_SUFFIX}", kind
+        )
+        if name:
+            path = Path(name)
+            if path.suffix != RESCUE_SUFFIX:
+                path = path.with_name(path.name + RESCUE_SUFFIX)
+            self.save_elsewhere.emit(path)
+
+    def _confirm(self) -> QMessageBox:
+        return confirm_discarding(self, self._count, self.discard.emit)
+
+
+class WaitQuestion(Question):
+    """Something has to end first; closes by itself when it has."""
+
+    def __init__(
+        self,
+        what: str,
+        stay: Callable[[], object],
+        at_once: Callable[[], object] | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__("One moment", f"{what}…", parent)
+        bar = QProgressBar()
+        bar.setRange(0, 0)
+        self._column.addWidget(bar)
+        if at_once is not None:
+            self.add(
+                "Close at once",
+                at_once,
+                "Corrected slices are saved; what was learnt since the last checkpoint is lost.",
+            )
+        self.add("Stay", stay)
+
+
+def ask_closing(
+    yes: Callable[[], object], no: Callable[[], object], parent: QWidget | None = None
+) -> Question:
+    """Whether the window is to be closed while the training runs; opens the question."""
+    question = Question(
+        "The training is running",
+        "The training is running. Closing stops it; the next start goes on from there.",
+        parent,
+    )
+    question.add("Stop it and close", question.then(yes))
+    question.add("Stay", question.then(no))
+    question.open()
+    return question
+
+
+def ask_rescue(
+    found: FoundRescue,
+    take_back: Callable[[], object],
+    discard: Callable[[], object],
+    put_off: Callable[[], object],
+    parent: QWidget | None = None,
+) -> Question:
+    """What to do with edits of last time; opens the question."""
+    question = Question("Edits of last time", _told(found), parent)
+
+    restore = "Restore as drafts" if found.open else "Open the study and restore"
+    question.add(restore, question.then(take_back))
+    if found.ours:
+        count = slices_in_words(len(found.rescue.masks))
+        question.add(
+            "Discard…", lambda: confirm_discarding(question, count, question.then(discard))
+        )
+    question.add("Later", question.then(put_off))
+    question.open()
+    return question
+
+
+def confirm_discarding(parent: QWidget, count: str, discard: Callable[[], object]) -> QMessageBox:
+    """Make sure that edits are to be lost; opens the question."""
+    box = QMessageBox(parent)
+    box.setIcon(QMessageBox.Icon.Warning)
+    box.setWindowTitle("Discard edits")
+    box.setText(f"Discard the edits of {count}? This cannot be undone.")
+    yes = box.addButton("Discard", QMessageBox.ButtonRole.DestructiveRole)
+    keep = box.addButton("Keep", QMessageBox.ButtonRole.RejectRole)
+    box.setDefaultButton(keep)
+    box.setEscapeButton(keep)
+    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    box.buttonClicked.connect(lambda chosen: discard() if chosen is yes else None)
+    box.open()
+    return box
+
+
+def _told(found: FoundRescue) -> str:
+    rescue = found.rescue
+    cases: dict[str, list[str]] = {}
+    for key in rescue.masks:
+        cases.setdefault(key.case_id, []).append(str(key.index))
+    slices = "; ".join(f"{case}: {', '.join(indices)}" for case, indices in cases.items())
+    lines = [
+        f"On {rescue.at.astimezone():%d %B %Y at %H:%M} these slices of {rescue.study} could not "
+        f"be saved in it, and were kept: {slices}.",
+    ]
+    if found.changed:
+        lines.append(
+            f"Saved in the study since then: {len(found.changed)} of them. Restoring lays the "
+            "older edits over these; the newer ones stay in the history of the slice."
+        )
+    if rescue.damaged:
+        lines.append(
+            f"The file is damaged: {slices_in_words(rescue.damaged)} in it could not be read."
+        )
+    return "\n\n".join(lines)

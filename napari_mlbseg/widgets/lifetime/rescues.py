@@ -1,0 +1,199 @@
+"""Rescue files of this user: offered when the window opens, and with the study they belong to."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_mlbseg.engine.events import SliceReopened
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.records.slices import SliceKey
+from napari_mlbseg.project.rescue import (
+    Rescue,
+    Restored,
+    changed_since,
+    read_rescue,
+    rescue_folder,
+    rescues_in,
+    restore,
+    write_rescue,
+)
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.case.saving import slices_in_words
+from napari_mlbseg.widgets.workbench import Workbench
+
+
+@dataclass(frozen=True)
+class FoundRescue:
+    """A rescue file that can be taken back.
+
+    Attributes
+    ----------
+    ours
+        Whether this program put it where it is, and may delete it.
+    open
+        Whether its study is open for writing.
+    changed
+        Slices that were saved in the open study after the file was written.
+    """
+
+    path: Path
+    rescue: Rescue
+    ours: bool
+    open: bool
+    changed: tuple[SliceKey, ...]
+
+
+class Rescues(QObject):
+    """Offers rescue files one after the other.
+
+    Signals
+    -------
+    offered(FoundRescue)
+        It has to be asked what to do: answered by `take_back`, `discard` or `put_off`.
+    """
+
+    offered = Signal(object)
+
+    def __init__(self, bench: Workbench, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._bench = bench
+        self._queue: deque[Path] = deque()
+        self._wanted: Path | None = None
+        bench.study_changed.connect(self._on_study)
+
+    def offer_all(self) -> None:
+        """Offer every file, and tell of those that cannot be read."""
+        self._offer(rescues_in(rescue_folder()))
+
+    def offer_file(self, path: Path) -> None:
+        """Offer a file of somebody's choice; raises UserError where it is none."""
+        read_rescue(path)
+        self._add(path)
+
+    def take_back(self, found: FoundRescue) -> None:
+        """Make drafts of the edits; their study is opened first where need be."""
+        if found.open:
+            self._restore(found)
+        else:
+            self._wanted = found.path
+            self._bench.open_study(found.rescue.study)
+            self._wanted = None
+        self._next()
+
+    def discard(self, found: FoundRescue) -> None:
+        """Delete the file."""
+        self._delete(found.path)
+        self._next()
+
+    def put_off(self) -> None:
+        """Ask another time."""
+        self._next()
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _on_study(self) -> None:
+        study = self._bench.study
+        if study is None or not study.writable:
+            return
+        wanted, self._wanted = self._wanted, None
+        if wanted is not None:
+            found = self._found(wanted)
+            if found is not None and found.open:
+                self._restore(found)
+        here = rescues_in(rescue_folder())
+        self._offer(
+            (path, one)
+            for path, one in here
+            if isinstance(one, Rescue) and one.identity == study.identity and path != wanted
+        )
+
+    def _offer(self, files: Iterable[tuple[Path, Rescue | UserError]]) -> None:
+        for path, one in files:
+            if isinstance(one, UserError):
+                self._bench.failed.emit(str(one))
+            else:
+                self._add(path)
+
+    def _add(self, path: Path) -> None:
+        if path in self._queue:
+            return
+        self._queue.append(path)
+        if len(self._queue) == 1:
+            self._ask()
+
+    def _next(self) -> None:
+        if self._queue:
+            self._queue.popleft()
+            self._ask()
+
+    def _ask(self) -> None:
+        """Ask about the first in the queue; what it is may have changed since it was put there."""
+        while self._queue:
+            found = self._found(self._queue[0])
+            if found is not None:
+                self.offered.emit(found)
+                return
+            self._queue.popleft()
+
+    def _found(self, path: Path) -> FoundRescue | None:
+        try:
+            rescue = read_rescue(path)
+        except UserError:
+            return None
+        study = self._bench.study
+        here = study is not None and study.writable and study.identity == rescue.identity
+        changed = changed_since(study, rescue) if here and study is not None else ()
+        return FoundRescue(path, rescue, path.parent == rescue_folder(), here, changed)
+
+    def _restore(self, found: FoundRescue) -> None:
+        bench, rescue = self._bench, found.rescue
+        study = bench.study
+        assert study is not None
+        clean = set(study.clean_slices())
+        try:
+            back = restore(study, rescue)
+            for path in self._copies(found, back):
+                self._delete(path)
+            if back.problems and found.ours:
+                left = {key: rescue.masks[key] for key in back.problems}
+                write_rescue(found.path, replace(rescue, masks=left))
+        except (UserError, OSError) as error:
+            bench.failed.emit(str(error))
+            return
+        for key in clean.intersection(back.drafts):
+            bench.send(SliceReopened(key))
+        self._tell(study, back)
+
+    def _tell(self, study: Study, back: Restored) -> None:
+        bench = self._bench
+        if back.drafts:
+            bench.show_anew(back.drafts[0])
+            for key in back.drafts:
+                bench.slice_changed.emit(key)
+        words = f"Taken back as drafts of {study.name}: {slices_in_words(len(back.drafts))}."
+        if back.problems:
+            reasons = "\n".join(f"Slice {k.index}: {text}" for k, text in back.problems.items())
+            bench.failed.emit(f"{words} Not all could be:\n{reasons}")
+        else:
+            bench.told.emit(words)
+
+    def _copies(self, found: FoundRescue, back: Restored) -> list[Path]:
+        """Files of ours that hold nothing but what is in the study now."""
+        masks = found.rescue.masks
+        return [
+            path
+            for path, one in rescues_in(rescue_folder())
+            if isinstance(one, Rescue)
+            and one.identity == found.rescue.identity
+            and all(k in back.drafts and np.array_equal(m, masks[k]) for k, m in one.masks.items())
+        ]
+
+    def _delete(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            self._bench.failed.emit(f"{path} could not be deleted ({error}). Delete it by hand.")

@@ -1,0 +1,177 @@
+"""The classes of a study as a table: rename, recolour, add and remove them."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from qtpy.QtCore import QItemSelection, Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QColorDialog,
+    QDialog,
+    QDialogButtonBox,
+    QHBoxLayout,
+    QHeaderView,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mlbseg.project.records.cases import MAX_CLASS, LabelClass
+from napari_mlbseg.project.records.palette import color_of
+from napari_mlbseg.widgets.panels.style import Note, button, quiet
+
+_COLUMNS = ("Value", "Name", "Colour")
+_VALUE, _NAME, _COLOR = range(3)
+
+
+class ClassesDialog(QDialog):
+    """Asks for the classes of a study; `answer` has them once it is accepted."""
+
+    def __init__(self, classes: Sequence[LabelClass], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Classes")
+        self.setMinimumSize(420, 300)
+        self.table = QTableWidget(0, len(_COLUMNS))
+        self.table.setHorizontalHeaderLabels(_COLUMNS)
+        self.table.setToolTip("Classes that can be painted. Double-click a name to change it.")
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.add = button("Add", "Add a class with the next free value", self._add)
+        self.remove = button(
+            "Remove", "Remove the selected class; only where nothing uses it", self._remove
+        )
+        self.problem = Note("What has to be mended first")
+        buttons = QDialogButtonBox(
+            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
+        )
+        buttons.accepted.connect(self.accept)
+        buttons.rejected.connect(self.reject)
+        self.ok = buttons.button(QDialogButtonBox.StandardButton.Ok)
+        self._lay_out(buttons)
+        for each in classes:
+            self._append(each.value, each.name, QColor(*each.color))
+        self.table.itemChanged.connect(self._check)
+        selection = self.table.selectionModel()
+        if selection is not None:
+            selection.selectionChanged.connect(self._on_selected)
+        self._check()
+
+    def answer(self) -> tuple[LabelClass, ...]:
+        """The classes of the table."""
+        return tuple(
+            LabelClass(self._value(row), self._name(row), self._color(row))
+            for row in range(self.table.rowCount())
+        )
+
+    def set_color(self, row: int, color: QColor) -> None:
+        """Give a class another colour; an invalid one changes nothing."""
+        swatch = self.table.cellWidget(row, _COLOR)
+        if color.isValid() and swatch is not None:
+            _paint(swatch, color)
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _add(self) -> None:
+        value = self._next_value()
+        self._append(value, f"class {value}", QColor(*color_of(value)))
+        row = self.table.rowCount() - 1
+        self.table.selectRow(row)
+        item = self.table.item(row, _NAME)
+        if item is not None:
+            self.table.editItem(item)
+        self._check()
+
+    def _remove(self) -> None:
+        self.table.removeRow(self.table.currentRow())
+        self._check()
+
+    def _append(self, value: int, name: str, color: QColor) -> None:
+        row = self.table.rowCount()
+        self.table.insertRow(row)
+        number = QTableWidgetItem(str(value))
+        number.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
+        number.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.table.setItem(row, _VALUE, number)
+        self.table.setItem(row, _NAME, QTableWidgetItem(name))
+        swatch = QPushButton()
+        swatch.setToolTip("Choose another colour")
+        swatch.clicked.connect(partial(self._ask_color, value))
+        _paint(swatch, color)
+        self.table.setCellWidget(row, _COLOR, swatch)
+
+    def _ask_color(self, value: int) -> None:
+        # By value, because rows move when another one is removed.
+        row = next(r for r in range(self.table.rowCount()) if self._value(r) == value)
+        dialog = QColorDialog(QColor(*self._color(row)), self)
+        dialog.setWindowTitle(f"Colour of {self._name(row) or value}")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.colorSelected.connect(partial(self.set_color, row))
+        dialog.open()
+
+    def _value(self, row: int) -> int:
+        item = self.table.item(row, _VALUE)
+        return 0 if item is None else int(item.text())
+
+    def _name(self, row: int) -> str:
+        item = self.table.item(row, _NAME)
+        return "" if item is None else item.text().strip()
+
+    def _color(self, row: int) -> tuple[int, int, int]:
+        swatch = self.table.cellWidget(row, _COLOR)
+        color = QColor(swatch.property("color")) if swatch is not None else QColor()
+        return color.red(), color.green(), color.blue()
+
+    def _next_value(self) -> int:
+        """One more than the largest; the smallest free one where that is too large."""
+        taken = {self._value(row) for row in range(self.table.rowCount())}
+        after = max(taken, default=0) + 1
+        free = (value for value in range(1, MAX_CLASS + 1) if value not in taken)
+        return after if after <= MAX_CLASS else next(free)
+
+    def _check(self, item: object = None) -> None:
+        names = [self._name(row) for row in range(self.table.rowCount())]
+        problem = ""
+        if not names:
+            problem = "A study needs a class."
+        elif not all(names):
+            problem = "Every class needs a name."
+        elif len(set(names)) < len(names):
+            problem = "Two classes have the same name."
+        self.problem.say(problem)
+        if self.ok is not None:
+            self.ok.setEnabled(not problem)
+        self.add.setEnabled(len(names) < MAX_CLASS)
+        self.remove.setEnabled(self.table.currentRow() >= 0)
+
+    def _on_selected(self, selected: QItemSelection, deselected: QItemSelection) -> None:
+        self._check()
+
+    def _lay_out(self, buttons: QDialogButtonBox) -> None:
+        header, rows = self.table.horizontalHeader(), self.table.verticalHeader()
+        if header is not None and rows is not None:
+            rows.hide()
+            header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+            header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
+        row = QHBoxLayout()
+        row.addWidget(self.add)
+        row.addWidget(self.remove)
+        row.addStretch()
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.table)
+        layout.addLayout(row)
+        layout.addWidget(self.problem)
+        layout.addWidget(
+            quiet(
+                "Names and colours can change at any time. Adding or removing a class makes the"
+                " next training begin anew; what you corrected stays."
+            )
+        )
+        layout.addWidget(buttons)
+
+
+def _paint(swatch: QWidget, color: QColor) -> None:
+    swatch.setProperty("color", color.name())
+    swatch.setStyleSheet(f"background: {color.name()}; border: 1px solid #555; margin: 3px;")

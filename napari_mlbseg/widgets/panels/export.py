@@ -1,0 +1,167 @@
+"""Writing labels, predictions, weight maps and the trained model as files."""
+
+from pathlib import Path
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mlbseg.engine.deploy.formats import ModelFormat
+from napari_mlbseg.project.exporting.export import ExportKind, OutFormat, formats_for
+from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.widgets.panels.style import button, narrow, quiet
+from napari_mlbseg.widgets.requests import Export, ModelExport
+
+_KINDS = {
+    ExportKind.LABELS: "labels: your slices over the prediction",
+    ExportKind.PREDICTION: "prediction alone",
+    ExportKind.INITIAL: "initial labels",
+    ExportKind.WEIGHTS: "meta-weight maps",
+    ExportKind.TRUST: "trust in the prediction, and votes",
+    ExportKind.PROBABILITIES: "probabilities of each class",
+    ExportKind.VOLUMES: "table of volumes (CSV)",
+}
+_FORMATS = {
+    OutFormat.AUTO: "as the images came in",
+    OutFormat.NIFTI: "NIfTI",
+    OutFormat.NRRD: "NRRD",
+    OutFormat.MHA: "MetaImage (MHA)",
+    OutFormat.OME_ZARR: "OME-Zarr",
+    OutFormat.DICOM_SEG: "DICOM segmentation",
+    OutFormat.RTSTRUCT: "DICOM contours (RTSTRUCT)",
+}
+
+_MODELS = {
+    ModelFormat.BUNDLE: "MONAI bundle",
+    ModelFormat.TORCH_EXPORT: "torch.export",
+    ModelFormat.ONNX: "ONNX",
+}
+
+
+class ExportPanel(QWidget):
+    """What to write and where.
+
+    Signals
+    -------
+    export_requested(Export)
+        Somebody wants these files.
+    model_requested(ModelExport)
+        Somebody wants the trained model.
+    """
+
+    export_requested = Signal(object)
+    model_requested = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._case_id: str | None = None
+        self.kind = narrow(QComboBox())
+        self.kind.setToolTip("What to write; each file lies exactly on the image it belongs to")
+        for kind, text in _KINDS.items():
+            self.kind.addItem(text, kind)
+        self.kind.currentIndexChanged.connect(self._show_formats)
+        self.form = narrow(QComboBox())
+        self.form.setToolTip("File format; only those that can hold what these images are")
+        self.folder = QLineEdit()
+        self.folder.setPlaceholderText("folder for the files")
+        self.folder.setToolTip("Folder that the files are written to")
+        self.folder.textChanged.connect(self._show_buttons)
+        self.case = button("Export this case", "Write files of the case on view", self._ask_case)
+        self.study = button("Export all cases", "Write files of every case", self._ask_study)
+        self.model_form = narrow(QComboBox())
+        self.model_form.setToolTip("What the exported model runs with")
+        for model, text in _MODELS.items():
+            self.model_form.addItem(text, model)
+        self.model = button(
+            "Export model",
+            "Write the trained model, with what it needs to run without this program, into a new"
+            " folder in the one above",
+            self._ask_model,
+        )
+        self._cases: tuple[Case, ...] = ()
+        self._lay_out()
+        self._show_formats()
+        self._show_buttons()
+
+    def set_available(self, cases: tuple[Case, ...], case_id: str | None) -> None:
+        """Which cases can be written, and which one is on view."""
+        self._cases, self._case_id = cases, case_id
+        self._show_formats()
+        self._show_buttons()
+
+    def _ask_case(self) -> None:
+        self._ask(self._case_id)
+
+    def _ask_study(self) -> None:
+        self._ask(None)
+
+    def _ask(self, case_id: str | None) -> None:
+        kind, form = ExportKind(self.kind.currentData()), OutFormat(self.form.currentData())
+        self.export_requested.emit(Export(kind, Path(self.folder.text().strip()), case_id, form))
+
+    def _ask_model(self) -> None:
+        form, folder = ModelFormat(self.model_form.currentData()), self.folder.text().strip()
+        self.model_requested.emit(ModelExport(form, Path(folder)))
+
+    def _show_formats(self) -> None:
+        """Offer what all cases can be written in, and keep the choice where it is among it."""
+        chosen = self.form.currentData()
+        self.form.clear()
+        for form in formats_for(self._cases, ExportKind(self.kind.currentData())):
+            self.form.addItem(_FORMATS[form], form)
+        self.form.setCurrentIndex(max(0, self.form.findData(chosen)))
+
+    def _browse(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Export to", self.folder.text())
+        if folder:
+            self.folder.setText(folder)
+
+    def _show_buttons(self) -> None:
+        ready = bool(self._cases) and bool(self.folder.text().strip())
+        self.study.setEnabled(ready)
+        self.model.setEnabled(ready)
+        self.case.setEnabled(ready and self._case_id is not None)
+
+    def _lay_out(self) -> None:
+        browse = QPushButton("Browse…")
+        browse.setToolTip("Look for the folder")
+        browse.clicked.connect(self._browse)
+        place = QHBoxLayout()
+        place.addWidget(self.folder, 1)
+        place.addWidget(browse)
+        form = QFormLayout()
+        form.setVerticalSpacing(4)
+        form.addRow("Write", self.kind)
+        form.addRow("As", self.form)
+        form.addRow("To", place)
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        row.addWidget(self.case)
+        row.addWidget(self.study)
+        layout = QVBoxLayout(self)
+        layout.setSpacing(6)
+        layout.addLayout(form)
+        layout.addLayout(row)
+        models = QHBoxLayout()
+        models.setSpacing(4)
+        models.addWidget(QLabel("Model as"))
+        models.addWidget(self.model_form, 1)
+        models.addWidget(self.model, 1)
+        layout.addLayout(models)
+        layout.addWidget(
+            quiet(
+                "Files in the frame of the imported images; the .provenance.json beside each says"
+                " where it comes from. A single layer can also be saved from"
+                " napari's File menu."
+            )
+        )
+        layout.addStretch()

@@ -1,0 +1,145 @@
+"""All slices of a case side by side, coloured by state: see the work, click to go there."""
+
+from collections.abc import Iterable, Sequence
+
+from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
+
+from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT, SliceState
+from napari_mlbseg.widgets.panels.style import STATE_COLORS, STATE_TEXTS
+
+_GAP_FROM_PX = 5.0
+_MARKER = QColor(255, 255, 255)
+_SUGGESTED = QColor(120, 200, 255)
+_UNSEEN = QColor(20, 24, 32)
+_TRIANGLE_PX = 9.0
+_UNSEEN_PX = 3.0
+
+
+class SliceStrip(QWidget):
+    """A bar with one cell per slice.
+
+    Signals
+    -------
+    chosen(int)
+        Somebody clicked or dragged to this slice.
+    """
+
+    chosen = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._states: tuple[SliceState, ...] = ()
+        self._suggested: frozenset[int] = frozenset()
+        self._unseen: frozenset[int] = frozenset()
+        self._current = 0
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setToolTip(
+            "All slices of this case: green clean, amber draft, light grey skipped, dark untouched;"
+            f" a blue triangle: suggested; a dark line on top: {NEVER_LOOKED_AT}, no clean slice is"
+            " near. Click to go to a slice."
+        )
+
+    def sizeHint(self) -> QSize:
+        """As wide as there is room, and as high as a line of text."""
+        return QSize(240, 26)
+
+    def set_states(self, states: Sequence[SliceState]) -> None:
+        """Show these slices."""
+        self._states = tuple(states)
+        self.update()
+
+    def set_current(self, index: int) -> None:
+        """Mark the slice on view."""
+        self._current = index
+        self.update()
+
+    def set_suggested(self, indices: Iterable[int]) -> None:
+        """Mark the slices that are worth correcting next."""
+        self._suggested = frozenset(indices)
+        self.update()
+
+    def set_never_looked_at(self, indices: Iterable[int]) -> None:
+        """Mark the slices that have no clean one near."""
+        self._unseen = frozenset(indices)
+        self.update()
+
+    def said_of(self, index: int) -> str:
+        """What is known of a slice, in a few words."""
+        words = [STATE_TEXTS[self._states[index]]]
+        words += [NEVER_LOOKED_AT] if self._is_unseen(index) else []
+        words += ["suggested"] if index in self._suggested else []
+        return f"Slice {index}: {', '.join(words)}"
+
+    @property
+    def suggested(self) -> frozenset[int]:
+        """The slices that are marked as suggested."""
+        return self._suggested
+
+    def index_at(self, x: float) -> int | None:
+        """Index of the slice under a horizontal position in pixels; None without slices."""
+        if not self._states or self.width() <= 0:
+            return None
+        return int(min(max(x / self.width(), 0.0), 0.999999) * len(self._states))
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Draw one cell per slice and a frame around the current one."""
+        painter = QPainter(self)
+        count = len(self._states)
+        if count == 0:
+            painter.fillRect(self.rect(), STATE_COLORS[SliceState.UNTOUCHED].darker(140))
+            return
+        width = self.width() / count
+        gap = 1.0 if width >= _GAP_FROM_PX else 0.0
+        for index, state in enumerate(self._states):
+            cell = QRectF(index * width, 3, width - gap, self.height() - 6)
+            painter.fillRect(cell, STATE_COLORS[state])
+            if self._is_unseen(index):
+                cell.setHeight(_UNSEEN_PX)
+                painter.fillRect(cell, _UNSEEN)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(_MARKER, 2))
+        wide = max(width, 5.0)
+        left = min(max((self._current + 0.5) * width - wide / 2, 1.0), self.width() - wide - 1)
+        painter.drawRoundedRect(QRectF(left, 1, wide, self.height() - 2), 1.5, 1.5)
+        self._mark_suggested(painter, width)
+
+    def _is_unseen(self, index: int) -> bool:
+        """Of a slice that somebody drafted, accepted or skipped it would not be true."""
+        return index in self._unseen and self._states[index] is SliceState.UNTOUCHED
+
+    def _mark_suggested(self, painter: QPainter, width: float) -> None:
+        painter.setPen(QPen(QColor(20, 24, 32), 1))
+        painter.setBrush(_SUGGESTED)
+        half, high = _TRIANGLE_PX / 2, self.height() - 1.0
+        for index in sorted(self._suggested):
+            if index < len(self._states):
+                middle = (index + 0.5) * width
+                corners = ((-half, high), (half, high), (0.0, high - _TRIANGLE_PX))
+                painter.drawPolygon(QPolygonF([QPointF(middle + x, y) for x, y in corners]))
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:
+        """Go to the slice under the pointer."""
+        self._choose(event)
+
+    def mouseMoveEvent(self, event: QMouseEvent | None) -> None:
+        """Follow a drag."""
+        self._choose(event)
+
+    def event(self, event: QEvent | None) -> bool:
+        """Say in the tooltip which slice is under the pointer."""
+        if isinstance(event, QHelpEvent):
+            index = self.index_at(event.pos().x())
+            if index is not None:
+                text = f"{self.said_of(index)}. {self.toolTip()}"
+                QToolTip.showText(event.globalPos(), text, self)
+                return True
+        return super().event(event)
+
+    def _choose(self, event: QMouseEvent | None) -> None:
+        if event is not None and event.buttons() & Qt.MouseButton.LeftButton:
+            index = self.index_at(event.pos().x())
+            if index is not None and index != self._current:
+                self.chosen.emit(index)

@@ -1,0 +1,254 @@
+"""Which study is open, opening and creating, and what went wrong."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QMessageBox,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mlbseg.project.importing.cohort import Imported
+from napari_mlbseg.project.importing.offers import Offer
+from napari_mlbseg.widgets.panels.choices_dialog import ChoicesDialog, ProblemsDialog
+from napari_mlbseg.widgets.panels.style import button, quiet
+from napari_mlbseg.widgets.requests import NewStudy
+
+SUFFIX = ".mlbseg"
+
+
+class StudyPanel(QWidget):
+    """Head of the dock.
+
+    Signals
+    -------
+    open_requested(Path, bool)
+        Open this study; whether to write to it.
+    create_requested(NewStudy)
+        Make a study from folders.
+    close_requested()
+        Close the open study.
+    cancel_requested()
+        End the import that is under way.
+    """
+
+    open_requested = Signal(object, bool)
+    create_requested = Signal(object)
+    close_requested = Signal()
+    cancel_requested = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = QLabel()
+        self.name.setStyleSheet("font-size: 14px; font-weight: bold;")
+        self.place = quiet()
+        self.new = button("New…", "Make a study from a folder of images", self._ask_new)
+        self.open = button("Open…", f"Open a study (a folder *{SUFFIX})", self._ask_open)
+        self.close_study = button(
+            "Close", "Save, stop the training and release the study", self.close_requested.emit
+        )
+        self.message = QLabel()
+        self.message.setWordWrap(True)
+        self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.message.setToolTip("What happened last")
+        self.progress = QProgressBar()
+        self.progress.setToolTip("Import or export under way")
+        self.cancel = button(
+            "Cancel", "End the import; nothing of it stays", self.cancel_requested.emit
+        )
+        self.cancel.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        self._lay_out()
+        self.show_cancel(False)
+        self.set_study(None)
+        self.show_busy("", 0, 0)
+        self.show_message("")
+
+    def set_study(self, path: Path | None, *, cases: int = 0, writable: bool = True) -> None:
+        """Show which study is open."""
+        self.close_study.setEnabled(path is not None)
+        if path is None:
+            self.name.setText("No study open")
+            self.place.setText("")
+            return
+        mode = "" if writable else ", reading only"
+        self.name.setText(path.stem)
+        self.place.setText(f"{cases} {'case' if cases == 1 else 'cases'}{mode}")
+        self.name.setToolTip(str(path))
+
+    def show_message(self, text: str, *, error: bool = False) -> None:
+        """Show what happened last; an empty text hides it."""
+        color = "#7a2e2e" if error else "#2f5d46"
+        self.message.setStyleSheet(
+            f"background: {color}; color: white; border-radius: 3px; padding: 4px 6px;"
+        )
+        self.message.setText(text)
+        self.message.setVisible(bool(text))
+
+    def show_busy(self, text: str, done: int, total: int) -> None:
+        """Show a long operation; an empty text ends it."""
+        self.progress.setVisible(bool(text))
+        self.progress.setRange(0, total)
+        self.progress.setValue(done)
+        self.progress.setFormat(f"{text}  %v of %m" if total else text)
+        for each in (self.new, self.open):
+            each.setEnabled(not text)
+
+    def show_cancel(self, possible: bool) -> None:
+        """Whether what is under way can be cancelled."""
+        self.cancel.setVisible(possible)
+
+    def ask_choices(self, new: NewStudy, offers: Sequence[Offer]) -> ChoicesDialog:
+        """Let somebody choose among series and frames, then make the study."""
+        dialog = ChoicesDialog(offers, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.accepted.connect(
+            lambda: self.create_requested.emit(replace(new, choices=dialog.answer()))
+        )
+        dialog.open()
+        return dialog
+
+    def list_problems(self, imported: Imported) -> ProblemsDialog | None:
+        """List the files that an import left out, and what is unusual about others."""
+        if not (imported.failures or imported.notes):
+            return None
+        dialog = ProblemsDialog(imported, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.show()
+        return dialog
+
+    def ask_read_only(self, path: Path, reason: str) -> QMessageBox:
+        """Offer to look at a study that somebody else is working on."""
+        box = QMessageBox(self)
+        box.setWindowTitle("Study in use")
+        box.setText(reason)
+        box.setInformativeText("It can be opened for reading: nothing can be painted or trained.")
+        read = box.addButton("Open for reading", QMessageBox.ButtonRole.AcceptRole)
+        box.addButton(QMessageBox.StandardButton.Cancel)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+
+        def answered(chosen: object) -> None:
+            if chosen is read:
+                self.open_requested.emit(path, False)
+
+        box.buttonClicked.connect(answered)
+        box.open()
+        return box
+
+    def _ask_open(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, f"Open a study (*{SUFFIX})")
+        if folder:
+            self.open_requested.emit(Path(folder), True)
+
+    def _ask_new(self) -> None:
+        dialog = NewStudyDialog(self)
+        dialog.accepted.connect(lambda: self.create_requested.emit(dialog.answer()))
+        dialog.open()
+
+    def _lay_out(self) -> None:
+        head = QHBoxLayout()
+        head.addWidget(self.name, 1)
+        head.addWidget(self.place)
+        # A long name is cut instead of widening the dock.
+        self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.place.setWordWrap(False)
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        for each in (self.new, self.open, self.close_study):
+            row.addWidget(each)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(head)
+        layout.addLayout(row)
+        under_way = QHBoxLayout()
+        under_way.setSpacing(4)
+        under_way.addWidget(self.progress, 1)
+        under_way.addWidget(self.cancel)
+        layout.addLayout(under_way)
+        layout.addWidget(self.message)
+
+
+class NewStudyDialog(QDialog):
+    """Asks for the folders that a study is made from."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("New study")
+        self.setMinimumWidth(520)
+        self.images = _FolderField("Folder with the images, one file or DICOM folder per case")
+        self.labels = _FolderField("Folder with labels of the same names; may stay empty")
+        self.folder = _FolderField("Folder that the study is made in")
+        self.name = QLineEdit("my study")
+        self.name.setToolTip("Name of the study; it becomes a folder of this name")
+        self.classes = QLineEdit()
+        self.classes.setPlaceholderText("left atrium, scar")
+        self.classes.setToolTip(
+            "Names of the classes, separated by commas, for the values 1, 2, … in this order. May"
+            " stay empty: the classes are then those of the label files, or a single one."
+        )
+        form = QFormLayout()
+        form.addRow("Images", self.images)
+        form.addRow("Initial labels (optional)", self.labels)
+        form.addRow("Classes", self.classes)
+        form.addRow("Save the study in", self.folder)
+        form.addRow("Name", self.name)
+        buttons = QDialogButtonBox(
+            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
+        )
+        buttons.accepted.connect(self.accept)
+        buttons.rejected.connect(self.reject)
+        self.ok = buttons.button(QDialogButtonBox.StandardButton.Ok)
+        for edit in (self.images.text, self.folder.text, self.name):
+            edit.textChanged.connect(self._check)
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        layout.addWidget(quiet("The images are copied into the study; the files stay as they are."))
+        layout.addWidget(buttons)
+        self._check()
+
+    def answer(self) -> NewStudy:
+        """What was filled in."""
+        labels = self.labels.text.text().strip()
+        path = Path(self.folder.text.text().strip()) / f"{self.name.text().strip()}{SUFFIX}"
+        images = Path(self.images.text.text().strip())
+        classes = self.classes.text().strip()
+        return NewStudy(path, images, Path(labels) if labels else None, classes or None)
+
+    def _check(self) -> None:
+        needed = (self.images.text, self.folder.text, self.name)
+        if self.ok is not None:
+            self.ok.setEnabled(all(edit.text().strip() for edit in needed))
+
+
+class _FolderField(QWidget):
+    """A path with a button that looks for it."""
+
+    def __init__(self, tooltip: str) -> None:
+        super().__init__()
+        self.text = QLineEdit()
+        self.text.setToolTip(tooltip)
+        browse = QPushButton("Browse…")
+        browse.setToolTip(tooltip)
+        browse.clicked.connect(self._browse)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.text, 1)
+        layout.addWidget(browse)
+
+    def _browse(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, self.text.toolTip(), self.text.text())
+        if folder:
+            self.text.setText(folder)

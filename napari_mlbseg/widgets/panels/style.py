@@ -1,0 +1,99 @@
+"""Colours and small parts that the panels share."""
+
+from collections.abc import Callable
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSizePolicy, QWidget
+
+from napari_mlbseg.project.records.slices import SliceState
+
+# Told apart by lightness too, for those who do not see green and amber as different.
+STATE_COLORS = {
+    SliceState.UNTOUCHED: QColor(72, 78, 90),
+    SliceState.DRAFT: QColor(240, 178, 50),
+    SliceState.CLEAN: QColor(38, 162, 105),
+    SliceState.SKIPPED: QColor(140, 146, 158),
+}
+_QUIET = "#9aa0ac"
+STATE_TEXTS = {
+    SliceState.UNTOUCHED: "untouched",
+    SliceState.DRAFT: "draft",
+    SliceState.CLEAN: "clean",
+    SliceState.SKIPPED: "skipped",
+}
+
+
+def heading(text: str) -> QLabel:
+    """Title of a section."""
+    label = QLabel(text)
+    label.setStyleSheet("font-weight: bold; padding-top: 2px;")
+    return label
+
+
+def quiet(text: str = "") -> QLabel:
+    """Secondary text that wraps."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setStyleSheet(f"color: {_QUIET};")
+    return label
+
+
+class Note(QLabel):
+    """Secondary text that wraps, and takes no room while it is empty."""
+
+    def __init__(self, tooltip: str, text: str = "") -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setStyleSheet(f"color: {_QUIET};")
+        self.setToolTip(tooltip)
+        self.setText(text)
+        if not text:
+            self.hide()
+
+    def say(self, text: str) -> None:
+        """Show a text; an empty one hides the label."""
+        self.setText(text)
+        self.setVisible(bool(text))
+
+
+class Messages(Note):
+    """Everything that was said, the last at the bottom, until an empty text clears it."""
+
+    def say(self, text: str) -> None:
+        """Add a text that is not there yet."""
+        lines = self.text().splitlines() if text else []
+        super().say("\n".join([*lines, *([] if not text or text in lines else [text])]))
+
+
+def button(text: str, tooltip: str, clicked: Callable[[], object]) -> QPushButton:
+    """A push button that leaves the keyboard to the canvas."""
+    made = QPushButton(text)
+    made.setToolTip(tooltip)
+    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    made.clicked.connect(lambda: clicked())
+    return made
+
+
+def narrow(box: QComboBox) -> QComboBox:
+    """Let a long entry be cut where there is no room, instead of widening the dock."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(8)
+    return box
+
+
+def enable(widgets: list[QWidget], on: bool) -> None:
+    """Enable or disable several widgets."""
+    for widget in widgets:
+        widget.setEnabled(on)
+
+
+def duration(seconds: float) -> str:
+    """A time span for people: 8 s, 3 min 20 s, 1 h 05 min."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

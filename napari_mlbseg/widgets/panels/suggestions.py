@@ -1,0 +1,128 @@
+"""The slices of a study that are worth correcting next, to click on."""
+
+from collections.abc import Sequence
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mlbseg.engine.predictions.suggestions import Suggestion
+from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT, SliceKey
+from napari_mlbseg.widgets.panels.style import quiet
+
+_COLUMNS = ("Case", "Slice", "Wrong, mm²")
+_COLUMN_TIPS = (
+    "Case of the study",
+    "Slice along the case's axis",
+    "Area of the slice whose label is expected to be wrong",
+)
+UNSEEN = "\N{WHITE CIRCLE}"
+"""Marks a slice that was never looked at."""
+_UNKNOWN = "\N{EN DASH}"
+
+
+class SuggestionsPanel(QWidget):
+    """A short list, the best slice first.
+
+    Signals
+    -------
+    chosen(SliceKey)
+        Somebody wants to see this slice.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.note = quiet()
+        self._keys: list[SliceKey] = []
+        self.table = QTableWidget(0, len(_COLUMNS))
+        self.table.setHorizontalHeaderLabels(_COLUMNS)
+        for column, tip in enumerate(_COLUMN_TIPS):
+            item = self.table.horizontalHeaderItem(column)
+            assert item is not None
+            item.setToolTip(tip)
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.table.setShowGrid(False)
+        rows, columns = self.table.verticalHeader(), self.table.horizontalHeader()
+        assert rows is not None
+        assert columns is not None
+        rows.hide()
+        rows.setDefaultSectionSize(22)
+        columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.table.cellClicked.connect(lambda row, _: self.chosen.emit(self._keys[row]))
+        layout = QVBoxLayout(self)
+        layout.setSpacing(4)
+        layout.addWidget(self.note)
+        layout.addWidget(self.table)
+
+    def set_suggestions(
+        self, best: Sequence[Suggestion], *, looking: bool = False, problem: str = ""
+    ) -> None:
+        """Show these slices, and whether others are being looked for or why there are none."""
+        self._keys = [one.key for one in best]
+        self.table.setRowCount(len(best))
+        for row, one in enumerate(best):
+            area = _UNKNOWN if one.doubtful_mm2 is None else f"{one.doubtful_mm2:.0f}"
+            area = f"{UNSEEN} {area}" if one.never_looked_at else area
+            for column, text in enumerate((one.key.case_id, str(one.key.index), area)):
+                item = QTableWidgetItem(text)
+                item.setToolTip(why(one))
+                if column:
+                    item.setTextAlignment(
+                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+                    )
+                self.table.setItem(row, column, item)
+        self.note.setText(_note(best, looking=looking, problem=problem))
+
+    def set_current(self, key: SliceKey | None) -> None:
+        """Mark the slice on view, if it is in the list."""
+        if key in self._keys:
+            self.table.selectRow(self._keys.index(key))
+        else:
+            self.table.clearSelection()
+
+
+def why(one: Suggestion) -> str:
+    """Why a slice is suggested, in a sentence or two."""
+    unseen = f"{NEVER_LOOKED_AT.capitalize()}: no clean slice is near. "
+    return (unseen if one.never_looked_at else "") + _what_it_adds(one)
+
+
+def _what_it_adds(one: Suggestion) -> str:
+    if one.gain is None:
+        return (
+            "Nothing has been predicted yet, so that suggestions are spread evenly over the cases "
+            "and their heights."
+        )
+    taught = (
+        f"correcting it adds {one.gain:.1%} of what there is to learn about the cohort to the "
+        "clean slices and the suggestions above"
+    )
+    if one.doubtful_mm2 is None:
+        return f"Nobody knows how much of its label is wrong, but {taught}."
+    return f"About {one.doubtful_mm2:.0f} mm² of its label are expected to be wrong, and {taught}."
+
+
+def _note(best: Sequence[Suggestion], *, looking: bool, problem: str) -> str:
+    if problem:
+        return f"No new suggestions. {problem}"
+    if looking:
+        return "Looking for others…" if best else "Looking for slices…"
+    if not best:
+        return "There is nothing to suggest."
+    marked = f" {UNSEEN} {NEVER_LOOKED_AT}." if any(one.never_looked_at for one in best) else ""
+    how = "Slices whose correction teaches most"
+    if best[0].gain is None:
+        how = "Spread evenly until the first prediction"
+    return f"{how}, the best first.{marked} Click to go there."

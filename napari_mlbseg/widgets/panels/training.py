@@ -1,0 +1,281 @@
+"""Starting, pausing and stopping the engine, and what it tells."""
+
+import os
+from typing import assert_never
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QMessageBox,
+    QProgressBar,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mlbseg.engine import events as ev
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.wording import of_labels_that_stand, of_never_looked_at, of_what_is_left
+from napari_mlbseg.widgets.panels.style import Messages, Note, button, duration, enable, narrow
+from napari_mlbseg.widgets.panels.training_plot import TrainingPlot
+
+_DEVICES = {
+    "auto": "automatic",
+    "cuda": "NVIDIA GPU (cuda)",
+    "mps": "Apple GPU (mps)",
+    "cpu": "processor (cpu)",
+}
+
+
+class TrainingPanel(QWidget):
+    """Controls and progress of the engine.
+
+    Signals
+    -------
+    start_requested(Config), pause_requested(), resume_requested(), stop_requested()
+        What somebody wants the engine to do.
+    """
+
+    start_requested = Signal(object)
+    pause_requested = Signal()
+    resume_requested = Signal()
+    stop_requested = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._paused = False
+        self._running = False
+        self.start = button(
+            "Start", "Train on the clean slices; goes on where it stopped", self._start
+        )
+        self.pause = button("Pause", "Hold within a second; nothing is lost", self._pause)
+        self.stop = button("Stop", "Save a checkpoint and finish, within a second", self._stop)
+        self._make_settings()
+        self.progress = QProgressBar()
+        self.progress.setToolTip("Steps of the stage under way")
+        self.status = Note("What the engine is working at", "Accept a few slices, then start.")
+        self.run = Note("Network, device and checkpoint of this run")
+        self.clean_set = Note("Clean slices that the engine knows of")
+        self.score = Note("Dice on clean slices that are held back from training")
+        self.note = Messages("What else happened")
+        self.plot = TrainingPlot()
+        self._lay_out()
+        self.set_available(False)
+
+    def set_available(self, available: bool) -> None:
+        """Whether there is a study that can be trained."""
+        self._available = available
+        self._show_buttons()
+
+    def config(self) -> Config:
+        """The settings as they are shown."""
+        minutes = self.minutes.value()
+        return Config(
+            device=self.device.currentData(),
+            steps=self.steps.value(),
+            minutes=float(minutes) if minutes else None,
+            weights=self.weights.currentData(),
+            learning_rate=self.learning_rate.value(),
+            resume=not self.afresh.isChecked(),
+            threads=max(1, (os.cpu_count() or 2) - 1),  # one core stays with the window
+        )
+
+    def apply(self, event: ev.Event) -> None:
+        """Show what the engine tells."""
+        match event:
+            case ev.RunStarted():
+                self._show_run(event)
+            case ev.StageStarted():
+                self.plot.start_stage(event)
+                self._show_progress(0, event.steps)
+                self._say(f"{event.stage.value.capitalize()}…")
+            case ev.StepDone():
+                self.plot.add_step(event)
+                self._show_step(event)
+            case ev.HeldBackScored():
+                self.plot.add_score(event)
+                self._show_score(event)
+            case ev.CleanSetChanged():
+                self._show_clean_set(event.training_slices, event.held_back_slices)
+            case ev.LabelsStand():
+                self.note.say(of_labels_that_stand(event))
+            case ev.OutOfTime():
+                self.note.say(of_what_is_left(event))
+            case ev.BatchShrunk() | ev.FellBack() | ev.OnlyCleanLeft():
+                self.note.say(event.message)
+            case ev.Paused() | ev.Resumed():
+                self._paused = isinstance(event, ev.Paused)
+                self._say("Paused." if self._paused else "Going on…")
+                self._show_buttons()
+            case ev.Finished():
+                ending = "Stopped" if event.stopped else "Finished"
+                self._end(f"{ending} after {duration(event.seconds)}.")
+            case ev.Failed():
+                self._end(event.message)
+            case ev.SlicesPublished() | ev.CheckpointSaved() | ev.Heartbeat():
+                pass
+            case _:
+                assert_never(event)
+
+    def begin(self) -> None:
+        """A run has been asked for; it takes a moment until it tells something."""
+        self._running, self._paused = True, False
+        self.afresh.setChecked(False)
+        self.plot.clear()
+        self.score.say("")
+        self.note.say("")
+        self._show_progress(0, None)
+        self._say("Starting: loading the neural network library…")
+        self._show_buttons()
+
+    def ask_afresh(self) -> QMessageBox:
+        """Let somebody confirm that what has been learnt may go."""
+        box = QMessageBox(self)
+        box.setWindowTitle("Start afresh")
+        box.setText("Forget what the network has learnt so far, and train from the beginning?")
+        box.setInformativeText(
+            "Your slices and the imported labels stay, and so do the predictions until the new"
+            " training has better ones."
+        )
+        box.addButton("Start afresh", QMessageBox.ButtonRole.AcceptRole)
+        box.addButton(QMessageBox.StandardButton.Cancel)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.open()
+        return box
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self.start_requested.emit(self.config())
+
+    def _pause(self) -> None:
+        self.pause.setEnabled(False)
+        (self.resume_requested if self._paused else self.pause_requested).emit()
+
+    def _stop(self) -> None:
+        enable([self.pause, self.stop], False)
+        self._say("Stopping: saving a checkpoint…")
+        self.stop_requested.emit()
+
+    def _end(self, text: str) -> None:
+        self._running, self._paused = False, False
+        self._show_progress(0, 1)
+        self._say(text)
+        self._show_buttons()
+
+    def _say(self, text: str) -> None:
+        self.status.say(text)
+
+    def _show_run(self, event: ev.RunStarted) -> None:
+        size = f"{event.parameters / 1e6:.1f} M parameters"
+        resumed = f", resumed at step {event.resumed_step}" if event.resumed_step else ""
+        self.run.say(f"{event.network} ({size}) on {event.device}{resumed}")
+        self._show_clean_set(event.training_slices, event.held_back_slices)
+
+    def _show_clean_set(self, training: int, held_back: int) -> None:
+        self.clean_set.say(f"Clean slices: {training} to train on, {held_back} held back")
+
+    def _show_step(self, event: ev.StepDone) -> None:
+        self._show_progress(event.step, event.steps)
+        left = "" if event.remaining_s is None else f", {duration(event.remaining_s)} left"
+        if not self._paused and self.stop.isEnabled():
+            self._say(f"{event.stage.value.capitalize()}: {event.steps_per_s:.1f} steps/s{left}")
+
+    def _show_score(self, event: ev.HeldBackScored) -> None:
+        classes = ", ".join(f"{value}: {dice:.2f}" for value, dice in event.dice_per_class.items())
+        each = f"  (class {classes})" if len(event.dice_per_class) > 1 else ""
+        spread = "" if event.uncertainty is None else f" ± {event.uncertainty:.3f}"
+        kept = "" if event.shown else "  worse than before: the better model is shown"
+        unseen = of_never_looked_at(event)
+        self.score.say(f"Held-back Dice {event.dice:.3f}{spread}{each}{kept}{unseen}")
+
+    def _show_progress(self, step: int, steps: int | None) -> None:
+        self.progress.setRange(0, steps or 0)
+        self.progress.setValue(step)
+        self.progress.setFormat("%v of %m" if self._running else "")
+
+    def _show_buttons(self) -> None:
+        self.start.setEnabled(self._available and not self._running)
+        enable([self.pause, self.stop], self._running)
+        self.pause.setText("Resume" if self._paused else "Pause")
+        settings = [self.device, self.steps, self.minutes, self.weights]
+        enable([*settings, self.learning_rate, self.afresh], not self._running)
+        self.progress.setVisible(self._running)
+
+    def _make_settings(self) -> None:
+        self.device = narrow(QComboBox())
+        self.device.setToolTip("Where to train; automatic takes a GPU where there is one")
+        for name, text in _DEVICES.items():
+            self.device.addItem(text, name)
+        self.steps = QSpinBox()
+        self.steps.setRange(1, 1_000_000)
+        self.steps.setSingleStep(100)
+        self.steps.setValue(Config().steps)
+        self.steps.setToolTip("Optimiser steps of the bootstrapping, after the base model")
+        self.minutes = QSpinBox()
+        self.minutes.setRange(0, 10_000)
+        self.minutes.setSuffix(" min")
+        self.minutes.setSpecialValueText("none")
+        self.minutes.setToolTip(
+            "End the run after this long, publishing included; none: after all steps"
+        )
+        self.weights = narrow(QComboBox())
+        self.weights.setToolTip("How far each pixel of the rough labels is trusted")
+        for name, text in (
+            ("meta", "where clean slices agree"),
+            ("uniform", "all alike"),
+            ("none", "not at all: clean slices only"),
+        ):
+            self.weights.addItem(text, name)
+        self._make_further_settings()
+
+    def _make_further_settings(self) -> None:
+        self.learning_rate = QDoubleSpinBox()
+        self.learning_rate.setDecimals(5)
+        self.learning_rate.setRange(0.00001, 0.1)
+        self.learning_rate.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+        self.learning_rate.setValue(Config().learning_rate)
+        self.learning_rate.setToolTip(
+            f"How far a step moves the network, a number without a unit; {Config().learning_rate}"
+            " fits most studies. Make it ten times smaller where the losses leap, or where the"
+            " training ended because it became unstable."
+        )
+        self.afresh = QCheckBox("Start afresh")
+        self.afresh.setToolTip(
+            "Forget at the next start what the network has learnt so far, and train from the"
+            " beginning; your slices and the imported labels stay. For one start only."
+        )
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        for each in (self.start, self.pause, self.stop):
+            row.addWidget(each)
+        limits = QHBoxLayout()
+        limits.addWidget(self.steps, 1)
+        limits.addWidget(QLabel("limit"))
+        limits.addWidget(self.minutes, 1)
+        form = QFormLayout()
+        form.setVerticalSpacing(4)
+        form.addRow("Device", self.device)
+        form.addRow("Steps", limits)
+        form.addRow("Trust labels", self.weights)
+        further = QHBoxLayout()
+        further.addWidget(self.learning_rate, 1)
+        further.addSpacing(8)
+        further.addWidget(self.afresh, 1)
+        form.addRow("Learning rate", further)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 4)
+        layout.setSpacing(3)
+        layout.addLayout(form)
+        layout.addLayout(row)
+        layout.addWidget(self.progress)
+        for label in (self.status, self.note, self.clean_set, self.run, self.score):
+            layout.addWidget(label)
+        layout.addWidget(self.plot, 1)

@@ -1,0 +1,30 @@
+"""Cases outside a study, predicted by its network."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_study import QUICK, Phantoms, make_phantoms
+
+from napari_mlbseg.engine.events import Finished, Inbox
+from napari_mlbseg.engine.loop import Bootstrapper
+from napari_mlbseg.engine.predictions.other_cases import predict_other_cases
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays.store import ArrayName
+
+
+def test_same_cases_elsewhere_get_the_same_prediction(phantoms: Phantoms, tmp_path: Path):
+    config = replace(QUICK, base_steps=6, steps=2)
+    others = make_phantoms(tmp_path / "others.mlbseg").study
+    phantoms.accept("phantom0", 4, 6)
+    with pytest.raises(UserError, match="no network yet"):
+        list(predict_other_cases(phantoms.study, config, others))
+    events = list(Bootstrapper(phantoms.study, config).events(Inbox()))
+    assert isinstance(events[-1], Finished)
+    progress = list(predict_other_cases(phantoms.study, config, others))
+    assert progress[-1] == (24, 24)
+    for case in others.cases:
+        ours = phantoms.study.array(case.id, ArrayName.PREDICTION)[:]
+        theirs = others.array(case.id, ArrayName.PREDICTION)[:]
+        assert np.mean(np.asarray(ours) == np.asarray(theirs)) > 0.999

@@ -1,0 +1,140 @@
+"""How often the network looks at what it publishes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_study import QUICK, make_phantoms
+from torch import Tensor
+
+from napari_mlbseg.engine.data.choose import choose_source
+from napari_mlbseg.engine.data.source import Span
+from napari_mlbseg.engine.nets.views import averaged_views
+from napari_mlbseg.engine.predictions.publisher import Publisher
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.study import Study
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "hasty", "passes"),
+    [("2d", False, 3), ("2d", True, 3), ("3d", False, 3), ("3d", True, 1)],
+)
+def test_only_a_hasty_look_at_a_volume_is_not_averaged_over_views(
+    tmp_path: Path, dimensions: str, hasty: bool, passes: int
+) -> None:
+    seen: list[Tensor] = []
+
+    def model(parameters: object, images: Tensor) -> Tensor:
+        seen.append(images)
+        return torch.cat([images[:, :1], -images[:, :1], images[:, :1]], dim=1)
+
+    shape, spacing_mm = (16, 34, 32), (1.0, 1.0, 1.0)
+    path = tmp_path / "solid.mlbseg"
+    study = make_phantoms(path, cases=1, rough=True, shape=shape, spacing_mm=spacing_mm).study
+    config = QUICK.from_dict(QUICK.to_dict() | {"dimensions": dimensions})
+    _, source = choose_source(study, config, torch.device("cpu"))
+    publisher = Publisher(study, source, model, views=averaged_views(config.views), weigh=None)
+    case = study.cases[0]
+    span = Span(case, case.axis, 5, 7)
+    publisher.publish(span, parameters={}, direction=None, step=1, hasty=hasty)
+    assert len(seen) == passes
+
+
+@pytest.mark.parametrize("dimensions", ["2d", "3d"])
+def test_equal_weights_are_equal_up_to_the_edge(tmp_path: Path, dimensions: str) -> None:
+    def model(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        return parameters["bias"] + 0 * images[:, :1].expand(-1, 3, *images.shape[2:])
+
+    shape, spacing_mm = (16, 68, 60), (1.0, 1.0, 1.0)  # finer than the grid
+    path = tmp_path / "solid.mlbseg"
+    study = make_phantoms(path, cases=1, rough=True, shape=shape, spacing_mm=spacing_mm).study
+    config = QUICK.from_dict(QUICK.to_dict() | {"dimensions": dimensions})
+    _, source = choose_source(study, config, torch.device("cpu"))
+    views = averaged_views(config.views)
+    publisher = Publisher(study, source, model, views=views, weigh=lambda z, s: torch.ones_like(z))
+    case, bias = study.cases[0], {"bias": torch.zeros(1)}
+    publisher.publish(Span(case, case.axis, 0, 16), parameters=bias, direction=bias, step=1)
+    for name in (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO):
+        weights = np.asarray(study.array(case.id, name)[:], dtype=float)
+        np.testing.assert_allclose(weights, 1.0, atol=2e-3)
+
+
+def stripes(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+    """A network that calls everything the first class."""
+    return torch.stack([images[:, 0] * 0 + n for n in (0, 1, 0)], dim=1) + 0 * parameters["bias"]
+
+
+def publisher_of(study: Study, *, weigh: bool = False) -> Publisher:
+    config = QUICK.from_dict(QUICK.to_dict() | {"dimensions": "2d"})
+    _, source = choose_source(study, config, torch.device("cpu"))
+    scores = (lambda z, s: torch.ones_like(z)) if weigh else None
+    return Publisher(study, source, stripes, views=averaged_views(config.views), weigh=scores)
+
+
+BIAS = {"bias": torch.zeros(1)}
+
+
+def test_a_prediction_begins_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_phantoms(tmp_path / "s.mlbseg", cases=1, rough=True).study
+    case, read = study.cases[0], study.read_slice
+    initial = np.asarray(study.array(case.id, ArrayName.INITIAL_LABELS)[:])
+
+    def fails_in_the_middle(case_id: str, name: ArrayName, axis: int, index: int) -> object:
+        if index == 9:
+            raise OSError("the disk is full")
+        return read(case_id, name, axis, index)
+
+    span = Span(case, case.axis, 2, 4)
+    with monkeypatch.context() as broken:
+        broken.setattr(study, "read_slice", fails_in_the_middle)
+        with pytest.raises(OSError, match="full"):
+            publisher_of(study).publish(span, parameters=BIAS, direction=None, step=1)
+    assert not study.has_array(case.id, ArrayName.PREDICTION)
+    np.testing.assert_array_equal(study.machine_labels(case.id), initial)
+    publisher_of(study).publish(span, parameters=BIAS, direction=None, step=1)
+    prediction = study.machine_labels(case.id)
+    assert (prediction[2:4] == 1).all()
+    np.testing.assert_array_equal(np.delete(prediction, [2, 3], 0), np.delete(initial, [2, 3], 0))
+
+
+def test_slices_that_were_not_weighed_yet_vote_for_nothing_else(tmp_path: Path) -> None:
+    study = make_phantoms(tmp_path / "s.mlbseg", cases=1, rough=True).study
+    case = study.cases[0]
+    span = Span(case, case.axis, 2, 4)
+    publisher_of(study, weigh=True).publish(span, parameters=BIAS, direction=BIAS, step=1)
+    votes = np.asarray(study.array(case.id, ArrayName.VOTES)[:])
+    prediction = np.asarray(study.array(case.id, ArrayName.PREDICTION)[:])
+    np.testing.assert_array_equal(np.delete(votes, [2, 3], 0), np.delete(prediction, [2, 3], 0))
+
+
+def test_initial_labels_are_there_when_all_slices_are(tmp_path: Path) -> None:
+    study = make_phantoms(tmp_path / "s.mlbseg", cases=1).study
+    case, name = study.cases[0], ArrayName.INITIAL_LABELS
+    publisher = publisher_of(study)
+    first, *between, last = Span(case, case.axis, 0, 12).parts(3)
+    for span in (first, *between):
+        event = publisher.write_initial_labels(span, BIAS, step=1)
+        assert event.arrays == ()
+        assert not study.has_array(case.id, name)
+    event = publisher.write_initial_labels(last, BIAS, step=1)
+    assert (event.arrays, event.start, event.stop) == ((name.value,), 0, 12)
+    assert (np.asarray(study.array(case.id, name)[:]) == 1).all()
+    # Those that are there are replaced slice by slice.
+    event = publisher.write_initial_labels(first, BIAS, step=2)
+    assert (event.arrays, event.start, event.stop) == ((name.value,), 0, 3)
+
+
+def test_a_publisher_keeps_to_the_axis_that_it_began_with(tmp_path: Path) -> None:
+    shape = (12, 12, 12)
+    study = make_phantoms(tmp_path / "s.mlbseg", cases=1, rough=True, shape=shape).study
+    case = study.cases[0]
+    initial = np.asarray(study.array(case.id, ArrayName.INITIAL_LABELS)[:])
+    publisher = publisher_of(study)
+    study.set_axis(case.id, 2)
+    publisher.publish(Span(case, 0, 2, 4), parameters=BIAS, direction=None, step=1)
+    prediction = study.machine_labels(case.id)
+    np.testing.assert_array_equal(np.delete(prediction, [2, 3], 0), np.delete(initial, [2, 3], 0))

@@ -1,0 +1,202 @@
+import sqlite3
+
+import numpy as np
+import pytest
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.catalogue import schema
+from napari_mlbseg.project.catalogue.complaints import explained
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.project.study import Study
+
+KEY = SliceKey("a", 0, 0)
+
+
+def mask_of(number: int) -> np.ndarray:
+    return np.random.default_rng(number).integers(0, 255, (7, 8)).astype(np.uint8)
+
+
+@pytest.fixture
+def catalogue(study):
+    """The file of a closed study with one saved slice."""
+    for index in range(6):
+        study.save_slice(SliceKey("a", 0, index), mask_of(index), SliceState.DRAFT)
+    study.close()
+    return study.path / "catalogue.sqlite"
+
+
+@pytest.mark.parametrize("table", ["masks", "revisions", "audit"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM {t} WHERE number = 1",
+        "UPDATE {t} SET number = 9000 WHERE number = 1",
+        "INSERT OR REPLACE INTO {t} SELECT * FROM {t} WHERE number = 1",
+    ],
+)
+def test_history_can_only_grow(catalogue, table, statement):
+    connection = sqlite3.connect(catalogue)
+    with pytest.raises(sqlite3.IntegrityError, match=f"{table} is append-only"):
+        connection.execute(statement.format(t=table))
+    connection.close()
+
+
+def test_the_file_is_durable_and_known(study):
+    (mode,) = sqlite_answer(study.path, "PRAGMA journal_mode")
+    assert mode == "wal"
+    assert study._database.rows("PRAGMA synchronous") == [(2,)]  # FULL: fsync on every commit
+    assert study._database.rows("PRAGMA foreign_keys") == [(1,)]
+    assert sqlite_answer(study.path, "PRAGMA user_version") == (len(schema.MIGRATIONS),)
+
+
+def sqlite_answer(folder, sql):
+    connection = sqlite3.connect(folder / "catalogue.sqlite")
+    try:
+        return connection.execute(sql).fetchone()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_newer_catalogue_is_refused(catalogue, writable):
+    _execute(catalogue, f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
+    with pytest.raises(UserError, match="newer version of napari-mlbseg"):
+        Study.open(catalogue.parent, writable=writable)
+    # and it was not kept locked
+    with pytest.raises(UserError, match="newer version of napari-mlbseg"):
+        Study.open(catalogue.parent)
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_another_database_is_no_study(tmp_path, writable):
+    folder = tmp_path / "other.mlbseg"
+    folder.mkdir()
+    _execute(folder / "catalogue.sqlite", "CREATE TABLE birds (name TEXT)")
+    with pytest.raises(UserError, match="not a study"):
+        Study.open(folder, writable=writable)
+
+
+def test_an_older_catalogue_is_brought_up_to_date_when_written(catalogue, monkeypatch):
+    newer = (*schema.MIGRATIONS, ("ALTER TABLE cases ADD COLUMN note TEXT",))
+    monkeypatch.setattr(schema, "MIGRATIONS", newer)
+    with pytest.raises(UserError, match="older version"):
+        Study.open(catalogue.parent, writable=False)
+    with Study.open(catalogue.parent) as study:
+        assert study._database.rows("SELECT note FROM cases") == [(None,)]
+        assert len(study.slice_records()) == 6
+    Study.open(catalogue.parent, writable=False).close()
+
+
+def test_a_failed_migration_changes_nothing(catalogue, monkeypatch):
+    released = schema.MIGRATIONS
+    broken = (*released, ("ALTER TABLE cases ADD COLUMN note TEXT", "NO SQL"))
+    monkeypatch.setattr(schema, "MIGRATIONS", broken)
+    with pytest.raises(UserError):
+        Study.open(catalogue.parent)
+    monkeypatch.setattr(schema, "MIGRATIONS", released)
+    with Study.open(catalogue.parent) as study:
+        assert len(study.slice_records()) == 6
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_file_that_is_no_database_is_explained(catalogue, writable):
+    catalogue.write_bytes(b"no database at all" * 1000)
+    with pytest.raises(UserError, match=r"is damaged .*Copy the whole folder .*recover"):
+        Study.open(catalogue.parent, writable=writable)
+
+
+def test_damage_in_the_middle_is_noticed_before_more_is_written(catalogue):
+    content = bytearray(catalogue.read_bytes())
+    content[4096 * 2 :] = bytes(len(content) - 4096 * 2)
+    catalogue.write_bytes(content)
+    with pytest.raises(UserError, match="is damaged"):
+        Study.open(catalogue.parent)
+
+
+def test_a_damaged_mask_is_explained(study):
+    record = study.save_slice(KEY, np.ones((7, 8), np.uint8), SliceState.CLEAN)
+    study._database._connection.execute("DROP TRIGGER masks_no_update")
+    study._database._connection.execute("UPDATE masks SET data = x'00ff'")
+    with pytest.raises(UserError, match="mask is damaged"):
+        study.revision_mask(record.revision)
+
+
+def test_two_identical_cases_never_reach_the_catalogue(study):
+    case = study.case("a")
+    with pytest.raises(UserError, match=r"refused a change .*UNIQUE.* Nothing was changed"):
+        study._catalogue.add_cases([case])
+    assert len(study.cases) == 1
+    assert [entry.action for entry in study.audit()].count("add case") == 1
+
+
+def _execute(path, sql):
+    connection = sqlite3.connect(path)
+    connection.execute(sql)
+    connection.commit()
+    connection.close()
+
+
+def test_a_full_disk_is_told_and_the_next_save_works(study):
+    connection = study._database._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    def fill():
+        for number in range(1000):
+            study.save_slice(KEY, mask_of(number), SliceState.DRAFT)
+
+    with pytest.raises(UserError, match=r"the disk is full .*Make room"):
+        fill()
+    saved = len(study.slice_history(KEY))
+    connection.execute("PRAGMA max_page_count = 100000")
+    study.save_slice(KEY, mask_of(0), SliceState.CLEAN)
+    assert len(study.slice_history(KEY)) == saved + 1
+
+
+def test_a_catalogue_in_use_is_told_and_the_next_save_works(study):
+    study._database._connection.execute("PRAGMA busy_timeout = 1")
+    other = sqlite3.connect(study.path / "catalogue.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(UserError, match=r"in use by another program,.*try again"):
+        study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
+    other.execute("ROLLBACK")
+    other.close()
+    study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
+
+
+def test_a_catalogue_that_may_not_be_written_is_told(study):
+    study._database._connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(UserError, match="may not be written"):
+        study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
+    study._database._connection.execute("PRAGMA query_only = OFF")
+    study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
+
+
+def test_a_closed_study_is_told(study):
+    study.close()
+    with pytest.raises(UserError, match=r"not open any more .*Open the study again"):
+        study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
+    with pytest.raises(UserError, match="not open any more"):
+        study.slice_records()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlite3.OperationalError("disk I/O error"),
+        sqlite3.InternalError("x"),
+        sqlite3.DataError("x"),
+        sqlite3.InterfaceError("x"),
+        sqlite3.NotSupportedError("x"),
+        sqlite3.ProgrammingError("x"),
+        sqlite3.Error("x"),
+    ],
+)
+def test_no_error_of_sqlite_arrives_as_it_is(tmp_path, error):
+    def fails():
+        with explained(tmp_path / "catalogue.sqlite"):
+            raise error
+
+    with pytest.raises(UserError, match=r"catalogue\.sqlite (could not be|is damaged)") as caught:
+        fails()
+    assert caught.value.__cause__ is error

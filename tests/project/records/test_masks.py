@@ -1,0 +1,99 @@
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.records.masks import PackedMask, compose
+from napari_mlbseg.project.records.slices import SliceKey
+
+SHAPE = (3, 4, 5)
+VALUES = st.integers(0, 254)
+
+
+@st.composite
+def corrected_slices(draw: st.DrawFn) -> tuple[SliceKey, np.ndarray]:
+    axis = draw(st.integers(0, 2))
+    index = draw(st.integers(0, SHAPE[axis] - 1))
+    shape = tuple(n for k, n in enumerate(SHAPE) if k != axis)
+    return SliceKey("a", axis, index), draw(hnp.arrays(np.uint8, shape, elements=VALUES))
+
+
+@given(hnp.arrays(np.uint8, SHAPE, elements=VALUES), st.lists(corrected_slices(), max_size=8))
+def test_the_last_slice_through_a_voxel_decides(machine, slices):
+    before = machine.copy()
+    labels = compose(machine, slices)
+    for voxel in np.ndindex(*SHAPE):
+        expected = machine[voxel]
+        for key, mask in slices:
+            if voxel[key.axis] == key.index:
+                expected = mask[tuple(v for k, v in enumerate(voxel) if k != key.axis)]
+        assert labels[voxel] == expected
+    np.testing.assert_array_equal(machine, before)
+
+
+@given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2), elements=VALUES))
+def test_unpacking_inverts_packing(mask):
+    for given_mask in (mask, mask.T):
+        unpacked = PackedMask.pack(given_mask).unpack(given_mask.shape)
+        np.testing.assert_array_equal(unpacked, given_mask)
+        assert unpacked.dtype == np.uint8
+        unpacked[:] = 0  # it is the caller's own
+
+
+def test_masks_are_small():
+    mask = np.zeros((512, 512), np.uint8)
+    mask[100:300, 50:400] = 3
+    assert len(PackedMask.pack(mask).data) < 2000
+
+
+@pytest.mark.parametrize("mask", [np.zeros((2, 2), np.int64), np.zeros((2, 2, 2), np.uint8)])
+def test_only_masks_are_packed(mask):
+    with pytest.raises(ValueError, match="2-D and uint8"):
+        PackedMask.pack(mask)
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        PackedMask(2, 2, "|u1", b"no zlib"),
+        PackedMask(2, 2, "|u1", PackedMask.pack(np.zeros((2, 3), np.uint8)).data),
+        PackedMask(2, 2, "|u1", PackedMask.pack(np.zeros((1, 3), np.uint8)).data),
+        PackedMask(2, 2, "|u1", PackedMask.pack(np.zeros((2, 2), np.uint8)).data[:-2]),
+        PackedMask(2, 2, "|u1", zlib.compress(bytes([0, 0, 0, 255]))),
+        PackedMask(9, 9, "|u1", PackedMask.pack(np.zeros((9, 9), np.uint8)).data),
+        PackedMask(2, 2, "<i2", PackedMask.pack(np.zeros((2, 2), np.uint8)).data),
+        PackedMask(2, 2, "|O", PackedMask.pack(np.zeros((2, 2), np.uint8)).data),
+        PackedMask(2, 2, "|u1", "text"),
+    ],
+)
+def test_damage_is_explained(packed):
+    with pytest.raises(UserError, match="damaged"):
+        packed.unpack((2, 2))
+
+
+BOMB = """
+import resource, sys, zlib
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.records.masks import PackedMask
+
+data = zlib.compressobj(9)
+packed = b"".join(data.compress(bytes(1 << 24)) for _ in range(128)) + data.flush()
+room = 1 << 29  # of the two gigabytes that it would become
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + room, used + room))
+try:
+    PackedMask(7, 8, "|u1", packed).unpack((7, 8))
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to bound memory")
+def test_no_more_is_unpacked_than_a_slice_has_pixels(other_process):
+    out, _ = other_process(BOMB).communicate(timeout=600)
+    assert "damaged (not 56 pixels)" in out

@@ -1,0 +1,97 @@
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.case.layers import LAYER_NAMES, CaseLayers, label_colors
+from napari_mlbseg.widgets.case.stored import CaseArrays
+from napari_mlbseg.widgets.case.working_labels import WorkingLabels
+
+
+@pytest.fixture
+def layers(viewer: ViewerModel, study: Study) -> Iterator[CaseLayers]:
+    case = study.cases[0]
+    arrays = CaseArrays(study, case, LAYER_NAMES, lambda: None)
+    labels = WorkingLabels(case.geometry.shape, arrays.machine_slice)
+    yield CaseLayers(viewer, study, case, arrays, labels)
+    arrays.close()
+
+
+def test_layers_lie_where_the_patient_lies_in_mm(
+    layers: CaseLayers, viewer: ViewerModel, study: Study
+) -> None:
+    geometry = study.cases[0].geometry
+    assert len(viewer.layers) == 7
+    for layer in viewer.layers:
+        assert np.allclose(layer.scale, geometry.spacing_mm)
+        assert np.allclose(layer.translate, geometry.origin_mm)
+        assert {str(u) for u in layer.units} == {"millimeter"}
+        assert layer.axis_labels == ("z", "y", "x")
+
+
+def test_working_labels_are_on_top_and_ready_to_be_painted(
+    layers: CaseLayers, viewer: ViewerModel
+) -> None:
+    assert viewer.layers[-1] is layers.working
+    assert viewer.layers.selection.active is layers.working
+    assert layers.working.mode == "paint"
+    shown = {layer.name for layer in viewer.layers if layer.visible}
+    assert shown == {"image", "prediction", "working labels"}
+
+
+def test_weights_are_scaled_in_multiples_of_the_uniform_weight(
+    layers: CaseLayers, viewer: ViewerModel
+) -> None:
+    for name in ("meta-weights: initial labels", "meta-weights: pseudo labels"):
+        assert viewer.layers[name].contrast_limits == [0.0, 3.0]
+
+
+def test_the_slice_on_view_is_found_whatever_the_viewer_counts_in(
+    layers: CaseLayers, viewer: ViewerModel
+) -> None:
+    viewer.add_image(np.zeros((60, 20, 20)), scale=(7, 1, 1), units="mm")
+    for axis, index in ((0, 0), (0, 13), (0, 23), (1, 95), (2, 40)):
+        layers.show_axis(axis)
+        layers.show_slice(axis, index)
+        assert layers.axis == axis
+        assert layers.index(axis) == index
+
+
+def test_a_fourth_dimension_of_another_layer_does_not_confuse(
+    layers: CaseLayers, viewer: ViewerModel
+) -> None:
+    viewer.add_image(np.zeros((2, 4, 20, 20)))
+    layers.show_axis(1)
+    layers.show_slice(1, 17)
+    assert layers.axis == 1
+    assert layers.index(1) == 17
+
+
+def test_superior_is_up_in_coronal_and_sagittal_views(
+    layers: CaseLayers, viewer: ViewerModel
+) -> None:
+    directions = []
+    for axis in range(3):
+        layers.show_axis(axis)
+        directions.append(str(viewer.scene.camera.orientation2d[0]))
+    assert directions == ["down", "up", "up"]
+
+
+def test_what_is_on_view_survives_that_a_layer_was_deleted(
+    layers: CaseLayers, viewer: ViewerModel
+) -> None:
+    viewer.layers.remove("prediction")
+    layers.draw([ArrayName.PREDICTION, ArrayName.IMAGE])
+    layers.remove()
+    assert len(viewer.layers) == 0
+
+
+def test_classes_have_the_study_s_colours(study: Study) -> None:
+    colors = label_colors(study.classes)
+    for label in study.classes:
+        shown = colors.map(np.array([label.value], np.uint8))[0]
+        assert np.allclose(shown[:3], np.array(label.color) / 255, atol=1e-3)
+    assert colors.map(np.array([0], np.uint8))[0][3] == 0

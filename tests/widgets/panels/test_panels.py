@@ -1,0 +1,601 @@
+import dataclasses
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QWidget
+
+from napari_mlbseg.engine import events as ev
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.deploy.formats import ModelFormat
+from napari_mlbseg.engine.predictions.suggestions import Suggestion
+from napari_mlbseg.formats.source import SourceInfo
+from napari_mlbseg.project.exporting.export import ExportKind, OutFormat
+from napari_mlbseg.project.records.cases import Case, Intensity, LabelClass
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.volume import Geometry
+from napari_mlbseg.widgets.panels.cases import CasesPanel
+from napari_mlbseg.widgets.panels.classes_dialog import ClassesDialog
+from napari_mlbseg.widgets.panels.export import ExportPanel
+from napari_mlbseg.widgets.panels.slice_strip import SliceStrip
+from napari_mlbseg.widgets.panels.slices import SlicesPanel
+from napari_mlbseg.widgets.panels.study import NewStudyDialog, StudyPanel
+from napari_mlbseg.widgets.panels.style import duration
+from napari_mlbseg.widgets.panels.suggestions import UNSEEN, SuggestionsPanel, why
+from napari_mlbseg.widgets.panels.training import TrainingPanel
+from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy
+from napari_mlbseg.widgets.shortcuts import EVERY, MOVES, VIEWS, sheet
+
+LEFT = Qt.MouseButton.LeftButton
+
+
+def heard(signal: Any) -> list[Any]:
+    """Everything that a signal emits from now on."""
+    told: list[Any] = []
+    signal.connect(lambda *values: told.append(values if len(values) != 1 else values[0]))
+    return told
+
+
+@pytest.mark.parametrize(
+    "panel",
+    [
+        StudyPanel,
+        CasesPanel,
+        SlicesPanel,
+        TrainingPanel,
+        ExportPanel,
+        SuggestionsPanel,
+        NewStudyDialog,
+        partial(ClassesDialog, [LabelClass(1, "liver", (1, 2, 3))]),
+    ],
+)
+def test_every_control_says_what_it_does(qtbot: QtBot, panel: Callable[[], QWidget]) -> None:
+    widget = panel()
+    qtbot.addWidget(widget)
+    for kind in (QAbstractButton, QComboBox, QAbstractSpinBox):
+        for control in widget.findChildren(kind):
+            inner = ("QDialogButtonBox", "QTableView", "QTableWidget")
+            if control.parent().metaObject().className() not in inner:
+                assert control.toolTip(), control
+    for edit in widget.findChildren(QLineEdit):
+        assert edit.toolTip() or isinstance(edit.parent(), QAbstractSpinBox)
+
+
+# --- cases ----------------------------------------------------------------------------------------
+
+
+def test_the_state_of_a_case_follows_from_its_slices() -> None:
+    assert CaseRow("a", 10, 0, 0, 0).state == "untouched"
+    assert CaseRow("a", 10, 0, 1, 0).state == "in work"
+    assert CaseRow("a", 10, 9, 1, 0).state == "in work"
+    assert CaseRow("a", 10, 9, 0, 1).state == "done"
+
+
+def test_clicking_a_case_asks_for_it_and_setting_it_does_not(qtbot: QtBot) -> None:
+    panel = CasesPanel()
+    qtbot.addWidget(panel)
+    panel.resize(360, 200)
+    panel.show()
+    panel.set_rows([CaseRow("one", 10, 0, 0, 0), CaseRow("two", 10, 3, 1, 1)])
+    told = heard(panel.case_chosen)
+    panel.set_current("two")
+    assert told == []
+    place = panel.table.visualRect(panel.model.index(1, 0)).center()
+    qtbot.mouseClick(panel.table.viewport(), LEFT, pos=place)
+    assert told == ["two"]
+    panel.set_row(CaseRow("one", 10, 4, 0, 0))
+    texts = [panel.model.data(panel.model.index(0, column)) for column in range(5)]
+    assert texts == ["one", "in work", "4", "0", "40 %"]
+
+
+# --- slices ---------------------------------------------------------------------------------------
+
+
+def test_a_click_on_the_strip_asks_for_the_slice_under_it(qtbot: QtBot) -> None:
+    strip = SliceStrip()
+    qtbot.addWidget(strip)
+    strip.resize(200, 26)
+    strip.set_states([SliceState.UNTOUCHED] * 20)
+    told = heard(strip.chosen)
+    qtbot.mouseClick(strip, LEFT, pos=QPoint(105, 10))
+    assert told == [10]
+    assert [strip.index_at(x) for x in (-5, 0, 199, 500)] == [0, 0, 19, 19]
+    strip.set_states([])
+    assert strip.index_at(5) is None
+
+
+def test_buttons_ask_for_their_command(qtbot: QtBot) -> None:
+    panel = SlicesPanel()
+    qtbot.addWidget(panel)
+    states = [SliceState.CLEAN, SliceState.SKIPPED, SliceState.UNTOUCHED]
+    panel.set_slice(0, 1, states)
+    panel.set_history("accept slice 0", "paint on slice 1")
+    told = heard(panel.command)
+    for command in EVERY:
+        qtbot.mouseClick(panel.buttons[command.name], LEFT)
+        assert command.key.replace("-", "+") in panel.buttons[command.name].toolTip()
+    assert told == [command.name for command in EVERY]
+
+
+def test_what_cannot_be_done_cannot_be_asked_for(qtbot: QtBot) -> None:
+    panel = SlicesPanel()
+    qtbot.addWidget(panel)
+    assert not any(b.isEnabled() for b in panel.buttons.values())
+    panel.set_slice(0, 0, [SliceState.UNTOUCHED] * 2)
+    off = {name for name, b in panel.buttons.items() if not b.isEnabled()}
+    assert off == {"reopen", "copy_previous", "undo", "redo"}
+    panel.set_slice(0, 1, [SliceState.CLEAN] * 2, writable=False)
+    on = {name for name, b in panel.buttons.items() if b.isEnabled()}
+    # who only reads may look at everything
+    assert on == {command.name for command in (*MOVES, *VIEWS)}
+
+
+def test_setters_of_the_slices_panel_do_not_emit(qtbot: QtBot) -> None:
+    panel = SlicesPanel()
+    qtbot.addWidget(panel)
+    told = [heard(s) for s in (panel.axis_chosen, panel.label_chosen, panel.slice_chosen)]
+    panel.set_classes([LabelClass(1, "liver", (1, 2, 3)), LabelClass(4, "tumour", (9, 9, 9))])
+    panel.set_slice(2, 1, [SliceState.DRAFT] * 3)
+    panel.set_label(4)
+    assert panel.label.currentText() == "4  tumour"
+    assert told == [[], [], []]
+
+
+# --- classes --------------------------------------------------------------------------------------
+
+CLASSES = (LabelClass(1, "liver", (1, 2, 3)), LabelClass(4, "tumour", (9, 9, 9)))
+
+
+@pytest.fixture
+def classes(qtbot: QtBot) -> ClassesDialog:
+    dialog = ClassesDialog(CLASSES)
+    qtbot.addWidget(dialog)
+    return dialog
+
+
+def rename(dialog: ClassesDialog, row: int, name: str) -> None:
+    item = dialog.table.item(row, 1)
+    assert item is not None
+    item.setText(name)
+
+
+def test_classes_that_nobody_changed_stay_as_they_are(classes: ClassesDialog) -> None:
+    assert classes.answer() == CLASSES
+    assert classes.ok is not None
+    assert classes.ok.isEnabled()
+
+
+def test_classes_are_renamed_and_recoloured(classes: ClassesDialog) -> None:
+    rename(classes, 1, " lesion ")
+    classes.set_color(0, QColor(200, 100, 50))
+    classes.set_color(1, QColor())  # what a cancelled choice gives
+    changed = (LabelClass(1, "liver", (200, 100, 50)), LabelClass(4, "lesion", (9, 9, 9)))
+    assert classes.answer() == changed
+
+
+def test_an_added_class_gets_a_free_value_and_a_removed_one_goes(
+    qtbot: QtBot, classes: ClassesDialog
+) -> None:
+    assert not classes.remove.isEnabled()
+    qtbot.mouseClick(classes.add, LEFT)
+    added = classes.answer()[2]
+    assert (added.value, added.name) == (5, "class 5")
+    classes.table.selectRow(0)
+    qtbot.mouseClick(classes.remove, LEFT)
+    assert [c.value for c in classes.answer()] == [4, 5]
+
+
+def test_the_largest_value_is_not_exceeded(qtbot: QtBot) -> None:
+    dialog = ClassesDialog([LabelClass(1, "a", (0, 0, 0)), LabelClass(254, "b", (0, 0, 0))])
+    qtbot.addWidget(dialog)
+    qtbot.mouseClick(dialog.add, LEFT)
+    assert [c.value for c in dialog.answer()] == [1, 254, 2]
+
+
+def test_classes_need_names_of_their_own(qtbot: QtBot, classes: ClassesDialog) -> None:
+    assert classes.ok is not None
+    for name, right in ((" ", False), ("liver", False), ("spleen", True)):
+        rename(classes, 1, name)
+        assert classes.ok.isEnabled() is right
+        assert bool(classes.problem.text()) is not right
+    for _ in range(2):
+        classes.table.selectRow(0)
+        qtbot.mouseClick(classes.remove, LEFT)
+    assert not classes.ok.isEnabled()
+
+
+def test_the_slices_panel_asks_for_the_classes_of_its_dialog(qtbot: QtBot) -> None:
+    panel = SlicesPanel()
+    qtbot.addWidget(panel)
+    panel.set_classes(CLASSES)
+    told = heard(panel.classes_chosen)
+    assert not panel.classes.isEnabled()  # without a case
+    panel.ask_classes().reject()
+    assert told == []
+    dialog = panel.ask_classes()
+    rename(dialog, 0, "spleen")
+    dialog.accept()
+    assert [c.name for c in told[0]] == ["spleen", "tumour"]
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+def shown(panel: TrainingPanel) -> set[str]:
+    buttons = {"start": panel.start, "pause": panel.pause, "stop": panel.stop}
+    return {name for name, each in buttons.items() if each.isEnabled()}
+
+
+RUN = ev.RunStarted(1, "cpu", "unet", 1_200_000, 5, 1, 0)
+STEP = ev.StepDone(ev.Stage.BOOTSTRAPPING, 10, 100, {"clean": 0.5, "noisy": 0.7}, 8.04, 200.0)
+
+
+def test_a_run_from_start_to_end(qtbot: QtBot) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    assert shown(panel) == set()
+    panel.set_available(True)
+    asked = [heard(panel.start_requested), heard(panel.pause_requested)]
+    asked += [heard(panel.resume_requested), heard(panel.stop_requested)]
+    assert shown(panel) == {"start"}
+    qtbot.mouseClick(panel.start, LEFT)
+    panel.begin()
+    assert shown(panel) == {"pause", "stop"}
+    panel.apply(RUN)
+    panel.apply(ev.StageStarted(ev.Stage.BOOTSTRAPPING, 100))
+    panel.apply(STEP)
+    assert "8.0 steps/s" in panel.status.text()
+    assert "3 min 20 s left" in panel.status.text()
+    assert (panel.progress.value(), panel.progress.maximum()) == (10, 100)
+    qtbot.mouseClick(panel.pause, LEFT)
+    assert shown(panel) == {"stop"}  # until the engine says that it holds
+    panel.apply(ev.Paused())
+    assert panel.pause.text() == "Resume"
+    qtbot.mouseClick(panel.pause, LEFT)
+    panel.apply(ev.Resumed())
+    assert panel.pause.text() == "Pause"
+    qtbot.mouseClick(panel.stop, LEFT)
+    panel.apply(STEP)  # on its way already
+    assert "Stopping" in panel.status.text()
+    assert shown(panel) == set()
+    panel.apply(ev.Finished(1, 11, True, 61.0))
+    assert panel.status.text() == "Stopped after 1 min 01 s."
+    assert shown(panel) == {"start"}
+    assert [len(a) for a in asked] == [1, 1, 1, 1]
+
+
+def test_settings_become_a_configuration(qtbot: QtBot) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    spare = max(1, (os.cpu_count() or 2) - 1)
+    assert panel.config() == dataclasses.replace(Config(), threads=spare)
+    panel.device.setCurrentIndex(panel.device.findData("cpu"))
+    panel.minutes.setValue(5)
+    panel.steps.setValue(70)
+    panel.learning_rate.setValue(0.0002)
+    changed = dataclasses.replace(
+        Config(), device="cpu", minutes=5.0, steps=70, learning_rate=0.0002, threads=spare
+    )
+    assert panel.config() == changed
+    panel.afresh.click()
+    assert panel.config() == dataclasses.replace(changed, resume=False)
+    panel.begin()  # for one start only
+    assert panel.config() == changed
+
+
+def test_every_message_of_a_run_stays_until_the_next(qtbot: QtBot) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    for text in ("Smaller batches.", "An older checkpoint.", "Smaller batches."):
+        panel.apply(ev.BatchShrunk(2, text))
+    assert panel.note.text() == "Smaller batches.\nAn older checkpoint."
+    panel.begin()
+    assert panel.note.text() == ""
+
+
+def test_a_failure_is_shown_in_words(qtbot: QtBot) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    panel.set_available(True)
+    panel.begin()
+    panel.apply(ev.Failed("The GPU went away.", "Traceback ..."))
+    assert panel.status.text() == "The GPU went away."
+    assert shown(panel) == {"start"}
+
+
+def test_curves_follow_the_losses_and_the_held_back_dice(qtbot: QtBot) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    panel.begin()
+    panel.apply(ev.StageStarted(ev.Stage.BASE_MODEL, 50))
+    panel.apply(dataclasses.replace(STEP, stage=ev.Stage.BASE_MODEL, step=50))
+    # Labelling has steps of its own, which are no optimiser steps.
+    panel.apply(ev.StageStarted(ev.Stage.INITIAL_LABELS, 40))
+    panel.apply(ev.StepDone(ev.Stage.INITIAL_LABELS, 40, 40, {}, 9.0, None))
+    panel.apply(ev.StageStarted(ev.Stage.BOOTSTRAPPING, 100))
+    panel.apply(STEP)
+    panel.apply(dataclasses.replace(STEP, step=20, losses={"clean": float("nan")}))
+    panel.apply(ev.HeldBackScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.9, 2: 0.72}))
+    assert panel.plot.points("clean") == [(50, 0.5), (60, 0.5)]
+    assert panel.plot.points("dice") == [(70, 0.81)]
+    assert "0.810" in panel.score.text()
+    panel.begin()
+    assert panel.plot.points("clean") == panel.plot.points("dice") == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        RUN,
+        ev.CleanSetChanged(3, 1),
+        ev.BatchShrunk(2, "Out of memory: smaller batches."),
+        ev.Heartbeat(),
+        ev.CheckpointSaved("x", 3),
+        ev.SlicesPublished("a", 0, 0, 3, ("prediction",), 1),
+        dataclasses.replace(STEP, steps=None, remaining_s=None),
+    ],
+)
+def test_every_event_can_be_shown(qtbot: QtBot, event: ev.Event) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    panel.apply(event)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")]
+)
+def test_durations_are_for_people(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+# --- study and export -----------------------------------------------------------------------------
+
+
+def test_a_new_study_needs_images_a_place_and_a_name(qtbot: QtBot) -> None:
+    dialog = NewStudyDialog()
+    qtbot.addWidget(dialog)
+    assert not dialog.ok.isEnabled()
+    dialog.images.text.setText("/data/images")
+    dialog.folder.text.setText("/data")
+    dialog.name.setText("Livers")
+    assert dialog.ok.isEnabled()
+    assert dialog.answer() == NewStudy(Path("/data/Livers.mlbseg"), Path("/data/images"), None)
+    dialog.labels.text.setText("/data/labels")
+    assert dialog.answer().labels == Path("/data/labels")
+    assert dialog.answer().classes is None
+    dialog.classes.setText(" left atrium, scar ")
+    assert dialog.answer().classes == "left atrium, scar"
+
+
+def test_the_head_shows_what_is_open_and_what_went_wrong(qtbot: QtBot) -> None:
+    panel = StudyPanel()
+    qtbot.addWidget(panel)
+    panel.show()
+    assert not panel.close_study.isEnabled()
+    panel.set_study(Path("/data/Livers.mlbseg"), cases=1, writable=False)
+    assert panel.name.text() == "Livers"
+    assert panel.place.text() == "1 case, reading only"
+    panel.show_message("No.", error=True)
+    assert panel.message.isVisible()
+    panel.show_message("")
+    assert not panel.message.isVisible()
+    panel.show_busy("Importing a.nii.gz", 1, 4)
+    assert panel.progress.isVisible()
+    assert not panel.open.isEnabled()
+    panel.show_busy("", 0, 0)
+    assert panel.open.isEnabled()
+
+
+def test_a_locked_study_can_be_opened_for_reading(qtbot: QtBot) -> None:
+    panel = StudyPanel()
+    qtbot.addWidget(panel)
+    panel.show()
+    told = heard(panel.open_requested)
+    box = panel.ask_read_only(Path("/data/a.mlbseg"), "Somebody works on it.")
+    read = next(b for b in box.buttons() if "reading" in b.text())
+    qtbot.mouseClick(read, LEFT)
+    assert told == [(Path("/data/a.mlbseg"), False)]
+
+
+def series_case(*, tilted: bool = False) -> Case:
+    affine = np.diag([-1.0, -1.0, 2.0, 1.0])
+    affine[0, 1] = 0.2 * tilted
+    return Case(
+        "one",
+        Path("/scans/one"),
+        None,
+        SourceInfo("dicom", b""),
+        Geometry.from_affine((4, 5, 6), affine),
+        Intensity(0, 1, 0.5, 1),
+        0,
+    )
+
+
+def offered(panel: ExportPanel, kind: ExportKind) -> set[OutFormat]:
+    panel.kind.setCurrentIndex(panel.kind.findData(kind))
+    return {panel.form.itemData(k) for k in range(panel.form.count())}
+
+
+def test_export_offers_the_formats_that_can_hold_the_images(qtbot: QtBot) -> None:
+    panel = ExportPanel()
+    qtbot.addWidget(panel)
+    every = set(OutFormat)
+    dicom = {OutFormat.DICOM_SEG, OutFormat.RTSTRUCT}
+    panel.set_available((series_case(),), "one")
+    assert offered(panel, ExportKind.LABELS) == every
+    assert offered(panel, ExportKind.TRUST) == every - {OutFormat.RTSTRUCT}
+    assert offered(panel, ExportKind.VOLUMES) == {OutFormat.AUTO}
+    panel.set_available((series_case(), series_case(tilted=True)), "one")
+    assert offered(panel, ExportKind.LABELS) == every - {OutFormat.OME_ZARR}
+    nifti = dataclasses.replace(series_case(), source=SourceInfo("nifti", b""))
+    panel.set_available((series_case(), nifti), "one")
+    assert offered(panel, ExportKind.LABELS) == every - dicom
+
+
+def test_export_asks_in_the_chosen_format_and_keeps_it(qtbot: QtBot) -> None:
+    panel = ExportPanel()
+    qtbot.addWidget(panel)
+    told = heard(panel.export_requested)
+    panel.set_available((series_case(),), "one")
+    panel.folder.setText("/out")
+    panel.form.setCurrentIndex(panel.form.findData(OutFormat.NRRD))
+    panel.kind.setCurrentIndex(panel.kind.findData(ExportKind.TRUST))
+    panel.set_available((series_case(),), "one")
+    qtbot.mouseClick(panel.study, LEFT)
+    assert told == [Export(ExportKind.TRUST, Path("/out"), None, OutFormat.NRRD)]
+
+
+def test_export_asks_for_a_case_or_for_all(qtbot: QtBot) -> None:
+    panel = ExportPanel()
+    qtbot.addWidget(panel)
+    told = heard(panel.export_requested)
+    case = series_case()
+    panel.set_available((case,), "one")
+    assert not panel.case.isEnabled()
+    panel.folder.setText("/out")
+    panel.kind.setCurrentIndex(panel.kind.findData(ExportKind.PREDICTION))
+    qtbot.mouseClick(panel.case, LEFT)
+    qtbot.mouseClick(panel.study, LEFT)
+    assert told == [
+        Export(ExportKind.PREDICTION, Path("/out"), "one"),
+        Export(ExportKind.PREDICTION, Path("/out"), None),
+    ]
+    panel.set_available((case,), None)
+    assert not panel.case.isEnabled()
+
+
+def test_export_asks_for_the_model_in_the_chosen_format(qtbot: QtBot) -> None:
+    panel = ExportPanel()
+    qtbot.addWidget(panel)
+    told = heard(panel.model_requested)
+    panel.set_available((series_case(),), None)
+    assert not panel.model.isEnabled()
+    panel.folder.setText("/out")
+    assert {panel.model_form.itemData(k) for k in range(panel.model_form.count())} == set(
+        ModelFormat
+    )
+    panel.model_form.setCurrentIndex(panel.model_form.findData(ModelFormat.ONNX))
+    qtbot.mouseClick(panel.model, LEFT)
+    assert told == [ModelExport(ModelFormat.ONNX, Path("/out"))]
+
+
+# --- suggestions ----------------------------------------------------------------------------------
+
+
+def test_a_click_on_a_suggestion_asks_for_its_slice(qtbot: QtBot) -> None:
+    panel = SuggestionsPanel()
+    qtbot.addWidget(panel)
+    panel.resize(360, 300)
+    panel.show()
+    told = heard(panel.chosen)
+    best = [Suggestion(SliceKey("a", 0, 7), 0.1, 34.4), Suggestion(SliceKey("b", 2, 3), 0.05, None)]
+    panel.set_suggestions(best)
+    texts = [[panel.table.item(row, k).text() for k in range(3)] for row in range(2)]  # type: ignore[union-attr]
+    assert texts == [["a", "7", "34"], ["b", "3", "\N{EN DASH}"]]
+    place = panel.table.visualRect(panel.table.model().index(1, 0)).center()  # type: ignore[union-attr]
+    qtbot.mouseClick(panel.table.viewport(), LEFT, pos=place)
+    assert told == [SliceKey("b", 2, 3)]
+    panel.set_current(SliceKey("a", 0, 7))
+    assert [i.row() for i in panel.table.selectedItems()] == [0, 0, 0]
+    panel.set_current(SliceKey("a", 0, 8))
+    assert panel.table.selectedItems() == []
+    assert len(told) == 1
+
+
+def test_a_suggestion_says_why() -> None:
+    key = SliceKey("a", 0, 7)
+    assert "34 mm²" in why(Suggestion(key, 0.1, 34.4))
+    assert "10.0%" in why(Suggestion(key, 0.1, 34.4))
+    assert "mm²" not in why(Suggestion(key, 0.1, None))
+    assert "spread evenly" in why(Suggestion(key, None, None))
+
+
+def test_the_list_says_what_it_is_waiting_for(qtbot: QtBot) -> None:
+    panel = SuggestionsPanel()
+    qtbot.addWidget(panel)
+    panel.set_suggestions([], looking=True)
+    assert "Looking" in panel.note.text()
+    panel.set_suggestions([])
+    assert "nothing" in panel.note.text()
+    panel.set_suggestions([], problem="The image of a is gone.")
+    assert "The image of a is gone." in panel.note.text()
+    panel.set_suggestions([Suggestion(SliceKey("a", 0, 7), None, None)])
+    assert "Spread evenly" in panel.note.text()
+
+
+def test_suggested_slices_are_marked_in_the_strip(qtbot: QtBot) -> None:
+    strip = SliceStrip()
+    qtbot.addWidget(strip)
+    strip.resize(200, 26)
+    strip.set_states([SliceState.UNTOUCHED] * 20)
+    strip.set_current(0)
+    plain = strip.grab().toImage()
+    strip.set_suggested([10, 99])  # of the last case with more slices, until there are others
+    marked = strip.grab().toImage()
+    changed = {x for x in range(200) for y in range(26) if plain.pixel(x, y) != marked.pixel(x, y)}
+    assert changed
+    assert min(changed) >= 98
+    assert max(changed) <= 112
+
+
+def test_slices_that_nobody_looked_at_are_marked_unless_somebody_touched_them(
+    qtbot: QtBot,
+) -> None:
+    strip = SliceStrip()
+    qtbot.addWidget(strip)
+    strip.resize(200, 26)
+    states = [SliceState.UNTOUCHED] * 20
+    states[12] = SliceState.SKIPPED
+    strip.set_states(states)
+    strip.set_current(0)
+    plain = strip.grab().toImage()
+    strip.set_never_looked_at([10, 12, 99])
+    marked = strip.grab().toImage()
+    changed = {x for x in range(200) for y in range(26) if plain.pixel(x, y) != marked.pixel(x, y)}
+    assert changed
+    assert min(changed) >= 99
+    assert max(changed) <= 110
+    assert strip.said_of(10) == "Slice 10: untouched, never looked at"
+    assert strip.said_of(11) == "Slice 11: untouched"
+    assert strip.said_of(12) == "Slice 12: skipped"
+    assert "never looked at" in strip.toolTip()
+
+
+def test_a_suggestion_names_what_nobody_looked_at(qtbot: QtBot) -> None:
+    panel = SuggestionsPanel()
+    qtbot.addWidget(panel)
+    seen = Suggestion(SliceKey("a", 0, 7), 0.1, 34.4)
+    unseen = dataclasses.replace(seen, never_looked_at=True)
+    assert why(unseen).startswith("Never looked at")
+    assert "ever looked at" not in why(seen)
+    panel.set_suggestions([unseen, seen])
+    texts = [panel.table.item(row, 2).text() for row in range(2)]  # type: ignore[union-attr]
+    assert texts == [f"{UNSEEN} 34", "34"]
+    assert f"{UNSEEN} never looked at" in panel.note.text()
+    panel.set_suggestions([seen])
+    assert UNSEEN not in panel.note.text()
+
+
+def test_the_running_dice_says_what_it_says_nothing_about(qtbot: QtBot) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    scored = ev.HeldBackScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.81})
+    panel.apply(scored)
+    assert "says nothing" not in panel.score.text()
+    panel.apply(dataclasses.replace(scored, never_looked_at=41, slices=88))
+    assert "says nothing about 41 of 88 slices" in panel.score.text()
+    panel.apply(ev.LabelsStand(True))
+    assert "imported labels" in panel.note.text()
+    panel.apply(ev.OutOfTime((SliceKey("a", 0, 1), SliceKey("a", 0, 2))))
+    assert "2 slices" in panel.note.text()
+
+
+def test_the_sheet_lists_every_key() -> None:
+    assert all(command.key.replace("-", "+") in sheet() for command in EVERY)
