@@ -104,10 +104,10 @@ def measure(
         device=options.device,
         slice_size=options.slice_size,
         seed=options.seed,
-        held_back_share=0,
+        validation_share=0,
     )
     trainer = Trainer(study, config)
-    trainer.read_clean_set()
+    trainer.read_clean_slices()
     publisher = Publisher(
         study,
         trainer.source,

@@ -31,11 +31,11 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import (
     Event,
     Failed,
-    HeldBackScored,
     Inbox,
     RunStarted,
     StageStarted,
     StepDone,
+    ValidationScored,
 )
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.formats.registry import read_labels
@@ -178,8 +178,8 @@ def carried_out(events: Iterable[Event]) -> Row:
             case Failed():
                 raise SystemExit(event.message + event.details)
             case RunStarted():
-                ran |= {"network": event.network, "held_back": event.held_back_slices}
-            case HeldBackScored():
+                ran |= {"network": event.network, "validation": event.validation_slices}
+            case ValidationScored():
                 ran["told"] = event.dice
             case StepDone():
                 ran["steps " + event.stage.value] = event.step

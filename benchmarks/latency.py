@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import (
-    CleanSetChanged,
+    CleanSlicesChanged,
     Event,
     Failed,
     Finished,
@@ -217,7 +217,7 @@ def accept_and_wait(engine: Engine, study: Study, key: SliceKey, truth: Truth) -
     accept(study, key, truth)
     saved = time.perf_counter()
     engine.inbox.put(SliceAccepted(key))
-    noticed, _ = engine.wait_for(lambda e: isinstance(e, CleanSetChanged))
+    noticed, _ = engine.wait_for(lambda e: isinstance(e, CleanSlicesChanged))
     at, _ = engine.wait_for(lambda e: is_new(e, key))
     return {
         "case": key.case_id,

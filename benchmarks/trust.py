@@ -176,9 +176,9 @@ def judged_slices(study: Study, rng: np.random.Generator) -> tuple[SliceKey, ...
 
 def trajectory(setting: Setting, seed: int, *, quick: bool) -> Iterator[dict[str, Any]]:
     """Train the base model, then the loop where there are labels to learn, judging on the way."""
-    config = Config(seed=seed, dimensions="2.5d", held_back_share=0.0, resume=False)
+    config = Config(seed=seed, dimensions="2.5d", validation_share=0.0, resume=False)
     trainer = Trainer(setting.study, config)
-    trainer.read_clean_set()
+    trainer.read_clean_slices()
     base, loop = ((2,), (2,)) if quick else (BASE_MARKS, LOOP_MARKS)
     for step in train(trainer.base_step, base):
         yield {"stage": "base model", "step": step, **judge(trainer, setting)}
@@ -263,8 +263,8 @@ def maps_of(
 
 def plain_gradient(trainer: Trainer) -> dict[str, Tensor]:
     """Gradient of the clean loss of all clean slices at once, as the released method takes it."""
-    keys = list(trainer.teaching)
-    batch = trainer.source.unmoved(keys, [trainer.teaching[k] for k in keys])
+    keys = list(trainer.training_slices)
+    batch = trainer.source.unmoved(keys, [trainer.training_slices[k] for k in keys])
     return clean_gradient(trainer.model, trainer.parameters, batch.images, batch.labels)[0]
 
 

@@ -75,7 +75,7 @@ def make(path: Path) -> None:
         study.add_case(NewCase("ct", path / "ct.nii", image, info, path / "l.nii", labels))
         for name, source in (
             (ArrayName.PREDICTION, labels),
-            (ArrayName.VOTES, labels),
+            (ArrayName.PROPOSED_LABELS, labels),
             (ArrayName.TRUST, trust),
             (ArrayName.META_WEIGHTS_INITIAL, trust),
         ):

@@ -25,7 +25,7 @@ from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 from screenshot import settle
 
-from napari_mlbseg.engine.events import Event, Failed, Finished, HeldBackScored, Stage, StepDone
+from napari_mlbseg.engine.events import Event, Failed, Finished, Stage, StepDone, ValidationScored
 from napari_mlbseg.formats.registry import read_labels
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.importing.cohort import make_study
@@ -234,7 +234,7 @@ def train(camera: Photographer) -> None:
 
     def most_is_done() -> bool:
         steps = [e for e in camera.events if isinstance(e, StepDone)]
-        scores = [e for e in camera.events if isinstance(e, HeldBackScored)]
+        scores = [e for e in camera.events if isinstance(e, ValidationScored)]
         on = bool(steps) and steps[-1].stage is Stage.BOOTSTRAPPING
         return on and steps[-1].step > 0.7 * STEPS and len(scores) > 3
 

@@ -29,7 +29,7 @@ from napari_mlbseg.engine.events import (
     FellBack,
     Finished,
     Inbox,
-    OnlyCleanLeft,
+    OnlyCleanSlicesLeft,
     RunStarted,
     Stage,
     Stop,
@@ -447,7 +447,7 @@ def test_run_then_export(accepted: Path, files: Path, mlbseg: Mlbseg):
     told = document(mlbseg("run", accepted, *options, "--json"))
     assert told["stopped"] is False
     assert told["device"] == "cpu"
-    assert told["training_slices"] + told["held_back_slices"] == 6
+    assert told["training_slices"] + told["validation_slices"] == 6
     case = document(mlbseg("info", accepted, "--json"))
     assert case["runs"][0]["outcome"] == "finished"
     for what, count in (("prediction", 2), ("labels", 2), ("weights", 4), ("probabilities", 2)):
@@ -530,7 +530,7 @@ def test_a_run_can_be_told_to_learn_more_carefully_or_afresh(
     def events(self: Bootstrapper, inbox: Inbox) -> Iterator[Event]:
         asked.append(self._config)
         yield FellBack("The training became unstable. It goes on.", "", 3, 1e-4)
-        yield OnlyCleanLeft("Every slice is clean or skipped.")
+        yield OnlyCleanSlicesLeft("Every slice is clean or skipped.")
         yield Finished(1, 3, False, 0.1)
 
     monkeypatch.setattr(Bootstrapper, "events", events)
@@ -639,12 +639,12 @@ def test_simulate_says_what_is_wrong(
 def test_what_a_score_says_nothing_about_and_what_was_not_reached_are_told(
     capsys: pytest.CaptureFixture[str],
 ):
-    scored = ev.HeldBackScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.81}, 0.02)
+    scored = ev.ValidationScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.81}, 0.02)
     left = tuple(SliceKey(case, 0, i) for case in ("a", "b") for i in range(3))
     summary = follow(
         [
             ev.RunStarted(1, "cpu", "2d unet", 10, 5, 2, 0),
-            ev.LabelsStand(True),
+            ev.ImportedLabelsKept(True),
             dataclasses.replace(scored, never_looked_at=41, slices=88),
             ev.StageStarted(ev.Stage.PUBLISHING, 3),
             ev.OutOfTime(left),
@@ -652,9 +652,9 @@ def test_what_a_score_says_nothing_about_and_what_was_not_reached_are_told(
         ]
     )
     assert summary["never_looked_at"] == 41
-    assert summary["labels_stand"] is True
+    assert summary["imported_labels_kept"] is True
     assert summary["not_refreshed"] == {"a": 3, "b": 3}
     said = " ".join(capsys.readouterr().err.split())
-    assert "0.810 ± 0.020 on the slices held back; says nothing about 41 of 88 slices" in said
+    assert "0.810 ± 0.020 on the validation slices; says nothing about 41 of 88 slices" in said
     assert "worse than the imported labels" in said
     assert "6 slices in 2 of the cases" in said

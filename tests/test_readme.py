@@ -32,7 +32,7 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
         timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "on slices that are held back" in done.stdout
+    assert "on validation slices" in done.stdout
     images, exported = (
         sorted((tmp_path / "images").iterdir()),
         sorted((tmp_path / "out").glob("*.nii.gz")),

@@ -94,7 +94,7 @@ def settings(options: argparse.Namespace) -> Config:
             device=options.device, base_steps=2, steps=1, slice_size=32, dimensions="2d", threads=1
         )
     minutes = max(0.2, (options.seconds - FINISHING_S) / 60)
-    return Config(device=options.device, minutes=minutes, steps=10**6, held_back_share=0.0)
+    return Config(device=options.device, minutes=minutes, steps=10**6, validation_share=0.0)
 
 
 def names(setting: str, options: argparse.Namespace) -> tuple[list[str], list[str]]:

@@ -52,7 +52,7 @@ def profiled(dimensions: str, options: argparse.Namespace) -> dict[str, Any]:
                 if case.labels_path is None:
                     study.create_array(case.id, ArrayName.INITIAL_LABELS)
             trainer = Trainer(study, config)
-            trainer.read_clean_set()
+            trainer.read_clean_slices()
             return steps_of(trainer, tiny=options.tiny)
 
 

@@ -94,8 +94,8 @@ def run_text(summary: Document) -> None:
     """How a run ended."""
     how = "Stopped; the next run goes on from here" if summary["stopped"] else "Finished"
     _line(f"{how}: step {summary['step']} after {summary['seconds']:.0f} s on {summary['device']}.")
-    if summary["held_back_dice"] is not None:
-        _line(f"Dice on slices held back: {summary['held_back_dice']:.3f}")
+    if summary["validation_dice"] is not None:
+        _line(f"Dice on validation slices: {summary['validation_dice']:.3f}")
 
 
 def suggestions_text(found: Document) -> None:

@@ -13,15 +13,14 @@ from napari_mlbseg.cli import output
 from napari_mlbseg.engine.events import (
     BatchShrunk,
     CheckpointSaved,
-    CleanSetChanged,
+    CleanSlicesChanged,
     Event,
     Failed,
     FellBack,
     Finished,
     Heartbeat,
-    HeldBackScored,
-    LabelsStand,
-    OnlyCleanLeft,
+    ImportedLabelsKept,
+    OnlyCleanSlicesLeft,
     OutOfTime,
     Paused,
     Resumed,
@@ -29,8 +28,14 @@ from napari_mlbseg.engine.events import (
     SlicesPublished,
     StageStarted,
     StepDone,
+    ValidationScored,
 )
-from napari_mlbseg.engine.wording import of_labels_that_stand, of_never_looked_at, of_what_is_left
+from napari_mlbseg.engine.wording import (
+    of_imported_labels_kept,
+    of_never_looked_at,
+    of_what_is_left,
+)
+from napari_mlbseg.former_names import with_former_names
 from napari_mlbseg.project.records.slices import SliceKey
 
 
@@ -45,11 +50,11 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
         If it failed for another reason; the engine's traceback is a note to it.
     """
     summary: dict[str, Any] = {
-        "held_back_dice": None,
-        "held_back_dice_per_class": None,
-        "held_back_dice_uncertainty": None,
+        "validation_dice": None,
+        "validation_dice_per_class": None,
+        "validation_dice_uncertainty": None,
         "never_looked_at": None,
-        "labels_stand": False,
+        "imported_labels_kept": False,
         "not_refreshed": {},
     }
     with _Bars() as bars:
@@ -62,7 +67,7 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
                         "network": event.network,
                         "parameters": event.parameters,
                         "training_slices": event.training_slices,
-                        "held_back_slices": event.held_back_slices,
+                        "validation_slices": event.validation_slices,
                         "resumed_step": event.resumed_step,
                     }
                     bars.started(event)
@@ -70,19 +75,19 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
                     bars.stage(event)
                 case StepDone():
                     bars.step(event)
-                case HeldBackScored():
-                    summary["held_back_dice"] = event.dice
-                    summary["held_back_dice_per_class"] = dict(event.dice_per_class)
-                    summary["held_back_dice_uncertainty"] = event.uncertainty
+                case ValidationScored():
+                    summary["validation_dice"] = event.dice
+                    summary["validation_dice_per_class"] = dict(event.dice_per_class)
+                    summary["validation_dice_uncertainty"] = event.uncertainty
                     summary["never_looked_at"] = event.never_looked_at
                     bars.score(event)
-                case LabelsStand():
-                    summary["labels_stand"] = event.stand
-                    bars.say(of_labels_that_stand(event))
+                case ImportedLabelsKept():
+                    summary["imported_labels_kept"] = event.kept
+                    bars.say(of_imported_labels_kept(event))
                 case OutOfTime():
                     summary["not_refreshed"] = _counted(event.slices)
                     bars.say(of_what_is_left(event))
-                case BatchShrunk() | FellBack() | OnlyCleanLeft():
+                case BatchShrunk() | FellBack() | OnlyCleanSlicesLeft():
                     bars.say(event.message)
                 case Finished():
                     summary |= {
@@ -92,13 +97,13 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
                     }
                 case Failed():
                     raise event.error()
-                case CleanSetChanged() | SlicesPublished() | CheckpointSaved():
+                case CleanSlicesChanged() | SlicesPublished() | CheckpointSaved():
                     pass
                 case Paused() | Resumed() | Heartbeat():
                     pass
                 case _:
                     assert_never(event)
-    return summary
+    return with_former_names(summary)
 
 
 @contextmanager
@@ -128,7 +133,7 @@ class _Bars:
             disable=not self._live,
         )
         self._bar: TaskID | None = None
-        self._score: HeldBackScored | None = None
+        self._score: ValidationScored | None = None
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -151,8 +156,8 @@ class _Bars:
     def started(self, event: RunStarted) -> None:
         resumed = f", going on at step {event.resumed_step}" if event.resumed_step else ""
         self.say(
-            f"{event.network} on {event.device}; clean slices: {event.training_slices} to learn "
-            f"from, {event.held_back_slices} held back{resumed}"
+            f"{event.network} on {event.device}; clean slices: {event.training_slices} "
+            f"for training, {event.validation_slices} for validation{resumed}"
         )
 
     def stage(self, event: StageStarted) -> None:
@@ -166,14 +171,14 @@ class _Bars:
             return
         shown = [f"{name} {value:.3f}" for name, value in event.losses.items()]
         if self._score is not None:
-            shown.append(f"held-back Dice {self._score.dice:.3f}")
+            shown.append(f"validation Dice {self._score.dice:.3f}")
         if event.remaining_s is not None:
             shown.append(f"{_clock(event.remaining_s)} left")
         self._progress.update(
             self._bar, completed=event.step, total=event.steps, text="  ".join(shown)
         )
 
-    def score(self, event: HeldBackScored) -> None:
+    def score(self, event: ValidationScored) -> None:
         self._score = event
 
     def _say_score(self) -> None:
@@ -184,7 +189,7 @@ class _Bars:
             kept = "" if self._score.shown else ", worse than before: the better model is shown"
             stage, dice = self._score.stage.value, self._score.dice
             unseen = of_never_looked_at(self._score)
-            self.say(f"{stage}: Dice {dice:.3f}{spread} on the slices held back{kept}{unseen}")
+            self.say(f"{stage}: Dice {dice:.3f}{spread} on the validation slices{kept}{unseen}")
         self._score = None
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args, get_type_hints
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.former_names import with_new_names
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 WantedDimensions = Literal["auto", "2d", "2.5d", "3d"]
@@ -77,8 +78,8 @@ class Config:
         Of the teacher, per step.
     consistency
         Weight of the agreement between views and with the teacher.
-    held_back_share
-        Share of the clean slices kept for an honest running Dice; none below six slices.
+    validation_share
+        Share of the clean slices that validate, for an honest running Dice; none below six.
     publish_share
         Largest share of the time spent on bringing predictions up to date while training.
     threads
@@ -107,7 +108,7 @@ class Config:
     learning_rate: float = 1e-3
     ema_decay: float = 0.99
     consistency: float = 1.0
-    held_back_share: float = 0.15
+    validation_share: float = 0.15
     publish_share: float = 0.15
     threads: int | None = None
     resume: bool = True
@@ -138,9 +139,9 @@ class Config:
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "from 0 to below 1")
         _require(self.consistency >= 0, "consistency", self.consistency, "0 or more")
         _require(
-            0 <= self.held_back_share < 1,
-            "held_back_share",
-            self.held_back_share,
+            0 <= self.validation_share < 1,
+            "validation_share",
+            self.validation_share,
             "from 0 to below 1",
         )
         _require(0 < self.publish_share < 1, "publish_share", self.publish_share, "between 0 and 1")
@@ -151,11 +152,11 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
-        """The inverse of `to_dict`; unknown names are refused."""
-        unknown = set(values) - {f.name for f in fields(cls)}
+        """The inverse of `to_dict`; unknown names are refused, former ones are taken."""
+        plain = with_new_names(values)
+        unknown = set(plain) - {f.name for f in fields(cls)}
         if unknown:
             raise UserError(f"Unknown settings: {', '.join(sorted(unknown))}.")
-        plain: dict[str, Any] = dict(values)
         if "views" in plain:
             plain["views"] = tuple(plain["views"])
         return cls(**plain)

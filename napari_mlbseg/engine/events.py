@@ -103,7 +103,7 @@ class RunStarted:
     network: str
     parameters: int
     training_slices: int
-    held_back_slices: int
+    validation_slices: int
     resumed_step: int
 
 
@@ -132,15 +132,15 @@ class StepDone:
 
 
 @dataclass(frozen=True)
-class CleanSetChanged:
+class CleanSlicesChanged:
     """The engine took an accepted or reopened slice into account."""
 
     training_slices: int
-    held_back_slices: int
+    validation_slices: int
 
 
 @dataclass(frozen=True)
-class HeldBackScored:
+class ValidationScored:
     """Dice of the current model on the clean slices that it is not trained on.
 
     `dice` is the mean over the foreground classes, `dice_per_class` is keyed by class value;
@@ -159,14 +159,14 @@ class HeldBackScored:
 
 
 @dataclass(frozen=True)
-class LabelsStand:
+class ImportedLabelsKept:
     """Whether imported labels are shown in place of predictions; sent where it changed.
 
-    They are while the network does worse than they do on the slices that are held back; where
+    They are while the network does worse than they do on the validation slices; where
     these are too few, even on slices that it learnt from.
     """
 
-    stand: bool
+    kept: bool
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ class FellBack:
 
 
 @dataclass(frozen=True)
-class OnlyCleanLeft:
+class OnlyCleanSlicesLeft:
     """Every slice is clean or skipped: no rough labels are left to learn from.
 
     The steps that remain learn from the clean slices alone, as those of the base model do.
@@ -283,14 +283,14 @@ Event = (
     RunStarted
     | StageStarted
     | StepDone
-    | CleanSetChanged
-    | HeldBackScored
-    | LabelsStand
+    | CleanSlicesChanged
+    | ValidationScored
+    | ImportedLabelsKept
     | OutOfTime
     | SlicesPublished
     | BatchShrunk
     | FellBack
-    | OnlyCleanLeft
+    | OnlyCleanSlicesLeft
     | Paused
     | Resumed
     | Heartbeat

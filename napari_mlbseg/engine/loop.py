@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Failed, Inbox, Stage, StageStarted
 from napari_mlbseg.engine.session.budget import Budget
-from napari_mlbseg.engine.training.clean_set import check_enough
+from napari_mlbseg.engine.training.clean_slices import check_enough
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.study import Study
 

@@ -1,9 +1,9 @@
 """What events say in words, the same on a terminal and in the window."""
 
-from napari_mlbseg.engine.events import HeldBackScored, LabelsStand, OutOfTime
+from napari_mlbseg.engine.events import ImportedLabelsKept, OutOfTime, ValidationScored
 
 
-def of_never_looked_at(event: HeldBackScored) -> str:
+def of_never_looked_at(event: ValidationScored) -> str:
     """What a score leaves out, to be put behind it; empty where it leaves nothing out."""
     if not event.never_looked_at:
         return ""
@@ -13,9 +13,9 @@ def of_never_looked_at(event: HeldBackScored) -> str:
     )
 
 
-def of_labels_that_stand(event: LabelsStand) -> str:
+def of_imported_labels_kept(event: ImportedLabelsKept) -> str:
     """Whose labels are shown from now on."""
-    if event.stand:
+    if event.kept:
         return "The network does worse than the imported labels so far: they are shown."
     return "The network does as well as the imported labels by now: its predictions are shown."
 

@@ -71,7 +71,9 @@ class Entry:
     Attributes
     ----------
     name
-        With underscores for hyphens, the module that holds the format as `FORMAT`.
+        What `SourceInfo.format` says.
+    module
+        Below `napari_mlbseg.formats`, what holds the format as `FORMAT`.
     suffixes
         Endings of names in lower case, longer ones first.
     folders
@@ -83,6 +85,7 @@ class Entry:
     """
 
     name: str
+    module: str
     suffixes: tuple[str, ...]
     export: str
     folders: bool = False
@@ -96,19 +99,20 @@ _LAST_AXIS_FASTEST: Final = ("ome-zarr", "tiff")
 _HOME: Final = "napari_mlbseg.formats."
 
 _ENTRIES: Final = (
-    Entry("nifti", (".nii.gz", ".nii"), _AS_IT_CAME),
-    Entry("nrrd", (".nrrd", ".nhdr"), ".nrrd"),
-    Entry("metaimage", (".mha", ".mhd"), ".mha"),
-    Entry("dicom", (".dcm", ".dicom", ".ima"), _NIFTI_SUFFIX),
+    Entry("nifti", "streamed.nifti", (".nii.gz", ".nii"), _AS_IT_CAME),
+    Entry("nrrd", "streamed.nrrd", (".nrrd", ".nhdr"), ".nrrd"),
+    Entry("metaimage", "streamed.metaimage", (".mha", ".mhd"), ".mha"),
+    Entry("dicom", "dicom.images", (".dcm", ".dicom", ".ima"), _NIFTI_SUFFIX),
     Entry(
         "ome-zarr",
+        "chunked.ome_zarr",
         (".ome.zarr", ".zarr"),
         ".ome.zarr",
         folders=True,
         own_labels=True,
     ),
-    Entry("tiff", (".ome.tiff", ".ome.tif", ".tiff", ".tif"), _NIFTI_SUFFIX),
-    Entry("hdf5", (".hdf5", ".h5"), _NIFTI_SUFFIX, own_labels=True),
+    Entry("tiff", "chunked.tiff", (".ome.tiff", ".ome.tif", ".tiff", ".tif"), _NIFTI_SUFFIX),
+    Entry("hdf5", "chunked.hdf5", (".hdf5", ".h5"), _NIFTI_SUFFIX, own_labels=True),
 )
 _DICOM: Final = next(entry for entry in _ENTRIES if entry.name == "dicom")
 
@@ -226,7 +230,7 @@ def _entry_of(path: Path) -> Entry | None:
 @cache
 def _loaded(entry: Entry) -> Format:
     """The format's module is imported here, so that nobody pays for libraries of other formats."""
-    return cast(Format, import_module(_HOME + entry.name.replace("-", "_")).FORMAT)
+    return cast(Format, import_module(_HOME + entry.module).FORMAT)
 
 
 def _format_for(path: Path) -> Format:

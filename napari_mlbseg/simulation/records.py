@@ -34,7 +34,7 @@ class Record:
         Optimiser steps, and the time that they took with all predictions, of this budget alone.
         A base model that several methods share counts for each of them.
     estimated_dice
-        The running estimate on the clean slices held back, at the last step; None without any.
+        The running estimate on the validation slices, at the last step; None without any.
     components_filtered
         Whether connected components were removed before measuring.
     """

@@ -11,12 +11,12 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import (
     Event,
     Failed,
-    HeldBackScored,
     Inbox,
     RunStarted,
     Stage,
     StageStarted,
     Stop,
+    ValidationScored,
 )
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.project.records.slices import SliceKey
@@ -34,7 +34,7 @@ STUDY = "cohort.mlbseg"
 
 @dataclass(frozen=True)
 class Ran:
-    """How a run went; `estimated_dice` by class value, empty where no slices were held back."""
+    """How a run went; `estimated_dice` by class value, empty without validation slices."""
 
     seconds: float
     device: str
@@ -107,7 +107,7 @@ class _Listener:
                 raise event.error()
             if isinstance(event, RunStarted):
                 self.device = event.device
-            elif isinstance(event, HeldBackScored):
+            elif isinstance(event, ValidationScored):
                 self.estimated = dict(event.dice_per_class)
             elif isinstance(event, StageStarted) and event.stage is until:
                 inbox.put(Stop())

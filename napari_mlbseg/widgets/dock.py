@@ -42,7 +42,7 @@ _ACTIONS: dict[str, Callable[[Annotation], None]] = {
 }
 _VIEWS = {
     "weights": ArrayName.META_WEIGHTS_INITIAL,
-    "objections": ArrayName.TRUST,
+    "trust": ArrayName.TRUST,
 }
 _WIDTH = 380
 # By the id of their viewer, which holds its dock: the keys of the viewer are bound to it.
@@ -109,8 +109,8 @@ class MLBSegDock(QWidget):
             self.workbench.show(lambda annotation: annotation.layers.toggle(_VIEWS[name]))
         elif name == "next_suggested":
             self._go_to_suggested()
-        elif name == "take_votes":
-            self.workbench.act(self._take_votes)
+        elif name == "take_proposed_labels":
+            self.workbench.act(self._take_proposed_labels)
         else:
             self.workbench.act(_ACTIONS[name])
 
@@ -122,8 +122,8 @@ class MLBSegDock(QWidget):
         else:
             self.study_panel.show_message(self.suggestions_panel.note.text())
 
-    def _take_votes(self, annotation: Annotation) -> None:
-        taken = annotation.take_votes(self.slices_panel.doubt.value())
+    def _take_proposed_labels(self, annotation: Annotation) -> None:
+        taken = annotation.take_proposed_labels(self.slices_panel.doubt.value())
         text = f"{taken} pixels of slice {annotation.key.index} have the proposed label now."
         self.study_panel.show_message(text if taken else "Nothing is proposed for this slice.")
 

@@ -52,7 +52,7 @@ COMMANDS = (
         "copy_next", "Shift-N", "Copy next", "Take the labels of the slice after this one"
     ),
     SliceCommand(
-        "take_votes",
+        "take_proposed_labels",
         "Shift-T",
         "Take proposals",
         "Where trust in the prediction is low, take the label that the clean slices vote for; "
@@ -72,7 +72,7 @@ VIEWS = (
         "weights", "Shift-W", "Weights", "Show or hide how much each initial label counts"
     ),
     SliceCommand(
-        "objections",
+        "trust",
         "Shift-D",
         "Objections",
         "Show or hide where the clean slices object to the prediction: the lighter, the less trust",

@@ -149,7 +149,7 @@ def test_steps_are_recorded(tmp_path_factory: pytest.TempPathFactory) -> None:
     phantoms = make_phantoms(tmp_path_factory.mktemp("p") / "study.mlbseg", rough=True)
     phantoms.accept("phantom0", 3, 6, 9)
     trainer = Trainer(phantoms.study, replace(QUICK, device="cuda"))
-    trainer.read_clean_set()
+    trainer.read_clean_slices()
     sent: list[str] = []
     for _ in range(3):
         trainer.base_step(learning_rate=1e-3)
@@ -189,7 +189,7 @@ def test_lack_of_memory_while_recording_is_not_hidden(monkeypatch: pytest.Monkey
 
 def trained(phantoms: Phantoms, config: Config, steps: int) -> Trainer:
     trainer = Trainer(phantoms.study, config)
-    trainer.read_clean_set()
+    trainer.read_clean_slices()
     for _ in range(steps):
         trainer.base_step(learning_rate=1e-3)
     for _ in range(steps):
@@ -231,7 +231,7 @@ def test_a_checkpoint_there_and_back(rough_phantoms: Phantoms) -> None:
     assert largest_difference(trainer.state.teacher, other.state.teacher) == 0
     losses = []
     for one in (trainer, other):
-        one.read_clean_set()
+        one.read_clean_slices()
         losses.append([float(v) for v in one.bootstrap_step(learning_rate=1e-3).values()])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 

@@ -17,11 +17,11 @@ from torch import nn
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.data.source import CleanSlices, Span
 from napari_mlbseg.engine.events import (
-    CleanSetChanged,
+    CleanSlicesChanged,
     Event,
     Finished,
     Inbox,
-    OnlyCleanLeft,
+    OnlyCleanSlicesLeft,
     Pause,
     Paused,
     Request,
@@ -223,14 +223,14 @@ def test_reading_is_cut_off(phantoms: Phantoms) -> None:
         trainer = Trainer(phantoms.study, config, check=check)
         asked.append(True)
         for work in (
-            trainer.read_clean_set,
+            trainer.read_clean_slices,
             lambda t=trainer: t.source.noisy_batch(1, torch.Generator()),
         ):
             with pytest.raises(CutOffError):
                 work()
         asked.clear()
-        trainer.read_clean_set()
-        assert len(trainer.teaching) == 3
+        trainer.read_clean_slices()
+        assert len(trainer.training_slices) == 3
 
 
 def test_what_was_written_before_a_span_was_cut_off_is_told_and_the_rest_stays_due(
@@ -277,7 +277,7 @@ def test_an_accepted_slice_cuts_off_only_what_gives_way() -> None:
     assert not interrupts(attention.check)
     with attention.giving_way():
         assert interrupts(attention.check)
-    assert attention.clean_set_changed
+    assert attention.clean_slices_changed
     for request in (Stop(), Pause()):
         assert interrupts(attention_to(request).check)
     assert not interrupts(attention_to(Pause(), Resume()).check)
@@ -312,7 +312,7 @@ def test_a_slice_accepted_while_others_are_published_is_answered_first(
     assert isinstance(events[-1], Finished), events[-1]
     kinds = [e if e == "cut off" else type(e) for e in told]
     first = kinds.index("cut off")
-    assert kinds[first + 1] is CleanSetChanged
+    assert kinds[first + 1] is CleanSlicesChanged
     assert kinds.index(SlicesPublished, first) < kinds.index("cut off", first + 1)
 
 
@@ -330,7 +330,7 @@ def test_where_every_slice_is_closed_the_clean_ones_teach_to_the_end(
     events = run(phantoms, config)
     assert isinstance(events[-1], Finished), events[-1]
     assert (events[-1].stopped, events[-1].step) == (False, 5)
-    assert len([e for e in events if isinstance(e, OnlyCleanLeft)]) == 1
+    assert len([e for e in events if isinstance(e, OnlyCleanSlicesLeft)]) == 1
     assert checkpoint(phantoms)["total"] == 5
     assert phantoms.study.has_array("phantom0", ArrayName.PREDICTION)
 
@@ -338,14 +338,14 @@ def test_where_every_slice_is_closed_the_clean_ones_teach_to_the_end(
 def test_a_slice_that_is_reopened_makes_it_bootstrapping_again(tmp_path: Path) -> None:
     phantoms = make_phantoms(tmp_path / "a.mlbseg", cases=1, shape=SHAPE, rough=True)
     trainer = Trainer(phantoms.study, TINY)
-    assert trainer.learns_from_rough
+    assert trainer.learns_from_initial_labels
     keys = phantoms.accept("phantom0", *range(SHAPE[0]))
-    trainer.read_clean_set()
-    assert not trainer.learns_from_rough
+    trainer.read_clean_slices()
+    assert not trainer.learns_from_initial_labels
     assert set(trainer.bootstrap_step(learning_rate=1e-3)) == {"clean"}
     phantoms.study.set_state(keys[2], SliceState.DRAFT)
-    trainer.read_clean_set()
-    assert trainer.learns_from_rough
+    trainer.read_clean_slices()
+    assert trainer.learns_from_initial_labels
     assert "initial labels" in trainer.bootstrap_step(learning_rate=1e-3)
 
 

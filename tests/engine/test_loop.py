@@ -14,13 +14,12 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import (
     BatchShrunk,
     CheckpointSaved,
-    CleanSetChanged,
+    CleanSlicesChanged,
     Event,
     Failed,
     Finished,
     Focus,
     Heartbeat,
-    HeldBackScored,
     Inbox,
     Pause,
     Paused,
@@ -34,13 +33,14 @@ from napari_mlbseg.engine.events import (
     StageStarted,
     StepDone,
     Stop,
+    ValidationScored,
 )
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.training import trainer as training
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 
-ALL_MAPS = {"prediction", "meta_weights_initial", "meta_weights_pseudo", "trust", "votes"}
+ALL_MAPS = {"prediction", "meta_weights_initial", "meta_weights_pseudo", "trust", "proposed_labels"}
 
 
 def run(
@@ -88,17 +88,17 @@ def test_a_run_improves_every_case_and_publishes_every_slice(phantoms: Phantoms)
         means = (weights.astype(float) + pseudo.astype(float)).mean(axis=(1, 2)) / 2
         np.testing.assert_allclose(means, 1, atol=0.05)
         trust = phantoms.study.array(case.id, ArrayName.TRUST)[:].astype(float)
-        votes = phantoms.study.array(case.id, ArrayName.VOTES)[:]
+        votes = phantoms.study.array(case.id, ArrayName.PROPOSED_LABELS)[:]
         assert 0 <= trust.min() < trust.max() <= 1
         wrong = prediction != phantoms.truth[case.id]
         assert trust[wrong].mean() < trust[~wrong].mean()
         assert set(np.unique(votes)) <= {0, 1, 7}
         assert (trust[votes == prediction] >= 1 / 3 - 0.01).all()
-    scored = [e for e in events if isinstance(e, HeldBackScored)]
+    scored = [e for e in events if isinstance(e, ValidationScored)]
     assert set(scored[-1].dice_per_class) == {1, 7}
     assert scored[-1].dice > 0.6
     started = next(e for e in events if isinstance(e, RunStarted))
-    assert (started.training_slices, started.held_back_slices) == (8, 2)
+    assert (started.training_slices, started.validation_slices) == (8, 2)
     (record,) = phantoms.study.runs()
     assert record.outcome == "finished"
 
@@ -258,9 +258,9 @@ def test_slices_accepted_and_reopened_while_it_runs_count_at_the_next_step(
 
     events = run(phantoms, replace(QUICK, base_steps=3, steps=3), on_event=correct)
     assert asked == ["accept", "reopen"]
-    assert [e.training_slices for e in events if isinstance(e, CleanSetChanged)] == [4, 3]
-    order = [type(e) for e in events if isinstance(e, (StageStarted, CleanSetChanged, StepDone))]
-    assert order[order.index(CleanSetChanged) - 1] is StageStarted
+    assert [e.training_slices for e in events if isinstance(e, CleanSlicesChanged)] == [4, 3]
+    order = [type(e) for e in events if isinstance(e, (StageStarted, CleanSlicesChanged, StepDone))]
+    assert order[order.index(CleanSlicesChanged) - 1] is StageStarted
 
 
 def test_reopening_the_last_clean_slice_does_not_end_the_run(phantoms: Phantoms) -> None:
@@ -311,7 +311,7 @@ def test_an_accepted_slice_is_answered_before_the_next_step(
 
     events = run(phantoms, replace(QUICK, base_steps=3, steps=5), on_event=accept)
     assert asked == [key]
-    changed = next(i for i, e in enumerate(events) if isinstance(e, CleanSetChanged))
+    changed = next(i for i, e in enumerate(events) if isinstance(e, CleanSlicesChanged))
     answer = events[changed + 1]
     assert isinstance(answer, SlicesPublished)
     assert (answer.case_id, answer.start, answer.stop) == ("phantom1", 9, 10)

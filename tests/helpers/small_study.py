@@ -21,7 +21,7 @@ QUICK = Config(
     slice_size=48,
     device="cpu",
     learning_rate=4e-3,
-    held_back_share=0.2,
+    validation_share=0.2,
     threads=1,
 )
 

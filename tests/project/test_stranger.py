@@ -53,7 +53,7 @@ def use(study: Study) -> None:
         pass
     if study.writable:
         study.write_slices("a", ArrayName.PREDICTION, 0, 0, np.ones((1, 7, 8), np.uint8))
-        study.create_array("a", ArrayName.VOTES)
+        study.create_array("a", ArrayName.PROPOSED_LABELS)
         study.save_slice(KEY, np.ones((7, 8), np.uint8), SliceState.DRAFT)
 
 
@@ -265,7 +265,7 @@ def test_a_leftover_that_is_a_link_is_not_written_through(made, tmp_path):
     precious = tmp_path / "precious"
     precious.write_text("precious")
     os.symlink(precious, made / "writer.json.new")
-    os.symlink(tmp_path, made / "arrays" / "a" / "votes.new")
+    os.symlink(tmp_path, made / "arrays" / "a" / "proposed_labels.new")
     os.symlink(tmp_path, made / "arrays" / "b")
     with Study.open(made) as study:
         use(study)

@@ -100,8 +100,8 @@ def test_classes_are_changed_from_the_panel(
 def test_objections_and_proposals_from_keys_and_buttons(
     qtbot: QtBot, dock: MLBSegDock, window: napari.Viewer
 ) -> None:
-    layer = window.layers["objections"]
-    qtbot.mouseClick(dock.slices_panel.buttons["objections"], LEFT)
+    layer = window.layers["trust"]
+    qtbot.mouseClick(dock.slices_panel.buttons["trust"], LEFT)
     assert layer.visible
     press = {str(key): action for key, action in window.keymap.items()}
     press["Shift+D"](window)

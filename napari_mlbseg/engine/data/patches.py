@@ -103,13 +103,13 @@ class PatchSource:
         return _batch(samples)
 
     @property
-    def is_rough_somewhere(self) -> bool:
+    def has_open_slices(self) -> bool:
         """Whether a slice along the axis of its case is neither clean nor skipped."""
         return bool(self.clean.open_cases([frame.case for frame in self._frames.values()]))
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
-        """Random patches around random slices that teach."""
-        keys = list(self.clean.teaching)
+        """Random patches around random training slices."""
+        keys = list(self.clean.training)
         chosen = torch.randint(len(keys), (count,), generator=generator).tolist()
         turns = random_turn(count, generator, dims=3, mirrored=self._mirrored)
         luck = torch.rand(count, 4, generator=generator).tolist()
@@ -117,8 +117,8 @@ class PatchSource:
         for number, turn, (which, y, x, jitter) in zip(chosen, turns, luck, strict=True):
             key = keys[number]
             frame = self._frames[key.case_id]
-            pixel = _foreground(self.clean.teaching[key], y) if which < FOREGROUND_SHARE else None
-            height, width = self.clean.teaching[key].shape
+            pixel = _foreground(self.clean.training[key], y) if which < FOREGROUND_SHARE else None
+            height, width = self.clean.training[key].shape
             centre = self._centre(key, pixel or (y * (height - 1), x * (width - 1)))
             normal = frame.axes.index(key.axis)
             # A quarter of the patch at most: the slice crosses it, zoomed in or not.
@@ -127,10 +127,10 @@ class PatchSource:
         return _batch(samples)
 
     def steady_batch(self, keys: Sequence[SliceKey]) -> Batch:
-        """Patches around the middle of what slices that teach show, as they are."""
+        """Patches around the middle of what training slices show, as they are."""
         samples = []
         for key in keys:
-            frame, mask = self._frames[key.case_id], self.clean.teaching[key]
+            frame, mask = self._frames[key.case_id], self.clean.training[key]
             shown = mask.nonzero().float()
             middle = shown.mean(dim=0) if len(shown) else (torch.tensor(mask.shape) - 1) / 2
             centre = self._centre(key, middle.tolist())
@@ -185,7 +185,7 @@ class PatchSource:
 
     def _clean_sample(self, frame: Frame, move: Matrices) -> tuple[Tensor, Tensor]:
         image, labels = self._sample(frame, move, self.grid.patch, labels=False)
-        teaching = {k: self.clean.teaching[k] for k in self._of_case(self.clean.teaching, frame)}
+        teaching = {k: self.clean.training[k] for k in self._of_case(self.clean.training, frame)}
         return image, self._with_slices(labels, frame, move, teaching)
 
     def _with_slices(

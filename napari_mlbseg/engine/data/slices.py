@@ -92,19 +92,19 @@ class SliceSource:
         return self._moved(keys, [self.initial_labels(k) for k in keys], generator)
 
     @property
-    def is_rough_somewhere(self) -> bool:
+    def has_open_slices(self) -> bool:
         """Whether a slice is neither clean nor skipped."""
         return bool(self.clean.open_cases(self._cases))
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
-        """Random slices that teach."""
-        keys = list(self.clean.teaching)
+        """Random training slices."""
+        keys = list(self.clean.training)
         chosen = [keys[i] for i in _draw(len(keys), count, generator)]
-        return self._moved(chosen, [self.clean.teaching[k] for k in chosen], generator)
+        return self._moved(chosen, [self.clean.training[k] for k in chosen], generator)
 
     def steady_batch(self, keys: Sequence[SliceKey]) -> Batch:
-        """Slices that teach, as they are."""
-        return self.unmoved(keys, [self.clean.teaching[k] for k in keys])
+        """Training slices, as they are."""
+        return self.unmoved(keys, [self.clean.training[k] for k in keys])
 
     def span_size(self, case: Case) -> int:
         """A few: a slice is predicted without its neighbours' predictions."""

@@ -26,8 +26,8 @@ class CleanSlices:
         Slices whose initial labels teach nothing: the clean and the skipped ones.
     """
 
-    teaching: Mapping[SliceKey, Tensor] = field(default_factory=dict)
-    held_back: Mapping[SliceKey, Tensor] = field(default_factory=dict)
+    training: Mapping[SliceKey, Tensor] = field(default_factory=dict)
+    validation: Mapping[SliceKey, Tensor] = field(default_factory=dict)
     left_out: frozenset[SliceKey] = frozenset()
 
     def open_cases(self, cases: Sequence[Case]) -> list[Case]:
@@ -110,17 +110,17 @@ class Source(Protocol):
         """What a network must have been built for to go on with these data."""
 
     @property
-    def is_rough_somewhere(self) -> bool:
+    def has_open_slices(self) -> bool:
         """Whether there are initial labels to learn from: a slice that is not left out."""
 
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
         """Random samples with their initial labels, where some are left, on the grid."""
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
-        """Random samples with the labels of slices that teach, somewhere on the grid."""
+        """Random samples with the labels of training slices, somewhere on the grid."""
 
     def steady_batch(self, keys: Sequence[SliceKey]) -> Batch:
-        """Slices that teach, as they are, with their labels."""
+        """Training slices, as they are, with their labels."""
 
     def initial_labels(self, key: SliceKey) -> Int[Tensor, "y x"]:
         """The initial labels of a slice as class indices; they do not change during a run."""

@@ -84,7 +84,7 @@ def graph_readme(trained: TrainedModel, file: str) -> str:
 
 def _common(trained: TrainedModel) -> dict[str, str]:
     about, source = trained.description(), trained.provenance
-    dice = source["held_back_dice"]
+    dice = source["validation_dice"]
     return {
         "title": f"Segmentation of {', '.join(trained.class_names[1:])}",
         "version": str(source["software_version"]),
@@ -95,7 +95,7 @@ def _common(trained: TrainedModel) -> dict[str, str]:
             steps=source["steps"],
             cases=source["cases"],
             clean=source["clean_slices"],
-            dice="" if dice is None else f", Dice {dice:.3f} on those that were held back",
+            dice="" if dice is None else f", Dice {dice:.3f} on validation slices",
             checkpoint=source["checkpoint_sha256"],
             method=source["method"],
         ).strip(),

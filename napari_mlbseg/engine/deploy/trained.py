@@ -18,6 +18,7 @@ from napari_mlbseg.engine.training.checkpoint import Checkpoint, read_checkpoint
 from napari_mlbseg.engine.training.state import as_model
 from napari_mlbseg.engine.training.untrained import check_trained
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.former_names import with_former_names
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.catalogue.runs import RunRecord
 from napari_mlbseg.project.exporting.provenance import run_behind
@@ -37,7 +38,7 @@ INTENDED_USE = (
 )
 LIMITATIONS = (
     "It learned from a few slices corrected by a person and from rough labels of the others, and "
-    "was never tested beyond the slices that were held back. On other scanners, protocols, "
+    "was never tested beyond the validation slices. On other scanners, protocols, "
     "resolutions or diseases it may fail without notice."
 )
 
@@ -107,7 +108,7 @@ class TrainedModel:
             "channels": channel_meanings(self.preparation),
             "intended_use": INTENDED_USE,
             "limitations": LIMITATIONS,
-            "provenance": dict(self.provenance),
+            "provenance": with_former_names(self.provenance),
         }
 
 
@@ -216,7 +217,7 @@ def _axis(study: Study) -> str:
 
 def _provenance(study: Study, checkpoint: Checkpoint, run: RunRecord | None) -> dict[str, Any]:
     content = checkpoint.content
-    scores = study.metrics(run.id, "held-back dice") if run else []
+    scores = study.metrics(run.id, "validation dice") if run else []
     return {
         "software": "napari-mlbseg",
         "software_version": version("napari-mlbseg"),
@@ -228,7 +229,7 @@ def _provenance(study: Study, checkpoint: Checkpoint, run: RunRecord | None) -> 
         "steps": checkpoint.steps,
         "cases": len(study.cases),
         "clean_slices": len(study.clean_slices()),
-        "held_back_slices": len(content["held_back"]),
-        "held_back_dice": scores[-1][1] if scores and math.isfinite(scores[-1][1]) else None,
+        "validation_slices": len(content["validation"]),
+        "validation_dice": scores[-1][1] if scores and math.isfinite(scores[-1][1]) else None,
         "settings": dict(run.config) if run else {},
     }

@@ -33,7 +33,7 @@ class Brake:
     smallest_of_nonsense: float = math.inf
     everywhere: bool = False
 
-    def standing(self, span: Span) -> NDArray[np.bool_]:
+    def keeps(self, span: Span) -> NDArray[np.bool_]:
         """On which slices of a span the imported labels stand."""
         found = np.zeros(span.stop - span.start, dtype=np.bool_)
         if span.case.id in self.imported:

@@ -42,7 +42,7 @@ Maps = dict[ArrayName, NDArray[Any]]
 
 _BEGINS_AS = {
     ArrayName.PREDICTION: ArrayName.INITIAL_LABELS,
-    ArrayName.VOTES: ArrayName.PREDICTION,
+    ArrayName.PROPOSED_LABELS: ArrayName.PREDICTION,
 }
 """What stands on the slices that were not written yet: nobody may take zeros for labels."""
 
@@ -138,16 +138,16 @@ class Publisher:
         parameters: Mapping[str, Tensor],
         direction: Mapping[str, Tensor] | None,
         step: int,
-        hasty: bool = False,
+        identity_view_only: bool = False,
     ) -> SlicesPublished:
         """Predict the slices and write them; with a clean gradient `direction`, weigh them too.
 
-        A `hasty` look at a volume, which takes long, is one at the image alone; slices are always
-        averaged over the views. A prediction begins as a copy of the initial labels, and votes as
-        one of the prediction, so that they are never half empty.
+        With `identity_view_only` a volume, which takes long, is looked at once; slices are always
+        averaged over the views. A prediction begins as a copy of the initial labels, and proposed
+        labels as one of the prediction, so that they are never half empty.
         """
         self._begin(ArrayName.PREDICTION, span.case)
-        views = self._views[:1] if self._looks_once(hasty) else self._views
+        views = self._views[:1] if self._looks_once(identity_view_only) else self._views
         if self.weigh is None or direction is None:
             scene = self._source.scene(span)
             seen = _Seen(self._predict(parameters, scene, views), None, None)
@@ -162,9 +162,9 @@ class Publisher:
         names = tuple(map(str, maps))
         return SlicesPublished(span.case.id, span.axis, span.start, part.stop, names, step)
 
-    def share_of_passes(self, *, hasty: bool) -> float:
-        """Share of the passes through the network that a `hasty` look takes."""
-        return 1 / len(self._views) if self._looks_once(hasty) else 1.0
+    def share_of_passes(self, *, identity_view_only: bool) -> float:
+        """Share of the passes through the network that a `identity_view_only` look takes."""
+        return 1 / len(self._views) if self._looks_once(identity_view_only) else 1.0
 
     def write_initial_labels(
         self, span: Span, parameters: Mapping[str, Tensor], *, step: int
@@ -203,7 +203,7 @@ class Publisher:
 
     def put_back(self, span: Span, *, step: int) -> SlicesPublished | None:
         """Write imported labels where they stand in place of a prediction; needs no network."""
-        standing = self.brake.standing(span)
+        standing = self.brake.keeps(span)
         if not standing.any() or not self._study.has_array(span.case.id, ArrayName.PREDICTION):
             return None
         for i in np.flatnonzero(standing) + span.start:
@@ -276,7 +276,7 @@ class Publisher:
             believed = scene.to_file(seen.tilted, part)
             trust = believed.gather(1, hard.unsqueeze(1)).squeeze(1)
             maps[ArrayName.TRUST] = trust.half().cpu().numpy()
-            maps[ArrayName.VOTES] = self._labels(believed.argmax(dim=1))
+            maps[ArrayName.PROPOSED_LABELS] = self._labels(believed.argmax(dim=1))
         return maps
 
     def _beside_imported(
@@ -289,7 +289,7 @@ class Publisher:
         imported = torch.stack([self._source.initial_labels(key) for key in part.keys])
         nonsense = self.brake.smallest_of_nonsense if held else math.inf
         shown = as_shown(predicted, imported, self.largest_of_right, nonsense)
-        standing = torch.from_numpy(self.brake.standing(part)).to(shown.device)
+        standing = torch.from_numpy(self.brake.keeps(part)).to(shown.device)
         return torch.where(standing[:, None, None], imported, shown)
 
     def _labels(self, indices: Tensor) -> NDArray[np.uint8]:
@@ -305,8 +305,8 @@ class Publisher:
         judged = near is None or bool(near[span.start : span.stop].any())
         return not judged, int(self._steps[span.case.id][span.start : span.stop].min())
 
-    def _looks_once(self, hasty: bool) -> bool:
-        return hasty and self._source.tile is not None
+    def _looks_once(self, identity_view_only: bool) -> bool:
+        return identity_view_only and self._source.tile is not None
 
     def _in_focus(self, case_id: str) -> bool:
         return self.focus is not None and self.focus.case_id == case_id

@@ -64,7 +64,7 @@ def suggest(
     cases, keys = study.cases, [one.key for one in seen]
     names = sorted({one.key.case_id for one in seen})
     heights = np.array([one.height for one in seen], dtype=np.float32)
-    similarity = next_slice.teaching(
+    similarity = next_slice.likeness(
         next_slice.alike(
             np.stack([one.image for one in seen]),
             np.stack([one.shown for one in seen]),

@@ -31,7 +31,7 @@ class Attention:
         self._inbox = inbox
         self.paused = False
         self.stop = False
-        self.clean_set_changed = False
+        self.clean_slices_changed = False
         self.focus: SliceKey | None = None
         self._giving_way = False
 
@@ -42,7 +42,7 @@ class Attention:
         whoever accepts slice after slice shall not keep the training from moving.
         """
         self._take(timeout_s=0.0)
-        if self.stop or self.paused or (self._giving_way and self.clean_set_changed):
+        if self.stop or self.paused or (self._giving_way and self.clean_slices_changed):
             raise CutOffError
 
     @contextmanager
@@ -75,7 +75,7 @@ class Attention:
     def _note(self, request: Request) -> None:
         match request:
             case SliceAccepted() | SliceReopened():
-                self.clean_set_changed = True
+                self.clean_slices_changed = True
             case Focus(key):
                 self.focus = key
             case Pause():

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from napari_mlbseg.engine.events import HeldBackScored, Stage
+from napari_mlbseg.engine.events import Stage, ValidationScored
 from napari_mlbseg.engine.nets.teacher import copy_of
 from napari_mlbseg.engine.session.imported import (
     FEWEST,
@@ -20,21 +20,21 @@ from napari_mlbseg.engine.training.trainer import Trainer
 
 
 class Guard:
-    """Scores the model on the held-back slices, and keeps the last one that was good enough.
+    """Scores the model on the validation slices, and keeps the last one that was good enough.
 
     What it keeps is part of the trainer's state, so that a checkpoint holds it.
 
     While the newest model is worse than the kept one beyond the uncertainty of their difference on
-    these slices, predictions are made with the kept one. Without held-back slices, or with a
+    these slices, predictions are made with the kept one. Without validation slices, or with a
     single one, nothing can be told and the newest is shown. While what would be shown is worse
-    than the imported labels, on the held-back slices or even on those that the network learnt
+    than the imported labels, on the validation slices or even on those that the network learnt
     from, these stand in its place.
     """
 
     def __init__(self, trainer: Trainer, imported: ImportedLabels | None = None) -> None:
         self._trainer, self._imported = trainer, imported
         self._beside: Beside = []
-        self._labels_stand: bool | None = None
+        self._imported_labels_kept: bool | None = None
 
     @property
     def parameters(self) -> Mapping[str, Tensor]:
@@ -42,11 +42,11 @@ class Guard:
         return self._trainer.shown
 
     @property
-    def labels_stand(self) -> bool:
+    def imported_labels_kept(self) -> bool:
         """Whether imported labels are to be shown, because the network does worse than they."""
-        if self._labels_stand is None:
+        if self._imported_labels_kept is None:
             self.compare_with_imported()
-        return bool(self._labels_stand)
+        return bool(self._imported_labels_kept)
 
     def compare_with_imported(self) -> None:
         """Find out anew whether imported labels are to be shown."""
@@ -54,21 +54,21 @@ class Guard:
             return
         trainer, parameters = self._trainer, self.parameters
         if not self._beside:
-            self._beside = self._imported.beside(trainer.held_back_predictions(parameters))
+            self._beside = self._imported.beside(trainer.validation_predictions(parameters))
         behind = len(self._beside) >= FEWEST and falls_behind(self._beside)
         if not behind:  # one that does worse even on what it learnt is worse
-            learnt = trainer.predictions_beside(self._imported.some_that_taught(), parameters)
+            learnt = trainer.predictions_beside(self._imported.some_training_slices(), parameters)
             behind = any(
                 falls_behind(self._imported.beside(learnt, as_predicted=as_predicted))
                 for as_predicted in (False, True)
             )
-        self._labels_stand = behind
+        self._imported_labels_kept = behind
 
-    def score(self, stage: Stage) -> HeldBackScored | None:
-        """Judge the newest model; None where the held-back slices show nothing."""
+    def score(self, stage: Stage) -> ValidationScored | None:
+        """Judge the newest model; None where the validation slices show nothing."""
         trainer = self._trainer
         state, classes = trainer.state, len(trainer.class_values)
-        pairs = trainer.held_back_predictions(trainer.parameters)
+        pairs = trainer.validation_predictions(trainer.parameters)
         found = self._dice_of(pairs)
         state.scored = state.total
         known = [dice for dice in found.values() if dice is not None]
@@ -84,11 +84,13 @@ class Guard:
             state.kept = replace(state.kept, worse=True)
         if len(self._beside) >= FEWEST:
             if falls_behind(self._beside):
-                self._labels_stand = True
-            elif self._labels_stand:
-                self._labels_stand = None  # no longer behind here: look again before it is asked
+                self._imported_labels_kept = True
+            elif self._imported_labels_kept:
+                self._imported_labels_kept = (
+                    None  # no longer behind here: look again before it is asked
+                )
         each = dice_per_class(pairs.values(), classes=classes)
-        return HeldBackScored(
+        return ValidationScored(
             stage,
             state.step,
             sum(each.values()) / len(each),

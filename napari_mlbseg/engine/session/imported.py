@@ -17,7 +17,7 @@ from napari_mlbseg.project.records.slices import SliceKey
 FEWEST = 2
 """A single slice proves nothing."""
 MOST_LEARNT = 6
-"""As many slices that taught are looked at."""
+"""As many training slices are looked at."""
 
 Pairs = Mapping[SliceKey, tuple[Tensor, Tensor]]
 Beside = Sequence[tuple[float, float]]
@@ -31,7 +31,7 @@ class ImportedLabels:
 
     def smallest_of_nonsense(self) -> float:
         """From which difference to an imported label a prediction is the worse one."""
-        truth = {**self._trainer.held_back, **self._trainer.teaching}
+        truth = {**self._trainer.validation_slices, **self._trainer.training_slices}
         keys = [key for key in truth if key.case_id in self._cases]
         return smallest_of_nonsense([float(difference(self._of(k), truth[k])) for k in keys])
 
@@ -53,9 +53,9 @@ class ImportedLabels:
                 theirs[key] = slice_dice(labels, truth, classes=classes)
         return paired(ours, theirs)
 
-    def some_that_taught(self) -> dict[SliceKey, Tensor]:
+    def some_training_slices(self) -> dict[SliceKey, Tensor]:
         """A few clean slices that the network learnt from."""
-        teaching = self._trainer.teaching
+        teaching = self._trainer.training_slices
         keys = sorted(key for key in teaching if key.case_id in self._cases)
         return {key: teaching[key] for key in keys[:: max(1, -(-len(keys) // MOST_LEARNT))]}
 

@@ -13,11 +13,11 @@ from napari_mlbseg.engine.data.source import Span
 from napari_mlbseg.engine.events import (
     BatchShrunk,
     CheckpointSaved,
-    CleanSetChanged,
+    CleanSlicesChanged,
     Event,
     Finished,
     Inbox,
-    OnlyCleanLeft,
+    OnlyCleanSlicesLeft,
     OutOfTime,
     RunStarted,
     Stage,
@@ -32,7 +32,7 @@ from napari_mlbseg.engine.session.budget import Budget
 from napari_mlbseg.engine.session.pace import Pace
 from napari_mlbseg.engine.session.recovery import Falls, told_of
 from napari_mlbseg.engine.session.upkeep import Upkeep, Work
-from napari_mlbseg.engine.training.clean_set import check_enough
+from napari_mlbseg.engine.training.clean_slices import check_enough
 from napari_mlbseg.engine.training.finite import UnstableError
 from napari_mlbseg.engine.training.memory import Restored
 from napari_mlbseg.engine.training.trainer import Trainer
@@ -81,14 +81,14 @@ class Run:
         )
         outcome = "failed"
         try:
-            yield from self._heeding(self._read_clean_set)
+            yield from self._heeding(self._read_clean_slices)
             yield RunStarted(
                 run_id,
                 device,
                 f"{trainer.dimensions} {trainer.network_name}",
                 count_parameters(state.network),
-                len(trainer.teaching),
-                len(trainer.held_back),
+                len(trainer.training_slices),
+                len(trainer.validation_slices),
                 state.total if restored else 0,
             )
             if restored.passed_over:
@@ -108,7 +108,7 @@ class Run:
                 return
             except UnstableError:
                 yield self._falls.back()
-                self._attention.clean_set_changed = True  # others may have been held back then
+                self._attention.clean_slices_changed = True  # others may have validated then
                 self._upkeep.gone_back()
                 if self._attention.stop:
                     return
@@ -192,9 +192,9 @@ class Run:
 
     def _tell_what_is_left(self) -> Iterator[Event]:
         """Say it, once, where nothing rough is left for the bootstrapping to improve."""
-        before, self._only_clean = self._only_clean, not self._trainer.learns_from_rough
+        before, self._only_clean = self._only_clean, not self._trainer.learns_from_initial_labels
         if self._only_clean and not before:
-            yield OnlyCleanLeft(
+            yield OnlyCleanSlicesLeft(
                 "Every slice is clean or skipped: no rough labels are left to learn from. The "
                 "training goes on with the clean slices alone."
             )
@@ -305,26 +305,27 @@ class Run:
                 yield event
                 self._pace.restart()
             self._upkeep.look_at(attention.focus)
-            if attention.stop or not attention.clean_set_changed:
+            if attention.stop or not attention.clean_slices_changed:
                 return
-            attention.clean_set_changed = False
+            attention.clean_slices_changed = False
             try:
-                yield from self._take_clean_set()
+                yield from self._take_clean_slices()
             except CutOffError:
-                attention.clean_set_changed = True
+                attention.clean_slices_changed = True
 
-    def _take_clean_set(self) -> Iterator[Event]:
+    def _take_clean_slices(self) -> Iterator[Event]:
         """Go on with the clean slices of now, or with those of before where too few are left."""
         try:
             check_enough(self._study)
         except UserError:
             return
-        self._read_clean_set()
-        yield CleanSetChanged(len(self._trainer.teaching), len(self._trainer.held_back))
+        self._read_clean_slices()
+        trainer = self._trainer
+        yield CleanSlicesChanged(len(trainer.training_slices), len(trainer.validation_slices))
 
-    def _read_clean_set(self) -> None:
-        self._trainer.read_clean_set()
-        self._upkeep.clean_set_changed()
+    def _read_clean_slices(self) -> None:
+        self._trainer.read_clean_slices()
+        self._upkeep.clean_slices_changed()
 
     def _try(
         self, step: Step, learning_rate: float

@@ -12,7 +12,7 @@ from napari_mlbseg.engine.data.source import Span
 from napari_mlbseg.engine.events import (
     CheckpointSaved,
     Event,
-    LabelsStand,
+    ImportedLabelsKept,
     SlicesPublished,
     Stage,
     StepDone,
@@ -32,7 +32,7 @@ from napari_mlbseg.project.study import Study
 CHECKPOINT_EVERY_S = 60.0
 SCORE_EVERY_STEPS = 25
 COMPARE_EVERY_STEPS = 100
-"""With the imported labels, on slices that taught: where hardly any is held back."""
+"""With the imported labels, on training slices: where there is hardly another."""
 FOCUS_EVERY_S = 1.0
 LOG_EVERY_S = 2.0
 DIRECTION_EVERY_STEPS = 25
@@ -75,7 +75,7 @@ class Upkeep:
         names = self._brake.imported
         self._imported = ImportedLabels(trainer, names) if names else None
         self._guard = Guard(trainer, self._imported)
-        self._told_that_labels_stand = False
+        self._told_that_they_are_kept = False
         self._began = budget.now()
         self._publishing_s = 0.0
         self._last = {"checkpoint": self._budget.now()}
@@ -88,7 +88,7 @@ class Upkeep:
             self.publisher.focus = key
             self._last.pop("focus", None)
 
-    def clean_set_changed(self) -> None:
+    def clean_slices_changed(self) -> None:
         """The clean slices are others: weigh anew, beginning with the slice on view."""
         self._read_brake()
         self.forget_direction()
@@ -105,7 +105,7 @@ class Upkeep:
         self._last.pop("focus", None)
 
     def before_step(self, stage: Stage) -> Iterator[Event]:
-        """The slice on view, about once a second, and whenever it or the clean set is another one.
+        """The slice on view, about once a second, and whenever it changes or the clean slices do.
 
         Before the step, not after it: whoever has just accepted a slice waits for this.
         """
@@ -114,7 +114,9 @@ class Upkeep:
             return
         if self._due("focus", FOCUS_EVERY_S):
             try:
-                event = self.publish(focused, step=self._trainer.state.total, hasty=True)
+                event = self.publish(
+                    focused, step=self._trainer.state.total, identity_view_only=True
+                )
             except CutOffError:
                 self._last.pop("focus")
                 raise
@@ -155,7 +157,9 @@ class Upkeep:
         self.publisher.brake = self._brake_in_force()
         return self.publisher.put_back(span, step=step)
 
-    def publish(self, span: Span, *, step: int, hasty: bool = False) -> SlicesPublished:
+    def publish(
+        self, span: Span, *, step: int, identity_view_only: bool = False
+    ) -> SlicesPublished:
         """Write predictions of some slices and, where asked, their weights."""
         began = self._budget.now()
         self.publisher.largest_of_right = self._trainer.largest_of_right
@@ -167,14 +171,14 @@ class Upkeep:
                 parameters=self._guard.parameters,
                 direction=self._clean_direction() if self.publisher.weigh else None,
                 step=step,
-                hasty=hasty,
+                identity_view_only=identity_view_only,
             )
         finally:
             seconds = self._budget.now() - began
             self._publishing_s += seconds
         whole = event.stop == span.stop
         if whole and span in self.publisher.spans_of(span.case):  # a lone slice takes longer
-            share = self.publisher.share_of_passes(hasty=hasty)
+            share = self.publisher.share_of_passes(identity_view_only=identity_view_only)
             self._budget.published(span.stop - span.start, seconds, share=share)
         return event
 
@@ -195,7 +199,7 @@ class Upkeep:
         if self._publishing_s < self._config.publish_share * (self._budget.now() - self._began):
             span = self.publisher.stalest_span(step, youngest=YOUNGEST_STEPS)
             if span is not None:
-                return self.publish(span, step=step, hasty=True)
+                return self.publish(span, step=step, identity_view_only=True)
         return None
 
     def _clean_direction(self) -> Mapping[str, Tensor]:
@@ -208,28 +212,28 @@ class Upkeep:
         """Counted in steps: what is shown shall not depend on the clock."""
         state = self._trainer.state
         due = last or state.step % SCORE_EVERY_STEPS == 0
-        return bool(self._trainer.held_back) and due and state.scored != state.total
+        return bool(self._trainer.validation_slices) and due and state.scored != state.total
 
     def _score(self, stage: Stage) -> Event | None:
         require_finite(self._trainer.parameters, "the network")
         scored = self._guard.score(stage)
         if scored is not None:
-            self._log({"held-back dice": scored.dice})
+            self._log({"validation dice": scored.dice})
         if scored is None:
             return None
-        self._log({"held-back dice": scored.dice})
+        self._log({"validation dice": scored.dice})
         never_looked_at, slices = self._brake.counts()
         return replace(scored, never_looked_at=never_looked_at, slices=slices)
 
-    def _compare(self, *, anew: bool) -> LabelsStand | None:
+    def _compare(self, *, anew: bool) -> ImportedLabelsKept | None:
         """Tell when imported labels begin or cease to stand; now and then, find it out `anew`."""
         if anew:
             self._guard.compare_with_imported()
-        stand = self._guard.labels_stand
-        if stand == self._told_that_labels_stand:
+        stand = self._guard.imported_labels_kept
+        if stand == self._told_that_they_are_kept:
             return None
-        self._told_that_labels_stand = stand
-        return LabelsStand(stand)
+        self._told_that_they_are_kept = stand
+        return ImportedLabelsKept(stand)
 
     @property
     def _keep_labels(self) -> bool:
@@ -243,7 +247,7 @@ class Upkeep:
         self._brake = found
 
     def _brake_in_force(self) -> Brake:
-        return replace(self._brake, everywhere=self._guard.labels_stand)
+        return replace(self._brake, everywhere=self._guard.imported_labels_kept)
 
     def _log(self, values: Mapping[str, float]) -> None:
         self._study.log_metrics(self._run_id, self._trainer.state.total, values)

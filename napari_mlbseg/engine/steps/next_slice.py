@@ -87,7 +87,7 @@ def near(
     return np.asarray(np.where(same, np.exp(-np.square(apart) / 2), 0.0), dtype=np.float32)
 
 
-def teaching(
+def likeness(
     alike: Float[np.ndarray, "slices slices"], near: Float[np.ndarray, "slices slices"]
 ) -> Float[np.ndarray, "slices slices"]:
     """What correcting one slice teaches about another, from 0 to 1.

@@ -14,6 +14,7 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.training.finite import is_finite
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.former_names import with_new_names
 from napari_mlbseg.project.catalogue.runs import RunRecord
 
 
@@ -54,7 +55,7 @@ class Checkpoint:
     def network(self, *, teacher: bool) -> nn.Module:
         """The network as it predicts: with the student's parameters or with the teacher's.
 
-        Where the newest ones did worse on the slices held back, those that were shown instead.
+        Where the newest ones did worse on the validation slices, those that were shown instead.
         """
         network = build_network(**self.built, dims=self.fits["dimensions"])
         averaged = self.content["teacher"] if teacher else {}
@@ -103,7 +104,7 @@ def load(path: Path) -> Checkpoint:
         raise DamagedError("is no checkpoint")
     if not is_finite(content):
         raise DamagedError("holds numbers that are not finite")
-    return Checkpoint(content, digest)
+    return Checkpoint(with_new_names(content), digest)
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:

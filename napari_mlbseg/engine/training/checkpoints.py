@@ -1,4 +1,4 @@
-"""The checkpoints of a study: the latest, the one before, and the best on held-back slices."""
+"""The checkpoints of a study: the latest, the one before, and the best on validation slices."""
 
 import os
 import shutil

@@ -129,7 +129,7 @@ class Memory:
     def is_best(self) -> bool:
         """Whether the state has been scored and does better than the best checkpoint, or as well.
 
-        On the slices that were held back from either; where there are none it counts as better.
+        On the validation slices from either; where there are none it counts as better.
         """
         kept, best = self._state.kept, self._state.best
         if kept is None or kept.worse or kept.total != self._state.total:

@@ -19,14 +19,14 @@ Dices = dict[SliceKey, float | None]
 
 @dataclass(frozen=True)
 class Kept:
-    """The last model that did well enough on the slices held back.
+    """The last model that did well enough on the validation slices.
 
     Attributes
     ----------
     parameters
         Those that it predicts with.
     dice
-        Of each slice held back.
+        Of each validation slice.
     total
         Steps that it has learnt for.
     worse
@@ -62,10 +62,12 @@ class TrainingState:
     ----------
     step, total
         Optimiser steps within `stage`, and of the whole run.
-    taught
-        The slices that the network has learnt from since it was fresh.
+    validation
+        The clean slices that the network never learns from.
+    trained_on
+        The clean slices that the network has learnt from since it was fresh.
     scored
-        The value of `total` at which the slices held back were last scored.
+        The value of `total` at which the validation slices were last scored.
     best
         Dice of each of them at the best checkpoint; None where there is none.
     rate_limit
@@ -82,8 +84,8 @@ class TrainingState:
     step: int = 0
     total: int = 0
     batch: int = 1
-    held_back: frozenset[SliceKey] = field(default_factory=frozenset)
-    taught: frozenset[SliceKey] = field(default_factory=frozenset)
+    validation: frozenset[SliceKey] = field(default_factory=frozenset)
+    trained_on: frozenset[SliceKey] = field(default_factory=frozenset)
     kept: Kept | None = None
     scored: int | None = None
     best: Dices | None = None
@@ -138,8 +140,8 @@ class TrainingState:
             "step": self.step,
             "total": self.total,
             "batch": self.batch,
-            "held_back": _plain(self.held_back),
-            "taught": _plain(self.taught),
+            "validation": _plain(self.validation),
+            "trained_on": _plain(self.trained_on),
             "kept": None if self.kept is None else self.kept.content(),
             "scored": self.scored,
             "best": None if self.best is None else _plain_dices(self.best),
@@ -155,7 +157,8 @@ class TrainingState:
         self.generator.set_state(content["generator"])
         self.stage = Stage(content["stage"])
         self.step, self.total, self.batch = content["step"], content["total"], content["batch"]
-        self.held_back, self.taught = (_keys(content[name]) for name in ("held_back", "taught"))
+        self.validation = _keys(content["validation"])
+        self.trained_on = _keys(content["trained_on"])
         kept, best = content.get("kept"), content.get("best")
         self.kept = None if kept is None else Kept.read(kept, device)
         self.best = None if best is None else _dices(best)

@@ -34,7 +34,7 @@ from napari_mlbseg.engine.steps.update import (
     BootstrapGradient,
     bootstrap_gradient,
 )
-from napari_mlbseg.engine.training.clean_set import split_held_back
+from napari_mlbseg.engine.training.clean_slices import choose_validation
 from napari_mlbseg.engine.training.cuda_graphs import Graphs
 from napari_mlbseg.engine.training.memory import Memory, Restored
 from napari_mlbseg.engine.training.state import TrainingState, as_model
@@ -126,24 +126,24 @@ class Trainer:
         self._graphs.forget()
         release_memory(self.device)
 
-    def read_clean_set(self) -> None:
-        """Take the clean slices from the catalogue, and decide which are held back."""
+    def read_clean_slices(self) -> None:
+        """Take the clean slices from the catalogue, and decide which of them validate."""
         clean = self._study.clean_slices()
         labels = {key: self._clean_labels(key) for key in clean}
         errors = list(self._errors_of_imported(labels))
         shown = {k: frozenset(mask.flatten().tolist()) - {0} for k, mask in labels.items()}
-        self.state.held_back = split_held_back(
+        self.state.validation = choose_validation(
             shown,
-            self.state.held_back,
-            self.state.taught,
-            share=self._config.held_back_share,
+            self.state.validation,
+            self.state.trained_on,
+            share=self._config.validation_share,
         )
-        self.state.taught |= frozenset(labels) - self.state.held_back
+        self.state.trained_on |= frozenset(labels) - self.state.validation
         skipped = {r.key for r in self._study.slice_records(state=SliceState.SKIPPED)}
         self._largest_of_right = largest_of_right(errors)
         self.source.clean = CleanSlices(
-            teaching={k: v for k, v in labels.items() if k not in self.state.held_back},
-            held_back={k: v for k, v in labels.items() if k in self.state.held_back},
+            training={k: v for k, v in labels.items() if k not in self.state.validation},
+            validation={k: v for k, v in labels.items() if k in self.state.validation},
             left_out=frozenset(skipped | set(clean)),
         )
 
@@ -157,14 +157,14 @@ class Trainer:
         return self._values
 
     @property
-    def teaching(self) -> Mapping[SliceKey, Tensor]:
-        """The clean slices that teach."""
-        return self.source.clean.teaching
+    def training_slices(self) -> Mapping[SliceKey, Tensor]:
+        """The clean training slices."""
+        return self.source.clean.training
 
     @property
-    def held_back(self) -> Mapping[SliceKey, Tensor]:
+    def validation_slices(self) -> Mapping[SliceKey, Tensor]:
         """The clean slices that the network never learns from."""
-        return self.source.clean.held_back
+        return self.source.clean.validation
 
     @property
     def parameters(self) -> Mapping[str, Tensor]:
@@ -185,13 +185,13 @@ class Trainer:
         return kept.parameters if kept is not None and kept.worse else self.parameters
 
     @property
-    def learns_from_rough(self) -> bool:
+    def learns_from_initial_labels(self) -> bool:
         """Whether the bootstrapping has anything to work on beside the clean slices."""
-        return self.source.is_rough_somewhere
+        return self.source.has_open_slices
 
     @property
     def largest_of_right(self) -> float | None:
-        """How much imported labels may disagree with the network and be right, see `rough_labels`.
+        """How much imported labels may disagree with the network and be right.
 
         None where they are not judged, because nobody asks for meta-weights.
         """
@@ -213,7 +213,7 @@ class Trainer:
 
     def bootstrap_step(self, *, learning_rate: float) -> Mapping[str, Tensor]:
         """One step on noisy and clean slices together; on clean ones where there are no others."""
-        if not self.learns_from_rough:
+        if not self.learns_from_initial_labels:
             return self.base_step(learning_rate=learning_rate)
         if self._config.objective != "bootstrapping":
             return self._comparison_step(learning_rate=learning_rate)
@@ -277,17 +277,17 @@ class Trainer:
         return found.losses
 
     def direction(self) -> dict[str, Tensor]:
-        """Where the teaching slices want the network to move, for the weight maps on view."""
+        """Where the training slices want the network to move, for the weight maps on view."""
         found = [self._gradient(keys) for keys in self._groups()]
         loss = torch.stack([loss for _, loss in found]).mean()
         return clean_direction([gradient for gradient, _ in found], loss)
 
     def _groups(self) -> list[list[SliceKey]]:
-        """Some of the teaching slices (`DIRECTION_SLICES`) in groups that have to agree.
+        """Some of the training slices (`DIRECTION_SLICES`) in groups that have to agree.
 
         Pairs of the same case, so that cases agree; a single pair is split.
         """
-        keys = sorted(self.teaching)
+        keys = sorted(self.training_slices)
         most = DIRECTION_SLICES[self.dimensions]
         chosen = keys[:: max(1, len(keys) // most)][:most]
         cases = [list(group) for _, group in groupby(chosen, key=lambda key: key.case_id)]
@@ -304,11 +304,11 @@ class Trainer:
         loss = torch.stack([loss for _, loss in found]).mean()
         return mean_gradient([gradient for gradient, _ in found]), loss
 
-    def held_back_predictions(
+    def validation_predictions(
         self, parameters: Mapping[str, Tensor]
     ) -> dict[SliceKey, tuple[Tensor, Tensor]]:
-        """Prediction and truth (class indices) of the clean slices that are held back."""
-        return self.predictions_beside(self.held_back, parameters)
+        """Prediction and truth (class indices) of the validation slices."""
+        return self.predictions_beside(self.validation_slices, parameters)
 
     def predictions_beside(
         self, truth: Mapping[SliceKey, Tensor], parameters: Mapping[str, Tensor]

@@ -14,6 +14,7 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.former_names import FORMER
 from napari_mlbseg.project.arrays.building import Unfinished, explained_array, write_slices
 from napari_mlbseg.project.arrays.chunks import (
     METADATA,
@@ -50,7 +51,7 @@ class ArrayName(StrEnum):
     The image has its own dtype, labels are uint8, and weights are float16 in multiples of the
     uniform weight: 1 is the weight of every pixel if all counted the same, 0 is ignored.
     `TRUST`, float16 from 0 to 1, tells how far the clean slices bear out the prediction, and
-    `VOTES` holds the label that they would give instead.
+    `PROPOSED_LABELS` holds the label that they would give instead.
     """
 
     IMAGE = "image"
@@ -59,7 +60,7 @@ class ArrayName(StrEnum):
     META_WEIGHTS_INITIAL = "meta_weights_initial"
     META_WEIGHTS_PSEUDO = "meta_weights_pseudo"
     TRUST = "trust"
-    VOTES = "votes"
+    PROPOSED_LABELS = "proposed_labels"
 
 
 _DTYPES: dict[ArrayName, np.dtype[Any]] = {
@@ -68,7 +69,7 @@ _DTYPES: dict[ArrayName, np.dtype[Any]] = {
     ArrayName.META_WEIGHTS_INITIAL: np.dtype(np.float16),
     ArrayName.META_WEIGHTS_PSEUDO: np.dtype(np.float16),
     ArrayName.TRUST: np.dtype(np.float16),
-    ArrayName.VOTES: np.dtype(np.uint8),
+    ArrayName.PROPOSED_LABELS: np.dtype(np.uint8),
 }
 
 
@@ -204,6 +205,9 @@ class ArrayStore:
     def _where(self, case_id: str, name: ArrayName) -> Path:
         """Where an array is, also if a killed process was just about to replace it."""
         path = self._path(case_id, name)
+        former = former_path(path)
+        if former is not None and former.exists() and not path.exists():
+            return former
         return before(path) if not path.exists() and before(path).exists() else path
 
     def _opened(self, path: Path, name: ArrayName, shape: Shape) -> zarr.Array[Any]:
@@ -236,6 +240,11 @@ class ArrayStore:
         """Delete a folder, if it is still this study's and no link leads to it."""
         if not self._place.gone and size_of(path, self._study) is None:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def former_path(path: Path) -> Path | None:
+    """Where version 0.1 kept an array, if elsewhere; opening for writing brings it to its place."""
+    return path.with_stem(FORMER[path.stem]) if path.stem in FORMER else None
 
 
 def _absent(case_id: str, name: ArrayName) -> str:

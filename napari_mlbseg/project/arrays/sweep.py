@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from napari_mlbseg.project.arrays.store import ARRAYS_NAME, IMPORTING
+from napari_mlbseg.project.arrays.store import ARRAYS_NAME, IMPORTING, ArrayName, former_path
 from napari_mlbseg.project.folder.durable import before, beside, settle
 from napari_mlbseg.project.folder.inside import plain_folders
 
@@ -48,8 +48,18 @@ def sweep(folder: Path, case_ids: Collection[str], *, deep: bool) -> None:
             if array in (beside(path), before(path)):
                 with suppress(OSError):
                     settle(path)
+        _bring_to_new_names(case)
         if deep:
             _sweep_chunks(case)
+
+
+def _bring_to_new_names(case: Path) -> None:
+    for name in ArrayName:
+        path = case / f"{name.value}.zarr"
+        former = former_path(path)
+        if former is not None and former in plain_folders(case) and not path.exists():
+            with suppress(OSError):
+                former.rename(path)
 
 
 def _sweep_chunks(case: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from napari_mlbseg.former_names import FORMER
 from napari_mlbseg.project.catalogue.database import Database
 from napari_mlbseg.project.catalogue.reading import readable
 
@@ -72,8 +73,8 @@ class Runs:
     def metrics(self, run_id: int, name: str) -> list[tuple[int, float]]:
         """One metric of a run as pairs of step and value."""
         rows = self._database.rows(
-            "SELECT step, value FROM metrics WHERE run = ? AND name = ? ORDER BY step",
-            *(run_id, name),
+            "SELECT step, value FROM metrics WHERE run = ? AND name IN (?, ?) ORDER BY step",
+            *(run_id, name, FORMER.get(name, name)),
         )
         return [(step, math.nan if value is None else value) for step, value in rows]
 

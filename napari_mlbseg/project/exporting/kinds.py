@@ -10,10 +10,10 @@ class ExportKind(StrEnum):
     PREDICTION and INITIAL are the machine's alone. WEIGHTS are two float32 maps per case,
     ``ID_meta_weights_initial`` and ``ID_meta_weights_pseudo``, in multiples of the uniform weight.
     TRUST are ``ID_trust``, float32 from 0 to 1, how far the clean slices bear out the prediction,
-    and ``ID_votes``, the label that they vote for. PROBABILITIES are float32 maps from 0 to 1, one
-    for each class, ``ID_probability_CLASS``, made by the last network while they are exported;
-    that of the background is what they leave of 1. VOLUMES is one table of all cases: voxels and
-    millilitres of each class in LABELS.
+    and ``ID_proposed_labels``, the labels that they propose. PROBABILITIES are float32 maps from 0
+    to 1, one for each class, ``ID_probability_CLASS``, made by the last network while they are
+    exported; that of the background is what they leave of 1. VOLUMES is one table of all cases:
+    voxels and millilitres of each class in LABELS.
     """
 
     LABELS = "labels"

@@ -15,7 +15,7 @@ ARRAYS: Final[dict[ExportKind, tuple[ArrayName, ...]]] = {
     ExportKind.PREDICTION: (ArrayName.PREDICTION,),
     ExportKind.INITIAL: (ArrayName.INITIAL_LABELS,),
     ExportKind.WEIGHTS: (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO),
-    ExportKind.TRUST: (ArrayName.TRUST, ArrayName.VOTES),
+    ExportKind.TRUST: (ArrayName.TRUST, ArrayName.PROPOSED_LABELS),
     ExportKind.PROBABILITIES: (),
     ExportKind.VOLUMES: (),
 }

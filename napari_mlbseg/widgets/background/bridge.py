@@ -8,7 +8,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Failed, Finished, Inbox, Request, Stop
-from napari_mlbseg.engine.training.clean_set import check_enough
+from napari_mlbseg.engine.training.clean_slices import check_enough
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background.task import BackgroundTask, Report

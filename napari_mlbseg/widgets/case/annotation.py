@@ -19,7 +19,7 @@ from napari_mlbseg.widgets.case.history import History, Look
 from napari_mlbseg.widgets.case.journal import Journal
 from napari_mlbseg.widgets.case.late import LateSlices
 from napari_mlbseg.widgets.case.layers import LAYER_NAMES, CaseLayers
-from napari_mlbseg.widgets.case.proposals import with_proposals
+from napari_mlbseg.widgets.case.proposed_labels import with_proposals
 from napari_mlbseg.widgets.case.saving import save_each
 from napari_mlbseg.widgets.case.slice_keeper import SliceKeeper
 from napari_mlbseg.widgets.case.slice_states import SliceStates
@@ -82,7 +82,7 @@ class Annotation(QObject):
         self._states = SliceStates(study, case)
         self._save_timer = timer(self, _SAVE_AFTER_MS, self.flush, single_shot=True)
         self._late = LateSlices(self)
-        names = (*LAYER_NAMES, ArrayName.VOTES)
+        names = (*LAYER_NAMES, ArrayName.PROPOSED_LABELS)
         self._arrays = CaseArrays(study, case, names, self._late.await_more)
         self._working = WorkingLabels(
             case.geometry.shape,
@@ -223,7 +223,7 @@ class Annotation(QObject):
             raise UserError("There is no slice on that side to copy from.")
         self._journal.draft("copy to", key, self._working.read(key.axis, source))
 
-    def take_votes(self, below: float) -> int:
+    def take_proposed_labels(self, below: float) -> int:
         """Take proposed labels where trust is below a share, as one step that undo takes back.
 
         Returns

@@ -27,7 +27,7 @@ LAYER_NAMES = {
     ArrayName.PREDICTION: "prediction",
     ArrayName.META_WEIGHTS_INITIAL: "meta-weights: initial labels",
     ArrayName.META_WEIGHTS_PSEUDO: "meta-weights: pseudo labels",
-    ArrayName.TRUST: "objections",
+    ArrayName.TRUST: "trust",
 }
 
 
@@ -53,7 +53,7 @@ _WEIGHTS = _Look(
 # there the colour gains in cover and in lightness, vermilion to yellow (of Okabe & Ito's palette),
 # which says the same whatever hues somebody can tell apart.
 _OBJECTIONS = _Look(
-    "objections",
+    "trust",
     (0.0, 1.0),
     (0.0, 0.25, 0.5, 1.0),
     (

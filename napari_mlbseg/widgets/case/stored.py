@@ -26,7 +26,7 @@ _PATIENCE_S: Final = 0.25
 _KEPT_BYTES: Final = 48 << 20
 _AHEAD_BYTES: Final = 48 << 20
 """Rows up to this size are fetched ahead."""
-_LABELS: Final = (ArrayName.INITIAL_LABELS, ArrayName.PREDICTION, ArrayName.VOTES)
+_LABELS: Final = (ArrayName.INITIAL_LABELS, ArrayName.PREDICTION, ArrayName.PROPOSED_LABELS)
 
 
 class StoredArray:

@@ -26,7 +26,7 @@ _KINDS = {
     ExportKind.PREDICTION: "prediction alone",
     ExportKind.INITIAL: "initial labels",
     ExportKind.WEIGHTS: "meta-weight maps",
-    ExportKind.TRUST: "trust in the prediction, and votes",
+    ExportKind.TRUST: "trust in the prediction, and proposed labels",
     ExportKind.PROBABILITIES: "probabilities of each class",
     ExportKind.VOLUMES: "table of volumes (CSV)",
 }

@@ -169,7 +169,7 @@ class SlicesPanel(QWidget):
         accept = self.buttons["accept"]
         accept.setStyleSheet("QPushButton:enabled { background: #1f8a58; color: white; }")
         grid.addWidget(accept, 0, 0)
-        places = ("skip", "reopen", "revert", "copy_previous", "copy_next", "take_votes")
+        places = ("skip", "reopen", "revert", "copy_previous", "copy_next", "take_proposed_labels")
         for place, name in enumerate(places, 1):
             grid.addWidget(self.buttons[name], place // 3, place % 3)
         grid.addWidget(self.doubt, 2, 1, 1, 2)

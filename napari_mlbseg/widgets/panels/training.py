@@ -20,7 +20,11 @@ from qtpy.QtWidgets import (
 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
-from napari_mlbseg.engine.wording import of_labels_that_stand, of_never_looked_at, of_what_is_left
+from napari_mlbseg.engine.wording import (
+    of_imported_labels_kept,
+    of_never_looked_at,
+    of_what_is_left,
+)
 from napari_mlbseg.widgets.panels.style import Messages, Note, button, duration, enable, narrow
 from napari_mlbseg.widgets.panels.training_plot import TrainingPlot
 
@@ -60,8 +64,8 @@ class TrainingPanel(QWidget):
         self.progress.setToolTip("Steps of the stage under way")
         self.status = Note("What the engine is working at", "Accept a few slices, then start.")
         self.run = Note("Network, device and checkpoint of this run")
-        self.clean_set = Note("Clean slices that the engine knows of")
-        self.score = Note("Dice on clean slices that are held back from training")
+        self.clean_slices = Note("Clean slices that the engine knows of")
+        self.score = Note("Dice on validation slices, which the network never learns from")
         self.note = Messages("What else happened")
         self.plot = TrainingPlot()
         self._lay_out()
@@ -97,16 +101,16 @@ class TrainingPanel(QWidget):
             case ev.StepDone():
                 self.plot.add_step(event)
                 self._show_step(event)
-            case ev.HeldBackScored():
+            case ev.ValidationScored():
                 self.plot.add_score(event)
                 self._show_score(event)
-            case ev.CleanSetChanged():
-                self._show_clean_set(event.training_slices, event.held_back_slices)
-            case ev.LabelsStand():
-                self.note.say(of_labels_that_stand(event))
+            case ev.CleanSlicesChanged():
+                self._show_clean_slices(event.training_slices, event.validation_slices)
+            case ev.ImportedLabelsKept():
+                self.note.say(of_imported_labels_kept(event))
             case ev.OutOfTime():
                 self.note.say(of_what_is_left(event))
-            case ev.BatchShrunk() | ev.FellBack() | ev.OnlyCleanLeft():
+            case ev.BatchShrunk() | ev.FellBack() | ev.OnlyCleanSlicesLeft():
                 self.note.say(event.message)
             case ev.Paused() | ev.Resumed():
                 self._paused = isinstance(event, ev.Paused)
@@ -175,10 +179,10 @@ class TrainingPanel(QWidget):
         size = f"{event.parameters / 1e6:.1f} M parameters"
         resumed = f", resumed at step {event.resumed_step}" if event.resumed_step else ""
         self.run.say(f"{event.network} ({size}) on {event.device}{resumed}")
-        self._show_clean_set(event.training_slices, event.held_back_slices)
+        self._show_clean_slices(event.training_slices, event.validation_slices)
 
-    def _show_clean_set(self, training: int, held_back: int) -> None:
-        self.clean_set.say(f"Clean slices: {training} to train on, {held_back} held back")
+    def _show_clean_slices(self, training: int, validation: int) -> None:
+        self.clean_slices.say(f"Clean slices: {training} for training, {validation} for validation")
 
     def _show_step(self, event: ev.StepDone) -> None:
         self._show_progress(event.step, event.steps)
@@ -186,13 +190,13 @@ class TrainingPanel(QWidget):
         if not self._paused and self.stop.isEnabled():
             self._say(f"{event.stage.value.capitalize()}: {event.steps_per_s:.1f} steps/s{left}")
 
-    def _show_score(self, event: ev.HeldBackScored) -> None:
+    def _show_score(self, event: ev.ValidationScored) -> None:
         classes = ", ".join(f"{value}: {dice:.2f}" for value, dice in event.dice_per_class.items())
         each = f"  (class {classes})" if len(event.dice_per_class) > 1 else ""
         spread = "" if event.uncertainty is None else f" ± {event.uncertainty:.3f}"
         kept = "" if event.shown else "  worse than before: the better model is shown"
         unseen = of_never_looked_at(event)
-        self.score.say(f"Held-back Dice {event.dice:.3f}{spread}{each}{kept}{unseen}")
+        self.score.say(f"Validation Dice {event.dice:.3f}{spread}{each}{kept}{unseen}")
 
     def _show_progress(self, step: int, steps: int | None) -> None:
         self.progress.setRange(0, steps or 0)
@@ -276,6 +280,6 @@ class TrainingPanel(QWidget):
         layout.addLayout(form)
         layout.addLayout(row)
         layout.addWidget(self.progress)
-        for label in (self.status, self.note, self.clean_set, self.run, self.score):
+        for label in (self.status, self.note, self.clean_slices, self.run, self.score):
             layout.addWidget(label)
         layout.addWidget(self.plot, 1)

@@ -1,4 +1,4 @@
-"""Losses and held-back Dice, live."""
+"""Losses and validation Dice, live."""
 
 from itertools import cycle
 
@@ -7,7 +7,7 @@ import pyqtgraph as pg
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_mlbseg.engine.events import HeldBackScored, StageStarted, StepDone
+from napari_mlbseg.engine.events import StageStarted, StepDone, ValidationScored
 
 _PENS = ("#6cb6ff", "#f0b232", "#c297ff", "#57c99a", "#ff8e7a", "#9fb3c8")
 _INK = "#a8b0bd"
@@ -29,7 +29,7 @@ class TrainingPlot(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setToolTip(
-            "Above: losses. Below: Dice on clean slices that are held back from training."
+            "Above: losses. Below: Dice on validation slices, which the network never learns from."
             " Steps of all stages in a row, a dashed line where a stage begins."
         )
         self._area = _PlotArea()
@@ -89,7 +89,7 @@ class TrainingPlot(QWidget):
                 points.append((self._before + event.step, value))
                 self._curve(name).setData(*np.asarray(points).T)
 
-    def add_score(self, event: HeldBackScored) -> None:
+    def add_score(self, event: ValidationScored) -> None:
         """Draw a Dice."""
         if np.isfinite(event.dice):
             self._dice.append((self._before + event.step, event.dice))

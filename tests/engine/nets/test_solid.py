@@ -16,7 +16,6 @@ from napari_mlbseg.engine.events import (
     Failed,
     Finished,
     Focus,
-    HeldBackScored,
     Inbox,
     RunStarted,
     SlicesPublished,
@@ -24,6 +23,7 @@ from napari_mlbseg.engine.events import (
     StageStarted,
     StepDone,
     Stop,
+    ValidationScored,
 )
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.training import trainer as training
@@ -31,7 +31,7 @@ from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.slices import SliceKey
 
 SOLID = replace(QUICK, dimensions="3d", slice_size=32)
-ALL_MAPS = {"prediction", "meta_weights_initial", "meta_weights_pseudo", "trust", "votes"}
+ALL_MAPS = {"prediction", "meta_weights_initial", "meta_weights_pseudo", "trust", "proposed_labels"}
 
 
 def solid_phantoms(path: Path) -> Phantoms:
@@ -67,7 +67,7 @@ def test_a_run_in_3d_improves_on_its_initial_labels(tmp_path: Path) -> None:
     published = [e for e in events if isinstance(e, SlicesPublished)]
     assert (published[0].case_id, published[0].start, published[0].stop) == ("phantom1", 25, 26)
     assert all(set(e.arrays) == ALL_MAPS for e in published)
-    scored = [e for e in events if isinstance(e, HeldBackScored)]
+    scored = [e for e in events if isinstance(e, ValidationScored)]
     assert set(scored[-1].dice_per_class) == {1, 7}
     for case in phantoms.study.cases:
         before = np.asarray(phantoms.study.array(case.id, ArrayName.INITIAL_LABELS)[:])

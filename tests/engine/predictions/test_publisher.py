@@ -18,11 +18,11 @@ from napari_mlbseg.project.study import Study
 
 
 @pytest.mark.parametrize(
-    ("dimensions", "hasty", "passes"),
+    ("dimensions", "identity_view_only", "passes"),
     [("2d", False, 3), ("2d", True, 3), ("3d", False, 3), ("3d", True, 1)],
 )
 def test_only_a_hasty_look_at_a_volume_is_not_averaged_over_views(
-    tmp_path: Path, dimensions: str, hasty: bool, passes: int
+    tmp_path: Path, dimensions: str, identity_view_only: bool, passes: int
 ) -> None:
     seen: list[Tensor] = []
 
@@ -38,7 +38,9 @@ def test_only_a_hasty_look_at_a_volume_is_not_averaged_over_views(
     publisher = Publisher(study, source, model, views=averaged_views(config.views), weigh=None)
     case = study.cases[0]
     span = Span(case, case.axis, 5, 7)
-    publisher.publish(span, parameters={}, direction=None, step=1, hasty=hasty)
+    publisher.publish(
+        span, parameters={}, direction=None, step=1, identity_view_only=identity_view_only
+    )
     assert len(seen) == passes
 
 
@@ -106,7 +108,7 @@ def test_slices_that_were_not_weighed_yet_vote_for_nothing_else(tmp_path: Path) 
     case = study.cases[0]
     span = Span(case, case.axis, 2, 4)
     publisher_of(study, weigh=True).publish(span, parameters=BIAS, direction=BIAS, step=1)
-    votes = np.asarray(study.array(case.id, ArrayName.VOTES)[:])
+    votes = np.asarray(study.array(case.id, ArrayName.PROPOSED_LABELS)[:])
     prediction = np.asarray(study.array(case.id, ArrayName.PREDICTION)[:])
     np.testing.assert_array_equal(np.delete(votes, [2, 3], 0), np.delete(prediction, [2, 3], 0))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_mlbseg.engine.data.choose import choose_source
 from napari_mlbseg.engine.data.source import Span
-from napari_mlbseg.engine.events import Event, Finished, HeldBackScored, Inbox, LabelsStand
+from napari_mlbseg.engine.events import Event, Finished, ImportedLabelsKept, Inbox, ValidationScored
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.nets.views import VIEWS
 from napari_mlbseg.engine.predictions.brake import Brake, brake_for
@@ -170,43 +170,43 @@ def with_labels(phantoms: Phantoms, *, right: bool) -> None:
 
 
 def young(phantoms: Phantoms) -> Trainer:
-    """A network that has hardly learnt, with two slices held back."""
+    """A network that has hardly learnt, with two validation slices."""
     phantoms.accept("phantom0", *range(1, 11))
     trainer = Trainer(phantoms.study, QUICK)
-    trainer.read_clean_set()
-    assert len(trainer.held_back) == 2
+    trainer.read_clean_slices()
+    assert len(trainer.validation_slices) == 2
     return trainer
 
 
-@pytest.mark.parametrize("held_back", [True, False])
+@pytest.mark.parametrize("validation", [True, False])
 @pytest.mark.parametrize("right", [True, False])
 def test_what_would_be_shown_is_compared_with_what_was_imported(
-    rough_phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch, held_back: bool, right: bool
+    rough_phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch, validation: bool, right: bool
 ) -> None:
     # What differs too much is not shown in any case: look at the comparison by itself.
     monkeypatch.setattr("napari_mlbseg.engine.steps.imported_labels.FEWEST_TO_TELL", 99)
     with_labels(rough_phantoms, right=right)
     trainer = young(rough_phantoms)
-    if not held_back:  # the slices that taught are asked alone
-        both = {**trainer.teaching, **trainer.held_back}
-        trainer.source.clean = replace(trainer.source.clean, teaching=both, held_back={})
+    if not validation:  # the training slices are asked alone
+        both = {**trainer.training_slices, **trainer.validation_slices}
+        trainer.source.clean = replace(trainer.source.clean, training=both, validation={})
     names = frozenset(case.id for case in rough_phantoms.study.cases)
     guard = Guard(trainer, ImportedLabels(trainer, names))
-    assert guard.labels_stand is right
-    assert not Guard(trainer).labels_stand
+    assert guard.imported_labels_kept is right
+    assert not Guard(trainer).imported_labels_kept
 
 
-@pytest.mark.parametrize("held_back_share", [0.2, 0.0])
+@pytest.mark.parametrize("validation_share", [0.2, 0.0])
 def test_a_run_shows_imported_labels_while_its_network_does_worse(
-    rough_phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch, held_back_share: float
+    rough_phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch, validation_share: float
 ) -> None:
     monkeypatch.setattr("napari_mlbseg.engine.steps.imported_labels.FEWEST_TO_TELL", 99)
     with_labels(rough_phantoms, right=True)
     rough_phantoms.accept("phantom0", *range(1, 11))
-    config = replace(QUICK, base_steps=2, steps=4, held_back_share=held_back_share)
+    config = replace(QUICK, base_steps=2, steps=4, validation_share=validation_share)
     events = carried_out(rough_phantoms, config)
     assert isinstance(events[-1], Finished), events[-1]
-    assert [e.stand for e in events if isinstance(e, LabelsStand)] == [True]
+    assert [e.kept for e in events if isinstance(e, ImportedLabelsKept)] == [True]
     for case in rough_phantoms.study.cases:
         found = rough_phantoms.study.array(case.id, ArrayName.PREDICTION)[:]
         assert (found == initial(rough_phantoms, case.id)).all()
@@ -217,7 +217,7 @@ def test_a_run_shows_a_network_that_does_better(rough_phantoms: Phantoms) -> Non
     rough_phantoms.accept("phantom0", *range(1, 11))
     events = carried_out(rough_phantoms, replace(QUICK, steps=4))
     assert isinstance(events[-1], Finished), events[-1]
-    assert not any(isinstance(e, LabelsStand) for e in events)
+    assert not any(isinstance(e, ImportedLabelsKept) for e in events)
     found = rough_phantoms.study.array("phantom0", ArrayName.PREDICTION)[1:11]
     assert (found != initial(rough_phantoms, "phantom0")[1:11]).any(axis=(1, 2)).all()
 
@@ -285,7 +285,7 @@ def test_a_score_says_how_many_slices_it_says_nothing_about(tmp_path: Path) -> N
     phantoms = make_phantoms(tmp_path / "none.mlbseg", shape=BROAD)
     phantoms.accept("phantom0", *range(8, 16))
     events = carried_out(phantoms, replace(QUICK, base_steps=2, steps=1))
-    scored = [e for e in events if isinstance(e, HeldBackScored)]
+    scored = [e for e in events if isinstance(e, ValidationScored)]
     assert scored
     for event in scored:
         assert (event.never_looked_at, event.slices) == (2 * (24 - 8), 48)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_study import QUICK, Phantoms
 
-from napari_mlbseg.engine.events import Finished, HeldBackScored, Inbox, Stage
+from napari_mlbseg.engine.events import Finished, Inbox, Stage, ValidationScored
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.session.guard import Guard
 from napari_mlbseg.engine.steps.score import compare
@@ -50,13 +50,13 @@ def broken(trainer: Trainer) -> None:
 
 def trained(phantoms: Phantoms) -> Trainer:
     phantoms.accept("phantom0", *range(2, 10))
-    config = replace(QUICK, base_steps=60, steps=0, held_back_share=0.4)
+    config = replace(QUICK, base_steps=60, steps=0, validation_share=0.4)
     events = list(Bootstrapper(phantoms.study, config).events(Inbox()))
     assert isinstance(events[-1], Finished), events[-1]
     trainer = Trainer(phantoms.study, config)
     assert trainer.restore()
-    trainer.read_clean_set()
-    assert len(trainer.held_back) >= 2
+    trainer.read_clean_slices()
+    assert len(trainer.validation_slices) >= 2
     return trainer
 
 
@@ -93,10 +93,10 @@ def test_a_run_that_breaks_its_model_goes_on_publishing_the_better_one(
         return losses
 
     monkeypatch.setattr(Trainer, "bootstrap_step", breaking)
-    config = replace(QUICK, base_steps=60, steps=2, held_back_share=0.4)
+    config = replace(QUICK, base_steps=60, steps=2, validation_share=0.4)
     events = list(Bootstrapper(phantoms.study, config).events(Inbox()))
     assert isinstance(events[-1], Finished), events[-1]
-    last = [e for e in events if isinstance(e, HeldBackScored)][-1]
+    last = [e for e in events if isinstance(e, ValidationScored)][-1]
     assert not last.shown
     for case in phantoms.study.cases:
         assert phantoms.study.array(case.id, ArrayName.PREDICTION)[:].any()

@@ -126,7 +126,7 @@ def test_the_clean_slices_tell_how_wrong_wrong_labels_are(tmp_path: Path) -> Non
     study = phantoms.study
     phantoms.accept("phantom0", 3, 5, 8)
     trainer = Trainer(study, QUICK)
-    trainer.read_clean_set()
+    trainer.read_clean_slices()
     errors = []
     for key in study.clean_slices():
         rough = study.read_slice(key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index)
@@ -135,5 +135,5 @@ def test_the_clean_slices_tell_how_wrong_wrong_labels_are(tmp_path: Path) -> Non
     assert trainer.largest_of_right == pytest.approx(largest_of_right(errors))
     assert trainer.largest_of_right != pytest.approx(largest_of_right([]))
     uniform = Trainer(study, QUICK.from_dict(QUICK.to_dict() | {"weights": "uniform"}))
-    uniform.read_clean_set()
+    uniform.read_clean_slices()
     assert uniform.largest_of_right is None

@@ -19,12 +19,12 @@ from napari_mlbseg.engine.events import (
     Failed,
     FellBack,
     Finished,
-    HeldBackScored,
     Inbox,
     RunStarted,
     SlicesPublished,
     Stage,
     Stop,
+    ValidationScored,
 )
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.predictions.final_network import read_final_network
@@ -416,18 +416,18 @@ def test_a_checkpoint_that_is_not_finite_is_not_exported(trained: Phantoms, tmp_
 
 
 def scored(phantoms: Phantoms) -> Trainer:
-    """Trained and scored on slices that are held back."""
+    """Trained and scored on validation slices."""
     phantoms.accept("phantom0", *range(2, 10))
-    config = replace(TINY, base_steps=60, steps=0, held_back_share=0.4)
+    config = replace(TINY, base_steps=60, steps=0, validation_share=0.4)
     events = run(phantoms, config)
-    assert any(isinstance(e, HeldBackScored) for e in events)
+    assert any(isinstance(e, ValidationScored) for e in events)
     trainer = Trainer(phantoms.study, config)
     assert trainer.restore()
-    trainer.read_clean_set()
+    trainer.read_clean_slices()
     return trainer
 
 
-def test_the_best_on_held_back_slices_is_kept(phantoms: Phantoms) -> None:
+def test_the_best_on_validation_slices_is_kept(phantoms: Phantoms) -> None:
     trainer = scored(phantoms)
     best = beside(phantoms, BEST)
     assert same(load(best).content["network"], checkpoint(phantoms)["network"])
@@ -460,7 +460,7 @@ def test_the_network_that_is_shown_is_exported_and_stays_so(phantoms: Phantoms) 
     exported = read_final_network(phantoms.study).parameters
     assert same({n: p.detach() for n, p in exported.items()}, good)
     assert load(phantoms.study.checkpoint_path).steps == 60
-    resumed = Trainer(phantoms.study, replace(TINY, base_steps=60, steps=0, held_back_share=0.4))
+    resumed = Trainer(phantoms.study, replace(TINY, base_steps=60, steps=0, validation_share=0.4))
     assert resumed.restore()
     assert same(dict(Guard(resumed).parameters), good)
     assert all(isinstance(key, SliceKey) for key in resumed.state.kept.dice)  # type: ignore

@@ -19,7 +19,7 @@ WEIGHTS = (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO, ArrayN
 
 def test_arrays_are_zarr_v3_for_everybody(study, make_case):
     study.add_case(make_case("b", labels=True, dtype=">f4"))
-    for name in (ArrayName.PREDICTION, ArrayName.VOTES, *WEIGHTS):
+    for name in (ArrayName.PREDICTION, ArrayName.PROPOSED_LABELS, *WEIGHTS):
         study.create_array("b", name)
     for name in ArrayName:
         path = study.path / "arrays" / "b" / f"{name}.zarr"

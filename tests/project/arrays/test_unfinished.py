@@ -223,11 +223,11 @@ noise = np.random.default_rng(0).integers(0, 250, (6, 7, 8)).astype(np.uint8)
 key = SliceKey("a", 0, 1)
 with Study.open(Path(sys.argv[1])) as study:
     blocks = [(i, noise[i : i + 1]) for i in range(6)]
-    study.create_array("a", ArrayName.VOTES, blocks)
+    study.create_array("a", ArrayName.PROPOSED_LABELS, blocks)
     with_room(20)
     refused(lambda: study.create_array("a", ArrayName.PREDICTION, blocks))
     print(sorted(p.name for p in (study.path / "arrays" / "a").iterdir()), flush=True)
-    refused(lambda: study.write_slices("a", ArrayName.VOTES, 0, 2, noise[:1] + 1))
+    refused(lambda: study.write_slices("a", ArrayName.PROPOSED_LABELS, 0, 2, noise[:1] + 1))
     refused(lambda: study.save_slice(key, noise[1], SliceState.CLEAN))
     with_room(resource.RLIM_INFINITY)
     study.save_slice(key, noise[2], SliceState.CLEAN)
@@ -240,15 +240,15 @@ def test_a_full_disk_is_told_and_breaks_nothing(study, other_process):
     out, _ = process.communicate(timeout=600)
     assert process.returncode == 0
     told = out.splitlines()
-    assert told.pop(1) == "['image.zarr', 'votes.zarr']"
+    assert told.pop(1) == "['image.zarr', 'proposed_labels.zarr']"
     assert len(told) == 3
     assert "prediction.zarr could not be read or written" in told[0]
-    assert "votes.zarr could not be read or written" in told[1]
+    assert "proposed_labels.zarr could not be read or written" in told[1]
     assert "catalogue.sqlite could not be" in told[2]
     noise = np.random.default_rng(0).integers(0, 250, (6, 7, 8)).astype(np.uint8)
     with Study.open(study.path) as again:
         assert not again.has_array("a", ArrayName.PREDICTION)
-        np.testing.assert_array_equal(again.array("a", ArrayName.VOTES)[:], noise)
+        np.testing.assert_array_equal(again.array("a", ArrayName.PROPOSED_LABELS)[:], noise)
         (record,) = again.slice_history(SliceKey("a", 0, 1))
         np.testing.assert_array_equal(again.revision_mask(record.revision), noise[2])
     left = [p for p in study.path.rglob("*") if p.name.endswith(LEFTOVERS)]
@@ -296,7 +296,7 @@ def test_leftovers_of_any_writer_are_swept(study):
     (study.path / "checkpoints").mkdir()
     (study.path / "checkpoints" / "latest.unfinished").write_bytes(bytes(9))
     (study.path / "checkpoints" / "latest.pt").write_bytes(bytes(9))
-    for name in ("votes.new", "prediction.old", "prediction.new"):
+    for name in ("proposed_labels.new", "prediction.old", "prediction.new"):
         shutil.copytree(arrays / "a" / "image.zarr", arrays / "a" / name)
     os.rename(arrays / "a" / "image.zarr", arrays / "a" / "image.old")
     shutil.copytree(arrays / "a" / "image.old", arrays / "half")

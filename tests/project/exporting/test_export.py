@@ -101,10 +101,10 @@ def test_trust_is_a_map_of_float32_and_the_votes_are_labels(study, tmp_path):
     case = study.cases[1]
     trust = np.random.default_rng(0).random(case.geometry.shape).astype(np.float16)
     study.create_array(case.id, ArrayName.TRUST)[:] = trust
-    study.create_array(case.id, ArrayName.VOTES)[:] = trust > 0.5
+    study.create_array(case.id, ArrayName.PROPOSED_LABELS)[:] = trust > 0.5
     trusted, votes = export_case(study, case.id, tmp_path / "out", ExportKind.TRUST)
     assert trusted.name == "phantom_02_trust.nii.gz"
-    assert votes.name == "phantom_02_votes.nii.gz"
+    assert votes.name == "phantom_02_proposed_labels.nii.gz"
     assert nib.load(trusted).get_data_dtype() == np.float32
     assert nib.load(votes).get_data_dtype() == np.uint8
     np.testing.assert_array_equal(case.geometry.to_display(loaded(trusted)), trust)

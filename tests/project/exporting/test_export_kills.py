@@ -52,7 +52,7 @@ def study(tmp_path):
         correct(made, 1)
         shape = made.case(CASE).geometry.shape
         made.create_array(CASE, ArrayName.TRUST)[:] = 0.5
-        made.create_array(CASE, ArrayName.VOTES)[:] = 1
+        made.create_array(CASE, ArrayName.PROPOSED_LABELS)[:] = 1
         assert shape == SHAPE[::-1]
         yield made
 
@@ -121,7 +121,7 @@ def test_a_killed_export_leaves_the_old_or_the_new_and_is_mended(study, tmp_path
     assert new.keys() == old.keys()
     for path in (out / p.name for p in old_paths):
         assert told(path) == sha256_of(path)
-        if kind is not ExportKind.VOLUMES and path.name != "scan_1_votes.nrrd":
+        if kind is not ExportKind.VOLUMES and path.name != "scan_1_proposed_labels.nrrd":
             assert new[path.name] != old[path.name]
     assert not [p for p in out.iterdir() if p.name.startswith(".")]
 

@@ -55,7 +55,7 @@ def study(tmp_path):
         made.save_slice(SliceKey("scan", 0, 4), mask, SliceState.CLEAN)
         rng = np.random.default_rng(1)
         made.create_array("scan", ArrayName.TRUST)[:] = rng.random(case.geometry.shape)
-        made.create_array("scan", ArrayName.VOTES)[:] = 1
+        made.create_array("scan", ArrayName.PROPOSED_LABELS)[:] = 1
         yield made
 
 
@@ -79,7 +79,7 @@ def test_dicom_is_the_own_format_of_labels_and_nifti_that_of_maps(study, tmp_pat
     assert path.name == "scan_seg.dcm"
     assert pydicom.dcmread(path).Modality == "SEG"
     trust, votes = export_case(study, "scan", tmp_path / "out", ExportKind.TRUST)
-    assert [trust.name, votes.name] == ["scan_trust.nii.gz", "scan_votes.nii.gz"]
+    assert [trust.name, votes.name] == ["scan_trust.nii.gz", "scan_proposed_labels.nii.gz"]
     trust, votes = export_case(
         study, "scan", tmp_path / "out", ExportKind.TRUST, OutFormat.DICOM_SEG
     )

@@ -33,7 +33,7 @@ def test_events_arrive_in_order_and_on_the_main_thread(qtbot: QtBot) -> None:
     def source(_: ev.Inbox) -> Iterator[ev.Event]:
         threads.append(threading.current_thread())
         for step in range(500):
-            yield ev.CleanSetChanged(step, 0)
+            yield ev.CleanSlicesChanged(step, 0)
         yield ev.Finished(1, 500, False, 1.0)
 
     bridge = EngineBridge()
@@ -45,7 +45,7 @@ def test_events_arrive_in_order_and_on_the_main_thread(qtbot: QtBot) -> None:
     bridge.told.connect(lambda _: homes.append(QThread.currentThread() is app.thread()))
     bridge.start(source)
     qtbot.waitUntil(lambda: not bridge.running)
-    assert told[:-1] == [ev.CleanSetChanged(step, 0) for step in range(500)]
+    assert told[:-1] == [ev.CleanSlicesChanged(step, 0) for step in range(500)]
     assert isinstance(told[-1], ev.Finished)
     assert all(homes)
     assert threads[0] is not threading.main_thread()
@@ -140,7 +140,7 @@ def test_a_talkative_engine_leaves_the_window_alive(
 
     def talk(_: ev.Inbox) -> Iterator[ev.Event]:
         for step in range(1000):
-            yield ev.CleanSetChanged(step, 0)
+            yield ev.CleanSlicesChanged(step, 0)
         yield ev.Finished(1, 0, False, 0.0)
         ended.set()
 

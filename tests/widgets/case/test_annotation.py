@@ -344,7 +344,7 @@ COMMANDS = {
     "skip slice 5": Annotation.skip,
     "revert slice 5": Annotation.revert,
     "copy to slice 5": lambda annotation: annotation.copy_from(1),
-    "take proposals on slice 5": lambda annotation: annotation.take_votes(0.5),
+    "take proposals on slice 5": lambda annotation: annotation.take_proposed_labels(0.5),
 }
 
 
@@ -579,10 +579,10 @@ class Proposals:
         trust[index, 3, 3:6] = (0.1, 0.2, 0.45)
         votes[index, 3, 3:6] = 2
         desk.publish(index, self.shown[np.newaxis])
-        for name, block in ((ArrayName.TRUST, trust), (ArrayName.VOTES, votes)):
+        for name, block in ((ArrayName.TRUST, trust), (ArrayName.PROPOSED_LABELS, votes)):
             desk.study.create_array(desk.case.id, name)
             desk.study.write_slices(desk.case.id, name, 0, 0, block)
-        event = SlicesPublished(desk.case.id, 0, 0, shape[0], ("trust", "votes"), 1)
+        event = SlicesPublished(desk.case.id, 0, 0, shape[0], ("trust", "proposed_labels"), 1)
         desk.annotation.published(event)
 
     def after(self, columns: slice) -> NDArray[np.uint8]:
@@ -598,7 +598,7 @@ def test_proposals_are_taken_where_trust_is_low_as_a_draft_with_undo(
     desk.annotation.go_to(5)
     proposals = Proposals(desk, 5)
     assert proposals.shown[3, 3:6].max() == 0
-    assert desk.annotation.take_votes(below) == len(range(*columns.indices(9)))
+    assert desk.annotation.take_proposed_labels(below) == len(range(*columns.indices(9)))
     np.testing.assert_array_equal(desk.layer.data[5], proposals.after(columns))
     assert desk.state(5) is DRAFT
     np.testing.assert_array_equal(desk.study.slice_mask(desk.key(5)), desk.layer.data[5])
@@ -612,7 +612,7 @@ def test_proposals_leave_alone_what_a_person_painted(desk: Desk) -> None:
     desk.annotation.go_to(5)
     proposals = Proposals(desk, 5)
     desk.layer.data_setitem((np.array([5]), np.array([3]), np.array([4])), 1)
-    assert desk.annotation.take_votes(0.5) == 2
+    assert desk.annotation.take_proposed_labels(0.5) == 2
     expected = proposals.after(slice(3, 6))
     expected[3, 4] = 1
     np.testing.assert_array_equal(desk.layer.data[5], expected)
@@ -620,11 +620,11 @@ def test_proposals_leave_alone_what_a_person_painted(desk: Desk) -> None:
 
 def test_without_a_training_nothing_is_proposed(desk: Desk) -> None:
     with pytest.raises(UserError, match="no proposals yet"):
-        desk.annotation.take_votes(0.5)
+        desk.annotation.take_proposed_labels(0.5)
 
 
 def test_objections_follow_what_is_published(desk: Desk, viewer: ViewerModel) -> None:
-    layer = viewer.layers["objections"]
+    layer = viewer.layers["trust"]
     assert not layer.visible
     desk.annotation.go_to(5)
     Proposals(desk, 5)

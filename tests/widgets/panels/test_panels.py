@@ -310,7 +310,7 @@ def test_a_failure_is_shown_in_words(qtbot: QtBot) -> None:
     assert shown(panel) == {"start"}
 
 
-def test_curves_follow_the_losses_and_the_held_back_dice(qtbot: QtBot) -> None:
+def test_curves_follow_the_losses_and_the_validation_dice(qtbot: QtBot) -> None:
     panel = TrainingPanel()
     qtbot.addWidget(panel)
     panel.begin()
@@ -322,7 +322,7 @@ def test_curves_follow_the_losses_and_the_held_back_dice(qtbot: QtBot) -> None:
     panel.apply(ev.StageStarted(ev.Stage.BOOTSTRAPPING, 100))
     panel.apply(STEP)
     panel.apply(dataclasses.replace(STEP, step=20, losses={"clean": float("nan")}))
-    panel.apply(ev.HeldBackScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.9, 2: 0.72}))
+    panel.apply(ev.ValidationScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.9, 2: 0.72}))
     assert panel.plot.points("clean") == [(50, 0.5), (60, 0.5)]
     assert panel.plot.points("dice") == [(70, 0.81)]
     assert "0.810" in panel.score.text()
@@ -334,7 +334,7 @@ def test_curves_follow_the_losses_and_the_held_back_dice(qtbot: QtBot) -> None:
     "event",
     [
         RUN,
-        ev.CleanSetChanged(3, 1),
+        ev.CleanSlicesChanged(3, 1),
         ev.BatchShrunk(2, "Out of memory: smaller batches."),
         ev.Heartbeat(),
         ev.CheckpointSaved("x", 3),
@@ -586,12 +586,12 @@ def test_a_suggestion_names_what_nobody_looked_at(qtbot: QtBot) -> None:
 def test_the_running_dice_says_what_it_says_nothing_about(qtbot: QtBot) -> None:
     panel = TrainingPanel()
     qtbot.addWidget(panel)
-    scored = ev.HeldBackScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.81})
+    scored = ev.ValidationScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.81})
     panel.apply(scored)
     assert "says nothing" not in panel.score.text()
     panel.apply(dataclasses.replace(scored, never_looked_at=41, slices=88))
     assert "says nothing about 41 of 88 slices" in panel.score.text()
-    panel.apply(ev.LabelsStand(True))
+    panel.apply(ev.ImportedLabelsKept(True))
     assert "imported labels" in panel.note.text()
     panel.apply(ev.OutOfTime((SliceKey("a", 0, 1), SliceKey("a", 0, 2))))
     assert "2 slices" in panel.note.text()

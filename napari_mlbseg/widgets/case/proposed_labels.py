@@ -15,7 +15,7 @@ def with_proposals(
 
     Trust is about the prediction: what a person painted over it is not what is doubted, and stays.
     """
-    trust, votes = arrays[ArrayName.TRUST], arrays[ArrayName.VOTES]
+    trust, votes = arrays[ArrayName.TRUST], arrays[ArrayName.PROPOSED_LABELS]
     if not (trust.there and votes.there):
         raise UserError(
             "There are no proposals yet. The training makes them: accept a few slices, start it, "

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_study import make_phantoms
 
-from napari_mlbseg.engine.training.clean_set import (
+from napari_mlbseg.engine.training.clean_slices import (
     FEWEST_FOR_HOLDING_BACK,
     check_enough,
-    split_held_back,
+    choose_validation,
 )
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
@@ -25,7 +25,7 @@ def keyed(classes: list[frozenset[int]]) -> dict[SliceKey, frozenset[int]]:
 @given(sets_of_classes, st.floats(0, 0.5))
 def test_no_class_loses_its_teachers(classes: list[frozenset[int]], share: float) -> None:
     shown = keyed(classes)
-    held = split_held_back(shown, frozenset(), frozenset(), share=share)
+    held = choose_validation(shown, frozenset(), frozenset(), share=share)
     assert held <= set(shown)
     assert len(held) <= round(share * len(shown))
     for value in range(1, 5):
@@ -39,9 +39,9 @@ def test_no_slice_is_scored_that_has_taught(
     first: list[frozenset[int]], later: list[frozenset[int]], share: float
 ) -> None:
     before, after = keyed(first), keyed(first + later)
-    held = split_held_back(before, frozenset(), frozenset(), share=share)
+    held = choose_validation(before, frozenset(), frozenset(), share=share)
     taught = frozenset(before) - held
-    assert not split_held_back(after, held, taught, share=share) & taught
+    assert not choose_validation(after, held, taught, share=share) & taught
 
 
 def test_roles_rotate_until_only_the_last_slices_have_not_taught() -> None:
@@ -49,31 +49,31 @@ def test_roles_rotate_until_only_the_last_slices_have_not_taught() -> None:
     taught: frozenset[SliceKey] = frozenset()
     for count in (*range(10, 61, 10), *range(61, 101)):
         shown = keyed([frozenset({1})] * count)
-        held = split_held_back(shown, held, taught, share=0.2)
+        held = choose_validation(shown, held, taught, share=0.2)
         taught |= frozenset(shown) - held
         assert len(held) <= round(0.2 * count)
         assert len(held) >= 2
     assert set(keyed([frozenset({1})] * 50)) <= taught
 
 
-def test_a_share_is_held_back_spread_over_the_order_of_acceptance() -> None:
+def test_a_share_validates_spread_over_the_order_of_acceptance() -> None:
     shown = keyed([frozenset({1})] * 40)
-    held = split_held_back(shown, frozenset(), frozenset(), share=0.2)
+    held = choose_validation(shown, frozenset(), frozenset(), share=0.2)
     assert len(held) == 8
     indices = sorted(key.index for key in held)
     assert {b - a for a, b in pairwise(indices)} == {5}
 
 
-def test_a_slice_that_is_no_longer_clean_is_not_held_back() -> None:
+def test_a_slice_that_is_no_longer_clean_does_not_validate() -> None:
     shown = keyed([frozenset({1})] * 10)
-    held = split_held_back(shown, frozenset({SliceKey("gone", 0, 1)}), frozenset(), share=0.2)
+    held = choose_validation(shown, frozenset({SliceKey("gone", 0, 1)}), frozenset(), share=0.2)
     assert SliceKey("gone", 0, 1) not in held
     assert len(held) == 2
 
 
 def test_few_slices_all_teach() -> None:
     shown = keyed([frozenset({1})] * (FEWEST_FOR_HOLDING_BACK - 1))
-    assert split_held_back(shown, frozenset(), frozenset(), share=0.5) == frozenset()
+    assert choose_validation(shown, frozenset(), frozenset(), share=0.5) == frozenset()
 
 
 def test_a_class_that_no_clean_slice_shows_may_come_from_imported_labels(tmp_path: Path) -> None:

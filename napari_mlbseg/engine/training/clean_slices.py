@@ -1,4 +1,4 @@
-"""The clean slices of a run: which teach, and which are held back for an honest Dice."""
+"""The clean slices of a run: training slices, and validation slices for an honest Dice."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,34 +11,34 @@ from napari_mlbseg.project.study import Study
 FEWEST_FOR_HOLDING_BACK = 6
 
 
-def split_held_back(
+def choose_validation(
     shown: Mapping[SliceKey, frozenset[int]],
     previously: frozenset[SliceKey],
-    taught: frozenset[SliceKey],
+    trained_on: frozenset[SliceKey],
     *,
     share: float,
 ) -> frozenset[SliceKey]:
-    """The clean slices to hold back.
+    """The validation slices among the clean ones.
 
-    `share` of all is held back, and the roles rotate: of new slices twice the share is held back
-    until there are enough, spread over the order of acceptance, and those that were held back
-    longest teach from then on. So every slice teaches in the end but the last few, and none is
-    scored that has taught. Never is one of the last two slices held back that teach a class.
+    They are a `share` of all, and the roles rotate: of new slices twice the share validates until
+    there are enough, spread over the order of acceptance, and those that validated longest train
+    from then on. So every slice trains in the end but the last few, and none is scored that has
+    trained. Never does one of the last two validate that train a class.
 
     Parameters
     ----------
     shown
         The classes that each clean slice shows, in order of acceptance.
     previously
-        The slices that were held back so far.
-    taught
+        The validation slices so far.
+    trained_on
         The slices that the network has learnt from.
     """
     if len(shown) < FEWEST_FOR_HOLDING_BACK:
         return frozenset()
     wanted = round(share * len(shown))
     held = [key for key in shown if key in previously]
-    fresh = [key for key in shown if key not in previously and key not in taught]
+    fresh = [key for key in shown if key not in previously and key not in trained_on]
     turn = round(2 * share * len(shown)) - round(2 * share * (len(shown) - len(fresh)))
     new = min(len(fresh), wanted, max(wanted - len(held), turn))
     for i in range(new):
