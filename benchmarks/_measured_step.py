@@ -39,7 +39,8 @@ Step = Callable[[tuple[Tensor, Tensor], tuple[Tensor, Tensor]], object]
 class Job:
     """`what` is ``reference``, ``ours``, ``weights`` or ``ceiling``; `precision` that of ours.
 
-    On a GPU ours is recorded as a graph, as the engine does, unless `graphs` is False.
+    On a GPU ours is recorded as a graph, as the engine does, unless `graphs` is False. With
+    `channels_last` images and weights lie in memory channel by channel within each pixel.
     """
 
     what: str
@@ -50,6 +51,7 @@ class Job:
     seconds: float = 4.0
     threads: int | None = None
     graphs: bool = True
+    channels_last: bool = False
 
 
 def measure(job: Job) -> dict[str, Any]:
@@ -148,6 +150,10 @@ def _step(job: Job) -> dict[str, Any]:
     network = network_of(case).to(job.device)
     noisy = slices(case, case.batch, seed=1, device=job.device)
     clean = slices(case, case.clean_batch, seed=2, device=job.device)
+    if job.channels_last:
+        order = torch.channels_last if case.dims == 2 else torch.channels_last_3d
+        network = network.to(memory_format=order)
+        noisy, clean = ((i.contiguous(memory_format=order), m) for i, m in (noisy, clean))
     _rehearse(replace(job, graphs=False))
     step = _step_of(job, network)
     with _peak_memory(job.device) as memory:

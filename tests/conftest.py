@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 from left_open import ends_with_the_test, is_open, still_running, studies_watched, threads
 
@@ -12,6 +13,10 @@ from napari_mlbseg.project.study import Study
 install_import_hook(
     ["napari_mlbseg.engine.steps", "napari_mlbseg.engine.nets"], "beartype.beartype"
 )
+
+# No test fails because a machine is busy: nothing that Hypothesis does is timed.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -62,6 +62,7 @@ def rows_of(job: Job, ceiling: float) -> Iterator[dict[str, Any]]:
     if job.device == "cuda":
         as_it_runs = ways[1][1]
         ways.append(("ours, 2 views, without graphs", replace(as_it_runs, graphs=False)))
+        ways.append(("ours, 2 views, channels last", replace(as_it_runs, channels_last=True)))
         ways.append(("ours, 2 views, TF32", replace(as_it_runs, precision="tf32")))
     for name, way in ways:
         yield row(name, job, measure(way), reference, ceiling)

@@ -68,7 +68,7 @@ def source_of(name):
     return SourceInfo(name, b"{}")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(grid=grids(), suffix=st.sampled_from([".nrrd", ".mha"]), source=st.sampled_from(SOURCES))
 def test_text_headers_hold_every_grid_exactly(tmp_path_factory, grid, suffix, source):
     volume = labels_on(Geometry.from_affine(*grid))
@@ -79,7 +79,7 @@ def test_text_headers_hold_every_grid_exactly(tmp_path_factory, grid, suffix, so
     assert_same_world(volume, again.voxels, again.geometry.display_affine, EXACT_MM)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(grid=grids(), source=st.sampled_from(SOURCES))
 def test_nifti_holds_the_nearest_numbers_of_32_bits(tmp_path_factory, grid, source):
     geometry = Geometry.from_affine(*grid)
@@ -95,7 +95,7 @@ def test_nifti_holds_the_nearest_numbers_of_32_bits(tmp_path_factory, grid, sour
     assert_same_world(volume, *by_itk(path), max(10 * off, 1e-4))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(grid=grids(), suffix=st.sampled_from([".nii", ".nrrd", ".mha"]))
 def test_maps_lie_where_labels_lie(tmp_path_factory, grid, suffix):
     geometry = Geometry.from_affine(*grid)
@@ -109,7 +109,7 @@ def test_maps_lie_where_labels_lie(tmp_path_factory, grid, suffix):
     np.testing.assert_array_equal(affine, by_itk(folder / f"labels{suffix}")[1])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     signs=st.tuples(*[st.sampled_from([1, -1])] * 3),
     axes=st.permutations(range(3)),
@@ -145,7 +145,7 @@ def test_an_oblique_grid_does_not_fit_into_ome_zarr(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(grid=grids(), version=st.sampled_from([nib.Nifti1Image, nib.Nifti2Image]))
 def test_nifti_in_and_out_is_the_same_to_the_bit(tmp_path_factory, grid, version):
     shape, affine = grid
@@ -159,7 +159,7 @@ def test_nifti_in_and_out_is_the_same_to_the_bit(tmp_path_factory, grid, version
     np.testing.assert_array_equal(voxels, stored)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(grid=grids())
 def test_other_frames_of_a_grid_are_the_same_places(grid):
     geometry = Geometry.from_affine(*grid)

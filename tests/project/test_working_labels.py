@@ -56,7 +56,7 @@ ACTS = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(acts=ACTS)
 @example(acts=[(2, 2, "draft", 1), (0, 2, "clean", 2), (2, 2, "accept", 0)])
 @example(acts=[(2, 2, "draft", 1), (1, 2, "draft", 2), (0, 2, "draft", 3)])

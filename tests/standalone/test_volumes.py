@@ -19,7 +19,7 @@ PLAIN = Preparation((16, 16, 16), (2.0, 1.0, 1.0), 1, (0, 7), "z", (0, 100))
     tile=st.lists(st.integers(1, 9), min_size=3, max_size=3),
     more=st.lists(st.integers(0, 14), min_size=3, max_size=3),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_tiles_are_put_together_as_monai_does(tile: list[int], more: list[int]) -> None:
     space = [side + rest for side, rest in zip(tile, more, strict=True)]
     image = np.random.default_rng(0).normal(size=(1, 1, *space)).astype(np.float32)

@@ -93,7 +93,7 @@ def test_twins_are_not_suggested_together():
     assert kinds[only[0]].argmax() == 1
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 4))
 def test_greedy_is_near_the_best_batch(seed: int, count: int):
     """With equal costs greedy gets at least 1 - 1/e of the best (Nemhauser et al. 1978)."""

@@ -44,7 +44,7 @@ def as_stored(volume):
     return volume.geometry.to_file(volume.voxels)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     plane=st.sampled_from(sorted(PLANES)),
     spacing=st.tuples(*[st.floats(0.3, 6)] * 3),

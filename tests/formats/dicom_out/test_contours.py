@@ -19,7 +19,7 @@ def filled(polygons, shape):
     return inside
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(mask=arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))
 def test_filling_the_polygons_gives_the_mask_back(mask):
     """Whatever islands and holes there are; pixels on the border included."""

@@ -55,7 +55,7 @@ def geometry_lines(path):
     return [line for line in path.read_bytes()[:4000].split(b"\n") if line.startswith(names)]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     grid=grids(),
     suffix=st.sampled_from(SUFFIXES),

@@ -18,7 +18,8 @@ from napari_mlbseg.volume import Geometry, Volume
 
 PATIENT = b"DOE^JOHN 1950"
 files = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
@@ -369,7 +370,8 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=300,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(where=st.integers(0, 351), garbage=st.binary(min_size=1, max_size=40))
 def test_garbage_in_a_header_is_read_or_refused_but_never_crashes(tmp_path, where, garbage):

@@ -112,7 +112,8 @@ def test_trust_is_a_map_of_float32_and_the_votes_are_labels(study, tmp_path):
 
 
 @settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(grid=grids())
 def test_import_then_export_is_the_identity_in_every_orientation(tmp_path_factory, grid):

@@ -28,7 +28,7 @@ def arrays(draw):
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(arrays(), st.lists(st.floats(0, 100), min_size=1, max_size=3))
 def test_percentiles_are_those_of_numpy(voxels, percents):
     found = distribution_of(voxels).percentiles(percents)
