@@ -59,7 +59,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "catalogue": {"folder", "records"},
         "arrays": {"catalogue", "folder", "records"},
         "study": {"arrays", "catalogue", "folder", "records"},
-        "rescue": {"records", "study"},
+        "rescue": {"folder", "records", "study"},
         "importing": {"arrays", "folder", "records", "study"},
         "exporting": {"arrays", "catalogue", "folder", "importing", "records", "study"},
     },
