@@ -75,12 +75,19 @@ def test_cases_and_classes_come_together_or_not_at_all(study: Study, make_case: 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from napari_mlbseg.project.catalogue.database import Transaction
 from napari_mlbseg.project.importing.cohort import import_folder
 from napari_mlbseg.project.study import Study
 
-def progress(what, done, total):
+def progress(what, *_):
     if what == sys.argv[3]:
         os.kill(os.getpid(), signal.SIGKILL)
+
+def note(write, action, *arguments, **details):
+    progress(action)
+    noted(write, action, *arguments, **details)
+
+noted, Transaction.note = Transaction.note, note
 
 path, folder = Path(sys.argv[1]), Path(sys.argv[2])
 with Study.open(path) as study:
@@ -88,7 +95,9 @@ with Study.open(path) as study:
 """
 
 
-@pytest.mark.parametrize("when", ["Importing b.nii", "Imported"])
+@pytest.mark.parametrize(
+    "when", ["Importing b.nii", "Importing c.nii", "Imported", "set classes", "add case"]
+)
 def test_an_import_that_is_killed_leaves_neither_cases_nor_classes(
     study: Study, tmp_path: Path, other_process: Callable[..., object], when: str
 ) -> None:
