@@ -55,8 +55,10 @@ def laid_over(
     mask
         The whole mask of one of them; asked for only where the slice crosses the window.
     """
-    crossing = [(k, i) for k, i in slices if window[k].start <= i < window[k].stop]
-    filling = [n for n, (k, _) in enumerate(crossing) if window[k].stop - window[k].start == 1]
+    first, last = [part.start for part in window], [part.stop for part in window]
+    thin = [stop - start == 1 for start, stop in zip(first, last, strict=True)]
+    crossing = [(k, i) for k, i in slices if first[k] <= i < last[k]]
+    filling = [n for n, (k, _) in enumerate(crossing) if thin[k]]
     if filling:  # what lies under the uppermost of these is hidden
         crossing = crossing[filling[-1] :]
         labels = np.empty([part.stop - part.start for part in window], np.uint8)
