@@ -100,7 +100,8 @@ def phantoms(folder: Path) -> Cohort:
 
 def prepare(path: Path, cohort: Cohort) -> Path:
     """A study in which true masks of a few slices, spread over the heights, are accepted."""
-    with make_study(path, cohort.images, cohort.labels, cohort.classes) as study:
+    study, _ = make_study(path, cohort.images, cohort.labels, cohort.classes)
+    with study:
         for number, (case, count) in enumerate(zip(study.cases, CLEAN_SLICES, strict=True)):
             truth = true_mask(cohort, case.id)
             shown = np.flatnonzero(truth.any(axis=(1, 2)))

@@ -58,10 +58,13 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "records": {"folder"},
         "catalogue": {"folder", "records"},
         "arrays": {"catalogue", "folder", "records"},
-        "study": {"arrays", "catalogue", "folder", "records"},
-        "rescue": {"records", "study"},
+        "labels": {"arrays", "catalogue", "records"},
+        "study": {"arrays", "catalogue", "folder", "labels", "records"},
+        "rescue": {"folder", "records", "study"},
         "importing": {"arrays", "folder", "records", "study"},
-        "exporting": {"arrays", "catalogue", "folder", "importing", "records", "study"},
+        "exporting": {
+            *("arrays", "catalogue", "folder", "importing", "labels", "records", "study"),
+        },
     },
     "formats": {
         "limits": set(),

@@ -1,7 +1,7 @@
 """Engine events on a terminal, and what remains of them at the end."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, assert_never
@@ -36,6 +36,7 @@ from napari_mlbseg.engine.wording import (
     of_what_is_left,
 )
 from napari_mlbseg.former_names import with_former_names
+from napari_mlbseg.project.records.progress import Progress as Report
 from napari_mlbseg.project.records.slices import SliceKey
 
 
@@ -107,7 +108,7 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
 
 
 @contextmanager
-def counting() -> Iterator[Callable[[str, int, int], None]]:
+def counting() -> Iterator[Report]:
     """A bar for work on file after file; takes what is being done, steps done, all steps."""
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()

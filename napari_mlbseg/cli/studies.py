@@ -4,7 +4,7 @@ Axes and indices are those of the file's array, as in every command.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.exporting.export import export_study
 from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
 from napari_mlbseg.project.exporting.provenance import provenance_path
-from napari_mlbseg.project.importing.cohort import Imported, make_study
+from napari_mlbseg.project.importing.cohort import make_study
 from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.progress import Progress
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Volume
@@ -32,12 +33,10 @@ def init(
     path: Path, images: Path, labels: Path | None, classes: str | None, choice: Choice
 ) -> Document:
     """Make a study of all sound files; nothing is left behind where there are none."""
-    told: list[Imported] = []
     with counting() as progress:
-        study = make_study(
-            path, images, labels, classes, choice=choice, progress=progress, done=told.append
+        study, imported = make_study(
+            path, images, labels, classes, choice=choice, progress=progress
         )
-    (imported,) = told
     with study:
         return {
             **_describe(study),
@@ -94,7 +93,7 @@ def _written(
     out: Path,
     kind: ExportKind,
     form: OutFormat,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> list[Path]:
     if kind is not ExportKind.PROBABILITIES:
         return export_study(study, out, kind, progress, form=form)

@@ -20,6 +20,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.folder.durable import new_file
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -89,10 +90,8 @@ def write_rescue(path: Path, rescue: Rescue) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.new")
     try:
-        with beside.open("w", encoding="utf-8") as file:
-            json.dump(_plain(rescue), file)
-            file.flush()
-            os.fsync(file.fileno())
+        with new_file(beside) as file:
+            file.write(json.dumps(_plain(rescue)).encode())
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)

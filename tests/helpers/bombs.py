@@ -27,7 +27,7 @@ try:
     if len(sys.argv) > 2:
         from napari_mlbseg.project.importing.cohort import make_study
 
-        make_study(Path(sys.argv[2]), path).close()
+        make_study(Path(sys.argv[2]), path)[0].close()
     else:
         for _ in open_image(path).slabs():
             pass

@@ -1,6 +1,6 @@
 """Probabilities of the final network, predicted anew and written slice by slice."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,8 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.exporting.computed import Block, Computed
 from napari_mlbseg.project.exporting.export import OutFormat, export_probabilities
 from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.progress import Progress
 from napari_mlbseg.project.study import Study
-
-Progress = Callable[[str, int, int], None]
 
 
 def export_predicted_probabilities(

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.engine.steps import next_slice
 from napari_mlbseg.project.arrays.store import ArrayName
-from napari_mlbseg.project.importing.gathering import Progress
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.coverage import looked_at_everywhere
 from napari_mlbseg.project.records.masks import plane
+from napari_mlbseg.project.records.progress import Progress
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 

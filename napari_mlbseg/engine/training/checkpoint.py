@@ -1,6 +1,5 @@
 """A checkpoint as it lies on the disk, and the network that is in it."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import file_digest
@@ -16,6 +15,7 @@ from napari_mlbseg.engine.training.finite import is_finite
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.former_names import with_new_names
 from napari_mlbseg.project.catalogue.runs import RunRecord
+from napari_mlbseg.project.folder.durable import new_file
 
 
 class DamagedError(Exception):
@@ -116,12 +116,9 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
         If there is no room, or no permission.
     """
     try:
-        with path.open("wb") as file:
+        with new_file(path) as file:
             torch.save(dict(content), file)
-            file.flush()
-            os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:
-        path.unlink(missing_ok=True)
         raise UserError(
             f"The checkpoint cannot be written to {path.parent} ({error}). Make room there and "
             "start the training again: it goes on from the checkpoint before."

@@ -3,11 +3,11 @@
 import os
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from napari_mlbseg.engine.training.checkpoint import write
+from napari_mlbseg.project.folder.durable import flush_entries, flush_file
 
 PREVIOUS, BEST = "previous.pt", "best.pt"
 _UNFINISHED = ".unfinished"
@@ -52,21 +52,12 @@ class Checkpoints:
             _same_file(self.latest, self._best)
         elif content["best"] is None:
             self._best.unlink(missing_ok=True)
-        self._sync_folder()
+        flush_entries(self.latest.parent)
 
     def sweep(self) -> None:
         """Remove what a process that was killed left half written."""
         for leftover in self.latest.parent.glob(f"*{_UNFINISHED}"):
             leftover.unlink(missing_ok=True)
-
-    def _sync_folder(self) -> None:
-        """Bring the names down to the disk, where the system lets folders be opened."""
-        with suppress(OSError):
-            folder = os.open(self.latest.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
 
 
 def _same_file(path: Path, name: Path) -> None:
@@ -77,7 +68,6 @@ def _same_file(path: Path, name: Path) -> None:
         os.link(path, beside)
     except OSError:  # the file system knows no second names
         shutil.copyfile(path, beside)
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
+        flush_file(beside)
     beside.replace(name)
     beside.unlink(missing_ok=True)  # it stays where both names were of the same file

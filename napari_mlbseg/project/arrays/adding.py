@@ -1,7 +1,8 @@
 """How source files become cases, and how their arrays come back after they were deleted."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,54 +12,64 @@ import numpy as np
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName, ArrayStore
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
-from napari_mlbseg.project.records.cases import Case, ClassesOnly, Intensity, NewCase
+from napari_mlbseg.project.records.cases import (
+    Case,
+    ClassesOnly,
+    Intensity,
+    LabelClass,
+    NewCase,
+)
 from napari_mlbseg.volume import Volume, VoxelSource
 
 if TYPE_CHECKING:
     import zarr
 
 
-def add_cases(
-    catalogue: Catalogue,
-    arrays: ArrayStore,
-    new_cases: Iterable[NewCase],
-    failed: Callable[[NewCase, UserError], None] | None = None,
-) -> tuple[Case, ...]:
-    """Store volumes, then all rows in one transaction; after an error neither is there.
+class Adding(AbstractContextManager["Adding"]):
+    """Cases on their way into a study; the study has all of them after `finish`, or none.
 
-    With `failed`, a case whose files turn out to be bad is told to it and left out.
+    A block that ends without it, for whatever reason, leaves the study as it was. One that is
+    killed leaves arrays that nobody sees, which go when the study is opened for writing again.
     """
-    # Folders carry these names, and some disks take upper and lower case for the same.
-    known = {case.id.casefold() for case in catalogue.cases()}
-    added: list[Case] = []
-    try:
-        for new in new_cases:
-            try:
-                if new.id.casefold() in known:
-                    raise UserError(
-                        f"{new.image_path} would be a second case {new.id!r}. Rename one of the "
-                        "files."
-                    )
-                with arrays.importing(new.id):
-                    added.append(_stored(new, arrays))
-                known.add(new.id.casefold())
-            except UserError as error:
-                if failed is None:
-                    raise
-                failed(new, error)
+
+    def __init__(self, catalogue: Catalogue, arrays: ArrayStore) -> None:
+        arrays.place.require_writable()
+        self._catalogue, self._arrays = catalogue, arrays
+        # Folders carry these names, and some disks take upper and lower case for the same.
+        self._known = {case.id.casefold() for case in catalogue.cases()}
+        self._stored: list[Case] = []
+
+    def add(self, new: NewCase) -> None:
+        """Store the arrays of a case.
+
+        Raises UserError where its files are bad: nothing of it is left, and others can follow.
+        """
+        if new.id.casefold() in self._known:
+            raise UserError(
+                f"{new.image_path} would be a second case {new.id!r}. Rename one of the files."
+            )
+        with self._arrays.importing(new.id):
+            self._stored.append(_stored(new, self._arrays))
+        self._known.add(new.id.casefold())
+
+    def finish(self, classes: Sequence[LabelClass] = ()) -> tuple[Case, ...]:
+        """Give the cases to the study, and classes along with them where some are given."""
+        added = tuple(self._stored)
         if added:
-            catalogue.add_cases(added)
-    except BaseException:
+            self._catalogue.add_cases(added, classes)
+        self._stored.clear()
         for case in added:
-            arrays.discard(case.id)
-        raise
-    for case in added:
-        arrays.imported(case.id)
-    return tuple(added)
+            self._arrays.imported(case.id)
+        return added
+
+    def __exit__(self, *_: object) -> None:
+        while self._stored:
+            self._arrays.discard(self._stored.pop().id)
 
 
 def rebuild_arrays(cases: Iterable[Case], arrays: ArrayStore) -> None:
     """Make absent images and imported initial labels again from their source files."""
+    arrays.place.require_writable()
     # Here, so that opening a study does not load every reader.
     from napari_mlbseg.formats.grids import on_grid_of
     from napari_mlbseg.formats.registry import open_image, open_labels
@@ -69,7 +80,7 @@ def rebuild_arrays(cases: Iterable[Case], arrays: ArrayStore) -> None:
             image = open_image(_present(case.image_path, case), choice)
             arrays.put(case.id, ArrayName.IMAGE, image, case.axis)
             try:
-                _check_same_image(image, arrays.array(case.id, ArrayName.IMAGE), case)
+                _check_same_image(image, arrays.open(case.id, ArrayName.IMAGE), case)
             except UserError:
                 arrays.remove(case.id, ArrayName.IMAGE)
                 raise

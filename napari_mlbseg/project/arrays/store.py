@@ -2,12 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -23,6 +23,7 @@ from napari_mlbseg.project.arrays.chunks import (
     check_metadata,
     largest_chunk,
 )
+from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.folder.durable import before
 from napari_mlbseg.project.folder.inside import require_case_id, size_of
 from napari_mlbseg.project.folder.place import Place
@@ -84,17 +85,15 @@ class ArrayStore:
     folder
         Of the study.
     place
-        What is asked before each write.
-    shape_of
-        The shape (z y x) of a case.
+        The same folder, which is asked before each write.
+    catalogue
+        Knows the shape (z y x) of each case, and the display axis along which it is annotated.
     """
 
-    def __init__(
-        self, folder: Path, place: Place, shape_of: Callable[[str], Shape], *, writable: bool
-    ) -> None:
+    def __init__(self, folder: Path, place: Place, catalogue: Catalogue) -> None:
         self._study = Path(os.path.realpath(folder))
         self._folder = self._study / ARRAYS_NAME
-        self._place, self._shape_of, self._writable = place, shape_of, writable
+        self.place, self._catalogue = place, catalogue
         self._lock = Lock()
         self._open: dict[Path, tuple[tuple[int, int], zarr.Array[Any]]] = {}
 
@@ -102,40 +101,54 @@ class ArrayStore:
         """Whether an array is there."""
         return (self._where(case_id, name) / METADATA).is_file()
 
-    def array(self, case_id: str, name: ArrayName) -> zarr.Array[Any]:
-        """An array, for reading and (in a writable study) writing; UserError if absent."""
+    def open(self, case_id: str, name: ArrayName) -> zarr.Array[Any]:
+        """An array (z y x), to be read and, in a writable study, written.
+
+        Raises UserError that says what to do where it is absent.
+        """
         path = self._where(case_id, name)
         try:
             stat = (path / METADATA).stat()
         except (FileNotFoundError, NotADirectoryError):
-            self._place.check()
+            self.place.check()
             raise UserError(_absent(case_id, name)) from None
         # The file tells when an array was replaced, perhaps by another process.
         stamp = stat.st_ino, stat.st_mtime_ns
         with self._lock:
             known = self._open.get(path)
             if known is None or known[0] != stamp:
-                known = stamp, self._opened(path, name, self._shape_of(case_id))
+                known = stamp, self._opened(path, name, self._catalogue.shape(case_id))
                 self._open[path] = known
             return known[1]
 
     def begin(self, case_id: str, name: ArrayName, axis: int) -> Unfinished:
-        """Begin an array of zeros, stored slice by slice along `axis`."""
+        """Begin an array of slices along a display axis; it is there when it is finished."""
         if name not in _DTYPES:
             raise ValueError(f"{name} is imported, not created")
-        shape = self._shape_of(case_id)
+        shape = self._catalogue.shape(case_id)
         # A chunk is one slice: writing one never reads or touches another.
         chunks = tuple(1 if k == axis else n for k, n in enumerate(shape))
         return self._begin(case_id, name, shape, _DTYPES[name], chunks, axis)
 
     def create(
-        self, case_id: str, name: ArrayName, axis: int, blocks: Iterable[Block] = ()
+        self,
+        case_id: str,
+        name: ArrayName,
+        blocks: Iterable[Block] = (),
+        *,
+        axis: int | None = None,
     ) -> zarr.Array[Any]:
-        """Replace an array by `blocks` of slices along `axis`, once it is whole; else by zeros."""
-        with self.begin(case_id, name, axis).finished() as unfinished:
+        """Replace labels, a prediction or weights by slices, once all of them are written.
+
+        `blocks` are pairs of an index along `axis` (by default the case's) and of slices, stacked
+        on the first axis, that stand from there on; where there are none, the array is zero.
+        """
+        self.place.require_writable()
+        along = self._catalogue.case(case_id).axis if axis is None else axis
+        with self.begin(case_id, name, along).finished() as unfinished:
             for start, block in blocks:
                 unfinished.write(start, block)
-        return self.array(case_id, name)
+        return self.open(case_id, name)
 
     def put(self, case_id: str, name: ArrayName, source: VoxelSource, axis: int) -> zarr.Array[Any]:
         """Replace an array by a whole volume, stored so that any slice opens fast.
@@ -153,19 +166,19 @@ class ArrayStore:
 
     def read(self, case_id: str, name: ArrayName, axis: int, index: int) -> NDArray[Any]:
         """One slice along a display axis."""
-        array = self.array(case_id, name)
+        array = self.open(case_id, name)
         with explained_array(self._path(case_id, name)):
             return np.asarray(array[plane(axis, index)])
 
     def write(
         self, case_id: str, name: ArrayName, axis: int, start: int, block: NDArray[Any]
     ) -> None:
-        """Write the slices ``start <= index < start + len(block)`` along a display axis."""
-        self._place.check()
-        array = self.array(case_id, name)
+        """Write slices from `start` on, stacked on the first axis of `block`."""
+        self.place.require_writable()
+        array = self.open(case_id, name)
         with explained_array(self._path(case_id, name)):
             write_slices(array, axis, start, block)
-        self._place.check()
+        self.place.check()
 
     def remove(self, case_id: str, name: ArrayName) -> None:
         """Delete an array."""
@@ -182,7 +195,7 @@ class ArrayStore:
         Until `imported` is called, opening the study deletes the folder of a case that is not in
         the catalogue: nobody else will.
         """
-        self._place.check()
+        self.place.require_writable()
         folder = self._folder / require_case_id(case_id)
         size_of(folder, self._study)
         self._delete(folder)
@@ -216,11 +229,12 @@ class ArrayStore:
             store = GuardedStore(
                 path,
                 self._study,
-                self._place,
+                self.place,
                 largest_chunk(shape),
-                read_only=not self._writable,
+                read_only=not self.place.writable,
             )
-            return zarr.open_array(store, mode="r+" if self._writable else "r", zarr_format=3)
+            mode: Literal["r", "r+"] = "r+" if self.place.writable else "r"
+            return zarr.open_array(store, mode=mode, zarr_format=3)
 
     def _begin(
         self,
@@ -231,14 +245,15 @@ class ArrayStore:
         chunks: tuple[int, ...],
         axis: int,
     ) -> Unfinished:
+        self.place.require_writable()
         path = self._path(case_id, name)
         return Unfinished.begin(
-            path, self._study, self._place, shape=shape, dtype=dtype, chunks=chunks, axis=axis
+            path, self._study, self.place, shape=shape, dtype=dtype, chunks=chunks, axis=axis
         )
 
     def _delete(self, path: Path) -> None:
         """Delete a folder, if it is still this study's and no link leads to it."""
-        if not self._place.gone and size_of(path, self._study) is None:
+        if not self.place.gone and size_of(path, self._study) is None:
             shutil.rmtree(path, ignore_errors=True)
 
 

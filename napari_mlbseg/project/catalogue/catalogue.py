@@ -1,16 +1,15 @@
-"""Cases, classes and the audit log in the catalogue."""
+"""Cases and classes in the catalogue."""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import Choice, SourceInfo
-from napari_mlbseg.project.catalogue.database import Database
+from napari_mlbseg.project.catalogue.database import Database, Transaction
 from napari_mlbseg.project.catalogue.reading import geometry_from, intensity_from, readable
 from napari_mlbseg.project.folder.inside import require_case_id
 from napari_mlbseg.project.records.cases import Case, LabelClass
@@ -21,20 +20,8 @@ _CASE_COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class AuditEntry:
-    """One line of the log of everything that was done to a study; lines are only ever added."""
-
-    number: int
-    created_at: datetime
-    author: str
-    action: str
-    case_id: str | None
-    details: Mapping[str, Any]
-
-
 class Catalogue:
-    """The rows about cases, classes and what was done."""
+    """The rows about cases and classes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -57,17 +44,8 @@ class Catalogue:
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Replace the classes; raises UserError where a value or a name comes twice."""
-        for what in ("value", "name"):
-            if len({getattr(c, what) for c in classes}) < len(classes):
-                raise UserError(f"Two classes have the same {what}. Give each its own.")
         with self._database.transaction() as write:
-            write.execute("DELETE FROM classes")
-            for c in classes:
-                write.execute(
-                    "INSERT INTO classes (value, name, red, green, blue) VALUES (?, ?, ?, ?, ?)",
-                    *(c.value, c.name, *c.color),
-                )
-            write.note("set classes", classes=[asdict(c) for c in classes])
+            _set_classes(write, classes)
 
     def cases(self) -> tuple[Case, ...]:
         """All cases in the order in which they were added."""
@@ -89,9 +67,11 @@ class Catalogue:
             self._shapes[case_id] = self.case(case_id).geometry.shape
         return self._shapes[case_id]
 
-    def add_cases(self, cases: Sequence[Case]) -> None:
-        """Add cases, all or none."""
+    def add_cases(self, cases: Sequence[Case], classes: Sequence[LabelClass] = ()) -> None:
+        """Add cases, and replace the classes where some are given; all or nothing."""
         with self._database.transaction() as write:
+            if classes:
+                _set_classes(write, classes)
             for c in cases:
                 labels_path = None if c.labels_path is None else str(c.labels_path)
                 write.execute(
@@ -109,18 +89,18 @@ class Catalogue:
             write.execute("UPDATE cases SET axis = ? WHERE id = ?", axis, case_id)
             write.note("set axis", case_id, before=before, after=axis)
 
-    def audit(self, limit: int | None) -> tuple[AuditEntry, ...]:
-        """The newest `limit` lines of the log (all by default), oldest first."""
-        rows = self._database.rows(
-            "SELECT number, created_at, author, action, case_id, details FROM audit "
-            "ORDER BY number DESC LIMIT ?",
-            -1 if limit is None else limit,
+
+def _set_classes(write: Transaction, classes: Sequence[LabelClass]) -> None:
+    for what in ("value", "name"):
+        if len({getattr(c, what) for c in classes}) < len(classes):
+            raise UserError(f"Two classes have the same {what}. Give each its own.")
+    write.execute("DELETE FROM classes")
+    for c in classes:
+        write.execute(
+            "INSERT INTO classes (value, name, red, green, blue) VALUES (?, ?, ?, ?, ?)",
+            *(c.value, c.name, *c.color),
         )
-        with readable("the log"):
-            return tuple(
-                AuditEntry(n, datetime.fromisoformat(at), author, action, who, json.loads(details))
-                for n, at, author, action, who, details in reversed(rows)
-            )
+    write.note("set classes", classes=[asdict(c) for c in classes])
 
 
 def _case(row: tuple[Any, ...]) -> Case:

@@ -1,6 +1,6 @@
-"""Every revision of every slice that a person worked on."""
+"""What a person did to the slices: every revision of every slice that was worked on."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.catalogue.database import Database, Transaction
 from napari_mlbseg.project.catalogue.reading import readable
+from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.masks import PackedMask
-from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
+from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceRecord, SliceState
+from napari_mlbseg.project.records.values import require_classes
 
 _NEWEST = "revisions.number IN (SELECT max(number) FROM revisions GROUP BY case_id, axis, slice)"
 _OF_SLICE = "case_id = ? AND axis = ? AND slice = ?"
@@ -22,17 +25,27 @@ _RECORD = (
 _MASK = "masks.rows, masks.columns, masks.dtype, masks.data"
 
 
-class Revisions:
-    """The rows about slices; nothing is ever overwritten, only superseded."""
+class Slices:
+    """The slices of a study; nothing is ever overwritten, only superseded.
 
-    def __init__(self, database: Database, shape_of: Callable[[str], tuple[int, int, int]]) -> None:
-        """`shape_of` gives the shape (z y x) of a case, which bounds what is read of it."""
-        self._database, self._shape_of = database, shape_of
+    Whatever records human work returns when it is on the disk.
+    """
+
+    def __init__(self, database: Database, catalogue: Catalogue) -> None:
+        self._database, self._catalogue = database, catalogue
 
     def save(self, key: SliceKey, mask: NDArray[np.uint8], state: SliceState) -> SliceRecord:
-        """Add a revision with a new mask."""
-        if state not in (SliceState.DRAFT, SliceState.CLEAN):
+        """Keep a person's mask (the slice's two display axes in order) as draft or clean.
+
+        Raises UserError for a clean one with values that are no class of the study.
+        """
+        if state not in HUMAN:
             raise ValueError(f"a saved slice is a draft or clean, not {state}")
+        expected = self._case_of(key).slice_shape(key.axis)
+        if mask.shape != expected:
+            raise ValueError(f"the mask of {key} has the shape {expected}, got {mask.shape}")
+        if state is SliceState.CLEAN:
+            require_classes(mask, self._catalogue.classes(), key)
         packed = PackedMask.pack(mask)
         with self._database.transaction() as write:
             number = write.execute(
@@ -44,14 +57,21 @@ class Revisions:
         return record
 
     def set_state(self, key: SliceKey, state: SliceState) -> SliceRecord:
-        """Add a revision with another state and the newest mask, if there is one."""
+        """Change a slice's state and keep its newest mask.
+
+        Raises UserError for clean without a mask, or with values that are no class of the study.
+        """
+        self._case_of(key)
+        record = self.record(key) if state is SliceState.CLEAN else None
+        if record is not None and record.has_mask:
+            require_classes(self.revision_mask(record.revision), self._catalogue.classes(), key)
         with self._database.transaction() as write:
             rows = self._database.rows(
                 f"SELECT mask FROM revisions WHERE {_OF_SLICE} ORDER BY number DESC LIMIT 1",
                 *(key.case_id, key.axis, key.index),
             )
             mask = rows[0][0] if rows else None
-            if mask is None and state in (SliceState.DRAFT, SliceState.CLEAN):
+            if mask is None and state in HUMAN:
                 raise UserError(
                     f"Slice {key.index} of {key.case_id} has no corrected mask that could become "
                     f"{state.value}. Save its labels first."
@@ -60,8 +80,15 @@ class Revisions:
             write.note("set slice state", key.case_id, **_details(record))
         return record
 
-    def newest(self, case_id: str | None, state: SliceState | None) -> tuple[SliceRecord, ...]:
-        """Newest revision of each slice, in order of revision."""
+    def record(self, key: SliceKey) -> SliceRecord | None:
+        """The newest revision of a slice; None for one that nobody touched."""
+        history = self.history(key)
+        return history[-1] if history else None
+
+    def records(
+        self, case_id: str | None = None, *, state: SliceState | None = None
+    ) -> tuple[SliceRecord, ...]:
+        """The newest revision of every touched slice, in order of revision."""
         rows = self._database.rows(
             f"{_RECORD} WHERE {_NEWEST} AND (?1 IS NULL OR case_id = ?1) "
             "AND (?2 IS NULL OR state = ?2) ORDER BY revisions.number",
@@ -76,29 +103,46 @@ class Revisions:
         )
         return self._records(rows)
 
-    def mask(self, revision: int) -> NDArray[np.uint8]:
-        """The mask of a revision; raises UserError where it has none."""
-        rows = self._database.rows(
+    def human(self, case_id: str) -> tuple[SliceRecord, ...]:
+        """Those of a case whose mask lies over the machine's labels: drafts and clean slices."""
+        return tuple(record for record in self.records(case_id) if record.state in HUMAN)
+
+    def clean(self) -> tuple[SliceKey, ...]:
+        """The slices that a person accepted, in order of revision."""
+        return tuple(record.key for record in self.records(state=SliceState.CLEAN))
+
+    def mask(self, key: SliceKey) -> NDArray[np.uint8]:
+        """The newest mask of a slice; UserError where it has none."""
+        record = self.record(key)
+        if record is None or not record.has_mask:
+            raise UserError(f"Slice {key.index} of {key.case_id} has no corrected mask yet.")
+        return self.revision_mask(record.revision)
+
+    def revision_mask(self, revision: int) -> NDArray[np.uint8]:
+        """The mask that belonged to a revision; UserError where it has none."""
+        found = self._database.rows(
             f"SELECT case_id, axis, slice, {_MASK} FROM revisions "
             "JOIN masks ON masks.number = revisions.mask WHERE revisions.number = ?",
             revision,
         )
-        if not rows:
+        if not found:
             raise UserError(f"There is no mask in revision {revision}. Choose another revision.")
-        case_id, axis, index, *packed = rows[0]
-        return self._unpacked(self._key(case_id, axis, index), packed)
+        case_id, axis, index, *packed = found[0]
+        shape = self._catalogue.shape(self._key(case_id, axis, index).case_id)
+        rows, columns = (n for k, n in enumerate(shape) if k != axis)
+        return PackedMask(*packed).unpack((rows, columns))
 
-    def applied(self, case_id: str) -> Iterator[tuple[SliceKey, NDArray[np.uint8]]]:
-        """Masks of the drafts and clean slices of a case, in order of revision."""
-        rows: Sequence[tuple[Any, ...]] = self._database.rows(
-            f"SELECT axis, slice, {_MASK} FROM revisions "
-            f"JOIN masks ON masks.number = revisions.mask WHERE {_NEWEST} AND case_id = ? "
-            "AND state IN ('draft', 'clean') ORDER BY revisions.number",
-            case_id,
-        )
-        for axis, index, *packed in rows:
-            key = self._key(case_id, axis, index)
-            yield key, self._unpacked(key, packed)
+    def _case_of(self, key: SliceKey) -> Case:
+        """The case of a slice that is to be kept; raises where it has no such slice."""
+        case = self._catalogue.case(key.case_id)
+        if key.axis not in (0, 1, 2):
+            raise ValueError(f"a display axis is 0, 1 or 2, got {key.axis}")
+        last = case.geometry.shape[key.axis] - 1
+        if not 0 <= key.index <= last:
+            raise UserError(
+                f"{key.case_id} has the slices 0 to {last} along this axis, but got {key.index}."
+            )
+        return case
 
     def _records(self, rows: Sequence[tuple[Any, ...]]) -> tuple[SliceRecord, ...]:
         with readable("what was done to a slice"):
@@ -106,7 +150,7 @@ class Revisions:
 
     def _key(self, case_id: str, axis: int, index: int) -> SliceKey:
         """A slice of the study; raises UserError for one that its case does not have."""
-        shape = self._shape_of(case_id)
+        shape = self._catalogue.shape(case_id)
         if axis in (0, 1, 2) and isinstance(index, int) and 0 <= index < shape[axis]:
             return SliceKey(case_id, axis, index)
         raise UserError(
@@ -114,10 +158,6 @@ class Revisions:
             f"whose shape is {shape} (z y x). Restore the study from a backup, or ask whoever gave "
             "it to you."
         )
-
-    def _unpacked(self, key: SliceKey, packed: Sequence[Any]) -> NDArray[np.uint8]:
-        rows, columns = (n for k, n in enumerate(self._shape_of(key.case_id)) if k != key.axis)
-        return PackedMask(*packed).unpack((rows, columns))
 
 
 def _append(write: Transaction, key: SliceKey, state: SliceState, mask: int | None) -> SliceRecord:

@@ -1,6 +1,6 @@
 """Export: files for each case where its voxels lie, with their provenance beside them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -18,10 +18,11 @@ from napari_mlbseg.project.exporting.outputs import (
 )
 from napari_mlbseg.project.exporting.provenance import maker_of, provenance_path, write_provenance
 from napari_mlbseg.project.exporting.volumes import write_volumes
-from napari_mlbseg.project.exporting.voxels import NotFiniteError, Windowed, WorkingLabels
+from napari_mlbseg.project.exporting.voxels import NotFiniteError, Windowed
 from napari_mlbseg.project.exporting.writing import Piece, write_piece
 from napari_mlbseg.project.importing.pairing import shortened
 from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.progress import Progress, silent
 from napari_mlbseg.project.study import Study
 
 __all__ = [
@@ -32,8 +33,6 @@ __all__ = [
     "export_study",
     "formats_for",
 ]
-
-Progress = Callable[[str, int, int], None]
 
 
 def export_case(
@@ -185,7 +184,7 @@ def _table(
     _prepare(study, path.parent, [path])
     told = provenance_path(path)
     with explained(path), workplace(path.parent) as work:
-        write_volumes(work.new(path), study, cases, progress or (lambda *_: None))
+        write_volumes(work.new(path), study, cases, progress or silent)
         write_provenance(work.new(told), work.new(path), study, cases, ExportKind.VOLUMES)
         work.place([path], told_by=[told])
     return [path]
@@ -217,7 +216,7 @@ def _voxels_of(
 
 def _stored(study: Study, case: Case, target: Target) -> Windowed:
     if target.array is None:
-        return WorkingLabels(study, case.id)
+        return study.labels.windows(case.id)
     return cast(Windowed, study.array(case.id, target.array))
 
 

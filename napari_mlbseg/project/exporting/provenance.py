@@ -3,13 +3,11 @@
 Names of files and of cases are the user's own; nothing is taken from the headers of images.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -19,15 +17,17 @@ import numpy as np
 from napari_mlbseg.formats.dicom_out.about import SOFTWARE
 from napari_mlbseg.formats.registry import stem_of
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.catalogue.reading import readable
 from napari_mlbseg.project.catalogue.runs import RunRecord
+from napari_mlbseg.project.exporting.hashes import sha256_of, source_hash
 from napari_mlbseg.project.exporting.kinds import ExportKind
 from napari_mlbseg.project.folder.lock import current_user
+from napari_mlbseg.project.labels import machine_array
 from napari_mlbseg.project.records.cases import Case, LabelClass
 from napari_mlbseg.project.records.coverage import looked_at
-from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT, SliceRecord, SliceState
+from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT, SliceRecord
 from napari_mlbseg.project.study import Study
 
-_BLOCK = 1 << 20
 _MAPS: Final = (ExportKind.WEIGHTS, ExportKind.TRUST, ExportKind.PROBABILITIES)
 _CLOCKS_DIFFER_S: Final = 1.0
 """By how much the time of a file may lag behind the clock that runs are noted by."""
@@ -119,37 +119,29 @@ def is_predicted(study: Study, case: Case, kind: ExportKind) -> bool:
     return kind is not ExportKind.INITIAL or case.labels_path is None
 
 
-def human_slices(study: Study, case: Case) -> list[SliceRecord]:
-    """The drafts and clean slices of a case."""
-    return [
-        record
-        for record in study.slice_records(case.id)
-        if record.state in (SliceState.DRAFT, SliceState.CLEAN)
-    ]
-
-
 def unseen_slices(study: Study, case: Case) -> list[int]:
     """The slices along a case's axis that nobody looked at, and that have no clean one near."""
     near = looked_at(case, study.cases, study.clean_slices())
-    human = {r.key.index for r in human_slices(study, case) if r.key.axis == case.axis}
+    human = {r.key.index for r in study.slices.human(case.id) if r.key.axis == case.axis}
     return [i for i in np.flatnonzero(~near).tolist() if i not in human]
 
 
 def _kept_slices(study: Study, case: Case) -> Iterator[int]:
     """Slices along the case's axis that show something and are still as they were imported."""
-    changed = {r.key.index for r in human_slices(study, case) if r.key.axis == case.axis}
-    predicted = study.has_array(case.id, ArrayName.PREDICTION)
-    now = ArrayName.PREDICTION if predicted else ArrayName.INITIAL_LABELS
+    changed = {r.key.index for r in study.slices.human(case.id) if r.key.axis == case.axis}
+    shown = machine_array(lambda name: study.arrays.has(case.id, name))
     for index in sorted(set(range(case.geometry.shape[case.axis])) - changed):
         at = case.axis, index
         imported = study.read_slice(case.id, ArrayName.INITIAL_LABELS, *at)
-        if imported.any() and np.array_equal(imported, study.read_slice(case.id, now, *at)):
+        if not imported.any() or shown is None:
+            continue
+        if np.array_equal(imported, study.read_slice(case.id, shown, *at)):
             yield index
 
 
 def in_words(study: Study, case: Case) -> str:
     """Which slices of a case are a person's, and how many were never looked at."""
-    records = human_slices(study, case)
+    records = study.slices.human(case.id)
     unseen = len(unseen_slices(study, case))
     count = case.geometry.shape[case.axis]
     beyond = f" {unseen} of {count} slices were {NEVER_LOOKED_AT}." if unseen else ""
@@ -167,32 +159,6 @@ def in_words(study: Study, case: Case) -> str:
     return f"{len(records)} slices by {names} until {last:%Y-%m-%d} ({where}).{beyond}"
 
 
-def sha256_of(path: Path, names: Sequence[str] | None = None) -> str:
-    """Hash of a file, or of a folder: of the lines that ``sha256sum`` prints for its files.
-
-    `names` are the files of a folder that belong to a case, all of them by default, sorted.
-    """
-    if path.is_file():
-        return _hash(path, path.stat().st_mtime_ns)
-    inner = names or [str(f.relative_to(path)) for f in path.rglob("*") if f.is_file()]
-    lines = (f"{sha256_of(path / name)}  {name}\n" for name in sorted(set(inner)))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-@cache
-def _hash(path: Path, changed: int) -> str:
-    digest = hashlib.sha256()
-    for block in _blocks(path):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            yield block
-
-
 def _case(study: Study, case: Case, kind: ExportKind, maker: Maker | None) -> dict[str, Any]:
     predicted = is_predicted(study, case, kind)
     found = (maker or maker_of(study)) if predicted else NOBODY
@@ -205,22 +171,28 @@ def _case(study: Study, case: Case, kind: ExportKind, maker: Maker | None) -> di
         "model": {"checkpoint_sha256": model} if model else None,
         "run": None if found.run is None else _run(found.run),
         "slices_in_file": kind in (ExportKind.LABELS, ExportKind.VOLUMES),
-        "slices": [_slice(case, record) for record in human_slices(study, case)],
+        "slices": [_slice(case, record) for record in study.slices.human(case.id)],
     }
 
 
 def _source(case: Case) -> dict[str, Any]:
-    names = None
-    if case.source.format == "dicom":
-        names = [str(found[0]) for found in json.loads(case.source.header)["slices"]]
-    there = case.image_path.exists()
+    found = source_hash(case.image_path, _files_of(case))
     return {
         "file": case.image_path.name,
         "format": case.source.format,
-        "sha256": sha256_of(case.image_path, names) if there else None,
+        "sha256": found.sha256,
+        "not_hashed": found.problem,
         "frame": case.source.choice.frame,
         "series": case.source.choice.series,
     }
+
+
+def _files_of(case: Case) -> list[str] | None:
+    """The files of a series in its folder; None where a source is one file, or all of a folder."""
+    if case.source.format != "dicom":
+        return None
+    with readable(f"the series of {case.id!r}"):
+        return [str(found[0]) for found in json.loads(case.source.header)["slices"]]
 
 
 def _imported_labels(study: Study, case: Case, kind: ExportKind) -> dict[str, Any] | None:
@@ -228,10 +200,11 @@ def _imported_labels(study: Study, case: Case, kind: ExportKind) -> dict[str, An
     path = case.labels_path
     if path is None or kind in _MAPS:
         return None
-    axis = case.axis
+    axis, found = case.axis, source_hash(path)
     return {
         "file": path.name,
-        "sha256": sha256_of(path) if path.exists() else None,
+        "sha256": found.sha256,
+        "not_hashed": found.problem,
         "axis": case.geometry.file_axes[axis],
         "kept_slices": [case.geometry.file_index(axis, i) for i in _kept_slices(study, case)],
     }

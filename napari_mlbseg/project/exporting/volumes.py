@@ -1,13 +1,13 @@
 """How large the classes of the cases are."""
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from napari_mlbseg.project.exporting.voxels import WorkingLabels
 from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.progress import Progress
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Geometry
 
@@ -19,9 +19,7 @@ def voxel_ml(geometry: Geometry) -> float:
     return float(abs(np.linalg.det(np.asarray(geometry.affine)[:3, :3]))) / 1000
 
 
-def write_volumes(
-    path: Path, study: Study, cases: Sequence[Case], progress: Callable[[str, int, int], None]
-) -> None:
+def write_volumes(path: Path, study: Study, cases: Sequence[Case], progress: Progress) -> None:
     """A table with a row for each case and class: what a person sees, in voxels and millilitres."""
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
@@ -29,7 +27,7 @@ def write_volumes(
         for done, case in enumerate(cases):
             progress(f"Measuring {case.id}", done, len(cases))
             counts = np.zeros(256, np.int64)
-            for slab in WorkingLabels(study, case.id).slabs(case.axis):
+            for slab in study.labels.windows(case.id).slabs(case.axis):
                 counts += np.bincount(slab.ravel(), minlength=256)
             for c in study.classes:
                 voxels = int(counts[c.value])

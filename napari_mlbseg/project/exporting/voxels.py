@@ -1,21 +1,13 @@
 """Arrays of a study as a writer reads them: window by window, never as a whole."""
 
-from collections.abc import Iterator
 from math import prod
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.arrays.store import ArrayName
-from napari_mlbseg.project.records.masks import plane
-from napari_mlbseg.project.records.slices import SliceState
-from napari_mlbseg.project.study import Study
-
-Window = tuple[slice, slice, slice]
-
-BAND_BYTES: Final = 1 << 26
+from napari_mlbseg.project.labels import BAND_BYTES, Window, along
 
 
 class Windowed(Protocol):
@@ -57,7 +49,7 @@ class Banded:
             back = (start > 0 and band is None) or (band is not None and start < self._start)
             self._start = max(0, min(start, stop - self._thick)) if back else start
             end = stop if back else max(stop, start + self._thick)
-            band = self._band = np.asarray(self._array[_along(self._axis, self._start, end)])
+            band = self._band = np.asarray(self._array[along(self._axis, self._start, end)])
         inner = list(window)
         inner[self._axis] = slice(start - self._start, stop - self._start)
         return band[tuple(inner)]
@@ -91,47 +83,3 @@ class Finite:
         found = np.asarray(self._array[window])
         require_finite(found, self._what)
         return found
-
-
-class WorkingLabels:
-    """What a person sees of a case: the machine's labels under the drafts and clean slices."""
-
-    dtype = np.dtype(np.uint8)
-
-    def __init__(self, study: Study, case_id: str) -> None:
-        self.shape = study.case(case_id).geometry.shape
-        self._study = study
-        self._drawn = [
-            record
-            for record in study.slice_records(case_id)
-            if record.state in (SliceState.DRAFT, SliceState.CLEAN)
-        ]
-        names = (ArrayName.PREDICTION, ArrayName.INITIAL_LABELS)
-        name = next((name for name in names if study.has_array(case_id, name)), None)
-        self._machine = None if name is None else study.array(case_id, name)
-
-    def __getitem__(self, window: Window) -> NDArray[np.uint8]:
-        ranges = [part.indices(n)[:2] for part, n in zip(window, self.shape, strict=True)]
-        if self._machine is None:
-            labels = np.zeros([stop - start for start, stop in ranges], np.uint8)
-        else:
-            labels = np.array(self._machine[window], np.uint8)
-        for record in self._drawn:
-            axis, index = record.key.axis, record.key.index
-            start, stop = ranges[axis]
-            if start <= index < stop:
-                mask = self._study.revision_mask(record.revision)
-                rest = tuple(part for k, part in enumerate(window) if k != axis)
-                labels[plane(axis, index - start)] = mask[rest]
-        return labels
-
-    def slabs(self, axis: int) -> Iterator[NDArray[np.uint8]]:
-        """All voxels, a band across an axis at a time."""
-        thick = max(1, BAND_BYTES // (prod(self.shape) // self.shape[axis]))
-        for start in range(0, self.shape[axis], thick):
-            yield self[_along(axis, start, min(start + thick, self.shape[axis]))]
-
-
-def _along(axis: int, start: int, stop: int) -> Window:
-    z, y, x = (slice(start, stop) if k == axis else slice(None) for k in range(3))
-    return z, y, x

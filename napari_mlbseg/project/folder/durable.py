@@ -2,16 +2,39 @@
 
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Fill a new file in the block: on the disk as a whole afterwards, or gone after an error.
+
+    Give the file a name of its own and move it to its place then, see `flush_entries`.
+    """
+    try:
+        with path.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def flush(folder: Path) -> None:
     """Wait until a folder and all that is in it are on the disk."""
     for parent, _, files in os.walk(folder):
         for name in files:
-            _sync(Path(parent) / name, os.O_RDWR)
+            flush_file(Path(parent) / name)
         flush_entries(Path(parent))
+
+
+def flush_file(path: Path) -> None:
+    """Wait until a file is on the disk."""
+    _sync(path, os.O_RDWR)
 
 
 def flush_entries(folder: Path) -> None:

@@ -15,8 +15,8 @@ class Place:
     it. Several threads may ask.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, writable: bool = True) -> None:
+        self.folder, self.writable = folder, writable
         self._held: dict[Path, Identity] = {}
         self._gone = self._left = False
 
@@ -32,6 +32,12 @@ class Place:
     def leave(self) -> None:
         """The study is closed: whoever still has it may write nothing more."""
         self._left = True
+
+    def require_writable(self) -> None:
+        """Raise UserError in a study opened for reading; otherwise as `check`."""
+        if not self.writable:
+            raise UserError(f"{self.folder} is open for reading only. Open it for writing.")
+        self.check()
 
     def check(self) -> None:
         """Raise StudyGone where the folder was removed or replaced, and ever after.

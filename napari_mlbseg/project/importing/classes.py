@@ -1,6 +1,6 @@
 """Classes named by a person, and whether a class can go."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.cases import MAX_CLASS, LabelClass
 from napari_mlbseg.project.records.palette import color_of
-from napari_mlbseg.project.records.slices import SliceState
+from napari_mlbseg.project.records.progress import Progress
 from napari_mlbseg.project.study import Study
 
 _WHERE = {
@@ -30,7 +30,7 @@ def change_classes(
     study: Study,
     classes: Sequence[LabelClass],
     *,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Replace the classes of a study; UserError where one that is in use would be gone.
 
@@ -48,10 +48,9 @@ def change_classes(
 
 
 def _require_unused(study: Study, case_id: str, gone: dict[int, LabelClass]) -> None:
-    for record in study.slice_records(case_id):
-        if record.state in (SliceState.DRAFT, SliceState.CLEAN):
-            mask = study.revision_mask(record.revision)
-            _refuse(mask, gone, f"in slice {record.key.index} of {case_id}")
+    for record in study.slices.human(case_id):
+        mask = study.revision_mask(record.revision)
+        _refuse(mask, gone, f"in slice {record.key.index} of {case_id}")
     for name, where in _WHERE.items():
         if study.has_array(case_id, name):
             _refuse(np.asarray(study.array(case_id, name)[:]), gone, f"{where} of {case_id}")

@@ -1,6 +1,6 @@
 """Import of a cohort: what is sound comes in, what is not is listed with its reason."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -8,7 +8,7 @@ from typing import Final
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import Choice, has_own_labels, stem_of
 from napari_mlbseg.project.importing.classes import named
-from napari_mlbseg.project.importing.gathering import ALL_SERIES, Gathering, Progress
+from napari_mlbseg.project.importing.gathering import ALL_SERIES, Gathering
 from napari_mlbseg.project.importing.pairing import (
     Failure,
     files_in,
@@ -17,9 +17,10 @@ from napari_mlbseg.project.importing.pairing import (
     without_twins,
 )
 from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.progress import Progress, silent
 from napari_mlbseg.project.study import Study
 
-__all__ = ["ALL_SERIES", "Imported", "Progress", "import_folder", "import_images", "make_study"]
+__all__ = ["ALL_SERIES", "Imported", "import_folder", "import_images", "make_study"]
 
 _PROBLEMS_SHOWN: Final = 5
 
@@ -57,9 +58,10 @@ def make_study(
     choice: Choice | None = None,
     choices: Mapping[Path, Sequence[Choice]] | None = None,
     progress: Progress | None = None,
-    done: Callable[[Imported], None] | None = None,
-) -> Study:
-    """Make a study from folders, open for writing; nothing is left behind after an error.
+) -> tuple[Study, Imported]:
+    """Make a study from folders, open for writing, and tell what came in and what did not.
+
+    Nothing is left behind after an error.
 
     Parameters
     ----------
@@ -70,8 +72,6 @@ def make_study(
     classes
         Comma separated names for the values 1, 2, ...; without them the classes are those of the
         label files, or a single one named ``class 1`` where there are none.
-    done
-        Called with what came in and what did not.
     """
     study = Study.create(path)
     try:
@@ -85,9 +85,7 @@ def make_study(
     except BaseException:
         study.discard()
         raise
-    if done is not None:
-        done(imported)
-    return study
+    return study, imported
 
 
 def import_folder(
@@ -122,7 +120,7 @@ def import_folder(
         pairs, alone = pair(found, files_in(labels, labels=True))
         failures += alone
         found = [image for image in found if stem_of(image) in pairs]
-    imported = import_images(
+    return import_images(
         study,
         found,
         pairs,
@@ -131,7 +129,6 @@ def import_folder(
         progress=progress,
         failures=failures,
     )
-    return imported
 
 
 def import_images(
@@ -152,25 +149,22 @@ def import_images(
     strangers = sorted(set(labels_by_id) - {stem_of(image) for image in images})
     if strangers:
         raise UserError(f"There are labels but no images for {shortened(strangers)}.")
-    before = study.classes
     gathering = Gathering(
-        study, labels_by_id, choice or Choice(), choices or {}, progress or _silent
+        study, labels_by_id, choice or Choice(), choices or {}, progress or silent
     )
-    gathering.failures += failures
     try:
-        cases = study.add_cases(gathering.new_cases(images), failed=gathering.failed)
-    except BaseException as error:
-        if study.classes != before:
-            study.set_classes(before)
-        if isinstance(error, OSError):
-            raise UserError(
-                f"The images cannot be kept in {study.path}: {error.strerror or error}. The study "
-                "is as it was. Make room or check that the folder may be written, then try again."
-            ) from error
-        raise
-    if not cases:
-        raise UserError(_told(gathering.failures))
-    return Imported(cases, tuple(gathering.failures), tuple(gathering.notes))
+        with study.adding() as adding:
+            gathered = gathering.gather(images, adding)
+            failures = (*failures, *gathered.failures)
+            if not gathered.count:
+                raise UserError(_told(failures))
+            cases = adding.finish(gathered.classes)
+    except OSError as error:
+        raise UserError(
+            f"The images cannot be kept in {study.path}: {error.strerror or error}. The study "
+            "is as it was. Make room or check that the folder may be written, then try again."
+        ) from error
+    return Imported(cases, tuple(failures), gathered.notes)
 
 
 def _require_own_labels(folder: Path, images: Sequence[Path]) -> None:
@@ -185,7 +179,3 @@ def _told(failures: Sequence[Failure]) -> str:
     more = len(failures) - _PROBLEMS_SHOWN
     rest = [f"{more} more files have problems."] if more > 0 else []
     return "\n".join([failure.reason for failure in failures[:_PROBLEMS_SHOWN]] + rest)
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Nobody wants to know."""

@@ -20,105 +20,148 @@ from napari_mlbseg.formats.registry import (
     open_labels,
     stem_of,
 )
+from napari_mlbseg.project.arrays.adding import Adding
 from napari_mlbseg.project.folder.room import require_room
 from napari_mlbseg.project.importing.pairing import Failure, shortened
 from napari_mlbseg.project.records.cases import LabelClass, NewCase
 from napari_mlbseg.project.records.palette import color_of
+from napari_mlbseg.project.records.progress import Progress
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Geometry, VoxelSource
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many cases are done, and how many there are.
-
-It may raise to cancel: the study is then as it was before the import.
-"""
 
 _COUNTED_AT_ONCE: Final = 1 << 22
 ALL_SERIES: Final = "all"
 """As the chosen series: every series of a folder becomes a case."""
 
 
-@dataclass
+@dataclass(frozen=True)
+class Gathered:
+    """What became of the images of one import.
+
+    Attributes
+    ----------
+    count
+        How many cases were added.
+    failures
+        Images that were not, each with its reason.
+    notes
+        What is unusual about the files of those that were.
+    classes
+        Those of the label files; empty where the study has classes, or no case has labels.
+    """
+
+    count: int
+    failures: tuple[Failure, ...]
+    notes: tuple[Failure, ...]
+    classes: tuple[LabelClass, ...]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What becomes one case: its name, and what of which path is meant."""
+
+    case_id: str
+    image: Path
+    choice: Choice
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A case whose files could be opened; its labels tell their values once they are read."""
+
+    new: NewCase
+    notes: tuple[Failure, ...]
+    labels: "_Values | None"
+
+
+@dataclass(frozen=True)
 class Gathering:
-    """The cases of one import, and what was wrong or unusual with their files."""
+    """One import: which labels and which of several series and frames belong to the images."""
 
     study: Study
     labels_by_id: Mapping[str, Path]
     choice: Choice
     choices: Mapping[Path, Sequence[Choice]]
     progress: Progress
-    failures: list[Failure] = field(default_factory=list)
-    notes: list[Failure] = field(default_factory=list)
-    labels: "dict[str, _Values]" = field(default_factory=dict)
 
-    def new_cases(self, images: Sequence[Path]) -> Iterator[NewCase]:
-        """One case after the other; the classes follow last, when everything else is stored."""
-        parts = [part for image in images for part in self._parts(image.absolute())]
+    def gather(self, images: Sequence[Path], adding: Adding) -> Gathered:
+        """Add one case after the other; what is bad is left out. The study has none of them yet."""
+        parts, failures = self._parts_of(images)
+        notes: list[Failure] = []
+        labels: list[_Values] = []
+        count = 0
         known = {case.id.casefold() for case in self.study.cases}
-        for done, (case_id, image, choice) in enumerate(parts):
+        for done, part in enumerate(parts):
 
             def report(what: str, done: int = done) -> None:
                 self.progress(what, done, len(parts))
 
-            report(f"Importing {image.name}")
+            report(f"Importing {part.image.name}")
             try:
-                if case_id.casefold() in known:
-                    raise UserError(f"{image}: {case_id} is in the study already. Rename the file.")
-                yield self._new_case(case_id, image, choice, report)
+                if part.case_id.casefold() in known:
+                    raise UserError(
+                        f"{part.image}: {part.case_id} is in the study already. Rename the file."
+                    )
+                opened = self._opened(part, report)
+                adding.add(opened.new)
             except UserError as error:
-                self.failures.append(Failure(image, str(error)))
+                failures.append(Failure(part.image, str(error)))
+                continue
+            notes += opened.notes
+            labels += [opened.labels] if opened.labels is not None else []
+            count += 1
         self.progress("Imported", len(parts), len(parts))
-        if self.labels and not self.study.classes:
-            self.study.set_classes(_classes_of(self.labels.values()))
+        classes = () if self.study.classes else _classes_of(labels)
+        return Gathered(count, tuple(failures), tuple(notes), classes)
 
-    def failed(self, new: NewCase, error: UserError) -> None:
-        """A case could be opened but not read."""
-        self.labels.pop(new.id, None)
-        self.failures.append(Failure(new.image_path, str(error)))
-        self.notes = [note for note in self.notes if note.path != new.image_path]
+    def _parts_of(self, images: Sequence[Path]) -> tuple[list[_Part], list[Failure]]:
+        """The cases that paths stand for, and the paths that stand for none."""
+        parts: list[_Part] = []
+        failures: list[Failure] = []
+        for image in (image.absolute() for image in images):
+            try:
+                parts += self._parts(image)
+            except UserError as error:
+                failures.append(Failure(image, str(error)))
+        return parts, failures
 
-    def _parts(self, image: Path) -> Iterator[tuple[str, Path, Choice]]:
-        """Name, path and choice of the cases that a path stands for."""
+    def _parts(self, image: Path) -> Iterator[_Part]:
+        """The cases that a path stands for."""
         chosen = self.choices.get(image)
         if chosen is not None:
             names = [stem_of(image), *[f"{stem_of(image)}_{each.series}" for each in chosen]]
             for each, name in zip(chosen, names[1:], strict=True):
-                yield (names[0] if len(chosen) == 1 else name), image, each
+                yield _Part(names[0] if len(chosen) == 1 else name, image, each)
             return
         if self.choice.series != ALL_SERIES or format_of(image) != "dicom":
-            yield stem_of(image), image, self.choice
+            yield _Part(stem_of(image), image, self.choice)
             return
         from napari_mlbseg.formats.dicom.images import series_in
 
-        try:
-            names = [series.name for series in series_in(image)]
-        except UserError as error:
-            self.failures.append(Failure(image, str(error)))
-            return
+        names = [series.name for series in series_in(image)]
         for name in names:
             case_id = stem_of(image) if len(names) == 1 else f"{stem_of(image)}_{name}"
-            yield case_id, image, Choice(self.choice.frame, name)
+            yield _Part(case_id, image, Choice(self.choice.frame, name))
 
-    def _new_case(
-        self, case_id: str, image: Path, choice: Choice, report: Callable[[str], None]
-    ) -> NewCase:
-        scan = open_image(image, choice)
-        self.notes += [Failure(image, note) for note in scan.notes]
+    def _opened(self, part: _Part, report: Callable[[str], None]) -> _Opened:
+        image = part.image
+        scan = open_image(image, part.choice)
+        notes = [Failure(image, note) for note in scan.notes]
         told = _Told(scan, lambda share: report(f"Importing {image.name} ({share:.0%})"))
         labels = self.labels_by_id.get(stem_of(image))
         if labels is None:
             require_room(self.study.path, image, [scan])
-            return NewCase(case_id, image, told, scan.source)
+            return _Opened(NewCase(part.case_id, image, told, scan.source), tuple(notes), None)
         if labels.resolve() == image.resolve() and not has_own_labels(image):
             raise UserError(f"{image} is given as an image and as its own labels.")
-        found = open_labels(labels, choice)
+        found = open_labels(labels, part.choice)
         aligned = on_grid_of(found, scan.geometry, labels, image)
-        self.notes += [Failure(labels, note) for note in aligned.notes]
+        notes += [Failure(labels, note) for note in aligned.notes]
         require_room(self.study.path, image, [scan, aligned])
         values = _Values(aligned, labels, self.study.classes)
-        self.labels[case_id] = values
         label_told = _Told(values, lambda share: report(f"Importing {labels.name} ({share:.0%})"))
-        return NewCase(case_id, image, told, scan.source, labels.absolute(), label_told)
+        new = NewCase(part.case_id, image, told, scan.source, labels.absolute(), label_told)
+        return _Opened(new, tuple(notes), values)
 
 
 @dataclass(frozen=True)

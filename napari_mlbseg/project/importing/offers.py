@@ -1,6 +1,6 @@
 """What there is to choose from before an import: series of folders, frames of files."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import Choice, format_of, open_image
 from napari_mlbseg.formats.scan import FrameNeededError
 from napari_mlbseg.project.importing.pairing import files_in
+from napari_mlbseg.project.records.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,7 @@ class Offer:
     problem: str = ""
 
 
-def offers_in(
-    images: Path, progress: Callable[[str, int, int], None] | None = None
-) -> tuple[Offer, ...]:
+def offers_in(images: Path, progress: Progress | None = None) -> tuple[Offer, ...]:
     """What the paths of a folder offer that stand for more than one volume.
 
     Paths with a single volume, and files that cannot be read, are left to the import. `progress`

@@ -1,7 +1,6 @@
-"""Masks of slices as the catalogue keeps them, and as they combine into labels."""
+"""Masks of slices as the catalogue keeps them, and where they lie."""
 
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.records.cases import MAX_CLASS
-from napari_mlbseg.project.records.slices import SliceKey
 
 _DTYPE: Final = np.dtype(np.uint8).str
 
@@ -63,19 +61,6 @@ class PackedMask:
         if int(mask.max()) > MAX_CLASS:
             raise ValueError(f"a value of {int(mask.max())}")
         return mask
-
-
-def compose(
-    machine_labels: NDArray[np.uint8], slices: Iterable[tuple[SliceKey, NDArray[np.uint8]]]
-) -> NDArray[np.uint8]:
-    """Lay masks of slices over labels (z y x), in the order given.
-
-    Where orthogonal slices cross, the later one wins.
-    """
-    labels = machine_labels.copy()
-    for key, mask in slices:
-        labels[plane(key.axis, key.index)] = mask
-    return labels
 
 
 def plane(axis: int, start: int, stop: int | None = None) -> tuple[slice | int, ...]:

@@ -19,6 +19,10 @@ class SliceState(StrEnum):
     SKIPPED = "skipped"
 
 
+HUMAN: Final = (SliceState.DRAFT, SliceState.CLEAN)
+"""States of the slices whose mask, a person's, lies over the machine's labels."""
+
+
 @dataclass(frozen=True, order=True)
 class SliceKey:
     """One slice of one case: display axis (0 z, 1 y, 2 x) and index along it."""

@@ -27,14 +27,11 @@ def creation(new: NewStudy) -> Callable[[Report], tuple[Study, Imported]]:
     """Make a study from folders; it is open for writing, and it is told what is not in it."""
 
     def work(report: Report) -> tuple[Study, Imported]:
-        told: list[Imported] = []
-        study = make_study(
+        return make_study(
             *(new.path, new.images, new.labels, new.classes),
             choices=new.choices,
             progress=lambda *step: report(step),
-            done=told.append,
         )
-        return study, told[0]
 
     return work
 

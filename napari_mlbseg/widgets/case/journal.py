@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_mlbseg.project.labels import Labels
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.widgets.case.history import Change, History, Look, Step
 from napari_mlbseg.widgets.case.slice_keeper import SliceKeeper
-from napari_mlbseg.widgets.case.working_labels import Labels
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 from napari_mlbseg.engine.events import SliceAccepted, SliceReopened
-from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.project.labels import Labels
+from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.case.history import Look, Packed
-from napari_mlbseg.widgets.case.slice_states import HUMAN, SliceStates
-from napari_mlbseg.widgets.case.working_labels import Labels, WorkingLabels
+from napari_mlbseg.widgets.case.slice_states import SliceStates
+from napari_mlbseg.widgets.case.working_labels import WorkingLabels
 
 
 class SliceKeeper:

@@ -1,10 +1,9 @@
 """What a person said about the slices of the case on view, at hand without asking the disk."""
 
 from napari_mlbseg.project.records.cases import Case
-from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
+from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.study import Study
 
-HUMAN = (SliceState.DRAFT, SliceState.CLEAN)
 _DONE = (SliceState.CLEAN, SliceState.SKIPPED)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.labels import machine_array
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.masks import plane
 from napari_mlbseg.project.study import Study
@@ -196,7 +197,6 @@ class CaseArrays:
         # One thread: the disk and the store serve one after the other anyway.
         self._reader = ThreadPoolExecutor(1, "mlbseg-reader")
         self._arrays = {name: StoredArray(study, case, name, self._reader, late) for name in names}
-        self._predicted = self._arrays[ArrayName.PREDICTION].there
 
     def __getitem__(self, name: ArrayName) -> StoredArray:
         return self._arrays[name]
@@ -204,8 +204,8 @@ class CaseArrays:
     @property
     def machine(self) -> StoredArray:
         """The prediction once there is one, else the initial labels."""
-        name = ArrayName.PREDICTION if self._predicted else ArrayName.INITIAL_LABELS
-        return self._arrays[name]
+        name = machine_array(lambda name: self._arrays[name].there)
+        return self._arrays[name or ArrayName.INITIAL_LABELS]  # which are zero where absent
 
     def machine_slice(self, axis: int, index: int) -> NDArray[np.uint8]:
         """One slice of `machine`, a copy; waits for the disk."""
@@ -214,7 +214,6 @@ class CaseArrays:
     def reload(self, names: Iterable[ArrayName], axis: int, start: int, stop: int) -> None:
         """Read slices of these arrays anew; names of others are passed over."""
         for name in self._arrays.keys() & set(names):
-            self._predicted |= name is ArrayName.PREDICTION
             self._arrays[name].reload(axis, start, stop)
 
     def arrived(self) -> list[ArrayName]:

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Labels = NDArray[np.uint8]
-SliceId = tuple[int, int]
+from napari_mlbseg.project.labels import Labels, SliceId, laid_over
 
 
 class WorkingLabels:
@@ -63,17 +62,15 @@ class WorkingLabels:
 
     def read(self, axis: int, index: int) -> Labels:
         """One slice, a copy."""
-        key = axis, index
-        above = list(self._planes)
-        if key in self._planes:
-            labels = self._plane(key).copy()
-            above = above[above.index(key) + 1 :]
-        else:
-            labels = self._machine(axis, index)
-        for other in above:
-            if other[0] != axis:
-                labels[_line(axis, other)] = self._plane(other)[_line(other[0], key)]
-        return labels
+        sides = enumerate(self.shape)
+        z, y, x = (slice(index, index + 1) if k == axis else slice(0, n) for k, n in sides)
+        slab = laid_over(
+            lambda: np.expand_dims(self._machine(axis, index), axis),
+            (z, y, x),
+            self._planes,
+            self._plane,
+        )
+        return slab.squeeze(axis)
 
     def edits(self) -> tuple[SliceId, ...]:
         """The slices that differ from what is saved."""
@@ -234,8 +231,3 @@ def _is_points(key: tuple[Any, ...]) -> bool:
         and len({p.shape for p in key}) == 1
         and all(p.size == 0 or p.min() >= 0 for p in key)
     )
-
-
-def _line(axis: int, crossing: SliceId) -> tuple[slice | int, ...]:
-    """Index, in a slice along `axis`, of the line in which another slice crosses it."""
-    return tuple(crossing[1] if k == crossing[0] else slice(None) for k in range(3) if k != axis)

@@ -12,7 +12,8 @@ from killed import killer
 from napari_mlbseg.formats import placing
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.exporting.export import ExportKind, OutFormat, export_case
-from napari_mlbseg.project.exporting.provenance import provenance_path, sha256_of
+from napari_mlbseg.project.exporting.hashes import sha256_of
+from napari_mlbseg.project.exporting.provenance import provenance_path
 from napari_mlbseg.project.importing.classes import named
 from napari_mlbseg.project.importing.cohort import import_folder
 from napari_mlbseg.project.records.slices import SliceKey, SliceState

@@ -19,13 +19,9 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import read_labels
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.exporting.export import ExportKind, OutFormat, export_case, export_study
+from napari_mlbseg.project.exporting.hashes import sha256_of
 from napari_mlbseg.project.exporting.outputs import formats_for, probability_targets
-from napari_mlbseg.project.exporting.provenance import (
-    in_words,
-    maker_of,
-    provenance_path,
-    sha256_of,
-)
+from napari_mlbseg.project.exporting.provenance import in_words, maker_of, provenance_path
 from napari_mlbseg.project.importing.cohort import import_folder
 from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
@@ -292,6 +288,7 @@ def test_a_source_that_is_gone_has_no_hash(study, tmp_path):
     (tmp_path / "in" / "scan").rename(tmp_path / "elsewhere")
     (path,) = export_case(study, "scan", tmp_path / "out", ExportKind.LABELS, OutFormat.NIFTI)
     assert provenance(path)["source"]["sha256"] is None
+    assert provenance(path)["source"]["not_hashed"] == "not there any more"
     with pytest.raises(UserError, match="only beside the original series"):
         export_case(study, "scan", tmp_path / "out", ExportKind.LABELS)
 

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 
 from napari_mlbseg.formats.streamed.stream import file_slabs
-from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.exporting import voxels
-from napari_mlbseg.project.exporting.voxels import Banded, WorkingLabels
-from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.project.exporting.voxels import Banded
 from napari_mlbseg.volume import Geometry, Volume
 
 
@@ -45,27 +43,3 @@ def test_bands_give_what_the_array_holds(monkeypatch, axis, signs, thick):
     read = sum(len(range(*w[axis].indices(shape[axis]))) for w in counted.read)
     assert read <= shape[axis] + 4 * len(counted.read)
     assert len(counted.read) <= -(-shape[axis] // 4) + shape[axis] // 4
-
-
-@pytest.mark.parametrize("machine", [None, ArrayName.INITIAL_LABELS, ArrayName.PREDICTION])
-def test_working_labels_by_windows_are_those_in_memory(study, make_case, machine):
-    case = study.add_case(make_case("b", labels=machine is not None))
-    rng = np.random.default_rng(0)
-    if machine is ArrayName.PREDICTION:
-        study.create_array(case.id, machine)[:] = rng.integers(0, 3, case.geometry.shape)
-    for axis, index, state in (
-        (0, 2, SliceState.CLEAN),
-        (1, 3, SliceState.DRAFT),
-        (2, 7, SliceState.CLEAN),
-        (0, 4, SliceState.DRAFT),
-        (0, 2, SliceState.DRAFT),
-    ):
-        mask = rng.integers(0, 3, case.slice_shape(axis)).astype(np.uint8)
-        study.save_slice(SliceKey(case.id, axis, index), mask, state)
-    study.set_state(SliceKey(case.id, 0, 4), SliceState.SKIPPED)
-    expected = study.working_labels(case.id)
-    found = WorkingLabels(study, case.id)
-    for axis in range(3):
-        np.testing.assert_array_equal(np.concatenate(list(found.slabs(axis)), axis), expected)
-    window = (slice(1, 4), slice(3, 5), slice(6, 8))
-    np.testing.assert_array_equal(found[window], expected[window])

@@ -29,12 +29,11 @@ def test_a_hundred_gigabytes_behind_a_small_header_are_refused_before_anything_i
     path.write_bytes(nifti_header((4096, 4096, count), 4, 16))
     with path.open("r+b") as file:  # takes no room on the disk
         file.truncate(352 + 2 * 4096 * 4096 * count)
-    told = []
-    study = make_study(tmp_path / "s.mlbseg", tmp_path / "in", done=told.append)
+    study, imported = make_study(tmp_path / "s.mlbseg", tmp_path / "in")
     with study:
         assert [case.id for case in study.cases] == ["b"]
         assert not (study.path / "arrays" / "a").exists()
-    (failure,) = told[0].failures
+    (failure,) = imported.failures
     assert str(path) in failure.reason
     assert "GB of voxels" in failure.reason
     assert "free. Make room" in failure.reason

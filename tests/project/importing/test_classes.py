@@ -36,7 +36,8 @@ def test_a_study_that_cannot_be_made_leaves_nothing_behind(tmp_path: Path) -> No
         with pytest.raises(UserError):
             make_study(path, cohort.images, cohort.labels, classes)
         assert not path.exists()
-    with make_study(path, cohort.images, cohort.labels, "organ, lesion") as study:
+    study, _ = make_study(path, cohort.images, cohort.labels, "organ, lesion")
+    with study:
         assert [c.name for c in study.classes] == ["organ", "lesion"]
     with pytest.raises(UserError, match="exists already"):
         make_study(path, cohort.images)

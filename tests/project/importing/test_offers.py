@@ -88,7 +88,8 @@ def test_chosen_series_and_frames_become_cases(tmp_path: Path) -> None:
         ]
     ):
         choices = {series.absolute(): chosen, file.absolute(): [Choice(frame=2)]}
-        with make_study(tmp_path / f"{k}.mlbseg", images, choices=choices) as study:
+        study, _ = make_study(tmp_path / f"{k}.mlbseg", images, choices=choices)
+        with study:
             assert [case.id for case in study.cases] == ids
             assert study.case("a").source.choice == Choice(frame=2)
             stored = np.asarray(study.array("a", ArrayName.IMAGE)[:])

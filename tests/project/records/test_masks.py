@@ -8,32 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.records.masks import PackedMask, compose
-from napari_mlbseg.project.records.slices import SliceKey
+from napari_mlbseg.project.records.masks import PackedMask
 
-SHAPE = (3, 4, 5)
 VALUES = st.integers(0, 254)
-
-
-@st.composite
-def corrected_slices(draw: st.DrawFn) -> tuple[SliceKey, np.ndarray]:
-    axis = draw(st.integers(0, 2))
-    index = draw(st.integers(0, SHAPE[axis] - 1))
-    shape = tuple(n for k, n in enumerate(SHAPE) if k != axis)
-    return SliceKey("a", axis, index), draw(hnp.arrays(np.uint8, shape, elements=VALUES))
-
-
-@given(hnp.arrays(np.uint8, SHAPE, elements=VALUES), st.lists(corrected_slices(), max_size=8))
-def test_the_last_slice_through_a_voxel_decides(machine, slices):
-    before = machine.copy()
-    labels = compose(machine, slices)
-    for voxel in np.ndindex(*SHAPE):
-        expected = machine[voxel]
-        for key, mask in slices:
-            if voxel[key.axis] == key.index:
-                expected = mask[tuple(v for k, v in enumerate(voxel) if k != key.axis)]
-        assert labels[voxel] == expected
-    np.testing.assert_array_equal(machine, before)
 
 
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2), elements=VALUES))

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from napari_mlbseg.project.labels import Labels
 from napari_mlbseg.project.records.masks import plane
-from napari_mlbseg.widgets.case.working_labels import Labels, WorkingLabels
+from napari_mlbseg.widgets.case.working_labels import WorkingLabels
 
 SHAPE = (4, 5, 6)
 

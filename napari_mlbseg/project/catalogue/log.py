@@ -1,0 +1,42 @@
+"""The log of everything that was done to a study."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from napari_mlbseg.project.catalogue.database import Database
+from napari_mlbseg.project.catalogue.reading import readable
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """One line of the log of everything that was done to a study; lines are only ever added."""
+
+    number: int
+    created_at: datetime
+    author: str
+    action: str
+    case_id: str | None
+    details: Mapping[str, Any]
+
+
+class AuditLog:
+    """The rows about what was done; every change of the catalogue writes its own line."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def entries(self, limit: int | None = None) -> tuple[AuditEntry, ...]:
+        """The newest `limit` lines (all by default), oldest first."""
+        rows = self._database.rows(
+            "SELECT number, created_at, author, action, case_id, details FROM audit "
+            "ORDER BY number DESC LIMIT ?",
+            -1 if limit is None else limit,
+        )
+        with readable("the log"):
+            return tuple(
+                AuditEntry(n, datetime.fromisoformat(at), author, action, who, json.loads(details))
+                for n, at, author, action, who, details in reversed(rows)
+            )

@@ -1,0 +1,145 @@
+"""The labels in force: the machine's, under what a person drew.
+
+The machine's labels are the prediction, else the initial labels, else background. Over them lie the
+masks of the drafts and clean slices, in order of revision: where slices cross, the later one shows.
+Whole arrays, windows of a stored case and the slices of a layer are all put together here.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from math import prod
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mlbseg.project.arrays.chunks import Shape
+from napari_mlbseg.project.arrays.store import ArrayName, ArrayStore
+from napari_mlbseg.project.catalogue.catalogue import Catalogue
+from napari_mlbseg.project.catalogue.revisions import Slices
+from napari_mlbseg.project.records.masks import plane
+
+Labels = NDArray[np.uint8]
+SliceId = tuple[int, int]
+"""A slice of a known case: display axis (0 z, 1 y, 2 x) and index along it."""
+
+Window = tuple[slice, slice, slice]
+"""A part of an array (z y x): a range of each axis."""
+
+BAND_BYTES: Final = 1 << 26
+_ALL: Final = (slice(None), slice(None), slice(None))
+_OF_THE_MACHINE: Final = (ArrayName.PREDICTION, ArrayName.INITIAL_LABELS)
+
+
+def machine_array(has: Callable[[ArrayName], bool]) -> ArrayName | None:
+    """Which array the machine's labels are in: the first that is there; None for background."""
+    return next((name for name in _OF_THE_MACHINE if has(name)), None)
+
+
+def laid_over(
+    machine: Callable[[], Labels],
+    window: Window,
+    slices: Iterable[SliceId],
+    mask: Callable[[SliceId], Labels],
+) -> Labels:
+    """The labels in force in a window.
+
+    Parameters
+    ----------
+    machine
+        Gives a fresh copy of the machine's labels (z y x) of the window; asked for only where some
+        of them may show.
+    window
+        Ranges with a start and a stop, of step 1.
+    slices
+        Those with a person's mask, from the lowest to the uppermost.
+    mask
+        The whole mask of one of them; asked for only where the slice crosses the window.
+    """
+    first, last = [part.start for part in window], [part.stop for part in window]
+    thin = [stop - start == 1 for start, stop in zip(first, last, strict=True)]
+    crossing = [(k, i) for k, i in slices if first[k] <= i < last[k]]
+    filling = [n for n, (k, _) in enumerate(crossing) if thin[k]]
+    if filling:  # what lies under the uppermost of these is hidden
+        crossing = crossing[filling[-1] :]
+        labels = np.empty([part.stop - part.start for part in window], np.uint8)
+    else:
+        labels = machine()
+    for axis, index in crossing:
+        inside = tuple(part for k, part in enumerate(window) if k != axis)
+        labels[plane(axis, index - window[axis].start)] = mask((axis, index))[inside]
+    return labels
+
+
+class MachineLabels:
+    """The machine's labels of a case, read window by window."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, arrays: ArrayStore, case_id: str, shape: Shape) -> None:
+        name = machine_array(lambda name: arrays.has(case_id, name))
+        self._array = None if name is None else arrays.open(case_id, name)
+        self.shape = shape
+
+    def __getitem__(self, window: Window) -> Labels:
+        """A fresh copy of a window."""
+        if self._array is not None:
+            return np.array(self._array[window], np.uint8)
+        sides = (range(*part.indices(n)) for part, n in zip(window, self.shape, strict=True))
+        return np.zeros([len(side) for side in sides], np.uint8)
+
+
+class WorkingLabels:
+    """What a person sees of a case, read window by window; a mask is read when it is needed."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, machine: MachineLabels, slices: Slices, case_id: str) -> None:
+        self.shape = machine.shape
+        self._machine, self._slices = machine, slices
+        self._revisions: dict[SliceId, int] = {
+            (record.key.axis, record.key.index): record.revision for record in slices.human(case_id)
+        }
+
+    def __getitem__(self, window: Window) -> Labels:
+        """A fresh copy of a window."""
+        bounds = (part.indices(n) for part, n in zip(window, self.shape, strict=True))
+        z, y, x = (slice(start, max(start, stop)) for start, stop, _ in bounds)
+        where = z, y, x
+        return laid_over(lambda: self._machine[where], where, self._revisions, self._mask)
+
+    def slabs(self, axis: int) -> Iterator[Labels]:
+        """All voxels, a band across an axis at a time."""
+        thick = max(1, BAND_BYTES // (prod(self.shape) // self.shape[axis]))
+        for start in range(0, self.shape[axis], thick):
+            yield self[along(axis, start, min(start + thick, self.shape[axis]))]
+
+    def _mask(self, where: SliceId) -> Labels:
+        return self._slices.revision_mask(self._revisions[where])
+
+
+class StudyLabels:
+    """The labels in force of the cases of a study, as whole arrays and by windows."""
+
+    def __init__(self, arrays: ArrayStore, slices: Slices, catalogue: Catalogue) -> None:
+        self._arrays, self._slices, self._catalogue = arrays, slices, catalogue
+
+    def machine(self, case_id: str) -> Labels:
+        """The prediction (z y x), else the initial labels, else background."""
+        return self._machine(case_id)[_ALL]
+
+    def working(self, case_id: str) -> Labels:
+        """The machine's labels (z y x) under the drafts and clean slices, the later one on top."""
+        return self.windows(case_id)[_ALL]
+
+    def windows(self, case_id: str) -> WorkingLabels:
+        """The same, for reading parts of what may not fit into memory."""
+        return WorkingLabels(self._machine(case_id), self._slices, case_id)
+
+    def _machine(self, case_id: str) -> MachineLabels:
+        return MachineLabels(self._arrays, case_id, self._catalogue.shape(case_id))
+
+
+def along(axis: int, start: int, stop: int) -> Window:
+    """The slices ``start <= index < stop`` along a display axis."""
+    z, y, x = (slice(start, stop) if k == axis else slice(None) for k in range(3))
+    return z, y, x
