@@ -8,7 +8,7 @@ shown as a radiologist expects it. Getting there only permutes and flips axes, n
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import permutations
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ SAME_PLACE_VOXELS = 1e-3
 
 UPRIGHT_MM = 1e-5
 """How far the last voxel of an upright grid may lie from where spacing and origin put it."""
+
+LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""4 x 4: from LPS positions to RAS ones, and back again."""
 
 _RAS_AXIS_OF_DISPLAY = (2, 1, 0)
 _RAS_SIGN_OF_DISPLAY = (1.0, -1.0, -1.0)
@@ -83,8 +86,13 @@ class Geometry:
         for k in range(3):
             if self.flipped[k]:
                 index[self.file_axes[k]] = float(self.file_shape[self.file_axes[k]] - 1)
-        right, anterior, superior = (np.asarray(self.affine) @ np.asarray(index))[:3]
-        return float(superior), float(-anterior), float(-right)
+        left, posterior, superior = (self.lps_affine @ np.asarray(index))[:3]
+        return float(superior), float(posterior), float(left)
+
+    @property
+    def lps_affine(self) -> NDArray[np.float64]:
+        """4 x 4: from the indices of the file's array to LPS positions in mm."""
+        return np.asarray(LPS_TO_RAS @ np.asarray(self.affine))
 
     @property
     def default_axis(self) -> int:

@@ -20,6 +20,7 @@ from napari_mlbseg.formats.scan import (
     usable_geometry,
 )
 from napari_mlbseg.formats.source import Choice, SourceInfo
+from napari_mlbseg.volume import LPS_TO_RAS
 
 MM_PER_UNIT: Final = {
     "angstrom": 1e-7,
@@ -144,7 +145,8 @@ def lps_grid(spacing_zyx: list[float], origin_zyx: list[float]) -> NDArray[np.fl
     """Affine of an array z y x whose axes run along the patient's, as ITK takes such files."""
     affine = np.zeros((4, 4))
     affine[3, 3] = 1
-    for k, (axis, sign) in enumerate(((2, 1.0), (1, -1.0), (0, -1.0))):
-        affine[axis, k] = sign * spacing_zyx[k]
-        affine[axis, 3] = sign * origin_zyx[k]
-    return affine
+    for k, axis in enumerate((2, 1, 0)):
+        affine[axis, k] = spacing_zyx[k]
+        affine[axis, 3] = origin_zyx[k]
+    with np.errstate(all="ignore"):  # what is not finite is refused by the caller
+        return np.asarray(LPS_TO_RAS @ affine)

@@ -16,6 +16,7 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.dicom.deflated import require_bounded
 from napari_mlbseg.formats.dicom.sniff import SUFFIXES, is_dicom
 from napari_mlbseg.formats.scan import readable
+from napari_mlbseg.volume import LPS_TO_RAS
 
 SEGMENTATIONS: Final = {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}
 
@@ -93,6 +94,16 @@ class Plane:
         """Direction across the slice: to the head for an upright axial one."""
         along_row, along_column = np.reshape(self.orientation, (2, 3))
         return np.cross(along_row, along_column)
+
+    def affine(self, step: NDArray[Any]) -> NDArray[np.float64]:
+        """From column, row and slice to RAS mm; `step` leads to the next slice, in LPS mm."""
+        along_row, along_column = np.reshape(self.orientation, (2, 3))
+        lps = np.eye(4)
+        lps[:3, 0] = along_row * self.spacing[1]
+        lps[:3, 1] = along_column * self.spacing[0]
+        lps[:3, 2] = step
+        lps[:3, 3] = self.position
+        return np.asarray(LPS_TO_RAS @ lps)
 
     @property
     def depth(self) -> float:

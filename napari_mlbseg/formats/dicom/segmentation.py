@@ -21,14 +21,13 @@ from napari_mlbseg.formats.dicom.planes import (
 from napari_mlbseg.formats.dicom.stack import UNEVEN_SHARE
 from napari_mlbseg.formats.scan import Scan, Slabs, readable, require_size, usable_geometry
 from napari_mlbseg.formats.source import SourceInfo
-from napari_mlbseg.volume import SAME_PLACE_VOXELS, Geometry
+from napari_mlbseg.volume import LPS_TO_RAS, SAME_PLACE_VOXELS, Geometry
 
 _MAX_LABEL: Final = 254
 _BESIDE_VOXELS: Final = (10 * SAME_PLACE_VOXELS, 10 * SAME_PLACE_VOXELS, 2 * UNEVEN_SHARE)
 """How far a frame may lie beside the grid: frames lie where the rounded slices of images do."""
 CLASS_MARK: Final = "mlbseg class "
 """Before the value of a class in the tracking identifier of a segment that this software wrote."""
-_LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -49,20 +48,13 @@ class _Segmentation:
     names: dict[int, str]
     full: int
 
-    def affine(self, step: NDArray[Any]) -> NDArray[np.float64]:
-        """From column, row and slice to RAS mm, where `step` (LPS) leads to the next slice."""
-        first = min(self.planes, key=lambda plane: plane.depth)
-        affine = np.eye(4)
-        affine[:3, 0] = np.asarray(first.orientation[:3]) * first.spacing[1]
-        affine[:3, 1] = np.asarray(first.orientation[3:]) * first.spacing[0]
-        affine[:3, 2] = step
-        affine[:3, 3] = first.position
-        return _LPS_TO_RAS @ affine
-
     def grid(self, step: NDArray[Any]) -> tuple[Geometry, NDArray[np.intp]]:
-        """The smallest grid that holds all frames, and the slice of each frame in it."""
-        affine = self.affine(step)
-        ras = np.array([[-x, -y, z] for x, y, z in (plane.position for plane in self.planes)])
+        """The smallest grid that holds all frames, and the slice of each frame in it.
+
+        `step` leads from one slice to the next, in LPS mm.
+        """
+        affine = min(self.planes, key=lambda plane: plane.depth).affine(step)
+        ras = np.array([plane.position for plane in self.planes]) * np.diag(LPS_TO_RAS)[:3]
         indices = np.linalg.solve(affine[:3, :3], (ras - affine[:3, 3]).T).T
         slices = np.rint(indices[:, 2]).astype(np.intp)
         off = np.abs(indices - np.outer(slices, [0, 0, 1])).max(axis=0)
@@ -218,7 +210,7 @@ def _own_step(found: _Segmentation) -> NDArray[Any]:
 
 def _step_along(image: Geometry, normal: NDArray[Any]) -> NDArray[Any]:
     """The image's own step that leads most along `normal` (LPS)."""
-    columns = (_LPS_TO_RAS @ np.asarray(image.affine))[:3, :3]
+    columns = image.lps_affine[:3, :3]
     along = normal @ (columns / np.linalg.norm(columns, axis=0))
     best = int(np.argmax(np.abs(along)))
     return np.asarray(columns[:, best] * np.sign(along[best]))

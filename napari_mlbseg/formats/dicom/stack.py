@@ -110,13 +110,7 @@ def stack_of(path: Path, series: Series, choice: Choice) -> Stack:
             "the series."
         )
     step, more = _step(path, chosen)
-    first = chosen[0]
-    affine = np.eye(4)
-    affine[:3, 0] = np.asarray(first.orientation[:3]) * first.spacing[1]
-    affine[:3, 1] = np.asarray(first.orientation[3:]) * first.spacing[0]
-    affine[:3, 2] = step
-    affine[:3, 3] = first.position
-    return Stack(tuple(chosen), np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, (*notes, *more), frame)
+    return Stack(tuple(chosen), chosen[0].affine(step), (*notes, *more), frame)
 
 
 def _step(path: Path, planes: Sequence[Plane]) -> tuple[NDArray[Any], list[str]]:

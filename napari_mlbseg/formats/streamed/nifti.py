@@ -1,7 +1,6 @@
 """NIfTI-1 and NIfTI-2 single files, compressed or not."""
 
 import gzip
-from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -21,10 +20,9 @@ from napari_mlbseg.formats.streamed.nifti_header import (
     require_numbers,
     spatial_shape,
 )
-from napari_mlbseg.formats.streamed.stream import Stream, file_slabs
+from napari_mlbseg.formats.streamed.stream import COMPRESSION, Stream, file_slabs
 from napari_mlbseg.volume import Volume
 
-_COMPRESSION: Final = 4
 _NO_EXTENSIONS: Final = bytes(4)
 
 
@@ -76,17 +74,15 @@ def _open(path: Path, choice: Choice) -> tuple[Scan, float, float]:
     frame = chosen_frame(path, header, choice)
     require_numbers(path, header)
     dtype = header.get_data_dtype()
-    size = prod(shape) * dtype.itemsize
     compression = compression_of(path)
-    stream = Stream(
+    stream = Stream.of_frame(
         path,
         header.get_data_offset(),
         compression,
         shape,
         dtype,
+        frame=(frame, frames),
         inside=bool(compression),
-        skip=frame * size,
-        after=(frames - 1 - frame) * size,
     )
     stream.require_plausible()
     block = kept_block(header, frames)
@@ -115,7 +111,7 @@ def _write(path: Path, volume: Volume, header: Header, dtype: np.dtype[Any]) -> 
         if not compression_of(path):
             _write_blocks(file, header, volume, dtype)
             return
-        with gzip.GzipFile("", "wb", _COMPRESSION, file, mtime=0) as zipped:
+        with gzip.GzipFile("", "wb", COMPRESSION, file, mtime=0) as zipped:
             _write_blocks(cast(BinaryIO, zipped), header, volume, dtype)
 
 

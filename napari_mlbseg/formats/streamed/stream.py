@@ -6,7 +6,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
@@ -19,6 +19,8 @@ from napari_mlbseg.formats.limits import MOST_BYTES_PER_BYTE, require_slices, ti
 from napari_mlbseg.formats.scan import Slabs, slices_per_slab
 from napari_mlbseg.volume import Volume
 
+COMPRESSION: Final = 4
+"""The level at which voxels are compressed: higher ones take much longer and save little."""
 _CHUNK: Final = 1 << 20
 _MOST_BEFORE: Final = 1 << 28
 """Unpacked bytes that a header with its extensions may take."""
@@ -59,9 +61,42 @@ class Stream:
     interleaved: tuple[int, int] = (1, 0)
     after: int = 0
 
-    def at(self, offset: int) -> "Stream":
-        """The same voxels from another place of the file on."""
-        return replace(self, offset=offset)
+    @classmethod
+    def of_frame(
+        cls,
+        path: Path,
+        offset: int,
+        compression: str,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        *,
+        frame: tuple[int, int],
+        interleaved: int = 1,
+        inside: bool = False,
+    ) -> "Stream":
+        """One frame of several, which lie one after the other or share their voxels.
+
+        Parameters
+        ----------
+        frame
+            The number of the frame from 0, and how many there are.
+        interleaved
+            How many frames stand side by side in each voxel.
+        """
+        number, count = frame
+        size = prod(shape) * interleaved * dtype.itemsize
+        before = number // interleaved
+        return cls(
+            path,
+            offset,
+            compression,
+            shape,
+            dtype,
+            inside=inside,
+            skip=before * size,
+            interleaved=(interleaved, number % interleaved),
+            after=(count // interleaved - before - 1) * size,
+        )
 
     def require_plausible(self) -> None:
         """Refuse more voxels than the file can hold."""
@@ -154,6 +189,20 @@ def file_slabs(
         )
         block = np.asarray(volume.voxels[tuple(window)])[flips]
         yield start, np.asarray(block.transpose(np.argsort(geometry.file_axes)), dtype, order="F")
+
+
+def packed(volume: Volume, dtype: np.dtype[Any], wbits: int) -> Iterator[bytes]:
+    """A volume in its file's frame as one stream of zlib, or of gzip where `wbits` asks for it."""
+    pack = zlib.compressobj(COMPRESSION, wbits=wbits)
+    for _, slab in file_slabs(volume, dtype):
+        yield pack.compress(slab.tobytes(order="F"))
+    yield pack.flush()
+
+
+def offset_from_end(path: Path, size: int) -> int:
+    """Where the last `size` bytes of a file begin; negative if the file is shorter."""
+    with explained(path):
+        return path.stat().st_size - size
 
 
 def unpacked(path: Path, compression: str) -> BinaryIO:
