@@ -1,4 +1,4 @@
-"""HDF5 files with the arrays ``image`` and ``label``, as benchmarks of the field ship them."""
+"""HDF5 files with the arrays ``image`` and ``label``, as common benchmarks distribute them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,21 +27,21 @@ class Hdf5Format:
     name: str = "hdf5"
 
     def open_image(self, path: Path, choice: Choice) -> Scan:
-        """The array ``image``, or the only array there is.
+        """The array ``image``, or the only array in the file.
 
-        The file's axes are taken as right, anterior, superior, because these files do not say
-        how a patient lies in them; a spacing of 1 mm is assumed where there is no attribute.
+        The file's axes are taken as right, anterior, superior, because these files do not record
+        the patient's orientation; a spacing of 1 mm is assumed if there is no attribute.
         """
         return finite_only(path, _open(path, choice, _IMAGE))
 
     def open_labels(self, path: Path, choice: Choice) -> Scan:
-        """The array ``label``, or the only array there is."""
+        """The array ``label``, or the only array in the file."""
         return whole_numbers(path, _open(path, choice, _LABEL))
 
 
 @dataclass(frozen=True)
 class _Array:
-    """What has to be known of an array before its voxels are read."""
+    """What must be known about an array before its voxels are read."""
 
     name: str
     shape: tuple[int, ...]
@@ -116,7 +116,7 @@ def _chosen(path: Path, file: Any, names: tuple[str, ...]) -> str:
     arrays = [
         key
         for key in file
-        # A link into another file is not followed.
+        # Links into other files are not followed.
         if not isinstance(file.get(key, getlink=True), h5py.ExternalLink)
         and isinstance(found := file.get(key), h5py.Dataset)
         and 2 <= found.ndim <= 5
@@ -129,7 +129,7 @@ def _chosen(path: Path, file: Any, names: tuple[str, ...]) -> str:
         return str(arrays[0])
     found = ", ".join(map(repr, arrays)) or "none"
     raise UserError(
-        f"{path} has no array {names[0]!r}; its arrays are: {found}. Rename the one that is meant."
+        f"{path} has no array {names[0]!r}; its arrays are: {found}. Rename the right one."
     )
 
 

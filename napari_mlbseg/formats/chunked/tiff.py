@@ -18,14 +18,14 @@ from napari_mlbseg.formats.source import Choice, SourceInfo
 _NAME: Final = "tiff"
 _WHAT: Final = "TIFF"
 _DEPTH: Final = "ZQI"
-"""Letters of tifffile for an axis of slices; Q and I are stacks that do not say what they are."""
+"""Letters of tifffile for an axis of slices; Q and I are stacks of unknown meaning."""
 _MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RESOLUTION_UNIT_MM: Final = {2: 25.4, 3: 10.0}
 
 
 @dataclass(frozen=True)
 class _Series:
-    """What has to be known of the images in a file before their voxels are read."""
+    """What must be known about the images in a file before their voxels are read."""
 
     shape: tuple[int, ...]
     spatial: list[int]
@@ -103,7 +103,7 @@ def _spatial(path: Path, axes: str, shape: tuple[int, ...]) -> list[int]:
 def _pages(
     path: Path, file: Any, shape: tuple[int, ...], window: tuple[int | slice, ...], pages: int
 ) -> NDArray[Any]:
-    """Only the pages of a window, where each page is one slice."""
+    """The voxels of a window; only its pages are read if each page is one slice."""
     outer = shape[:-2]
     if pages != int(np.prod(outer)):
         return read_series(path, file, shape, window)
@@ -115,7 +115,7 @@ def _pages(
 
 
 def _spacing(file: Any) -> tuple[list[float], str]:
-    """Spacing z y x in mm, and what is to be said about it."""
+    """Spacing z y x in mm, and a note about it for the user."""
     if file.is_ome:
         found = _ome_spacing(str(file.ome_metadata))
         if found is not None:
@@ -133,7 +133,7 @@ def _spacing(file: Any) -> tuple[list[float], str]:
     plane = [float(step or 1.0) * unit for step in steps]
     if depth > 0:
         return [depth * unit, *plane], ""
-    return [plane[0], *plane], "records no distance of slices; that of the pixels is assumed."
+    return [plane[0], *plane], "records no distance between slices; that between pixels is assumed."
 
 
 def _per_pixel(page: Any, name: str) -> float | None:

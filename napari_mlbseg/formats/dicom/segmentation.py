@@ -25,9 +25,9 @@ from napari_mlbseg.volume import LPS_TO_RAS, SAME_PLACE_VOXELS, Geometry
 
 _MAX_LABEL: Final = 254
 _BESIDE_VOXELS: Final = (10 * SAME_PLACE_VOXELS, 10 * SAME_PLACE_VOXELS, 2 * UNEVEN_SHARE)
-"""How far a frame may lie beside the grid: frames lie where the rounded slices of images do."""
+"""How far a frame may lie off the grid, because image positions are rounded."""
 CLASS_MARK: Final = "mlbseg class "
-"""Before the value of a class in the tracking identifier of a segment that this software wrote."""
+"""Precedes the class value in the tracking identifier of segments that this software wrote."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class _Segmentation:
     Attributes
     ----------
     segments
-        The segment of each frame; 0 where the voxels are labels themselves.
+        The segment of each frame; 0 if the voxels are labels themselves.
     full
-        The value that stands for "all of the voxel" in fractional segmentations, else 1.
+        The value that means "all of the voxel" in fractional segmentations, otherwise 1.
     """
 
     path: Path
@@ -69,7 +69,7 @@ class _Segmentation:
         return usable_geometry(self.path, shape, affine), slices
 
     def labels(self, geometry: Geometry, slices: NDArray[np.intp]) -> NDArray[np.uint8]:
-        """The labels in the file's frame; where segments overlap the higher number stays."""
+        """The labels in the file's frame; where segments overlap, the higher number wins."""
         labels = np.zeros(geometry.file_shape, np.uint8, order="F")
         with readable(self.path, "DICOM"), quiet():
             for k, (index, frame) in enumerate(zip(slices, decoded_frames(self.path), strict=True)):
@@ -85,7 +85,7 @@ class _Segmentation:
 
 
 def open_segmentation(path: Path) -> Scan:
-    """Labels of a segmentation; without an image on the smallest grid that holds its frames."""
+    """Labels of a segmentation; until an image is given, on the smallest grid around its frames."""
     header = read_header(path)
     with readable(path, "DICOM"), quiet():
         found = _segmentation(header)
@@ -101,7 +101,7 @@ def open_segmentation(path: Path) -> Scan:
 
 
 def _onto(scan: Scan, found: _Segmentation, image: Geometry) -> Scan:
-    """The segmentation on the grid of an image, of which it may leave out slices."""
+    """The segmentation on the grid of an image; slices that it lacks are empty."""
     step = _step_along(image, found.planes[0].normal)
     geometry, slices = found.grid(step)
     placed = _snapped(geometry, image).offset_in(image)
@@ -122,7 +122,7 @@ def _onto(scan: Scan, found: _Segmentation, image: Geometry) -> Scan:
 
 
 def _snapped(geometry: Geometry, image: Geometry) -> Geometry:
-    """The same grid with its first slice on the nearest one of the image, if it is not far."""
+    """The same grid, moved onto the nearest slice of the image if that is close."""
     affine = np.asarray(geometry.affine)
     first = np.linalg.solve(image.display_affine, affine[:, 3])
     steps = np.linalg.solve(image.display_affine, affine)[:3, 2]
@@ -170,7 +170,7 @@ def _segmentation(header: Header) -> _Segmentation:
 
 
 def _class_values(dataset: Dataset) -> dict[int, int]:
-    """The class of each segment, where this software wrote the file: segments have no gaps."""
+    """The class value of each segment, if this software wrote the file: segments have no gaps."""
     found = {
         int(segment.SegmentNumber): str(segment.get("TrackingID") or "")
         for segment in dataset.get("SegmentSequence") or []
@@ -195,7 +195,7 @@ def _segment_numbers(path: Path, dataset: Dataset, kind: str, frames: int) -> It
 
 
 def _own_step(found: _Segmentation) -> NDArray[Any]:
-    """To the next slice as far as the segmentation itself knows."""
+    """The step to the next slice in LPS mm, as far as the segmentation itself records it."""
     first = found.planes[0]
     depths = np.unique(np.round([plane.depth for plane in found.planes], 4))
     gaps = np.diff(depths)
@@ -209,7 +209,7 @@ def _own_step(found: _Segmentation) -> NDArray[Any]:
 
 
 def _step_along(image: Geometry, normal: NDArray[Any]) -> NDArray[Any]:
-    """The image's own step that leads most along `normal` (LPS)."""
+    """The step of the image that is closest to `normal`, in LPS mm."""
     columns = image.lps_affine[:3, :3]
     along = normal @ (columns / np.linalg.norm(columns, axis=0))
     best = int(np.argmax(np.abs(along)))

@@ -37,7 +37,7 @@ class NiftiFormat:
         Raises
         ------
         UserError
-            If the file is no sound NIfTI file, has several frames and none was chosen, or (when
+            If the file is not a valid NIfTI file, has several frames and none was chosen, or (when
             it is read) holds voxels that are not finite or beyond the range of 32-bit floating
             point numbers.
         """
@@ -50,8 +50,8 @@ class NiftiFormat:
         Raises
         ------
         UserError
-            If the file is no sound NIfTI file, has several frames and none was chosen, or (when
-            it is read) holds anything else than whole numbers from 0 to 255.
+            If the file is not a valid NIfTI file, has several frames and none was chosen, or (when
+            it is read) holds anything but integers from 0 to 255.
         """
         scan, slope, inter = _open(path, choice)
         return whole_numbers(path, scan, slope, inter)
@@ -59,8 +59,8 @@ class NiftiFormat:
     def writes(self, path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
         """Write voxels with the geometry, version and byte order of the source's header.
 
-        For a source of another format a NIfTI-1 header is made, whose 32-bit numbers are the
-        nearest to the affine: ITK reads no NIfTI-2.
+        A source of another format gets a NIfTI-1 header, with the 32-bit numbers nearest to the
+        affine: ITK does not read NIfTI-2.
         """
         own = source.format == self.name
         header = parse_header(path, source.header if own else header_for(volume.geometry))

@@ -292,7 +292,7 @@ def test_a_source_that_is_gone_has_no_hash(study, tmp_path):
     (tmp_path / "in" / "scan").rename(tmp_path / "elsewhere")
     (path,) = export_case(study, "scan", tmp_path / "out", ExportKind.LABELS, OutFormat.NIFTI)
     assert provenance(path)["source"]["sha256"] is None
-    with pytest.raises(UserError, match="only beside the original series"):
+    with pytest.raises(UserError, match="original series and needs its files"):
         export_case(study, "scan", tmp_path / "out", ExportKind.LABELS)
 
 
