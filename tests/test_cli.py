@@ -616,8 +616,8 @@ def test_simulate_measures_once_and_only_reads_the_study(
 @pytest.mark.parametrize(
     ("option", "value", "reason"),
     [
-        ("--budget", "many", "is no list of budgets"),
-        ("--budget", "8,4", "numbers of slices that grow"),
+        ("--budget", "many", "is not a list of budgets"),
+        ("--budget", "8,4", "increasing numbers of slices"),
         ("--policy", "best", "no policy 'best'"),
         ("--method", "magic", "no method 'magic'"),
         ("--holdout", "c", "no case 'c'"),
