@@ -26,13 +26,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on
 
 Steps = Annotated[int | None, typer.Option(help="Bootstrapping steps.")]
 BaseSteps = Annotated[int | None, typer.Option(help="Steps of the base model.")]
-Device = Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option()]
-Network = Annotated[Literal["auto", "unet", "unet++"] | None, typer.Option()]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(help="Where to compute.")
+]
+Network = Annotated[
+    Literal["auto", "unet", "unet++"] | None, typer.Option(help="Architecture of the network.")
+]
 Dimensions = Annotated[
     Literal["auto", "2d", "2.5d", "3d"] | None,
     typer.Option(help="Train on slices, slices with neighbours, or volumes."),
 ]
-Weights = Annotated[Literal["meta", "published", "uniform", "none"] | None, typer.Option()]
+Weights = Annotated[
+    Literal["meta", "published", "uniform", "none"] | None,
+    typer.Option(help="How labels are weighted, see docs/method.md; published: as in the paper."),
+]
 LearningRate = Annotated[
     float | None, typer.Option(help="Learning rate at the start of each stage; default: 0.001.")
 ]
