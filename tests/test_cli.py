@@ -504,7 +504,7 @@ def test_interrupted_process_resumes(accepted: Path, mlbseg: Mlbseg):
         said = lines_until(process, Stage.BOOTSTRAPPING.value)
         steps_are_logged(accepted, process)
         process.send_signal(signal.SIGINT)
-        said += lines_until(process, "Stopping; Ctrl-C again leaves at once.")
+        said += lines_until(process, "Stopping; press Ctrl-C again to leave at once.")
         out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, (said, err)
     assert "Traceback" not in err

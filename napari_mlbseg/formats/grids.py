@@ -36,7 +36,7 @@ def on_grid_of(labels: Scan, image: Geometry, labels_path: Path, image_path: Pat
     apart = _corners_mm(theirs)[:, None] - _corners_mm(image)[None]
     worst = np.linalg.norm(apart, axis=-1).min(0).max()
     raise UserError(
-        f"{labels_path} does not lie where its image {image_path} does: corners are up to "
+        f"{labels_path} does not lie on its image {image_path}: corners are up to "
         f"{worst:.4g} mm apart. Resample the labels onto the grid of the image, or correct the "
         "wrong header."
     )

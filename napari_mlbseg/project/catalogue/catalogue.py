@@ -34,14 +34,14 @@ class AuditEntry:
 
 
 class Catalogue:
-    """The rows about cases, classes and what was done."""
+    """The rows about cases and classes, and the log."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._shapes: dict[str, tuple[int, int, int]] = {}
 
     def identity(self) -> str:
-        """Tells this study from every other, wherever its folder lies."""
+        """Identifies this study, wherever its folder is."""
         rows = self._database.rows(
             "SELECT created_at, author, action FROM audit ORDER BY number LIMIT 1"
         )
@@ -56,10 +56,10 @@ class Catalogue:
             return tuple(LabelClass(value, name, (r, g, b)) for value, name, r, g, b in rows)
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
-        """Replace the classes; raises UserError where a value or a name comes twice."""
+        """Replace the classes; raises UserError if a value or a name occurs twice."""
         for what in ("value", "name"):
             if len({getattr(c, what) for c in classes}) < len(classes):
-                raise UserError(f"Two classes have the same {what}. Give each its own.")
+                raise UserError(f"Two classes have the same {what}. Give each class its own.")
         with self._database.transaction() as write:
             write.execute("DELETE FROM classes")
             for c in classes:
@@ -75,7 +75,7 @@ class Catalogue:
         return tuple(_case(row) for row in rows)
 
     def case(self, case_id: str) -> Case:
-        """One case; raises UserError with the known names."""
+        """One case; raises UserError that lists the known names if there is none of this name."""
         rows = self._database.rows(f"SELECT {_CASE_COLUMNS} FROM cases WHERE id = ?", case_id)
         if rows:
             return _case(rows[0])

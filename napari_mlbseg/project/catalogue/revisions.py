@@ -26,7 +26,7 @@ class Revisions:
     """The rows about slices; nothing is ever overwritten, only superseded."""
 
     def __init__(self, database: Database, shape_of: Callable[[str], tuple[int, int, int]]) -> None:
-        """`shape_of` gives the shape (z y x) of a case, which bounds what is read of it."""
+        """`shape_of` gives the shape (z y x) of a case, which limits how much is read."""
         self._database, self._shape_of = database, shape_of
 
     def save(self, key: SliceKey, mask: NDArray[np.uint8], state: SliceState) -> SliceRecord:
@@ -53,7 +53,7 @@ class Revisions:
             mask = rows[0][0] if rows else None
             if mask is None and state in (SliceState.DRAFT, SliceState.CLEAN):
                 raise UserError(
-                    f"Slice {key.index} of {key.case_id} has no corrected mask that could become "
+                    f"Slice {key.index} of {key.case_id} has no corrected mask to become "
                     f"{state.value}. Save its labels first."
                 )
             record = _append(write, key, state, mask)
@@ -77,14 +77,14 @@ class Revisions:
         return self._records(rows)
 
     def mask(self, revision: int) -> NDArray[np.uint8]:
-        """The mask of a revision; raises UserError where it has none."""
+        """The mask of a revision; raises UserError if it has none."""
         rows = self._database.rows(
             f"SELECT case_id, axis, slice, {_MASK} FROM revisions "
             "JOIN masks ON masks.number = revisions.mask WHERE revisions.number = ?",
             revision,
         )
         if not rows:
-            raise UserError(f"There is no mask in revision {revision}. Choose another revision.")
+            raise UserError(f"Revision {revision} has no mask. Choose another revision.")
         case_id, axis, index, *packed = rows[0]
         return self._unpacked(self._key(case_id, axis, index), packed)
 
@@ -105,7 +105,7 @@ class Revisions:
             return tuple(_record(self._key(*row[1:4]), row) for row in rows)
 
     def _key(self, case_id: str, axis: int, index: int) -> SliceKey:
-        """A slice of the study; raises UserError for one that its case does not have."""
+        """A slice of the study; raises UserError if its case has no such slice."""
         shape = self._shape_of(case_id)
         if axis in (0, 1, 2) and isinstance(index, int) and 0 <= index < shape[axis]:
             return SliceKey(case_id, axis, index)

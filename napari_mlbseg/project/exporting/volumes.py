@@ -1,4 +1,4 @@
-"""How large the classes of the cases are."""
+"""The volumes of the classes in each case."""
 
 import csv
 from collections.abc import Callable, Sequence
@@ -15,14 +15,14 @@ COLUMNS = ("case", "value", "name", "voxels", "volume_ml")
 
 
 def voxel_ml(geometry: Geometry) -> float:
-    """Volume of a voxel in millilitres: of the box that its three steps span, however oblique."""
+    """Volume of a voxel in millilitres: that of the box that its three steps span."""
     return float(abs(np.linalg.det(np.asarray(geometry.affine)[:3, :3]))) / 1000
 
 
 def write_volumes(
     path: Path, study: Study, cases: Sequence[Case], progress: Callable[[str, int, int], None]
 ) -> None:
-    """A table with a row for each case and class: what a person sees, in voxels and millilitres."""
+    """A table with a row for each case and class: the labels on view, in voxels and millilitres."""
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(COLUMNS)

@@ -310,6 +310,8 @@ def test_a_header_reads_files_of_its_own_folder(tmp_path, secret, suffix):
     (study / "raw" / "a.raw").write_bytes(bytes(64))
     for name in ("raw/a.raw", str(study / "raw" / "a.raw"), "../study/raw/a.raw"):
         assert read_image(detached(study, suffix, name))[0].voxels.shape == (4, 4, 4)
+    (study / "listed.raw").write_bytes(bytes(64))  # a name, not the word for many files
+    assert read_image(detached(study, suffix, "listed.raw"))[0].voxels.shape == (4, 4, 4)
     # A folder of links to a header and its voxels, which lie beside each other elsewhere.
     linked = tmp_path / "linked"
     linked.mkdir()

@@ -236,7 +236,7 @@ def with_itself_as_labels(cohort):
         (with_reserved_label, r"labels/b\.nii\.gz .*255"),
         (with_other_shape, r"labels/b\.nii\.gz has \(6, 7, 4\) .*images/b\.nii\.gz .*\(6, 7, 5\)"),
         (with_shift, r"labels/b\.nii\.gz .*images/b\.nii\.gz: .* 0\.5 mm apart"),
-        (with_turn, r"labels/b\.nii\.gz does not lie where its image .* mm apart"),
+        (with_turn, r"labels/b\.nii\.gz does not lie on its image .* mm apart"),
         (without_label, r"images/b\.nii\.gz is an image without labels"),
         (without_image, r"labels/c\.nii\.gz holds labels without an image"),
         (with_twins, r"same name b: .*images/b\.nii, .*images/b\.nii\.gz"),
