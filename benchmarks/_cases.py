@@ -1,4 +1,4 @@
-"""What `engine.py` measures on: networks, slices, and the operations that a step needs."""
+"""The cases of `engine.py`: networks, slices, and the operations that a step needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ FIVE_VIEWS = tuple(VIEWS[n] for n in ("identity", "zoom_in", "zoom_out", "flip_x
 
 @dataclass(frozen=True)
 class Case:
-    """What a step works on; `classes` counts the foreground, batches count slices.
+    """The input of a step; `classes` counts the foreground classes, batches count slices.
 
-    `large` takes the networks that the engine takes on a GPU.
+    `large` selects the networks that the engine uses on a GPU.
     """
 
     name: str
@@ -80,11 +80,11 @@ def slices(case: Case, count: int, *, seed: int, device: str) -> tuple[Tensor, T
 
 
 def needed_tflop(case: Case, views: int) -> float:
-    """Operations that a step cannot do without, in 10**12, whatever the implementation.
+    """Operations that any implementation of a step needs, in 10**12.
 
-    Student and teacher see every view once; there are two backward passes through the views (what
-    moves the virtual point, and what the weights need), the tangent of the Jacobian-vector
-    product, and one forward and backward pass through the clean slices. Only convolutions count.
+    Student and teacher see every view once; there are two backward passes through the views (one
+    to move the virtual point, one for the weights), the tangent of the Jacobian-vector product,
+    and one forward and backward pass through the clean slices. Only convolutions count.
     """
     forward, both, tangent = _pass_flop(case)
     seen = views * case.batch
@@ -94,7 +94,7 @@ def needed_tflop(case: Case, views: int) -> float:
 
 
 def _pass_flop(case: Case) -> tuple[int, int, int]:
-    """Of one image: forward, forward and backward, forward with a tangent; nothing is computed."""
+    """Operations for one image: forward, forward and backward, forward with a tangent."""
     with torch.device("meta"):
         network = network_of(case)
         image = torch.zeros(1, channels_of(case), *(case.size,) * case.dims)

@@ -1,6 +1,6 @@
-"""Wrong labels after the recipe of L2B (Zhou et al., arXiv 2202.04291), slice by slice.
+"""Wrong labels by the recipe of L2B (Zhou et al., arXiv 2202.04291), slice by slice.
 
-A share of the slices gets wrong labels: the mask is turned by up to 20 degrees, eroded or dilated
+A share of the slices gets wrong labels: the mask is rotated by up to 20 degrees, eroded or dilated
 by a square of 7 to 35 pixels, and half of them are replaced by the ellipse around them. The
 other slices keep their true labels. "40 % of the training data" are read as 40 % of the slices that
 show something in every case, because the recipe works on slices; not as 40 % of the cases.
@@ -21,7 +21,7 @@ Mask = NDArray[np.bool_]
 def corrupt_volume(
     labels: NDArray[np.uint8], axis: int, *, share: float, seed: int
 ) -> NDArray[np.uint8]:
-    """Corrupt `share` of the slices along `axis` that show something; every class by itself."""
+    """Corrupt `share` of the non-empty slices along `axis`; every class on its own."""
     generator = np.random.default_rng(seed)
     slices = np.moveaxis(labels.copy(), axis, 0)
     shown = np.flatnonzero(slices.any(axis=(1, 2)))
@@ -35,7 +35,7 @@ def corrupt_volume(
 
 
 def corrupt_mask(mask: Mask, generator: np.random.Generator) -> Mask:
-    """One mask turned, grown or shrunk, and perhaps made an ellipse; it may vanish."""
+    """One mask rotated, dilated or eroded, and perhaps replaced by an ellipse; it may vanish."""
     turned = _turned(mask, generator.uniform(-MOST_DEGREES, MOST_DEGREES))
     square = np.ones((generator.choice(SIDES, p=CHANCES),) * 2, dtype=bool)
     change = ndimage.binary_erosion if generator.random() < 0.5 else ndimage.binary_dilation
@@ -57,7 +57,7 @@ def bounding_ellipse(mask: Mask) -> Mask:
 
 
 def _turned(mask: Mask, degrees: float) -> Mask:
-    """Turned about the mask's own centre, so that it stays where it is."""
+    """The mask rotated about its own centre, so that it stays in place."""
     if not mask.any():
         return mask
     centre = np.argwhere(mask).mean(axis=0)

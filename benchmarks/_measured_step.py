@@ -1,4 +1,4 @@
-"""One measurement of `engine.py`: a step of ours or of the reference, or both weight maps."""
+"""One measurement of `engine.py`: our step, the reference's step, or both weight maps."""
 
 import statistics
 import time
@@ -74,10 +74,10 @@ def measure(job: Job) -> dict[str, Any]:
 
 
 class OurStep:
-    """The state of a run, as the trainer has it; a call is one step.
+    """The state of a run, as in the trainer; a call is one step.
 
     With all five views the clean slices are seen in five views, too, and the weights are the
-    published ones, as in the reference; otherwise it does what the engine does by default.
+    published ones, as in the reference; otherwise the step is the engine's default step.
     """
 
     def __init__(self, network: nn.Module, job: Job) -> None:
@@ -178,7 +178,7 @@ def _step_of(job: Job, network: nn.Module) -> Step:
 
 
 def _rehearse(job: Job) -> None:
-    """A step of a tiny network, so that loading libraries counts neither as time nor memory."""
+    """A step of a tiny network, so that loading libraries adds neither time nor memory."""
     tiny = replace(job.case, network="tiny", size=32, batch=1, clean_batch=1)
     outputs = job.case.classes + 1
     convolution = nn.Conv2d if tiny.dims == 2 else nn.Conv3d
@@ -204,7 +204,7 @@ def _times(act: Callable[[], object], job: Job) -> list[float]:
 
 
 def _timed(act: Callable[[], object], job: Job) -> float:
-    """On one CPU thread processor time, which other programs disturb least."""
+    """Processor time on one CPU thread, which other programs disturb least; else wall time."""
     alone = job.device == "cpu" and job.threads == 1
     clock = time.process_time if alone else time.perf_counter
     _synchronise(job.device)
@@ -221,7 +221,7 @@ def _synchronise(device: str) -> None:
 
 @contextmanager
 def _peak_memory(device: str) -> Iterator[dict[str, float]]:
-    """What a block needs at most beyond what was in use before it, as ``mb``."""
+    """The peak memory of a block beyond what was in use before it, as ``mb``."""
     found = {"mb": 0.0}
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -236,7 +236,7 @@ def _peak_memory(device: str) -> Iterator[dict[str, float]]:
 
 
 def _ceiling(job: Job) -> dict[str, Any]:
-    """What a large matrix product reaches, in 10**12 operations a second."""
+    """The speed of a large matrix product, in 10**12 operations per second."""
     side = MATRIX_SIDE[job.device] if job.seconds > 0 else 256
     dtype = torch.bfloat16 if job.precision == "bfloat16" else torch.float32
     a, b = (torch.randn(side, side, device=job.device).to(dtype) for _ in range(2))

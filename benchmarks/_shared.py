@@ -1,4 +1,4 @@
-"""What the benchmarks share: scans, settings, peak memory, tables, and where numbers come from."""
+"""Shared by the benchmarks: scans, settings, peak memory, tables, and a record of the machine."""
 
 import argparse
 import json
@@ -34,7 +34,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
-    """What ``--set`` asked for, by the name of the setting."""
+    """The values given with ``--set``, by the name of the setting."""
     return {name: json.loads(value) for name, value in options.set}
 
 
@@ -44,13 +44,13 @@ def resident_mb() -> float:
 
 
 def forget_peak() -> None:
-    """Measure `peak_mb` from now on, where the system can; elsewhere it is that of all time."""
+    """Reset `peak_mb`, where the system can; elsewhere it is the peak since the process started."""
     if _CLEAR.exists():
         _CLEAR.write_text(_RESET_PEAK)
 
 
 def peak_mb() -> float:
-    """The most memory this process had in use since `forget_peak`, as the kernel counted it."""
+    """The peak memory of this process since `forget_peak`, as the kernel counted it."""
     return _status_mb("VmHWM") if _STATUS.exists() else _highest_mb()
 
 
@@ -60,7 +60,7 @@ def machine_memory_mb() -> float:
 
 
 def stay_within_memory() -> None:
-    """Let this process fail to allocate what the machine has not left, instead of being killed."""
+    """Make this process fail to allocate memory that the machine lacks, instead of being killed."""
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
@@ -76,7 +76,7 @@ def about(**versions: str) -> dict[str, Any]:
 
 
 def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A table with the keys of the first row as its head; plain where rich is not installed."""
+    """Print a table headed by the keys of the first row; plain text if rich is not installed."""
     if not rows:
         return
     cells = [[_text(value) for value in row.values()] for row in rows]

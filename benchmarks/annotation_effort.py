@@ -5,8 +5,8 @@
 Twelve left atria (the first of `train` in la/splits.json) are the cohort; the last ten are held
 out. A simulated annotator corrects slices with their true masks, every method learns from the same
 slices, and the exported labels and the predictions of the held-out cases are measured: final
-checkpoint, no filtering of components, empty predictions scored as failures. What FILE holds
-already is not measured again, so a run that was stopped goes on.
+checkpoint, no filtering of components, empty predictions scored as failures. Records that are
+already in FILE are not measured again, so a run that was stopped resumes.
 
 Several files, made at the same time with --first-seed or --methods, become one table with
 
@@ -81,7 +81,7 @@ def parse() -> argparse.Namespace:
 
 
 def measured(options: argparse.Namespace) -> list[Record]:
-    """Carry out the simulation; all records of the file."""
+    """Run the simulation; returns all records of the file."""
     work = options.json.with_name(options.json.name + ".data")
     images, truth, held_out = phantoms(work) if options.quick else atria(options.cases)
     labels: dict[str, Path] = {}
@@ -124,7 +124,7 @@ def phantoms(work: Path) -> tuple[list[Path], Path, list[str]]:
 def corrupted(
     images: Sequence[Path], truth: Path, folder: Path, share: float
 ) -> Iterator[tuple[str, Path]]:
-    """Label files with mistakes, the same whenever they are made, by the name of the case."""
+    """Label files with mistakes; the name of the case is the seed, so they are reproducible."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(images):
         path = folder / image.name

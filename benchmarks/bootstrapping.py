@@ -1,4 +1,4 @@
-"""Eight left atria, sixteen corrected slices: what the loop makes of the base model's labels.
+"""Eight left atria, sixteen corrected slices: how far the loop improves the base model's labels.
 
     python benchmarks/bootstrapping.py --json docs/bootstrapping.json
 
@@ -71,7 +71,7 @@ def parse() -> argparse.Namespace:
 def run_seed(
     folder: Path, cases: Sequence[str], slices: int, config: Config
 ) -> list[dict[str, object]]:
-    """One study from import to export; one record a case and kind of labels."""
+    """One study from import to export; one record for each case and kind of labels."""
     began = time.perf_counter()
     with Study.create(folder / "la.mlbseg", author="truth") as study:
         study.set_classes([LabelClass(1, "left atrium", (230, 159, 0))])
@@ -118,12 +118,12 @@ def spread(study: Study, count: int, *, seed: int) -> list[SliceKey]:
 
 
 def voxels(path: Path) -> NDArray[np.bool_]:
-    """Foreground of a NIfTI file, as it lies in the file."""
+    """Foreground of a NIfTI file, in the order of the file."""
     return np.asarray(nib.load(path).dataobj) > 0
 
 
 def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Dice of two masks; 0 where nothing was found."""
+    """Dice of two masks; 0 if the prediction is empty."""
     pair = (torch.from_numpy(mask)[None, None].float() for mask in (found, truth))
     return float(compute_dice(*pair, ignore_empty=False)[0, 0])
 

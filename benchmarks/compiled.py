@@ -1,9 +1,9 @@
-"""Does torch.compile pay for the small U-Net, its start-up counted?
+"""Does torch.compile pay off for the small U-Net, including its start-up?
 
     python benchmarks/compiled.py --json docs/compiled.json
 
 Forward and backward pass, and the forward-mode product, of eight slices with and without
-torch.compile, in processor seconds, and after how many steps the compilation has paid for itself.
+torch.compile, in processor seconds, and after how many steps the compilation has paid off.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def row(what: str, eager: Callable[[], object], compiled: Callable[[], object]) -> dict[str, Any]:
-    """Processor seconds of both, or why the compiled one does not run."""
+    """Processor seconds of both, or the reason why the compiled one does not run."""
     before = least_s(eager)
     try:
         start_up = once_s(compiled)
@@ -78,7 +78,7 @@ def once_s(act: Callable[[], object]) -> float:
 
 
 def least_s(act: Callable[[], object]) -> float:
-    """The least processor time of some repeats."""
+    """The smallest processor time of several repeats."""
     times = []
     for _ in range(REPEATS):
         began = time.process_time()

@@ -1,4 +1,4 @@
-"""Cheaper than the exact directional derivative: how well it agrees, and what it saves.
+"""Approximations of the exact directional derivative: how well they agree, what they save.
 
     python benchmarks/derivatives.py --json docs/derivatives.json
 
@@ -6,8 +6,8 @@ A small U-Net learns sixteen slices of eight left atria (the folder `la` of MLBS
 late in training the exact derivative of the logits along the clean gradient is compared, on slices
 of other cases, with a finite difference (one more forward pass; its step is a share of the length
 of the parameters) and with a forward-mode product that moves the decoder's parameters
-alone. Agreement is that of the prices of the predicted labels: Spearman's rank correlation and the
-share of equal signs. Times are of the CPU, not of the clock, so that other programs matter less;
+alone. Agreement is measured on the meta-gradients of the predicted labels: Spearman's rank
+correlation and the share of equal signs. Times are CPU times, so that other programs matter less;
 the logits that the step has anyway do not count for the finite difference.
 """
 
@@ -83,7 +83,7 @@ def parse() -> argparse.Namespace:
 
 
 def slices_of(names: Sequence[str], count: int, size: int) -> tuple[Tensor, Tensor]:
-    """Standardised slices and labels, `count` a case between 30 and 70 percent of the height."""
+    """Standardised slices and labels, `count` per case, between 30 and 70 percent of the height."""
     images, labels = [], []
     for name in names:
         image, label = (
@@ -111,7 +111,7 @@ def compared(
     step: int,
     loss: float,
 ) -> list[dict[str, Any]]:
-    """One row for each way to the derivative."""
+    """One row for each way to compute the derivative."""
     half = len(taught[0]) // 2
     direction, _ = clean_gradient(model, point, taught[0][:half], taught[1][:half])
     (logits, exact), slow = timed(lambda: logit_derivative(model, point, direction, images))
@@ -149,7 +149,7 @@ def finite_difference(
     logits: Tensor,
     share: float,
 ) -> Tensor:
-    """Forward difference whose step is `share` of the length of all parameters."""
+    """Forward difference with a step of `share` of the length of all parameters."""
     step = share * _length(point) / _length(direction)
     moved = {n: value.detach() + step * direction[n] for n, value in point.items()}
     return (forward(model, moved, images) - logits) / step
@@ -171,7 +171,7 @@ def _length(vectors: Parameters) -> float:
 
 
 def timed(act: Callable[[], Found]) -> tuple[Found, float]:
-    """What an action gives, and the least CPU seconds of three."""
+    """The result of an action, and the smallest CPU time of three runs."""
     times = []
     for _ in range(3):
         began = time.process_time()

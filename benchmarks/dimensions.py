@@ -1,11 +1,11 @@
-"""Slices, slices with neighbours, or volumes: what the same processor time makes of each.
+"""Slices, slices with neighbours, or volumes: results for the same processor time.
 
     python benchmarks/dimensions.py --json docs/dimensions.json
 
 Left atria (isotropic, the folder `la` of MLBSEG_DATA, by default ../shared/data) or phantoms. The
 true masks of two slices a volume are clean, spread over the heights. With each kind of input a base
-model learns for so many seconds of processor time, labels every volume, and is bootstrapped for as
-long again; the learning rate follows the same cosine over its share of the time. Dice is measured
+model is trained for a given processor time, labels every volume, and is bootstrapped for the same
+time again; the learning rate follows the same cosine over its share of the time. Dice is measured
 over whole volumes, on the final network and without filtering of components.
 """
 
@@ -41,7 +41,7 @@ def main() -> None:
     options = parse()
     rows = []
     for dimensions in options.dimensions:
-        # In a process of its own: what one leaves behind must not count as the next one's memory.
+        # In a process of its own, so that leftovers of one do not count as memory of the next.
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             data, row = pool.apply(in_process, (dimensions, options))
         rows.append(row)
@@ -74,7 +74,7 @@ def parse() -> argparse.Namespace:
 
 
 def in_process(dimensions: str, options: argparse.Namespace) -> tuple[str, Row]:
-    """What the study is of, and what was measured."""
+    """The data of the study, and the measurements."""
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         study, truth, data = latency.make_study(Path(folder), options)
@@ -143,7 +143,7 @@ def measure(
 
 
 def train(step: Callable[..., object], seconds: float) -> int:
-    """Steps until the processor time is over; returns how many."""
+    """Take steps until the processor time is over; returns how many."""
     began, steps, used = time.process_time(), 0, 0.0
     while used < seconds:
         step(learning_rate=Config().learning_rate * cosine(used / seconds))

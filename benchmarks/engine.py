@@ -1,21 +1,21 @@
-"""A bootstrapping step of ours against the released algorithm's, side by side on one device.
+"""Our bootstrapping step against the released algorithm's, side by side on one device.
 
     python benchmarks/engine.py --json docs/engine.json
     python benchmarks/engine.py --cases released 'size*' --device cuda
 
 Both steps have the same network, images and number of noisy and clean slices, and go from slices
-on the device to updated parameters. Each case has two rows. With 5 views ours does what the
-reference does: five views of every noisy and every clean slice. With 2 it does what the engine
-does by default: two views drawn anew at every step, clean slices seen once.
+on the device to updated parameters. Each case has two rows. With 5 views our step does what the
+reference does: five views of every noisy and every clean slice. With 2 views it is the engine's
+default: two views drawn anew at every step, clean slices seen once.
 
-Memory is the most that a step needs beyond network and slices; on a CPU every step is measured in
-a process of its own. `needed_tflop` counts what no implementation of the step can do without
-(torch's flop counter), `roofline` relates it to what a large matrix product reaches in the same
+Memory is the peak of a step beyond network and slices; on a CPU every step is measured in a
+process of its own. `needed_tflop` counts the operations that any implementation of the step needs
+(torch's flop counter), `roofline` relates them to the speed of a large matrix product in the same
 run. Weight maps are compared with double backward on one noisy slice in two views and one clean
 slice, in float32 without TF32 and in float64 (on a CPU: of a smaller slice).
 
-With --json a run goes on where the last one ended: finished rows are kept. No case is begun after
---minutes; those of U-Net++, which need minutes each on a CPU, come last there. On a CPU a step that
+With --json a run resumes where the last one ended: finished rows are kept. No case starts after
+--minutes; those of U-Net++, which take minutes each on a CPU, come last there. On a CPU a step that
 needs more memory than the machine has left is reported as such.
 """
 
@@ -84,7 +84,7 @@ def parse() -> argparse.Namespace:
 
 
 def cases_for(device: str) -> list[Case]:
-    """The quick ones first; those that differ in one number from ``defaults`` show growth."""
+    """The cases, quick ones first; those that differ from ``defaults`` once show scaling."""
     gpu = device == "cuda"
     size = 256 if gpu else 128
     defaults = Case("defaults", "unet", 2, 1, size, 4, 8, large=gpu)
@@ -107,7 +107,7 @@ def cases_for(device: str) -> list[Case]:
 
 
 def missing(case: Case, rows: Sequence[dict[str, Any]], device: str) -> list[tuple[str, int]]:
-    """Precision and views of the rows of a case that are not there yet."""
+    """Precision and views of the missing rows of a case."""
     done = {(r["precision"], r["views"]) for r in rows if same_case(r, case, device)}
     precisions = ("tf32", "bfloat16") if device == "cuda" else ("float32",)
     return [(p, v) for p in precisions for v in VIEWS if (p, v) not in done]
@@ -145,7 +145,7 @@ def achieved(ours: dict[str, Any], ceiling: float) -> dict[str, float]:
 
 
 def row(job: Job, views: int, shared: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
-    """`ratio` is above 1 where ours is faster, and below 1 where ours needs less memory."""
+    """The ratio of both steps: above 1 if ours is faster, below 1 if ours needs less memory."""
     reference, ratio = shared["reference"], {}
     if "error" not in reference and "error" not in ours:
         ratio = {
@@ -166,7 +166,7 @@ def row(job: Job, views: int, shared: dict[str, Any], ours: dict[str, Any]) -> d
 
 
 def carry_out(job: Job) -> dict[str, Any]:
-    """Measure, on a CPU in a process of its own; one that dies has run out of memory."""
+    """Measure a row, on a CPU in a process of its own; if it dies, it ran out of memory."""
     if job.device == "cuda":
         return _measured_step.measure(job)
     fork = "forkserver" in multiprocessing.get_all_start_methods()
@@ -196,7 +196,7 @@ def device_name(device: str) -> str:
 
 
 def report(rows: Sequence[dict[str, Any]]) -> None:
-    """All rows, then the extremes that the goals speak of."""
+    """Print all rows, then the extremes that the goals are about."""
     _shared.show("Reference (ref), ours, and how many times", [shown(r) for r in rows])
     for r in rows:
         for who in ("reference", "ours", "weight_difference"):

@@ -1,13 +1,13 @@
-"""Labels that were imported too large, and few corrected slices: are they ever made worse?
+"""Imported labels that are too large, and few corrected slices: are the labels ever made worse?
 
     python benchmarks/imported_brake.py --json docs/imported_brake.json
 
 Six left atria (the 59th to the 64th of `train` in la/splits.json, which no other benchmark looks
 at) come with labels that are the true ones grown by 4 pixels in every slice. Two slices a case are
-corrected, all of them between the heights 27 and 66 of 88; beyond these nobody has corrected
-anything, and the structure ends there. The run has so many minutes, and what is exported is
-compared with what was imported: everywhere, between the lowest and the highest corrected slice of
-the cohort (`inside`), and beyond them (`outside`).
+corrected, all of them between the heights 27 and 66 of 88; beyond these no slice is corrected, and
+the structure ends there. The run has a limited time, and the exported labels are compared with the
+imported ones: everywhere, between the lowest and the highest corrected slice of the cohort
+(`inside`), and beyond them (`outside`).
 """
 
 import argparse
@@ -52,7 +52,7 @@ LOWEST, HIGHEST = 27 / 88, 66 / 88
 """Heights between which slices are corrected, as shares of a case."""
 SLICES_A_CASE = 2
 NOISE = 0.003
-"""Dice that nobody sees: exported labels may be worse by so much."""
+"""A difference in Dice too small to see: exported labels may be worse by this much."""
 REGIONS = ("all", "inside", "outside")
 
 Labels = NDArray[np.uint8]
@@ -92,7 +92,7 @@ def parse() -> argparse.Namespace:
 
 
 def measured(folder: Path, config: Config, *, quick: bool) -> Row:
-    """One study from import to export: what each case was and became, and the means."""
+    """One study from import to export: Dice of each case before and after, and the means."""
     images, truth_folder = phantoms(folder) if quick else atria()
     with Study.create(folder / "grown.mlbseg", author="truth") as study:
         study.set_classes(named("organ, lesion" if quick else "left atrium"))
@@ -147,7 +147,7 @@ def grown(images: Sequence[Path], truth: Path, folder: Path) -> dict[str, Path]:
 
 
 def grown_by(labels: Labels, axis: int, pixels: int) -> Labels:
-    """Every class grown by so many pixels within each slice, the larger value on top."""
+    """Every class dilated by a number of pixels within each slice; the larger value wins."""
     disc = np.hypot(*np.mgrid[-pixels : pixels + 1, -pixels : pixels + 1]) <= pixels
     found = np.zeros_like(labels)
     for value in np.unique(labels[labels > 0]):
@@ -168,7 +168,7 @@ def corrected(study: Study) -> list[SliceKey]:
 
 
 def carried_out(events: Iterable[Event]) -> Row:
-    """Follow a run to its end; how long it and its stages took, and what it told of itself."""
+    """Follow a run to its end; returns how long it and its stages took, and its validation Dice."""
     began = time.perf_counter()
     stage, since, stages = "", began, dict[str, float]()
     ran: Row = {"told": None, "stages_min": stages}
@@ -222,7 +222,7 @@ def compared(
 
 
 def means(rows: Sequence[Row]) -> Row:
-    """Means over the cases; passed where no case is worse than it came, overall and by region."""
+    """Means over the cases; passed if no case got worse, overall and in each region."""
     found = {name: statistics.mean(row[name] for row in rows) for name in rows[0] if name != "case"}
     worst = min(row["exported all"] - row["imported all"] for row in rows)
     regions = [found[f"exported {name}"] - found[f"imported {name}"] for name in REGIONS]
@@ -235,7 +235,7 @@ def labels_of(folder: Path, case_id: str) -> Labels:
 
 
 def dice(truth: Labels, found: Labels) -> float:
-    """Mean over the classes that the truth shows; 0 where one was not found."""
+    """Mean over the classes that the truth shows; 0 for a class that is missing in the labels."""
     each = []
     for value in np.unique(truth[truth > 0]):
         ours, theirs = found == value, truth == value

@@ -2,8 +2,8 @@
 
     python benchmarks/large_volume.py --json docs/large_volume.json
 
-Each import runs in a process of its own, whose peak memory is measured; what is there before (the
-interpreter with its libraries) is counted too. The file was just written, so it is in the page
+Each import runs in a process of its own, whose peak memory is measured, including the interpreter
+and its libraries. The file was just written, so it is in the page
 cache of the system: "copy" is the time to copy it. Needs Linux.
 """
 

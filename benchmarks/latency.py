@@ -1,11 +1,11 @@
-"""How long a person waits: from accepting a slice to its new prediction and weight maps.
+"""How long an annotator waits: from accepting a slice to its new prediction and weight maps.
 
     python benchmarks/latency.py --json docs/latency.json
 
-A study with some clean slices is trained with the default network. While it trains, slices are put
-on view one after the other, saved with their true mask and accepted at random moments. The clock
-runs from before the mask is saved to the event that all three arrays of the slice on view are new,
-and only counts arrays that were made after the engine took the slice into account.
+A study with some clean slices is trained with the default network. Meanwhile slices are put on view
+one after the other, saved with their true masks and accepted at random moments. Time is measured
+from before the mask is saved to the event that all three arrays of the slice on view are new; only
+arrays count that were made after the engine took the slice into account.
 
 The slices are of the 2018 Left Atrium challenge (the folder `la` of MLBSEG_DATA, by default
 ../shared/data) or, where that is absent, of phantoms.
@@ -116,7 +116,7 @@ def parse() -> argparse.Namespace:
 
 
 def make_study(folder: Path, options: argparse.Namespace) -> tuple[Study, Truth, str]:
-    """Left atria without labels, or phantoms with rough ones; the true masks; what it is."""
+    """Left atria without labels, or phantoms with rough ones; the true masks; a description."""
     study = Study.create(folder / "latency.mlbseg", author="truth")
     if LA.is_dir() and not options.phantoms:
         names = json.loads((LA / "splits.json").read_text())["labelled_8"][: options.cases]
@@ -134,7 +134,7 @@ def make_study(folder: Path, options: argparse.Namespace) -> tuple[Study, Truth,
 def choose(
     study: Study, truth: Truth, clean: int, accepts: int
 ) -> tuple[list[SliceKey], list[SliceKey]]:
-    """Slices that are clean from the start, and others to accept; all show every class."""
+    """Slices that are clean from the start, and others to accept; both show every class."""
     classes = len(study.classes)
     keys = [
         SliceKey(case.id, case.axis, index)
@@ -157,7 +157,7 @@ def accept(study: Study, key: SliceKey, truth: Truth) -> None:
 
 
 class Engine:
-    """The loop in a thread of its own; events arrive with the time at which they were made."""
+    """The loop in a thread of its own; events arrive with their time stamps."""
 
     def __init__(self, study: Study, config: Config) -> None:
         self.inbox = Inbox()

@@ -3,9 +3,9 @@
     python benchmarks/memory.py --json docs/memory.json
 
 Two studies, of 3 and of 300 cases, each case an int16 image of 300 x 512 x 512 with initial labels.
-The cases of a study share their files on disk (hard links), the engine cannot know. In a process
-of its own the engine takes some steps on either, cases drawn at random, and publishes blocks of
-predictions and weights; the kernel says how much memory the process had at most.
+The cases of a study share their files on disk (hard links), which the engine cannot know. On each
+study the engine takes some steps in a process of its own, with cases drawn at random, and publishes
+blocks of predictions and weights; the kernel reports the peak memory of the process.
 """
 
 import argparse
@@ -135,7 +135,7 @@ def multiply(first: Path, path: Path, cases: int) -> None:
 
 
 def in_process(path: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """What a fresh process needed."""
+    """The memory that a fresh process needed."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     arguments = (path, options.steps, options.device, options.threads, sender)
@@ -151,7 +151,7 @@ def in_process(path: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure(path: Path, steps: int, device: str, threads: int | None, sender: Connection) -> None:
-    """Train for some steps and publish meanwhile; send the peak and what was done."""
+    """Train for some steps and publish meanwhile; send the peak memory and the work done."""
     config = Config(base_steps=2, steps=10**6, device=device, threads=threads, seed=1)
     began, inbox, published, done = time.perf_counter(), Inbox(), 0, 0
     with Study.open(path) as study:

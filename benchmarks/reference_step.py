@@ -1,6 +1,6 @@
-"""The released MLB-Seg step, written plainly, as something to measure against.
+"""The released MLB-Seg step, written plainly, as a reference for measurements.
 
-It follows the dataflow of the code that came with Wei et al. 2023, and mends nothing of it:
+It follows the dataflow of the code released with Wei et al. 2023, without any correction:
 
 1. five views of every slice (as it is, one zoomed in, two zoomed out, one mirrored) are made on the
    host, slice by slice;
@@ -12,11 +12,11 @@ It follows the dataflow of the code that came with Wei et al. 2023, and mends no
    derivative with respect to the weights;
 4. student and teacher see the views again, for the update on the weighted loss;
 5. both see the clean views, for a second update on the clean slices;
-6. the teacher follows after either update.
+6. the teacher is updated after each of the two.
 
-Left out is what only watches: Dice of every batch, printing, a new data loader for every step.
-Labels are class indices and losses are those of our engine, so that both steps price the same
-thing. In three dimensions views act in the plane of the last two axes.
+Monitoring is left out: Dice of every batch, printing, a new data loader for every step. Labels are
+class indices and losses are those of our engine, so that both steps derive the same thing. In 3-D,
+views act in the plane of the last two axes.
 """
 
 import copy
@@ -54,7 +54,7 @@ class HostView:
         return np.flip(_zoomed(maps, self.zoom), self.mirrored)
 
     def undo(self, maps: NDArray[np.floating]) -> NDArray[np.floating]:
-        """What the view shows, brought back, 0 where it shows nothing."""
+        """The content of the view, mapped back; 0 where the view shows nothing."""
         return _zoomed(np.flip(maps, self.mirrored), 1 / self.zoom)
 
     def apply_to_labels(self, labels: NDArray[np.integer]) -> NDArray[np.integer]:

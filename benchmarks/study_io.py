@@ -1,4 +1,4 @@
-"""How fast a study opens and keeps slices of a 300 x 512 x 512 CT-like int16 image.
+"""How fast a study reads and saves slices of a 300 x 512 x 512 CT-like int16 image.
 
     python benchmarks/study_io.py --json docs/study_io.json
 

@@ -12,10 +12,11 @@ true masks corrupted by L2B's recipe (Zhou et al. 2022) on 40 percent of the sli
 network's own. `ct`: one CT with 42 organs, eight of its thirty slices clean; the network's own.
 
 The scores: `confidence` is the network's probability of the label, `confidence, views` its mean
-over the mirrored views, `price` the meta-gradient u itself, `trust` what the engine publishes.
+over the mirrored views, `price` the meta-gradient u itself, `trust` the map that the engine
+publishes.
 `right proposals` is the share of wrong pixels whose proposed label, the best one by trust that is
-not the shown one, is the true one. `|u|` is the mean absolute price along the plain gradient of
-the clean loss, before any normalisation.
+not the shown one, is the true one. `|u|` is the mean absolute meta-gradient along the plain
+gradient of the clean loss, before any normalisation.
 """
 
 import argparse
@@ -60,7 +61,7 @@ from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Volume
 
 FEWEST_PIXELS = 20
-"""Of each kind that a slice must have to be judged."""
+"""How many wrong and how many right pixels a slice must have to be judged."""
 JUDGED_SLICES = 7
 """Of every case."""
 CT = DATA / "ct_multiorgan"
@@ -72,7 +73,7 @@ Truth = Mapping[str, NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Setting:
-    """A study whose slices can be judged: `judged` names what is compared with the truth."""
+    """A study whose slices can be judged; `judged` names the labels compared with the truth."""
 
     study: Study
     truth: Truth
@@ -175,7 +176,7 @@ def judged_slices(study: Study, rng: np.random.Generator) -> tuple[SliceKey, ...
 
 
 def trajectory(setting: Setting, seed: int, *, quick: bool) -> Iterator[dict[str, Any]]:
-    """Train the base model, then the loop where there are labels to learn, judging on the way."""
+    """Train the base model, then the loop if there are labels to learn, and judge at times."""
     config = Config(seed=seed, dimensions="2.5d", validation_share=0.0, resume=False)
     trainer = Trainer(setting.study, config)
     trainer.read_clean_slices()
@@ -196,7 +197,7 @@ def train(step: Callable[..., object], marks: Sequence[int]) -> Iterator[int]:
 
 
 def judge(trainer: Trainer, setting: Setting) -> dict[str, Any]:
-    """AUROC by what is judged and score, right proposals, and how large the prices are."""
+    """AUROC for all labels and scores, right proposals, and the size of the meta-gradients."""
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     proposals: dict[str, list[float]] = defaultdict(list)
     direction, plain = trainer.direction(), plain_gradient(trainer)
@@ -262,7 +263,7 @@ def maps_of(
 
 
 def plain_gradient(trainer: Trainer) -> dict[str, Tensor]:
-    """Gradient of the clean loss of all clean slices at once, as the released method takes it."""
+    """Gradient of the clean loss of all clean slices at once, as in the released method."""
     keys = list(trainer.training_slices)
     batch = trainer.source.unmoved(keys, [trainer.training_slices[k] for k in keys])
     return clean_gradient(trainer.model, trainer.parameters, batch.images, batch.labels)[0]
@@ -311,7 +312,7 @@ def show(records: Sequence[dict[str, Any]]) -> None:
 
 
 def plot(records: Sequence[dict[str, Any]], path: Path) -> None:
-    """One panel for what is judged on each data set; the mean over the seeds."""
+    """One panel for each data set and kind of labels; the mean over the seeds."""
     import matplotlib as mpl
 
     mpl.use("Agg")

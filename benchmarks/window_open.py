@@ -3,11 +3,11 @@
     LIBGL_ALWAYS_SOFTWARE=1 QT_API=pyqt6 xvfb-run -a -s "-screen 0 1600x1000x24" \\
         python benchmarks/window_open.py --json docs/window_open.json
 
-A study of that size is made first (rough labels, prediction, weights and trust included), in a
-folder that goes away or, to measure again, in ``--study``. "First slice" runs from asking for the
+First a study of that size is made (with initial labels, prediction, weights and trust), in a
+temporary folder or, to measure again, in ``--study``. "First slice" runs from asking for the
 case to the pixels on the screen: the window is open, the case has never been read by this process.
-"cpu" is what all threads of the process computed meanwhile: where others use the machine, the
-time on an idle one lies between the two. Memory is that of the process with the window, minus what
+"cpu" is the CPU time of all threads of the process: on a busy machine, the time that an idle one
+would take lies between the two. Memory is that of the process with the window, minus what
 it had before the case.
 """
 
@@ -39,7 +39,7 @@ PLANES = ("axial", "coronal", "sagittal")
 
 
 class Source:
-    """A synthetic volume that comes sixteen slices at a time."""
+    """A synthetic volume that is generated sixteen slices at a time."""
 
     geometry = GEOMETRY
 
@@ -85,13 +85,13 @@ def make(path: Path) -> None:
 
 
 def painted() -> None:
-    """Let the window draw what it was asked for."""
+    """Let the window finish drawing."""
     for _ in range(3):
         QApplication.processEvents()
 
 
 def timed(action: Callable[[], object]) -> tuple[float, float]:
-    """Milliseconds that passed, and that were computed."""
+    """Wall time and CPU time in milliseconds."""
     started, computed = time.perf_counter(), time.process_time()
     action()
     return 1e3 * (time.perf_counter() - started), 1e3 * (time.process_time() - computed)
@@ -133,7 +133,7 @@ def measure(study: Path) -> dict[str, object]:
 
 
 def browse(dock: MLBSegDock, axis: int, name: str) -> dict[str, object]:
-    """Turn to a plane, and step through forty slices of it as somebody does who scrolls."""
+    """Turn to a plane, and step through forty of its slices as if scrolling."""
     annotation = dock.workbench.annotation
     assert annotation is not None
 

@@ -1,7 +1,7 @@
-"""The whole way on a phantom cohort: rough labels, a few corrected slices, a run, a picture.
+"""The whole workflow on a phantom cohort: rough labels, a few corrected slices, a run, a picture.
 
-The phantom's truth plays the annotator: a handful of its slices is accepted, the rest is kept to
-measure what the run made of the rough labels.
+The true labels stand in for the annotator: a few of their slices are accepted, and the rest
+measures how far the run improved the rough labels.
 """
 
 import json
@@ -39,7 +39,7 @@ _SUMMARY = "summary.json"
 
 
 def saved_summary(folder: Path) -> dict[str, Any] | None:
-    """What `report` wrote into this folder, if it did."""
+    """The summary that `report` wrote into this folder, or None."""
     try:
         summary: dict[str, Any] = json.loads((folder / _SUMMARY).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -48,16 +48,16 @@ def saved_summary(folder: Path) -> dict[str, Any] | None:
 
 
 def prepare(folder: Path) -> Path:
-    """Make the cohort and a study with a few accepted slices; the path of the study.
+    """Make the cohort and a study with a few accepted slices; returns the path of the study.
 
-    What an earlier demo left unfinished is replaced; a folder with other things is refused.
+    An unfinished earlier demo is replaced; a folder with other files is refused.
     """
     ours = {_STUDY, _COHORT, _EXPORTED, _PICTURE, _SUMMARY}
     if folder.exists():
         foreign = {path.name for path in folder.iterdir()} - ours
         if foreign:
             raise UserError(
-                f"{folder} holds other things ({', '.join(sorted(foreign)[:3])}). "
+                f"{folder} holds other files ({', '.join(sorted(foreign)[:3])}). "
                 "Name a new or an empty folder for the demo."
             )
         for name in (_STUDY, _COHORT, _EXPORTED):
@@ -72,7 +72,7 @@ def prepare(folder: Path) -> Path:
 
 
 def report(folder: Path, ran: Mapping[str, Any]) -> dict[str, Any]:
-    """Export, measure, draw, and save the summary; `ran` tells about the run."""
+    """Export, measure, draw, and save the summary; `ran` describes the run."""
     with Study.open(folder / _STUDY, writable=False) as study:
         export_study(study, folder / _EXPORTED, ExportKind.LABELS)
         found = [_compare(study, case, folder) for case in study.cases]
@@ -99,7 +99,7 @@ def report(folder: Path, ran: Mapping[str, Any]) -> dict[str, Any]:
 class _Comparison:
     """One case along its annotation axis: arrays (slices, rows, columns), clean slices left out.
 
-    `indices` are the display indices of the slices that are left.
+    `indices` are the display indices of the remaining slices.
     """
 
     case: Case
@@ -151,7 +151,7 @@ def _dice_table(
 
 
 def _draw(study: Study, found: list[_Comparison], path: Path) -> None:
-    """A row per case, its most changed slice: before, after, and the two weight maps."""
+    """One row per case with its most changed slice: before, after, and both weight maps."""
     # Not pyplot: it would choose a backend for the whole process.
     from matplotlib.figure import Figure
 
@@ -179,7 +179,7 @@ def _draw(study: Study, found: list[_Comparison], path: Path) -> None:
             place.set(xticks=[], yticks=[])
     if mappable is not None:
         figure.colorbar(mappable, ax=rows[:, 2:], shrink=0.6, label="times the uniform weight")
-    figure.suptitle("Filled: labels; lines: truth. None of these slices was shown to the run.")
+    figure.suptitle("Filled: labels; lines: truth. None of these slices was corrected.")
     figure.savefig(path, dpi=100)
 
 

@@ -1,23 +1,23 @@
-"""The exceptions that are meant for the person at the screen."""
+"""The exceptions that are meant for the user."""
 
 
 class UserError(Exception):
-    """Something the user can mend.
+    """Something the user can fix.
 
-    The message says what came, what was expected and what to do next, in full sentences: the
-    window and the command line show it as it is.
+    The message says what came, what was expected and what to do next, in full sentences; the
+    window and the command line show it unchanged.
     """
 
 
 class StudyGone(UserError):  # noqa: N818 (a state of the study, not a mistake)
     """The folder of an open study was removed, moved away or replaced by another.
 
-    Once raised, the study writes nothing any more: whatever lies at its path is somebody else's.
+    After that, the study writes nothing: whatever lies at its path belongs to somebody else.
     """
 
     def __init__(self, folder: object) -> None:
         super().__init__(
             f"{folder} is no longer the study that was opened: its folder was removed, moved or "
-            "replaced meanwhile. The last change was not saved, and nothing more is written "
-            "there. Put the folder back in its place, then close the study and open it again."
+            "replaced. The last change was not saved, and nothing more will be written there. "
+            "Put the folder back in its place, then close the study and open it again."
         )

@@ -1,8 +1,8 @@
-"""Phantom patients made on the spot, with a truth and with rough labels that need correction.
+"""Generated phantom patients, with true labels and with rough labels that need correction.
 
-An organ (1) with a lesion (2) inside lies in a body among structures that are as bright as they
-are, under a bias field and noise, so that neither a threshold nor brightness alone tells them
-apart. Size, place, shape and contrast differ from case to case.
+An organ (1) with a lesion (2) inside lies in a body among structures of the same brightness, under
+a bias field and noise, so that neither a threshold nor brightness alone separates them. Size,
+position, shape and contrast differ from case to case.
 """
 
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ class Phantom:
     image
         int16 intensities.
     truth, rough
-        uint8 labels: 0 background, 1 organ, 2 lesion. The rough ones overlap with the truth with
-        a Dice coefficient of about 0.6 to 0.8 per class.
+        uint8 labels: 0 background, 1 organ, 2 lesion. The rough labels have a Dice of about 0.6 to
+        0.8 per class against the truth.
     """
 
     image: NDArray[np.int16]
@@ -75,7 +75,7 @@ def phantom_volume(seed: int) -> Phantom:
 
 
 def make_phantom_cohort(folder: Path, *, cases: int = 4, seed: int = 0) -> PhantomCohort:
-    """Write phantoms as ``phantom_01.nii.gz`` and so on, slightly oblique, differently oriented."""
+    """Write phantoms as ``phantom_01.nii.gz`` and so on, slightly oblique, variously oriented."""
     cohort = PhantomCohort(folder / "images", folder / "labels", folder / "truth")
     for path in (cohort.images, cohort.labels, cohort.truth):
         path.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def make_phantom_cohort(folder: Path, *, cases: int = 4, seed: int = 0) -> Phant
 
 
 def _grid_mm() -> NDArray[np.float64]:
-    """Positions in mm from the middle, shape (3, z, y, x)."""
+    """Positions in mm from the centre, shape (3, z, y, x)."""
     axes = [(np.arange(n) - (n - 1) / 2) * step for n, step in zip(SHAPE, SPACING_MM, strict=True)]
     return np.stack(np.meshgrid(*axes, indexing="ij"))
 
@@ -140,11 +140,11 @@ def _image(
 
 
 def _corrupted(rng: np.random.Generator, truth: Mask) -> Mask:
-    """A mask with the mistakes of a careless annotator, after the recipe of L2B.
+    """A mask with the mistakes of a careless annotator, made by the recipe of L2B.
 
-    It is turned about the middle of the image by up to 20 degrees, half of its slices become
-    ellipses, and it is grown in some slices and eroded in others, just as far as brings the Dice
-    coefficient close to a value drawn between 0.68 and 0.78.
+    It is rotated about the centre of the image by up to 20 degrees, half of its slices become
+    ellipses, and it is dilated in some slices and eroded in others, just far enough to bring the
+    Dice close to a value drawn between 0.68 and 0.78.
     """
     angle = rng.uniform(6, 20) * rng.choice([-1, 1])
     target = rng.uniform(0.68, 0.78)
@@ -160,7 +160,7 @@ def _corrupted(rng: np.random.Generator, truth: Mask) -> Mask:
 
 
 def _some_ellipses(rng: np.random.Generator, mask: Mask) -> Mask:
-    """In runs of four slices, half of which are chosen, the ellipse of equal moments instead."""
+    """The mask with ellipses of equal moments in half of its groups of four slices."""
     chosen = np.repeat(rng.permutation(np.arange(-(-len(mask) // 4)) % 2 == 0), 4)
     out = mask.copy()
     for index in np.flatnonzero(chosen[: len(mask)] & (mask.sum(axis=(1, 2)) > 20)):
@@ -190,7 +190,7 @@ def _dice(a: Mask, b: Mask) -> float:
 
 
 def _geometry(number: int) -> Geometry:
-    """A slightly oblique geometry whose file axes run as the orientation of that number says."""
+    """A slightly oblique geometry in one of the orientations."""
     code = _ORIENTATIONS[number % len(_ORIENTATIONS)]
     matrix = np.zeros((3, 3))
     shape = []

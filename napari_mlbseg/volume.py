@@ -8,17 +8,20 @@ shown as a radiologist expects it. Getting there only permutes and flips axes, n
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import permutations
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 AXIS_NAMES = ("z", "y", "x")
 SAME_PLACE_VOXELS = 1e-3
-"""How far apart, in voxels, two positions may lie and still be one: headers round."""
+"""How far apart, in voxels, two positions may lie and still count as one: headers round."""
 
 UPRIGHT_MM = 1e-5
-"""How far the last voxel of an upright grid may lie from where spacing and origin put it."""
+"""How far the last voxel of an upright grid may lie from where spacing and origin place it."""
+
+LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""4 x 4: from LPS positions to RAS positions, and back."""
 
 _RAS_AXIS_OF_DISPLAY = (2, 1, 0)
 _RAS_SIGN_OF_DISPLAY = (1.0, -1.0, -1.0)
@@ -83,12 +86,17 @@ class Geometry:
         for k in range(3):
             if self.flipped[k]:
                 index[self.file_axes[k]] = float(self.file_shape[self.file_axes[k]] - 1)
-        right, anterior, superior = (np.asarray(self.affine) @ np.asarray(index))[:3]
-        return float(superior), float(-anterior), float(-right)
+        left, posterior, superior = (self.lps_affine @ np.asarray(index))[:3]
+        return float(superior), float(posterior), float(left)
+
+    @property
+    def lps_affine(self) -> NDArray[np.float64]:
+        """4 x 4: from the indices of the file's array to LPS positions in mm."""
+        return np.asarray(LPS_TO_RAS @ np.asarray(self.affine))
 
     @property
     def default_axis(self) -> int:
-        """Display axis along which slices are annotated unless somebody chooses another.
+        """Display axis along which slices are annotated unless the user chooses another.
 
         The axis with the largest spacing; the last axis of the file's array when all spacings
         agree within one percent.
@@ -138,7 +146,7 @@ class Geometry:
 
     @property
     def upright(self) -> bool:
-        """Whether the axes run along the patient's, so that spacing and origin say it all."""
+        """Whether the axes run along the patient's, so that spacing and origin place all voxels."""
         steps = self.display_affine[:3, :3]
         exact = np.zeros((3, 3))
         for k, spacing in enumerate(self.spacing_mm):
@@ -157,10 +165,10 @@ class Geometry:
         return Geometry(self.file_shape[::-1], affine, (2 - a, 2 - b, 2 - c), self.flipped)
 
     def aligned_with(self, other: "Geometry") -> "Geometry | None":
-        """The same file, shown in the display order of `other`; None if it is another grid.
+        """The same file, shown in the display order of `other`; None if the grids differ.
 
-        Two files may store one grid with axes in another order or running the other way; what
-        this returns shows every voxel where `other` shows the voxel of the same position.
+        Two files may store one grid with the axes in another order or direction; the result shows
+        every voxel where `other` shows the voxel at the same position.
         """
         offset = self.offset_in(other)
         if offset is None or offset[1] != (0, 0, 0) or offset[0].shape != other.shape:
@@ -187,7 +195,7 @@ class Geometry:
         first = np.rint(theirs[:3, 3]).astype(int)
         last = np.array([*found.shape, 1]) - [1, 1, 1, 0]
         exact = np.column_stack([np.eye(3), first])
-        # The error of a position is linear in the index, so that no voxel is worse than this.
+        # The error of a position is linear in the index, so no voxel is worse than this.
         worst = np.abs(theirs[:3] - exact) @ last
         inside = all(0 <= first[k] <= other.shape[k] - found.shape[k] for k in range(3))
         if worst.max() > SAME_PLACE_VOXELS or not inside:
@@ -223,7 +231,7 @@ class Volume:
 
 
 class VoxelSource(Protocol):
-    """Voxels that come slab by slab: a volume in memory, or a file that is read on the way."""
+    """Voxels that come slab by slab: from a volume in memory, or from a file being read."""
 
     @property
     def geometry(self) -> Geometry:

@@ -1,4 +1,4 @@
-"""Packs left atria for scripts/gpu_report.sh: FOLDER/la with at most so many megabytes.
+"""Packs left atria for scripts/gpu_report.sh into FOLDER/la, up to a number of megabytes.
 
     python scripts/gpu_data.py FOLDER [--megabytes 39]
 
@@ -18,7 +18,7 @@ COHORT, HELD_OUT = 12, 10
 
 
 def main() -> None:
-    """Copy what fits."""
+    """Copy as many scans as fit."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -27,7 +27,7 @@ def main() -> None:
     options = parser.parse_args()
     source, target = DATA / "la", options.folder / "la"
     if not source.is_dir():
-        parser.error(f"there are no scans at {source}; set MLBSEG_DATA to the folder that has la/")
+        parser.error(f"there are no scans at {source}; set MLBSEG_DATA to the folder with la/")
     names = json.loads((source / "splits.json").read_text(encoding="utf-8"))["train"]
     first = names[:COHORT] + names[-HELD_OUT:]
     left, packed = options.megabytes * 1e6, 0

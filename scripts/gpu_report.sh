@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# All that a GPU has to tell: tests, speed, waiting, training quality, within --minutes (10).
-# Needs a Python with torch, and nothing from the network: WHEELS is what scripts/gpu_wheels.sh
-# collected, DATA what scripts/gpu_data.py packed. Writes OUT/gpu.md and a few OUT/*.json; installs
+# Measures on a GPU: tests, speed, waiting times, training quality, within --minutes (10).
+# Needs a Python with torch and no network: scripts/gpu_wheels.sh collects WHEELS,
+# scripts/gpu_data.py packs DATA. Writes OUT/gpu.md and a few OUT/*.json; installs
 # nothing outside a temporary folder.
 # Usage: scripts/gpu_report.sh WHEELS DATA OUT [--minutes 10] [--parts machine,checks,...]
 #        [--device cpu --tiny]        (PYTHON names the interpreter, by default python3)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Collects into FOLDER the wheels that scripts/gpu_report.sh needs on a bare machine (Linux, x86-64,
-# Python 3.12) that has torch, NumPy, SciPy and pytest of its own but no network: about 15 MiB.
+# Collects the wheels that scripts/gpu_report.sh needs into FOLDER, for a machine (Linux, x86-64,
+# Python 3.12) that has torch, NumPy, SciPy and pytest, but no network: about 15 MiB.
 # The versions are those of requirements.lock.
 # Usage: scripts/gpu_wheels.sh FOLDER [pip, by default that of .venv]
 set -euo pipefail

@@ -1,4 +1,4 @@
-"""A picture of the real window at work: ``python scripts/screenshot.py``."""
+"""Takes a picture of the real window with a study: ``python scripts/screenshot.py``."""
 
 import argparse
 from collections.abc import Sequence
@@ -24,19 +24,19 @@ def screenshot(
     visible: Sequence[str] = ("image", "prediction", "working labels"),
     size: tuple[int, int] = (1400, 900),
 ) -> NDArray[np.uint8]:
-    """Open a study in a window of its own, look at one slice, and take a picture of it all.
+    """Open a study in a new window, view one slice, and take a picture of the window.
 
     Parameters
     ----------
     picture
         File to write (PNG), or None.
     case
-        The first one of the study unless told.
+        Name of the case; by default the first of the study.
     axis, index
-        Slice on view in the display frame; unless told, the case's own axis and the slice with
-        most foreground.
+        Slice on view in the display frame; by default along the axis of the case, and the slice
+        with most foreground.
     visible
-        Names of the layers that are shown.
+        Names of the visible layers.
     size
         Width and height of the window in pixels.
 
@@ -80,7 +80,7 @@ def look_at(
 
 
 def settle(viewer: napari.Viewer) -> None:
-    """Let the window lay itself out, and fit the case into it."""
+    """Let the window arrange its layout, and fit the case into it."""
     for _ in range(10):
         QApplication.processEvents()
     viewer.reset_view()
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path, help="a folder NAME.mlbseg")
     parser.add_argument("picture", type=Path, help="PNG file to write")
-    parser.add_argument("--case", help="the first case unless told")
+    parser.add_argument("--case", help="name of the case; by default the first")
     parser.add_argument("--axis", choices=AXIS_NAMES, help="axis to look along")
     parser.add_argument("--index", type=int, help="slice in the display frame")
     parser.add_argument("--visible", nargs="+", default=["image", "prediction", "working labels"])

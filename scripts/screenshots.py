@@ -1,11 +1,11 @@
-"""The pictures in docs/images/: a study of real scans in the real window, from start to end.
+"""Takes the pictures in docs/images/: a study of real scans in the real window.
 
     python scripts/screenshots.py [--out docs/images]
 
 Four volumes of the 2018 Left Atrium challenge (the folder `la` of MLBSEG_DATA, by default
 ../shared/data) become a study; the true masks of a few slices are accepted; a short training runs
-in the window. Without these volumes the phantom cohort takes their place. Everything but the
-pictures is made in a temporary folder.
+in the window. Without these volumes the phantom cohort takes their place. Everything except the
+pictures is written to a temporary folder.
 """
 
 import argparse
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def left_atria(folder: Path) -> Cohort:
-    """The first four volumes of the list `labelled_8`, under names that fit into the table."""
+    """The first four volumes of the list `labelled_8`, under names that fit the dock's table."""
     cases = json.loads((DATA / "splits.json").read_text())["labelled_8"][: len(CLEAN_SLICES)]
     for kind in ("images", "labels"):
         (folder / kind).mkdir()
@@ -92,7 +92,7 @@ def left_atria(folder: Path) -> Cohort:
 
 
 def phantoms(folder: Path) -> Cohort:
-    """What stands in for them."""
+    """The phantom cohort instead."""
     print(f"No left atria at {DATA} (set MLBSEG_DATA): the pictures show phantoms.")
     made = make_phantom_cohort(folder / "phantoms", cases=len(CLEAN_SLICES))
     return Cohort("Phantoms", made.images, made.labels, made.truth, "organ, lesion")
@@ -123,7 +123,7 @@ def true_mask(cohort: Cohort, case_id: str) -> NDArray[np.uint8]:
 
 
 class Photographer:
-    """The window, somebody who works in it, and where the pictures go."""
+    """Works in the window like an annotator, and saves the pictures."""
 
     def __init__(self, viewer: napari.Viewer, dock: MLBSegDock, cohort: Cohort, out: Path) -> None:
         self.viewer, self.dock, self.cohort, self._out = viewer, dock, cohort, out
@@ -150,7 +150,7 @@ class Photographer:
             self.annotation.layers.working.mode = "paint"
 
     def wait_until(self, ready: Callable[[], bool], *, at_most_s: float = 3600) -> None:
-        """Let the window live until something is so."""
+        """Process events of the window until a condition holds."""
         deadline = time.monotonic() + at_most_s
         while not ready():
             QApplication.processEvents()
@@ -184,7 +184,7 @@ class Photographer:
 
 
 def take_all(camera: Photographer) -> None:
-    """Train in the window, and photograph what a person sees."""
+    """Train in the window, and take pictures on the way."""
     last = len(CLEAN_SLICES) - 1
     truth = true_mask(camera.cohort, camera.dock.workbench.case_rows()[last].case_id)
     camera.show(IMAGE, PREDICTION, WORKING, case=last, index=fullest(truth))
@@ -209,7 +209,7 @@ def fullest(truth: NDArray[np.uint8]) -> int:
 
 
 def worth_correcting(found: NDArray[np.uint8], truth: NDArray[np.uint8]) -> int:
-    """The slice with the largest error that a brush can mend, where most is right."""
+    """The slice with the largest error that a brush can fix, among slices that are mostly right."""
     same = ((found == truth) & (truth > 0)).sum(axis=(1, 2))
     dice = 2 * same / np.maximum((found > 0).sum(axis=(1, 2)) + (truth > 0).sum(axis=(1, 2)), 1)
     areas = [largest(wrong).sum() for wrong in found != truth]
@@ -219,7 +219,7 @@ def worth_correcting(found: NDArray[np.uint8], truth: NDArray[np.uint8]) -> int:
 
 
 def largest(wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The largest part once thin rims are taken away, or with them where that leaves nothing."""
+    """The largest part without thin rims, or with them if nothing else is left."""
     thick = ndimage.binary_opening(wrong, iterations=2)
     parts, count = ndimage.label(thick if thick.any() else wrong)
     sizes = ndimage.sum_labels(parts > 0, parts, range(1, count + 1))
@@ -227,7 +227,7 @@ def largest(wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def train(camera: Photographer) -> None:
-    """Start as the button does, take a picture on the way, and wait for the end."""
+    """Press Start, take a picture on the way, and wait for the end."""
     panel = camera.dock.training_panel
     panel.steps.setValue(STEPS)
     camera.rest()

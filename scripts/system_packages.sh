@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that a window on a virtual screen needs, where this user may;
-# otherwise names the missing ones in one line. Does nothing where nothing is missing.
+# Installs the Debian packages that a window on a virtual screen needs, if this user is allowed to;
+# otherwise names the missing ones in one line. Does nothing if nothing is missing.
 set -euo pipefail
 
 packages=(

@@ -504,7 +504,7 @@ def test_interrupted_process_resumes(accepted: Path, mlbseg: Mlbseg):
         said = lines_until(process, Stage.BOOTSTRAPPING.value)
         steps_are_logged(accepted, process)
         process.send_signal(signal.SIGINT)
-        said += lines_until(process, "Stopping; Ctrl-C again leaves at once.")
+        said += lines_until(process, "Stopping; press Ctrl-C again to leave at once.")
         out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, (said, err)
     assert "Traceback" not in err
@@ -616,8 +616,8 @@ def test_simulate_measures_once_and_only_reads_the_study(
 @pytest.mark.parametrize(
     ("option", "value", "reason"),
     [
-        ("--budget", "many", "is no list of budgets"),
-        ("--budget", "8,4", "numbers of slices that grow"),
+        ("--budget", "many", "is not a list of budgets"),
+        ("--budget", "8,4", "increasing numbers of slices"),
         ("--policy", "best", "no policy 'best'"),
         ("--method", "magic", "no method 'magic'"),
         ("--holdout", "c", "no case 'c'"),

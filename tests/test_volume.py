@@ -118,3 +118,11 @@ def test_arrays_of_another_shape_are_refused():
         geometry.to_file(np.zeros((2, 3, 4)))
     with pytest.raises(ValueError, match="do not fit"):
         Volume(np.zeros((2, 3, 4)), geometry)
+
+
+def test_lps_positions_are_ras_positions_seen_from_the_other_side() -> None:
+    ras = np.array([[0.5, 0, 0, -3], [0, 0, 2, 4], [0, 1, 0, 5], [0, 0, 0, 1.0]])
+    geometry = Geometry.from_affine((2, 3, 4), ras)
+    voxel = np.array([1, 2, 3, 1])
+    x, y, z, _ = ras @ voxel
+    assert (geometry.lps_affine @ voxel).tolist() == [-x, -y, z, 1]

@@ -1,4 +1,4 @@
-"""What every part of the report shares: where its numbers go, and what they were measured on."""
+"""Shared by the parts of the report: where the numbers go, and the device."""
 
 import argparse
 import json
@@ -24,7 +24,7 @@ def options(about: str | None) -> argparse.Namespace:
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """All that is known so far, so that a part that is cut off leaves it."""
+    """Write all results so far, so that a part that is cut off leaves them."""
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     unfinished.replace(path)

@@ -3,8 +3,8 @@
 Two settings, side by side on one device: the field's protocol with eight labelled scans (every
 slice of them clean, the other scans of the cohort without labels), and sixteen even slices of
 twelve scans. Held out are the last ten of the list `train`. Both run for the same time with the
-default settings; what a checkpoint predicts of the held-out scans is measured as it is saved, and
-at the end. Nothing is filtered and nothing selected: the final network counts.
+default settings; the predictions for the held-out scans are measured whenever a checkpoint is
+saved, and at the end. Nothing is filtered and nothing selected: the final network counts.
 """
 
 import argparse
@@ -44,7 +44,7 @@ from napari_mlbseg.simulation.annotator import Truth, cohort_slices, correct
 SETTINGS = ("eight scans", "sixteen slices")
 HELD_OUT = 10
 FINISHING_S = 60.0
-"""Of the time of a part, for importing the scans before and predicting them after the training."""
+"""Seconds of a part for importing the scans before training and predicting them after it."""
 
 
 def main() -> None:
@@ -98,7 +98,7 @@ def settings(options: argparse.Namespace) -> Config:
 
 
 def names(setting: str, options: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """Scans of the cohort and of the held-out ones, of those that are there."""
+    """The available scans: those of the cohort, and the held-out ones."""
     folder = options.data / "la"
     splits = json.loads((folder / "splits.json").read_text(encoding="utf-8"))
     there = [n for n in splits["train"] if (folder / "images" / f"{n}.nii.gz").exists()]
@@ -125,7 +125,7 @@ def picked(setting: str, study: Study, options: argparse.Namespace) -> Iterator[
 
 
 def trained(study: Study, others: Study, truth: Truth, config: Config) -> Iterator[dict[str, Any]]:
-    """A row at every checkpoint; the time that measuring takes does not count."""
+    """A row for every checkpoint; the time spent measuring does not count."""
     began, measuring_s = time.perf_counter(), 0.0
     step, stages = "", {}
     for event in Bootstrapper(study, config).events(Inbox()):
@@ -158,7 +158,7 @@ def held_out(study: Study, others: Study, truth: Truth, config: Config) -> dict[
 
 
 def dice(study: Study, truth: Truth) -> dict[str, float]:
-    """Of the labels that would be exported."""
+    """Dice of the labels that would be exported."""
     return {c.id: overlap(study.working_labels(c.id), truth.volume(c.id)) for c in study.cases}
 
 

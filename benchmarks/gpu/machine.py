@@ -1,4 +1,4 @@
-"""What the machine is, and what it reaches: matrix products and copies."""
+"""The machine, and its speed for matrix products and copies."""
 
 import platform
 import statistics
@@ -65,7 +65,7 @@ def driver() -> str:
 
 
 def seconds(act: Callable[[], object], device: str) -> float:
-    """The median of some repeats."""
+    """The median of several repeats."""
     times = []
     for _ in range(WARM_UPS + REPEATS):
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The page of a report, made of whatever JSON files are there."""
+"""The page of a report, made from the JSON files that exist."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ GOALS = (
 
 
 def write(folder: Path) -> None:
-    """Make the page again."""
+    """Write the page anew."""
     text = "\n".join(lines(folder)) + "\n"
     (folder / NAME).write_text(text, encoding="utf-8")
 

@@ -1,10 +1,10 @@
-"""All that a GPU has to tell, part by part, in a page and a few JSON files.
+"""All measurements on a GPU, part by part, as a page and a few JSON files.
 
     scripts/gpu_report.sh WHEELS DATA OUT [--minutes 10] [--parts machine,checks]
     python benchmarks/gpu/report.py --data DATA --out OUT
 
-Every part is a process of its own with its share of the time, and writes as it goes; the page is
-made again after each of them, so that whatever ends the report leaves what was measured.
+Every part is a process of its own with its share of the time, and writes its results as it goes.
+The page is rewritten after each part, so that an interrupted report keeps what was measured.
 """
 
 import argparse
@@ -22,12 +22,12 @@ import torch
 
 HERE = Path(__file__).resolve().parent
 GRACE_S = 45.0
-"""After its time a part ends what it has begun; then it is killed."""
+"""How long a part may take to finish after its time is over, before it is killed."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A script beside this one, and its share of the time."""
+    """A script in this folder, and its share of the time."""
 
     name: str
     share: float
@@ -80,7 +80,7 @@ def parse() -> argparse.Namespace:
 
 
 def carried_out(part: Part, seconds: float, options: argparse.Namespace) -> str | None:
-    """Run a part; what went wrong, or None."""
+    """Run a part; returns what went wrong, or None."""
     command = [str(HERE / f"{part.name}.py"), "--device", options.device]
     command += ["--data", str(options.data), "--seconds", f"{seconds:.0f}"]
     command += ["--json", str(options.out / f"{part.name}.json")]
@@ -102,7 +102,7 @@ def carried_out(part: Part, seconds: float, options: argparse.Namespace) -> str 
 
 
 def at_once(command: Sequence[str]) -> str | None:
-    """A tiny part in this process: loading torch for each would take longer than all of them."""
+    """Run a tiny part in this process: loading torch for each would take longer than all parts."""
     before, sys.argv = sys.argv, list(command)
     try:
         runpy.run_path(command[0], run_name="__main__")

@@ -1,4 +1,4 @@
-"""Where the time of a step goes: kernels, waiting of the host for the device, idle share.
+"""How a step spends its time: kernels, the host waiting for the device, idle share.
 
 The trainer of a run on left atria (phantoms in a tiny report), steps of the bootstrapping stage.
 """
@@ -57,7 +57,7 @@ def profiled(dimensions: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def steps_of(trainer: Trainer, *, tiny: bool) -> dict[str, Any]:
-    """Some steps timed as they are, and some under the profiler."""
+    """Time some steps as they are, and some under the profiler."""
     steps, warm_ups = (1, 1) if tiny else (STEPS, WARM_UPS)
     gpu = trainer.device.type == "cuda"
     taken(trainer, warm_ups)

@@ -1,8 +1,8 @@
-"""A bootstrapping step of ours beside the released algorithm's dataflow.
+"""Our bootstrapping step beside the released algorithm's dataflow.
 
-Each network and size has a row with five views, where ours does what the reference does, and one
-with two, which is what the engine does. `without graphs` is the same step sent to the GPU kernel by
-kernel. The roofline is relative to what a large bfloat16 product reaches.
+Each network and size has a row with five views, in which our step does what the reference does,
+and one with two views, the engine's default. `without graphs` is the same step sent to the GPU
+kernel by kernel. The roofline is the speed of a large matrix product in bfloat16.
 """
 
 import time
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def rows_of(job: Job, ceiling: float) -> Iterator[dict[str, Any]]:
-    """The reference, then ours in the way of the reference and in that of the engine."""
+    """The reference, then our step with the reference's views and with the engine's."""
     reference = measure(replace(job, what="reference", precision="tf32"))
     yield row("reference, TF32", job, reference, reference, None)
     ways = [

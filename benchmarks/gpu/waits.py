@@ -1,4 +1,4 @@
-"""How long a person waits: for the first overlay, and after accepting a slice while training.
+"""How long an annotator waits: for the first overlay, and after accepting a slice.
 
 The study is that of benchmarks/latency.py: four left atria with sixteen clean slices.
 """

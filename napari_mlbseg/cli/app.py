@@ -14,15 +14,35 @@ from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
 
 app = typer.Typer(
     cls=Commands,
-    help="Correct a few slices of rough 3-D segmentations; a meta-learning loop mends the rest.",
+    help="Correct a few slices of rough 3-D segmentations; meta-learning corrects the rest.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder ending in .mlbseg.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="A folder NAME.mlbseg.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+Steps = Annotated[int | None, typer.Option(help="Bootstrapping steps.")]
+BaseSteps = Annotated[int | None, typer.Option(help="Steps of the base model.")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(help="Where to compute.")
+]
+Network = Annotated[
+    Literal["auto", "unet", "unet++"] | None, typer.Option(help="Architecture of the network.")
+]
+Dimensions = Annotated[
+    Literal["auto", "2d", "2.5d", "3d"] | None,
+    typer.Option(help="Train on slices, slices with neighbours, or volumes."),
+]
+Weights = Annotated[
+    Literal["meta", "published", "uniform", "none"] | None,
+    typer.Option(help="How labels are weighted, see docs/method.md; published: as in the paper."),
+]
+LearningRate = Annotated[
+    float | None, typer.Option(help="Learning rate at the start of each stage; default: 0.001.")
+]
 
 
 def main() -> None:
@@ -38,12 +58,13 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
     show_version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="And exit.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    # What the library logs is told by the commands, in a sentence; logging would print the rest.
+    # The commands report what the library logs, in a sentence; logging would print the rest.
     logging.getLogger("napari_mlbseg").addHandler(logging.NullHandler())
 
 
@@ -51,7 +72,7 @@ def _options(
 def init(
     study: StudyPath,
     images: Annotated[
-        Path, typer.Argument(metavar="IMAGES", help="Folder with 3-D images, or one image.")
+        Path, typer.Argument(metavar="IMAGES", help="Folder with 3-D images, or one image file.")
     ],
     *,
     labels: Annotated[
@@ -64,13 +85,13 @@ def init(
         int | None, typer.Option(min=0, help="Frame or channel of files with several, from 0.")
     ] = None,
     series: Annotated[
-        str | None, typer.Option(help="DICOM series of folders with several: its name, or all.")
+        str | None, typer.Option(help="DICOM series of folders with several: a name, or all.")
     ] = None,
     json: AsJson = False,
 ) -> None:
     """Make a study from a folder of images, with or without rough labels.
 
-    Files that cannot be read are listed and left out.
+    Files that cannot be read are left out and listed.
     """
     from napari_mlbseg.cli import studies
     from napari_mlbseg.formats.source import Choice
@@ -84,7 +105,7 @@ def init(
 
 @app.command()
 def info(study: StudyPath, json: AsJson = False) -> None:
-    """Show the cases of a study, how far their slices are, and its runs."""
+    """Show the cases of a study, the states of their slices, and its runs."""
     from napari_mlbseg.cli import studies
 
     described = studies.info(study)
@@ -94,17 +115,23 @@ def info(study: StudyPath, json: AsJson = False) -> None:
 @app.command()
 def accept(
     study: StudyPath,
-    case: Annotated[str, typer.Argument(metavar="CASE", help="Name of the case, see info.")],
+    case: Annotated[
+        str, typer.Argument(metavar="CASE", help="Name of the case, as info shows it.")
+    ],
     *,
-    slices: Annotated[str, typer.Option(help="Slices of the file's array: 10,44 or 10-20:2.")],
+    slices: Annotated[
+        str, typer.Option(help="Slices along the axis of the file's array: 10,44 or 10-20:2.")
+    ],
     labels: Annotated[Path, typer.Option(help="Label file with the corrected slices.")],
     axis: Annotated[
         int | None,
-        typer.Option(min=0, max=2, help="Axis of the file's array; default: the case's own."),
+        typer.Option(
+            min=0, max=2, help="Axis of the file's array; by default the axis of the case."
+        ),
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Take slices of a corrected label file as clean."""
+    """Make slices clean with the labels of a corrected file."""
     from napari_mlbseg.cli import studies
 
     accepted = studies.accept(study, case, slices, labels, axis)
@@ -115,41 +142,35 @@ def accept(
 def run(
     study: StudyPath,
     *,
-    steps: Annotated[int | None, typer.Option(help="Bootstrapping steps.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="End the whole run after this.")] = None,
-    base_steps: Annotated[int | None, typer.Option(help="Steps of the base model.")] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option()] = None,
-    network: Annotated[Literal["auto", "unet", "unet++"] | None, typer.Option()] = None,
-    dimensions: Annotated[
-        Literal["auto", "2d", "2.5d", "3d"] | None,
-        typer.Option(help="Slices, slices with their neighbours, or volumes."),
-    ] = None,
-    weights: Annotated[
-        Literal["meta", "published", "uniform", "none"] | None, typer.Option()
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="At the start of each stage; 0.001 unless given.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start again, no checkpoint.")] = False,
+    steps: Steps = None,
+    minutes: Annotated[float | None, typer.Option(help="Time limit of the whole run.")] = None,
+    base_steps: BaseSteps = None,
+    device: Device = None,
+    network: Network = None,
+    dimensions: Dimensions = None,
+    weights: Weights = None,
+    learning_rate: LearningRate = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start afresh, without a checkpoint.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
-    """Learn from the clean slices and predict the rest; Ctrl-C stops, the next call resumes."""
+    """Train on the clean slices and predict the rest; Ctrl-C stops, the next call resumes."""
     from napari_mlbseg.cli import runs
     from napari_mlbseg.engine.config import Config
 
-    asked = {
-        "steps": steps,
-        "minutes": minutes,
-        "base_steps": base_steps,
-        "device": device,
-        "network": network,
-        "dimensions": dimensions,
-        "weights": weights,
-        "learning_rate": learning_rate,
-        "seed": seed,
-    }
-    given = {name: value for name, value in asked.items() if value is not None}
+    given = _given(
+        steps=steps,
+        minutes=minutes,
+        base_steps=base_steps,
+        device=device,
+        network=network,
+        dimensions=dimensions,
+        weights=weights,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
     summary = runs.run(study, Config.from_dict({**given, "resume": not fresh}))
     output.show(summary, json=json, text=output.run_text)
     if summary["stopped"]:
@@ -161,13 +182,16 @@ def export(
     study: StudyPath,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder; made if need be.")],
     *,
-    what: Annotated[ExportKind, typer.Option(help="What of each case.")] = ExportKind.LABELS,
+    what: Annotated[
+        ExportKind, typer.Option(help="What to export of each case.")
+    ] = ExportKind.LABELS,
     form: Annotated[
-        OutFormat, typer.Option("--format", help="auto: as the case came in; DICOM-SEG for DICOM.")
+        OutFormat,
+        typer.Option("--format", help="auto: the format of the case; DICOM-SEG for DICOM."),
     ] = OutFormat.AUTO,
     json: AsJson = False,
 ) -> None:
-    """Write one file per case with the same geometry, and where it comes from beside it."""
+    """Write one file per case with the same geometry, and its provenance beside it."""
     from napari_mlbseg.cli import studies
 
     written = studies.export(study, out, what, form)
@@ -182,11 +206,11 @@ app.add_typer(model_app, name="model")
 def export_model(
     study: StudyPath,
     *,
-    to: Annotated[ModelFormat, typer.Option("--format", help="What it runs with.")],
-    out: Annotated[Path, typer.Option(help="Folder that is not there yet.")],
+    to: Annotated[ModelFormat, typer.Option("--format", help="How the model is packaged.")],
+    out: Annotated[Path, typer.Option(help="New folder; it must not exist yet.")],
     json: AsJson = False,
 ) -> None:
-    """Write the trained model with all that its prediction needs, checked against the engine."""
+    """Write the trained model with everything that predicting needs, checked against the engine."""
     from napari_mlbseg.cli import models
 
     written = models.export(study, to, out)
@@ -212,28 +236,30 @@ def simulate(
     study: StudyPath,
     *,
     truth: Annotated[Path, typer.Option(help="Folder with true labels, named like the images.")],
-    budget: Annotated[str, typer.Option(help="Corrected slices, growing: 4,8,16.")],
-    policy: Annotated[str, typer.Option(help="even, random, suggested or several.")] = "suggested",
-    method: Annotated[str, typer.Option(help="Names of docs/simulation.md: a,b.")] = "mlbseg",
-    seeds: Annotated[int, typer.Option(min=1, help="Repetitions.")] = 3,
-    holdout: Annotated[str, typer.Option(help="Cases that the cohort does not hold: a,b.")] = "",
-    steps: Annotated[int | None, typer.Option(help="Bootstrapping steps.")] = None,
-    base_steps: Annotated[int | None, typer.Option(help="Steps of the base model.")] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option()] = None,
+    budget: Annotated[str, typer.Option(help="Numbers of corrected slices, increasing: 4,8,16.")],
+    policy: Annotated[
+        str, typer.Option(help="even, random, suggested, or several: a,b.")
+    ] = "suggested",
+    method: Annotated[str, typer.Option(help="Methods of docs/simulation.md: a,b.")] = "mlbseg",
+    seeds: Annotated[int, typer.Option(min=1, help="How many repetitions.")] = 3,
+    holdout: Annotated[str, typer.Option(help="Cases to keep out of the cohort: a,b.")] = "",
+    steps: Steps = None,
+    base_steps: BaseSteps = None,
+    device: Device = None,
     json: Annotated[
-        Path | None, typer.Option("--json", help="File of records; known ones are not made again.")
+        Path | None,
+        typer.Option("--json", help="File of records; finished runs are not repeated."),
     ] = None,
 ) -> None:
     """Correct slices with their true masks, train, and measure, budget after budget.
 
-    The study is only read. With --json, what was measured already is kept, and working copies lie
-    beside that file in a folder ending in .work, which may be deleted afterwards.
+    The study is only read. With --json, existing records are kept, and working copies lie beside
+    that file in a folder ending in .work, which you may delete afterwards.
     """
     from napari_mlbseg.cli import simulations
     from napari_mlbseg.engine.config import Config
 
-    asked = {"steps": steps, "base_steps": base_steps, "device": device}
-    config = Config.from_dict({name: v for name, v in asked.items() if v is not None})
+    config = Config.from_dict(_given(steps=steps, base_steps=base_steps, device=device))
     plan = simulations.plan(
         budget, policy=policy, method=method, seeds=seeds, holdout=holdout, config=config
     )
@@ -244,7 +270,7 @@ def simulate(
 def gui(
     study: Annotated[Path | None, typer.Argument(metavar="[STUDY]", show_default=False)] = None,
 ) -> None:
-    """Open the window, on a study if one is named."""
+    """Open the window, with a study if you name one."""
     import napari
 
     from napari_mlbseg.widgets.dock import open_dock
@@ -266,3 +292,8 @@ def demo(
     output.show(summary, json=json, text=output.demo_text)
     if summary["stopped"]:
         raise typer.Exit(ExitCode.INTERRUPTED)
+
+
+def _given(**options: object) -> dict[str, object]:
+    """The options that were given; the settings have defaults for the others."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -11,7 +11,7 @@ from napari_mlbseg.errors import UserError
 
 
 class ExitCode(IntEnum):
-    """What a command leaves behind; stable, see docs/cli.md."""
+    """The exit codes of commands; stable, see docs/cli.md."""
 
     OK = 0
     USER_ERROR = 1
@@ -25,7 +25,7 @@ class Commands(TyperGroup):
     """Turns exceptions into one sentence and an exit code; the only broad except of the CLI."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -41,7 +41,7 @@ class Commands(TyperGroup):
             if _is_usage_error(error):
                 raise
             self._traceback_if_asked(ctx)
-            # A failed run brings a sentence of its own and the engine's traceback as a note.
+            # A failed run has a message of its own, and the engine's traceback as a note.
             own = hasattr(error, "__notes__")
             said = str(error) if own else f"Unexpected {type(error).__name__}: {error}"
             output.error(f"{said} (mlbseg --debug ... shows where)")
@@ -54,5 +54,5 @@ class Commands(TyperGroup):
 
 
 def _is_usage_error(error: Exception) -> bool:
-    # typer carries its own copy of click since 0.26; before it used the package.
+    # Since 0.26 typer has its own copy of click; before that it used the package.
     return any(kind.__name__ == "ClickException" for kind in type(error).__mro__)

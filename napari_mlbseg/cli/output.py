@@ -1,4 +1,4 @@
-"""What a person or a script gets to see: results on stdout, everything else on stderr."""
+"""What a user or a script sees: results on stdout, everything else on stderr."""
 
 import json as json_module
 import sys
@@ -23,17 +23,17 @@ def show(value: Document, *, json: bool, text: Callable[[Document], None]) -> No
 
 
 def note(message: str) -> None:
-    """Say something by the way."""
+    """Write a remark to stderr."""
     sys.stderr.write(message + "\n")
 
 
 def error(message: str) -> None:
-    """Say what went wrong."""
+    """Write an error to stderr."""
     note(f"mlbseg: {message}")
 
 
 def traceback() -> None:
-    """Show where the exception at hand came from."""
+    """Show where the current exception came from."""
     sys.stderr.write(traceback_module.format_exc())
 
 
@@ -55,21 +55,21 @@ def study_text(study: Document) -> None:
     Console().print(table)
     if study["runs"]:
         last = study["runs"][-1]
-        _line(f"runs: {len(study['runs'])}, the last {last['outcome'] or 'did not end'}")
+        _line(f"runs: {len(study['runs'])}, the last one {last['outcome'] or 'did not end'}")
 
 
 def import_notes(study: Document) -> None:
-    """What is unusual about files that came in, and which did not and why."""
+    """Anything unusual about imported files, and which files were not imported and why."""
     for found in study["notes"]:
         note(f"note: {found['note']}")
     if study["failures"]:
-        error(f"{len(study['failures'])} files were not taken in:")
+        error(f"{len(study['failures'])} files were not imported:")
     for failure in study["failures"]:
         note(f"  {failure['reason']}")
 
 
 def accepted_text(accepted: Document) -> None:
-    """Which slices became clean."""
+    """Tell which slices became clean."""
     _line(
         f"{accepted['case']}: {len(accepted['slices'])} slices along axis {accepted['axis']} "
         f"are clean; the study has {accepted['clean_slices']}."
@@ -77,13 +77,13 @@ def accepted_text(accepted: Document) -> None:
 
 
 def export_text(written: Document) -> None:
-    """Which files there are now."""
+    """List the exported files."""
     for path in written["files"]:
         _line(path)
 
 
 def model_text(written: Document) -> None:
-    """Where the model is, and how close to the engine."""
+    """Tell where the model is, and how close it is to the engine."""
     _line(
         f"{written['out']}: {written['bytes'] / 2**20:.1f} MB; probabilities differ by at most "
         f"{written['worst_difference']:.1g} from the engine's."
@@ -91,8 +91,8 @@ def model_text(written: Document) -> None:
 
 
 def run_text(summary: Document) -> None:
-    """How a run ended."""
-    how = "Stopped; the next run goes on from here" if summary["stopped"] else "Finished"
+    """Tell how a run ended."""
+    how = "Stopped; the next run resumes from here" if summary["stopped"] else "Finished"
     _line(f"{how}: step {summary['step']} after {summary['seconds']:.0f} s on {summary['device']}.")
     if summary["validation_dice"] is not None:
         _line(f"Dice on validation slices: {summary['validation_dice']:.3f}")
@@ -114,15 +114,15 @@ def suggestions_text(found: Document) -> None:
     Console().print(table)
     if any(one["never_looked_at"] for one in found["suggestions"]):
         _line(
-            f"Slices that were {NEVER_LOOKED_AT} come first: no clean slice is near, so that "
-            "nothing can be told about their labels."
+            f"Slices that were {NEVER_LOOKED_AT} come first: no clean slice is near, so nothing is "
+            "known about their labels."
         )
     if any(one["gain"] is None for one in found["suggestions"]):
-        _line("There is no prediction yet: these slices are spread evenly.")
+        _line("There is no prediction yet, so these slices are spread evenly.")
 
 
 def simulation_text(rows: Sequence[Document]) -> None:
-    """What a simulation measured: means over the seeds, with their standard deviation."""
+    """Show what a simulation measured: means over the seeds, with standard deviations."""
     measured = ("dice", "surface_dice_1mm", "hd95_mm", "assd_mm")
     head = ("method", "policy", "budget", "where", "class")
     table = Table(*head, "Dice", "surface Dice 1 mm", "HD95 mm", "ASSD mm", "empty", "s", "seeds")
@@ -139,11 +139,11 @@ def simulation_text(rows: Sequence[Document]) -> None:
 
 
 def demo_text(summary: Document) -> None:
-    """Dice before and after, and where to look."""
+    """Show Dice before and after, and where the files are."""
     if summary["stopped"]:
         _line("Stopped.")
         return
-    table = Table("Dice against the truth, slices not shown to it", "before", "after")
+    table = Table("Dice against the truth on slices that were not corrected", "before", "after")
     for name, before in summary["dice_before"].items():
         table.add_row(name, f"{before:.3f}", f"{summary['dice_after'][name]:.3f}")
     Console().print(table)

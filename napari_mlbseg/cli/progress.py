@@ -1,4 +1,4 @@
-"""Engine events on a terminal, and what remains of them at the end."""
+"""Shows engine events on a terminal, and sums them up at the end."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,14 +41,14 @@ from napari_mlbseg.project.records.slices import SliceKey
 
 
 def follow(events: Iterable[Event]) -> dict[str, Any]:
-    """Show the events of a run as they come; a document about the run at its end.
+    """Show the events of a run as they come; returns a document about the run.
 
     Raises
     ------
     UserError
-        If the run failed for a reason that the user can mend.
+        If the run failed for a reason that the user can fix.
     RuntimeError
-        If it failed for another reason; the engine's traceback is a note to it.
+        If it failed for another reason; its note is the engine's traceback.
     """
     summary: dict[str, Any] = {
         "validation_dice": None,
@@ -155,7 +155,7 @@ class _Bars:
             output.note(text)
 
     def started(self, event: RunStarted) -> None:
-        resumed = f", going on at step {event.resumed_step}" if event.resumed_step else ""
+        resumed = f", resuming at step {event.resumed_step}" if event.resumed_step else ""
         self.say(
             f"{event.network} on {event.device}; clean slices: {event.training_slices} "
             f"for training, {event.validation_slices} for validation{resumed}"
@@ -183,7 +183,7 @@ class _Bars:
         self._score = event
 
     def _say_score(self) -> None:
-        """The last score of a stage; there are many while it runs."""
+        """Print only the last score of a stage; there are many while it runs."""
         if self._score is not None:
             error = self._score.uncertainty
             spread = "" if error is None else f" ± {error:.3f}"
@@ -195,7 +195,7 @@ class _Bars:
 
 
 def _counted(slices: Sequence[SliceKey]) -> dict[str, int]:
-    """How many of the slices each case has."""
+    """The number of slices of each case."""
     return dict(Counter(key.case_id for key in slices))
 
 

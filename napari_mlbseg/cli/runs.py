@@ -1,4 +1,4 @@
-"""The commands that train: they end well on Ctrl-C."""
+"""The commands that train; Ctrl-C stops them with a checkpoint."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ def run(path: Path, config: Config) -> dict[str, Any]:
 
 
 def demo(folder: Path) -> dict[str, Any]:
-    """Run the demo in a folder; where it has been run already, only tell how it went."""
+    """Run the demo in a folder; if it has already run there, return that result."""
     from napari_mlbseg import demo
 
     done = demo.saved_summary(folder)
@@ -37,10 +37,10 @@ def _stop_on_interrupt() -> Iterator[Inbox]:
 
     def stop(number: int, frame: object) -> None:
         inbox.put(Stop())
-        # The next one raises KeyboardInterrupt.
+        # The next Ctrl-C raises KeyboardInterrupt.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         # Not through sys.stderr: it may be in the middle of a write.
-        os.write(2, b"\nStopping; Ctrl-C again leaves at once.\n")
+        os.write(2, b"\nStopping; press Ctrl-C again to leave at once.\n")
 
     previous = signal.signal(signal.SIGINT, stop)
     try:

@@ -1,4 +1,4 @@
-"""The commands about effort: which slice next, and what corrected slices are worth."""
+"""The commands about effort: which slice to correct next, and what corrected slices gain."""
 
 import tempfile
 from collections.abc import Mapping
@@ -41,13 +41,13 @@ def suggest(path: Path, count: int) -> Document:
 def plan(
     budget: str, *, policy: str, method: str, seeds: int, holdout: str, config: Config
 ) -> Plan:
-    """A plan from comma separated texts."""
+    """A plan from comma-separated texts."""
     numbers = _parts(budget)
     if not numbers or not all(n.isascii() and n.isdigit() for n in numbers):
-        raise UserError(f"{budget!r} is no list of budgets; write numbers of slices: 4,8,16.")
+        raise UserError(f"{budget!r} is not a list of budgets; write numbers of slices: 4,8,16.")
     unknown = sorted(set(_parts(policy)) - set(Policy))
     if unknown:
-        raise UserError(f"There is no policy {unknown[0]!r}; choose of {', '.join(Policy)}.")
+        raise UserError(f"There is no policy {unknown[0]!r}; choose from {', '.join(Policy)}.")
     return Plan(
         budgets=tuple(int(n) for n in numbers),
         policies=tuple(Policy(name) for name in _parts(policy)),
@@ -59,7 +59,7 @@ def plan(
 
 
 def simulate(path: Path, truth: Path, asked: Plan, file: Path | None) -> list[dict[str, Any]]:
-    """Run a plan; the table of its means. Records in `file` are kept and not made again."""
+    """Run a plan and return the table of means; records in `file` are not measured again."""
     if file is not None:
         return _simulate(path, truth, asked, file)
     with tempfile.TemporaryDirectory(prefix="mlbseg-") as folder:

@@ -46,13 +46,13 @@ def init(
 
 
 def info(path: Path) -> Document:
-    """Describe a study, also while somebody works at it."""
+    """Describe a study; works while somebody annotates it."""
     with Study.open(path, writable=False) as study:
         return _describe(study)
 
 
 def accept(path: Path, case_id: str, slices: str, labels: Path, file_axis: int | None) -> Document:
-    """Take slices of a label file as clean; all of them or none."""
+    """Make slices clean with the labels of a file; all of them or none."""
     with Study.open(path) as study:
         case = study.case(case_id)
         found = open_labels(labels, case.source.choice)
@@ -104,14 +104,14 @@ def _written(
 
 
 def parse_slices(text: str, size: int) -> list[int]:
-    """Indices of ``10,44`` and of ranges with both ends, ``10-20`` or ``10-20:2``, in order."""
+    """Sorted indices from ``10,44`` and from ranges with both ends, ``10-20`` or ``10-20:2``."""
     indices: set[int] = set()
     for part in text.split(","):
         span, _, step = part.strip().partition(":")
         first, dash, last = span.partition("-")
         numbers = [first, *([last] if dash else []), *([step] if ":" in part else [])]
         if not all(n.isascii() and n.isdigit() for n in numbers) or (step and int(step) == 0):
-            raise UserError(f"{part.strip()!r} names no slices; write 10,44 or 10-20 or 10-20:2.")
+            raise UserError(f"{part.strip()!r} is not a slice; write 10,44 or 10-20 or 10-20:2.")
         indices.update(range(int(first), int(last if dash else first) + 1, int(step or 1)))
     outside = [index for index in indices if index >= size]
     if outside or not indices:
@@ -125,7 +125,7 @@ def _check_classes(volume: Volume, study: Study, path: Path) -> None:
     if unknown:
         raise UserError(
             f"{path} has labels {', '.join(map(str, unknown))}; "
-            f"the study knows {', '.join(map(str, sorted(known)))}."
+            f"the study has {', '.join(map(str, sorted(known)))}."
         )
 
 

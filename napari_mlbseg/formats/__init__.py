@@ -1,1 +1,1 @@
-"""Files on one side, volumes in the display frame on the other."""
+"""Reading files into volumes in the display frame, and writing volumes to files."""

@@ -1,7 +1,7 @@
-"""Two entries of a disk change places in one step, where the system can do that.
+"""Exchanging two files or folders in a single step, where the system can do that.
 
-A folder cannot be moved over another one; without this there is a moment in which neither the old
-nor the new one has the name.
+A folder cannot be moved over another one; without an exchange there is a moment in which neither
+the old nor the new folder has the name.
 """
 
 import ctypes

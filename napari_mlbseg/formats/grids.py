@@ -1,4 +1,4 @@
-"""Labels and images on one grid, whatever order their files store the axes in."""
+"""Bringing labels onto the grid of their image, in whatever order their files store the axes."""
 
 from dataclasses import replace
 from itertools import product
@@ -15,7 +15,7 @@ from napari_mlbseg.volume import Geometry
 def on_grid_of(labels: Scan, image: Geometry, labels_path: Path, image_path: Path) -> Scan:
     """The labels in the display order of the image.
 
-    Axes may be stored in another order or run the other way; positions decide.
+    Their file may store the axes in another order or direction; only positions count.
 
     Raises
     ------
@@ -36,9 +36,9 @@ def on_grid_of(labels: Scan, image: Geometry, labels_path: Path, image_path: Pat
     apart = _corners_mm(theirs)[:, None] - _corners_mm(image)[None]
     worst = np.linalg.norm(apart, axis=-1).min(0).max()
     raise UserError(
-        f"{labels_path} lies elsewhere than its image {image_path}: corners are up to "
+        f"{labels_path} does not lie on its image {image_path}: corners are up to "
         f"{worst:.4g} mm apart. Resample the labels onto the grid of the image, or correct the "
-        "header that is wrong."
+        "wrong header."
     )
 
 

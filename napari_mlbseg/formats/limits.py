@@ -1,4 +1,4 @@
-"""How much a file may ask for: memory stays bounded whatever headers say and parts unpack to."""
+"""Limits on what a file may ask for, which bound memory whatever its headers say."""
 
 import bz2
 import lzma
@@ -19,7 +19,7 @@ _PIECE: Final = 1 << 20
 
 MOST_BYTES_PER_BYTE = {"": 1, "gzip": 1032, "zlib": 1032, "bzip2": 2_000_000}
 MOST_BYTES_PER_BYTE |= {"lzma": 8_000, "zstd": 50_000, "packbits": 64, "lzf": 90}
-"""How much a byte of a file can stand for, by compression."""
+"""How many bytes one byte of a file can unpack to, by compression."""
 
 _UNPACKERS: Final[dict[str, Callable[[], Any]]] = {
     "gzip": lambda: zlib.decompressobj(wbits=31),
@@ -42,7 +42,7 @@ def require_slices(path: Path, shape: tuple[int, ...], slice_bytes: int) -> None
 
 
 def require_memory(size: int) -> None:
-    """MemoryError for more bytes than half of the computer's memory, where that is known."""
+    """Raise MemoryError for more than half of the computer's memory, if its size is known."""
     if hasattr(os, "sysconf"):
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         if size > memory / 2:
@@ -63,7 +63,7 @@ def require_unpacks_to(
 ) -> None:
     """Refuse a part that unpacks to more than `size` bytes, before it is unpacked as a whole.
 
-    Parts that cannot unpack to more than `most` are taken without a look.
+    Parts that cannot unpack to more than `most` are not checked.
     """
     if len(packed) * MOST_BYTES_PER_BYTE[packer] <= most:
         return
@@ -82,7 +82,7 @@ def require_unpacks_to(
 
 
 def _unpacked(packed: bytes, packer: str) -> Iterator[bytes]:
-    """A piece after the other; what is cut off or damaged the reader finds out."""
+    """Unpacked pieces; a truncated or damaged part is left for the reader to report."""
     while packed:
         unpack = _UNPACKERS[packer]()
         while not unpack.eof:
@@ -91,14 +91,14 @@ def _unpacked(packed: bytes, packer: str) -> Iterator[bytes]:
             if not piece and not packed:
                 return
             yield piece
-        # Another part may follow, as in files that were put together.
+        # Another part may follow, as in concatenated files.
         packed = unpack.unused_data if packer in _PUT_TOGETHER else b""
 
 
 def zstd_size(header: bytes) -> int | None:
     """The size of the content that a Zstandard frame announces (RFC 8878, 3.1.1.1); None if none.
 
-    Of what is no such frame it is 0: that is for the reader to find out.
+    0 for anything that is not such a frame: the reader reports that.
     """
     if len(header) < 6 or header[:4] != b"\x28\xb5\x2f\xfd":
         return 0
@@ -111,7 +111,7 @@ def zstd_size(header: bytes) -> int | None:
 
 
 def too_much(path: Path, packed: int, size: int) -> UserError:
-    """What is said about a part that unpacks to more than it should."""
+    """The error for a part that unpacks to more than it should."""
     return UserError(
         f"{path} is damaged: a part of {packed:,} bytes unpacks to more than the {size:,} bytes "
         "that its header says. Copy the file again, and do not use it if that does not help."
@@ -126,7 +126,7 @@ def times(shape: tuple[int, ...]) -> str:
 def chunks_in(
     window: tuple[int | slice, ...], shape: tuple[int, ...], chunks: tuple[int, ...]
 ) -> Iterator[tuple[int, ...]]:
-    """The places, counted in chunks, of the chunks that a window touches."""
+    """The indices, in chunks along each axis, of the chunks that a window touches."""
     touched = []
     for part, n, side in zip(window, shape, chunks, strict=True):
         start, stop = (part, part + 1) if isinstance(part, int) else part.indices(n)[:2]

@@ -1,8 +1,8 @@
-"""Files that take their places once they are whole, several as one, whenever a process ends.
+"""Putting files in their places only when complete, several together, even if a process dies.
 
-What is written stands in a hidden folder beside its place until it is on the disk. A list of what
-goes where is written there before the first file is moved. A process that was killed leaves that
-folder behind, and whoever writes beside it next ends what was begun, or throws away what was not.
+Files are written into a hidden folder beside their places and flushed to the disk. A list of what
+goes where is written there before the first file is moved. A killed process leaves that folder
+behind; the next one that writes beside it finishes moves that had begun and deletes the rest.
 """
 
 import json
@@ -29,7 +29,7 @@ _EARLIER: Final = re.compile(r"\.(.+)\.[0-9a-f]{8}(.*?)(?:\.old)?")
 """What versions up to 0.1.0 left behind: ``.a.0123abcd.nii.gz``, and the same with ``.old``."""
 
 Stamp = list[int] | None
-"""Tells one state of a file from another; None where there is none."""
+"""Identifies one state of a file; None if the file does not exist."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Workplace:
     folder: Path
 
     def new(self, path: Path) -> Path:
-        """Where to write what is to become `path`, which lies beside the workplace."""
+        """Where to write the file that will become `path`, which lies beside the workplace."""
         return self.folder / _NEW / path.name
 
     def place(self, files: Sequence[Path], told_by: Sequence[Path] = ()) -> None:
-        """Put what was written in its places: `files` first, then `told_by`, which tell of them.
+        """Move the files into their places: `files` first, then `told_by`, which describe them.
 
-        What told of the old files is gone before the first new one is there, so that no file ever
-        stands beside an older one that tells of it.
+        The descriptions of the old files are removed before the first new file arrives, so that a
+        new file never stands beside an old description.
         """
         moved = [*files, *told_by]
         for path in moved:
@@ -66,7 +66,7 @@ class Workplace:
 
 @contextmanager
 def workplace(beside: Path) -> Iterator[Workplace]:
-    """A workplace in a folder, which is swept before: see `sweep`."""
+    """A workplace in a folder; leftovers there are swept first, see `sweep`."""
     sweep(beside)
     folder, lock = _taken(beside)
     try:
@@ -78,7 +78,7 @@ def workplace(beside: Path) -> Iterator[Workplace]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A hidden file or folder that takes the place of `path` once it is on the disk."""
+    """A hidden path to write to; it replaces `path` once it is on the disk."""
     with explained(path), workplace(path.parent) as work:
         yield work.new(path)
         work.place([path])
@@ -94,14 +94,14 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def sweep(folder: Path) -> None:
-    """End what a killed process had begun to put in its places, and remove what else it left.
+    """Finish the moves that a killed process had begun, and remove its other leftovers.
 
-    What has been changed since by somebody else stays as it is.
+    Files that somebody else has changed since stay as they are.
     """
     for left in folder.glob(f"{_PREFIX}*"):
         with suppress(OSError, NotImplementedError, Timeout):
             if not (left / _LOCK).exists():
-                left.rmdir()  # somebody is just taking it, or was killed before or after using it
+                left.rmdir()  # being created just now, or left by a kill before or after its use
                 continue
             lock = FileLock(left / _LOCK, thread_local=False)
             lock.acquire(timeout=0)
@@ -119,7 +119,7 @@ def _sweep_earlier(folder: Path, names: set[str]) -> None:
 
 
 def _taken(beside: Path) -> tuple[Path, FileLock]:
-    """A folder of our own; another process may take it for a leftover until it is locked."""
+    """A new folder; until it is locked, another process may mistake it for a leftover."""
     while True:
         folder = beside / f"{_PREFIX}{uuid4().hex[:8]}"
         folder.mkdir()
@@ -129,14 +129,14 @@ def _taken(beside: Path) -> tuple[Path, FileLock]:
         except (FileNotFoundError, Timeout):
             continue
         except (NotImplementedError, OSError):
-            return folder, lock  # a disk without locks, where nobody sweeps either
+            return folder, lock  # a disk without locks, where nothing is swept either
         if (folder / _LOCK).exists():
             return folder, lock
         lock.release()
 
 
 def _cleared(folder: Path, lock: FileLock) -> None:
-    """Remove a workplace; the lock last, so that nobody takes a half of it for a new one."""
+    """Remove a workplace; the lock goes last, so that the rest is never mistaken for a new one."""
     for inner in folder.iterdir():
         if inner.name != _LOCK:
             _removed(inner)
@@ -152,7 +152,7 @@ def _removed(path: Path) -> None:
 
 
 def _mend(folder: Path) -> None:
-    """Move what a killed process did not get to, unless somebody changed the places since."""
+    """Move what a killed process did not get to, unless somebody has changed the places since."""
     if not (folder / _LIST).exists():
         return
     content = json.loads((folder / _LIST).read_text(encoding="utf-8"))
@@ -166,7 +166,7 @@ def _untouched(beside: Path, place: Mapping[str, Any]) -> bool:
 
 
 def _finish(folder: Path, content: Mapping[str, Any]) -> None:
-    """Move what is not yet in its place; again after a kill, this goes on where it ended."""
+    """Move what is not yet in its place; after a kill, a second call continues from there."""
     beside = folder.parent
     waiting = [p["name"] for p in content["places"] if _stamp(beside / p["name"]) != p["after"]]
     for name in content["gone"]:
@@ -193,7 +193,7 @@ def _moved(new: Path, place: Path) -> None:
 
 
 def _stamp(path: Path) -> Stamp:
-    """The same before and after a file or folder is moved."""
+    """Identifies a file or folder; moving does not change it."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -202,12 +202,12 @@ def _stamp(path: Path) -> Stamp:
 
 
 def _to_disk(path: Path) -> None:
-    """Make a file, or a folder with all that is in it, outlive a loss of power."""
+    """Flush a file, or a folder with all its files, so that it survives a loss of power."""
     if path.is_dir():
         for inner in path.rglob("*"):
             if inner.is_file():
                 _to_disk(inner)
-        if os.name == "nt":  # which has no way to do that for a folder
+        if os.name == "nt":  # Windows cannot flush a folder
             return
     number = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
     try:

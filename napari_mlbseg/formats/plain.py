@@ -1,4 +1,4 @@
-"""Formats of which one function reads images and labels alike, and another one writes both."""
+"""Formats in which one function reads both images and labels, and another writes both."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ MAP = np.dtype("<f4")
 
 @dataclass(frozen=True)
 class PlainFormat:
-    """A format whose files hold one array, be it an image, labels or a map.
+    """A format whose files hold one array: an image, labels or a map.
 
     Attributes
     ----------
     opens
-        Opens the stored numbers.
+        Opens the numbers as stored.
     writes
-        Writes them, or None where a case of this format is exported in another one.
+        Writes numbers; None if cases of this format are exported in another format.
     """
 
     name: str
@@ -35,7 +35,7 @@ class PlainFormat:
     writes: Write | None = None
 
     def open_image(self, path: Path, choice: Choice) -> Scan:
-        """A finite image; raises `UserError` that names the file."""
+        """The image, checked to be finite; raises `UserError` that names the file."""
         return finite_only(path, self.opens(path, choice))
 
     def open_labels(self, path: Path, choice: Choice) -> Scan:

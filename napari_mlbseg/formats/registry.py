@@ -1,4 +1,4 @@
-"""Which format a file or folder has, and reading and writing through it."""
+"""Recognises the format of a file or folder, and reads and writes through it."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -50,7 +50,7 @@ class Format(Protocol):
     name: str
 
     def open_image(self, path: Path, choice: Choice) -> Scan:
-        """A finite image; raises `UserError` that names the file."""
+        """The image, checked to be finite; raises `UserError` that names the file."""
 
     def open_labels(self, path: Path, choice: Choice) -> Scan:
         """Labels as uint8; raises `UserError` that names the file."""
@@ -61,25 +61,25 @@ class WritableFormat(Format, Protocol):
     """A format in which maps can be written."""
 
     def writes(self, path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
-        """Write voxels as this type; headers of a source of the same format are repeated."""
+        """Write voxels of this type; the header of a source of the same format is repeated."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of a format before its libraries are loaded.
+    """What is known about a format before its libraries are loaded.
 
     Attributes
     ----------
     name
         What `SourceInfo.format` says.
     module
-        Below `napari_mlbseg.formats`, what holds the format as `FORMAT`.
+        The module below `napari_mlbseg.formats` that defines the format as `FORMAT`.
     suffixes
         Endings of names in lower case, longer ones first.
     folders
-        Whether a folder may have such a name (and for OME-Zarr must).
+        Whether the format may be a folder (for OME-Zarr it must be).
     export
-        Ending of what is exported; empty for NIfTI files and "as it came in" for the same.
+        Ending of exported files; empty for NIfTI, where it stays as it was.
     own_labels
         Whether a file can hold an image and its labels.
     """
@@ -123,16 +123,16 @@ def known_suffixes() -> tuple[str, ...]:
 
 
 def format_of(path: Path) -> str | None:
-    """Name of the format of a file or folder, told by its name or, without one, a few bytes.
+    """Name of the format of a file or folder, recognised by its ending or else by a few bytes.
 
-    Takes about a millisecond; a format here does not mean that the file is sound.
+    Takes about a millisecond; a recognised file may still be damaged.
     """
     entry = _entry_of(path)
     return None if entry is None else entry.name
 
 
 def has_own_labels(path: Path) -> bool:
-    """Whether a file of this kind may hold an image and its labels."""
+    """Whether a file of this kind may hold both an image and its labels."""
     entry = _entry_of(path)
     return entry is not None and entry.own_labels
 
@@ -150,7 +150,7 @@ def stem_of(path: Path) -> str:
 
 
 def export_suffix(path: Path, source: SourceInfo) -> str:
-    """Ending of files that are exported for a case that came from `path`."""
+    """Ending of the files exported for a case that was imported from `path`."""
     entry = next((e for e in _ENTRIES if e.name == source.format), None)
     if entry is None or entry.export == _AS_IT_CAME:
         return suffix_of(path) or _NIFTI_SUFFIX
@@ -180,10 +180,10 @@ def read_labels(path: Path, choice: Choice | None = None) -> tuple[Volume, Sourc
 
 
 def write_labels(path: Path, volume: Volume, source: SourceInfo) -> None:
-    """Write labels as uint8 in the format that the name ends in, exactly where they lie.
+    """Write labels as uint8, exactly placed, in the format of the name's ending.
 
-    Headers of a source of the same format are repeated; others are made from the geometry. The
-    file is there whole or not at all.
+    The header of a source of the same format is repeated; for other sources a header is made from
+    the geometry. The file appears complete or not at all.
     """
     _write(path, volume, source, LABEL)
 
@@ -194,9 +194,9 @@ def write_map(path: Path, volume: Volume, source: SourceInfo) -> None:
 
 
 def write_plainly(path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
-    """Write voxels as `LABEL` or `MAP` where nobody looks before the file is whole.
+    """Write voxels as `LABEL` or `MAP`, to a place where nobody looks before the file is complete.
 
-    For such a place see `napari_mlbseg.formats.placing`.
+    `napari_mlbseg.formats.placing` provides such places.
     """
     entry = _writable(path)
     framed = Volume(volume.voxels, _frame(entry, volume.geometry, source))
@@ -209,7 +209,7 @@ def _suffix_in(path: Path, entry: Entry) -> str | None:
 
 
 def _named(path: Path) -> Entry | None:
-    """The format that a name alone stands for."""
+    """The format that a name alone indicates."""
     return next((entry for entry in _ENTRIES if _suffix_in(path, entry) is not None), None)
 
 
@@ -229,17 +229,17 @@ def _entry_of(path: Path) -> Entry | None:
 
 @cache
 def _loaded(entry: Entry) -> Format:
-    """The format's module is imported here, so that nobody pays for libraries of other formats."""
+    """The format; its module is imported only here, so that no unused library is loaded."""
     return cast(Format, import_module(_HOME + entry.module).FORMAT)
 
 
 def _format_for(path: Path) -> Format:
     entry = _entry_of(path)
     if entry is None and not path.exists():
-        entry = _named(path)  # which says that the file is missing
+        entry = _named(path)  # the error says that the file is missing
     if entry is None:
         raise UserError(
-            f"{path} has no known format. Known are DICOM files and folders, and the endings "
+            f"{path} has no known format. Supported are DICOM files and folders, and the endings "
             f"{', '.join(known_suffixes())}."
         )
     return _loaded(entry)
@@ -252,7 +252,7 @@ def _write(path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any])
 
 
 def written_along(path: Path, geometry: Geometry, source: SourceInfo) -> int:
-    """The display axis along which a file of that name is written slab by slab."""
+    """The display axis along which a file with this name is written slab by slab."""
     entry = _writable(path)
     return _frame(entry, geometry, source).display_axis(0 if entry.name == "ome-zarr" else 2)
 
@@ -266,9 +266,9 @@ def _writable(path: Path) -> Entry:
 
 
 def _frame(entry: Entry, geometry: Geometry, source: SourceInfo) -> Geometry:
-    """Which frame a file has: the source's, in an order that suits the format.
+    """The frame of a new file: the source's, with its axes in an order that suits the format.
 
-    OME-Zarr has z, y, x. Others store their first axis fastest, OME-Zarr and TIFF their last one.
+    OME-Zarr has z, y, x. OME-Zarr and TIFF store their last axis fastest, the others their first.
     """
     if entry.name == source.format:
         return geometry

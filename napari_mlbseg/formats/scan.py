@@ -1,4 +1,4 @@
-"""A file that was understood but not yet read, and the checks that every format shares."""
+"""A file whose header was read but whose voxels were not, and checks that all formats share."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ Slabs = Iterator[tuple[int, NDArray[Any]]]
 """Index of the first slice and slices, in ascending order without gaps, in the file's frame."""
 
 SLAB_BYTES: Final = 1 << 24
-"""Slabs hold about so much, and at least one slice."""
+"""About how many bytes a slab holds; it holds at least one slice."""
 
 _WHOLE: Final = 1e-4
 """How far a label may be from a whole number: scaled files store 2 as 1.9999999."""
@@ -45,14 +45,14 @@ class Scan:
     geometry, dtype
         Of the voxels.
     source
-        What belongs to the file.
+        What an export needs to know about the file.
     axis
         Axis of the file's array along which slabs come.
     stored
         Starts reading from the beginning; raises `UserError` that names the file, at the latest
-        when the last slab is done.
+        after the last slab.
     notes
-        What is unusual about the file, in sentences for a person.
+        Anything unusual about the file, in sentences for a person.
     names
         Names of labels by their values, where the file has any.
     onto
@@ -97,7 +97,7 @@ class Scan:
 
 @contextmanager
 def readable(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever a library says about a damaged file into a `UserError` that names it."""
+    """Turn whatever a library raises about a damaged file into a `UserError` that names it."""
     try:
         yield
     except UserError:
@@ -107,20 +107,20 @@ def readable(path: Path, what: str) -> Iterator[None]:
         raise UserError(f"{path} cannot be read as {what}: {reason}.") from error
     except MemoryError as error:
         raise UserError(f"{path} is damaged or too large: it asks for too much memory.") from error
-    # The libraries raise whatever the damage makes them stumble over; decoders written in Rust
-    # raise a `PanicException`, which is no `Exception`.
+    # A library may raise anything on damaged data; decoders written in Rust raise a
+    # `PanicException`, which is not an `Exception`.
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         said = str(error).strip().splitlines()
         reason = f"{type(error).__name__}: {said[0][:200]}" if said else type(error).__name__
-        raise UserError(f"{path} is no sound {what} file ({reason}). Copy it again.") from error
+        raise UserError(f"{path} is not a valid {what} file ({reason}). Copy it again.") from error
 
 
 def require_size(path: Path, shape: tuple[int, ...], itemsize: int, held: int) -> None:
-    """Refuse sizes that are none, or more than `held` stored bytes can stand for.
+    """Refuse sizes below 1, or more voxels than `held` stored bytes can unpack to.
 
-    Asked before memory is taken, so that an absurd header costs nothing.
+    Called before memory is allocated, so that an absurd header costs nothing.
     """
     if not shape or min(shape) < 1:
         raise UserError(f"{path} has a damaged header: dimensions {times(shape)}.")
@@ -134,14 +134,14 @@ def require_size(path: Path, shape: tuple[int, ...], itemsize: int, held: int) -
 
 
 def frame_of(path: Path, choice: Choice, frames: int, shape: tuple[int, ...]) -> int:
-    """The chosen frame of a file with several; 0 where there is only one."""
+    """The chosen frame of a file with several; 0 if there is only one."""
     if frames == 1:
         return 0
     if choice.frame is None:
         raise FrameNeededError(
             f"{path} has {len(shape)} dimensions with {frames} frames ({times(shape)}); a study "
-            f"takes one frame per file. Choose one from 0 to {frames - 1}: on the command line "
-            "with --frame.",
+            f"takes one frame per file. Choose one from 0 to {frames - 1} (on the command line "
+            "with --frame).",
             frames,
         )
     if not 0 <= choice.frame < frames:
@@ -164,7 +164,7 @@ def usable_geometry(path: Path, shape: tuple[int, int, int], affine: NDArray[Any
 
 
 def finite_only(path: Path, scan: Scan) -> Scan:
-    """The same image; reading it ends with a `UserError` if a voxel is no finite number."""
+    """The same image; reading it ends with a `UserError` if a voxel is not finite."""
     if scan.dtype.kind != "f":
         return scan
     largest = np.finfo(np.float32).max
@@ -178,7 +178,7 @@ def finite_only(path: Path, scan: Scan) -> Scan:
             total = prod(scan.geometry.file_shape)
             raise UserError(
                 f"{path} holds {bad:,} voxels that are NaN or infinite (of {total:,}). Replace "
-                "them by a finite value, such as the background's, and import again."
+                "them with a finite value, such as that of the background, and import again."
             )
 
     return replace(scan, stored=stored)
@@ -204,7 +204,7 @@ def scaled(scan: Scan, slope: float, inter: float) -> Scan:
 
 
 def whole_numbers(path: Path, scan: Scan, slope: float = 1.0, inter: float = 0.0) -> Scan:
-    """Labels as uint8; reading them ends with a `UserError` if some are not 0 to 255."""
+    """Labels as uint8; reading them ends with a `UserError` if some are not integers 0 to 255."""
 
     def stored() -> Slabs:
         bad, examples = 0, set[float]()
@@ -228,7 +228,7 @@ def whole_numbers(path: Path, scan: Scan, slope: float = 1.0, inter: float = 0.0
 def _as_labels(
     slab: NDArray[Any], slope: float, inter: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Labels, and the values that are none."""
+    """Labels, and the values that are not valid labels."""
     if slab.dtype == np.uint8 and (slope, inter) == (1.0, 0.0):
         return slab, np.empty(0)
     labels = np.empty_like(slab, dtype=np.uint8)
@@ -245,5 +245,5 @@ def _as_labels(
 
 
 def slices_per_slab(slice_bytes: int) -> int:
-    """How many slices of that size a slab holds."""
+    """How many slices of this size a slab holds."""
     return max(1, SLAB_BYTES // max(1, slice_bytes))

@@ -1,11 +1,11 @@
-"""What is needed to write something back that belongs to an imported file."""
+"""What is kept of an imported file, so that exports can match it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which part of a file or folder is meant, where it holds more than one volume.
+    """Which volume of a file or folder is meant, if it holds several.
 
     Attributes
     ----------
@@ -28,9 +28,9 @@ class SourceInfo:
     format
         Name of the format, for example ``"nifti"``.
     header
-        What that format needs; for formats with a header of their own that header, verbatim.
+        What that format needs for an export; for formats with a header of their own, that header.
     choice
-        Which part of the file it was.
+        Which volume of the file it was.
     """
 
     format: str

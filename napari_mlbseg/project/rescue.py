@@ -1,7 +1,7 @@
-"""Edits that their study could not take, in a small file of their own until it can.
+"""Rescue files: edits that could not be saved in their study, kept until they can be.
 
-A rescue file holds human work only, as JSON: which study, which classes, and for each slice its
-place and its compressed mask with a checksum. It never lies inside a study.
+A rescue file holds only human work, as JSON: the study, its classes, and for each slice its
+position and its compressed mask with a checksum. It never lies inside a study.
 """
 
 import base64
@@ -32,20 +32,20 @@ _LONGEST_SIDE = 1 << 16
 
 @dataclass(frozen=True)
 class Rescue:
-    """What a rescue file holds.
+    """The content of a rescue file.
 
     Attributes
     ----------
     study, identity
-        Where the study was, and which one it is (`Study.identity`) wherever it is now.
+        The path that the study had, and its identity (`Study.identity`) wherever it is now.
     classes
         Names of the study's classes by their values.
     at
-        When it was written, in UTC.
+        When the file was written, in UTC.
     masks
-        Labels of each slice, uint8, its two display axes in order; also values that are no class.
+        Labels of each slice, uint8, its two display axes in order; values need not be classes.
     damaged
-        How many slices of the file could not be read any more.
+        How many slices of the file can no longer be read.
     """
 
     study: Path
@@ -57,7 +57,7 @@ class Rescue:
 
     @classmethod
     def of(cls, study: Study, masks: Mapping[SliceKey, NDArray[np.uint8]]) -> "Rescue":
-        """Edits of an open study, now; also of one whose folder is gone, if `identity` was read."""
+        """The edits of an open study as of now; its folder may be gone if `identity` was read."""
         try:
             names = {c.value: c.name for c in study.classes}
         except UserError:
@@ -67,26 +67,26 @@ class Rescue:
 
 @dataclass(frozen=True)
 class Restored:
-    """What became of a rescue: drafts now, and why the others are not."""
+    """The outcome of a rescue: the slices that became drafts, and why others did not."""
 
     drafts: tuple[SliceKey, ...]
     problems: Mapping[SliceKey, str]
 
 
 def rescue_folder() -> Path:
-    """Where rescue files of this user are kept; it need not exist."""
+    """The folder of this user's rescue files; it need not exist."""
     return platformdirs.user_data_path("napari-mlbseg", appauthor=False) / "rescue"
 
 
 def new_rescue_path(folder: Path, study: Study) -> Path:
-    """A name in a folder that no other rescue has."""
+    """A file name in a folder that no other rescue file has."""
     stem = f"{study.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
     names = (f"{stem}{'' if n == 0 else f'-{n}'}{RESCUE_SUFFIX}" for n in range(10_000))
     return next(folder / name for name in names if not (folder / name).exists())
 
 
 def write_rescue(path: Path, rescue: Rescue) -> None:
-    """Write a file, whole or not at all; raises OSError where that cannot be done."""
+    """Write a file, completely or not at all; raises OSError on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.new")
     try:
@@ -104,7 +104,7 @@ def read_rescue(path: Path) -> Rescue:
     Raises
     ------
     UserError
-        Where nothing of it can be read, or it was written by a newer version.
+        If nothing of it can be read, or if a newer version wrote it.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -125,9 +125,9 @@ def read_rescue(path: Path) -> Rescue:
 
 
 def rescues_in(folder: Path) -> Iterator[tuple[Path, Rescue | UserError]]:
-    """Every rescue file of a folder, the oldest first, with its content or what is wrong with it.
+    """Every rescue file of a folder, the oldest first, with its content or an error message.
 
-    Raises no error; a folder that is not there holds none.
+    Raises no error; a missing folder has none.
     """
     try:
         paths = sorted(folder.glob(f"*{RESCUE_SUFFIX}"), key=lambda p: (p.stat().st_mtime, p.name))
@@ -141,23 +141,23 @@ def rescues_in(folder: Path) -> Iterator[tuple[Path, Rescue | UserError]]:
 
 
 def changed_since(study: Study, rescue: Rescue) -> tuple[SliceKey, ...]:
-    """Slices of a rescue that somebody saved in the study after it was written."""
+    """Slices of a rescue that were saved in the study after the rescue file was written."""
     newest = {record.key: record.created_at for record in study.slice_records()}
     return tuple(key for key in rescue.masks if key in newest and newest[key] > rescue.at)
 
 
 def restore(study: Study, rescue: Rescue) -> Restored:
-    """Save the slices of a rescue as drafts, each by itself; what the study had stays behind them.
+    """Save the slices of a rescue as drafts, one by one; earlier revisions stay in the study.
 
     Raises
     ------
     UserError
-        Where the rescue belongs to another study.
+        If the rescue belongs to another study.
     """
     if rescue.identity != study.identity:
         raise UserError(
-            f"The rescued edits belong to another study than {study.path}: to the one that was at "
-            f"{rescue.study}. Open that one."
+            f"The rescued edits belong to another study than {study.path}: the one that was at "
+            f"{rescue.study}. Open that study."
         )
     drafts, problems = [], {}
     for key, mask in rescue.masks.items():
@@ -217,14 +217,14 @@ def _rescue(content: Mapping[str, Any]) -> Rescue:
 
 
 def _mask(one: Mapping[str, Any]) -> NDArray[np.uint8] | None:
-    """The labels of a slice; None where their bytes are damaged."""
+    """The labels of a slice; None if their bytes are damaged."""
     rows, columns = (int(side) for side in one["shape"])
     if not (0 < rows < _LONGEST_SIDE and 0 < columns < _LONGEST_SIDE):
         return None
     size = rows * columns
     try:
         packed = base64.b64decode(one["zlib_base64"], validate=True)
-        # One byte more than there may be: no more is ever unpacked.
+        # One byte more than allowed: no more is ever unpacked.
         labels = zlib.decompressobj().decompress(packed, size + 1)
     except (binascii.Error, zlib.error):
         return None

@@ -1,1 +1,1 @@
-"""A simulated annotator, so that methods and policies can be compared on data with a truth."""
+"""A simulated annotator, to compare methods and policies on data with true labels."""

@@ -1,4 +1,4 @@
-"""The simulated annotator: who knows the truth and gives it away slice by slice."""
+"""The simulated annotator, who knows the true labels and reveals them slice by slice."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from napari_mlbseg.project.study import Study
 class Truth:
     """The true labels of cases, read from a folder of files named like their images.
 
-    Raises UserError where a case has no file, and where a file does not fit.
+    Raises UserError if a case has no file, or if a file does not fit its image.
     """
 
     def __init__(self, folder: Path, study: Study) -> None:
@@ -44,7 +44,7 @@ class Truth:
         unknown = sorted(set(np.unique(labels).tolist()) - self._known)
         if unknown:
             raise UserError(
-                f"{path} has labels {', '.join(map(str, unknown))}; the study knows "
+                f"{path} has labels {', '.join(map(str, unknown))}; the study has "
                 f"{', '.join(map(str, sorted(self._known)))}. Add the class to the study."
             )
         return labels
@@ -55,7 +55,7 @@ class Truth:
 
 
 def correct(study: Study, truth: Truth, keys: Iterable[SliceKey]) -> None:
-    """Accept slices with their true masks, through the same door as a person."""
+    """Accept slices with their true masks, in the same way as a person."""
     for key in keys:
         study.save_slice(key, truth.mask(key), SliceState.CLEAN)
 
@@ -63,11 +63,11 @@ def correct(study: Study, truth: Truth, keys: Iterable[SliceKey]) -> None:
 def take(
     proposed: Sequence[SliceKey], count: int, *, truth: Truth, missing: frozenset[int]
 ) -> list[SliceKey]:
-    """The first `count` of the slices, but so that every class that is `missing` is shown.
+    """The first `count` of the slices, chosen so that every `missing` class is shown.
 
     No training can start before each class has been shown. An annotator sees what a slice shows
-    before correcting it, and passes over one after which too few would be left for the classes
-    that are still missing.
+    before correcting it, and passes over it if it would leave too few slices for the classes that
+    are still missing.
     """
     taken: list[SliceKey] = []
     passed_over: list[SliceKey] = []
@@ -85,8 +85,8 @@ def take(
     taken += passed_over[: count - len(taken)]
     if missing or len(taken) < count:
         raise UserError(
-            f"{count} slices were to be corrected, but only {len(taken)} can be that show every "
-            "class. Choose another budget, or remove a class that no case shows."
+            f"{count} slices that show every class were needed, but only {len(taken)} were found. "
+            "Choose another budget, or remove a class that no case shows."
         )
     return taken
 

@@ -1,4 +1,4 @@
-"""Working copies: the study of a person is read, never written."""
+"""Working copies of a study: the user's own study is read, never written."""
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,8 +17,8 @@ AUTHOR = "simulation"
 def copy_cases(study: Study, cases: Sequence[Case], path: Path, *, labels: bool = True) -> None:
     """Make a study of some cases of another, without any human or machine work.
 
-    Imported initial labels come along unless `labels` is False. Only the arrays of the study are
-    read, so that the files that it was made from need not be there.
+    Imported initial labels are copied unless `labels` is False. Only the arrays of the study are
+    read, so the files that it was made from are not needed.
     """
     with Study.create(path, author=AUTHOR) as copy:
         copy.set_classes(study.classes)
@@ -29,7 +29,7 @@ def copy_cases(study: Study, cases: Sequence[Case], path: Path, *, labels: bool 
 
 
 def copy_study(source: Path, target: Path) -> Path:
-    """Copy a study that nobody has open; what was at `target` is replaced."""
+    """Copy a study that nobody has open; replaces anything at `target`."""
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copytree(source, target))

@@ -1,4 +1,4 @@
-"""The methods that are compared: the same network, slices, steps and augmentation in each."""
+"""The methods that are compared, all with the same network, slices, steps and augmentation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ class Method:
     changes
         Settings that differ from those of the run.
     from_base
-        Whether it goes on from the base model; otherwise all steps are steps of the base model.
+        Whether it starts from the base model; otherwise all steps are steps of the base model.
     """
 
     about: str
@@ -34,10 +34,10 @@ class Method:
         return replace(config, **self.changes)
 
 
-# One view is asked for through `views_per_step`: the flips of the predictions stay the same.
+# `views_per_step` sets a single view in training: the views of predictions stay the same.
 METHODS: Final[Mapping[str, Method]] = {
     "supervised": Method(
-        "clean slices only, every step one of the base model",
+        "clean slices only, every step is a step of the base model",
         {"weights": "none"},
         from_base=False,
     ),
@@ -50,7 +50,7 @@ METHODS: Final[Mapping[str, Method]] = {
         {"weights": "none", "views_per_step": 1},
     ),
     "uniform": Method(
-        "every label weighs the same: the ablation without meta-weights", {"weights": "uniform"}
+        "every label has the same weight: the ablation without meta-weights", {"weights": "uniform"}
     ),
     "copy-paste": Method(
         "bidirectional copy-paste of clean and noisy slices",
@@ -58,7 +58,7 @@ METHODS: Final[Mapping[str, Method]] = {
     ),
     "mlbseg-published": Method("the weights of the paper", {"weights": "published"}),
     "mlbseg": Method("the loop as the window runs it"),
-    "mlbseg-without-views": Method("ablation: pseudo labels of one view", {"views_per_step": 1}),
+    "mlbseg-without-views": Method("ablation: pseudo labels from one view", {"views_per_step": 1}),
     "mlbseg-without-teacher": Method("ablation: no mean teacher", {"teacher": False}),
     "mlbseg-without-clean-step": Method(
         "ablation: clean slices only steer the weights", {"clean_step": False}
@@ -67,7 +67,7 @@ METHODS: Final[Mapping[str, Method]] = {
 
 
 def method_named(name: str) -> Method:
-    """A method; UserError with the known names."""
+    """The method of a name; raises UserError that lists the known names."""
     if name not in METHODS:
-        raise UserError(f"There is no method {name!r}; choose of {', '.join(METHODS)}.")
+        raise UserError(f"There is no method {name!r}; choose from {', '.join(METHODS)}.")
     return METHODS[name]

@@ -1,4 +1,4 @@
-"""How close labels are to the truth, over whole volumes; all distances from MONAI."""
+"""How close labels are to the truth over whole volumes; MONAI computes all distances."""
 
 import warnings
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ Mask = NDArray[np.bool_]
 class Scores:
     """Agreement of one class in one volume, or the mean over volumes.
 
-    `empty` counts predictions that show nothing of a class that is there.
+    `empty` counts empty predictions of a class that is present.
     """
 
     dice: float
@@ -35,10 +35,10 @@ class Scores:
 
 
 def score(found: Mask, truth: Mask, spacing_mm: tuple[float, float, float]) -> Scores | None:
-    """Scores of a mask (z y x); None where neither shows anything.
+    """Scores of a mask (z y x); None if both masks are empty.
 
-    Where only one of them is empty there is no surface to measure to: that is a failure, with
-    Dice and surface Dice 0 and the diagonal of the volume as distances.
+    If only one is empty, there is no surface to measure to: that counts as a failure, with Dice and
+    surface Dice 0 and the diagonal of the volume as both distances.
     """
     if not found.any() and not truth.any():
         return None
@@ -47,11 +47,11 @@ def score(found: Mask, truth: Mask, spacing_mm: tuple[float, float, float]) -> S
         diagonal = float(np.linalg.norm(lengths))
         return Scores(0.0, 0.0, diagonal, diagonal, empty=int(truth.any()))
     box = _box_around(found | truth)
-    # A rim of background, so that what touches the end of the volume has a surface there too.
+    # A border of background, so that a mask at the end of the volume has a surface there, too.
     a, b = (torch.from_numpy(np.pad(m[box], 1))[None, None].float() for m in (found, truth))
     spacing = list(spacing_mm)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of MONAI, about its optional packages
+        warnings.simplefilter("ignore")  # MONAI warns about its optional packages
         surface = compute_surface_dice(
             a, b, [TOLERANCE_MM], include_background=True, spacing=spacing, use_subvoxels=True
         )
@@ -65,7 +65,7 @@ def score(found: Mask, truth: Mask, spacing_mm: tuple[float, float, float]) -> S
 
 
 def mean_scores(scores: Iterable[Scores | None]) -> Scores | None:
-    """Mean over the volumes that have scores, and the sum of the empty ones; None without any."""
+    """Means over the volumes that have scores, and the number of empty ones; None without any."""
     known = [s for s in scores if s is not None]
     if not known:
         return None

@@ -13,7 +13,7 @@ from napari_mlbseg.simulation.annotator import cohort_slices
 
 
 class Policy(StrEnum):
-    """How slices are picked; the first slices of SUGGESTED are those of EVEN."""
+    """How slices are chosen; SUGGESTED starts with the slices of EVEN."""
 
     EVEN = "even"
     RANDOM = "random"
@@ -29,14 +29,14 @@ def proposals(
     seed: int,
     trained: Study | None,
 ) -> list[SliceKey]:
-    """Slices that are not clean yet, in the order in which they are to be corrected.
+    """Slices that are not clean yet, in the order in which to correct them.
 
     Parameters
     ----------
     count
-        How many are needed; `SUGGESTED` makes one batch of so many.
+        How many are needed; `SUGGESTED` makes one batch of this size.
     trained
-        The study after the run with the slices that are clean so far; None before the first run.
+        The study after the run on the slices that are clean so far; None before the first run.
     """
     if policy is Policy.SUGGESTED and trained is not None:
         return [found.key for found in suggest(trained, count)]

@@ -24,17 +24,17 @@ class Record:
     budget
         Slices corrected so far.
     where
-        ``exported``, the labels of the cohort with the corrected slices on top, or ``held_out``,
-        predictions of cases that the cohort does not hold.
+        ``exported``: the labels of the cohort with the corrected slices on top; or ``held_out``:
+        predictions for the cases that were kept out of the cohort.
     class_name
         ``class`` in JSON.
     empty
-        Cases that show the class where nothing was predicted; they are scored as failures.
+        Number of cases that show the class but have no prediction of it; they count as failures.
     steps, seconds
-        Optimiser steps, and the time that they took with all predictions, of this budget alone.
-        A base model that several methods share counts for each of them.
+        Optimiser steps of this budget alone, and their time including all predictions. A base
+        model that several methods share counts for each of them.
     estimated_dice
-        The running estimate on the validation slices, at the last step; None without any.
+        Dice on the validation slices at the last step; None without any.
     components_filtered
         Whether connected components were removed before measuring.
     """
@@ -58,24 +58,24 @@ class Record:
 
     @property
     def job(self) -> Job:
-        """The run that it comes from: method, policy, seed, budget and steps."""
+        """The run that made this record: method, policy, seed, budget and steps."""
         return self.method, self.policy, self.seed, self.budget, self.steps
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data that JSON can hold."""
+        """As plain data for JSON."""
         values = dict(vars(self))
         return {("class" if k == "class_name" else k): v for k, v in values.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Record":
-        """The inverse of `to_dict`; keys of later versions are left out."""
+        """The inverse of `to_dict`; unknown keys of later versions are ignored."""
         plain = dict(values)
         plain["class_name"] = plain.pop("class")
         return cls(**{k: v for k, v in plain.items() if k in cls.__dataclass_fields__})
 
 
 def read_records(path: Path) -> list[Record]:
-    """The records of a file; none where it does not exist."""
+    """The records of a file; an empty list if the file does not exist."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return [Record.from_dict(values) for values in found]
@@ -102,7 +102,7 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
 
 
 def summarise(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """One row for each method, policy, budget, place and class: mean and spread over seeds.
+    """One row for each method, policy, budget, `where` and class: mean and spread over seeds.
 
     Each metric is a pair of mean and standard deviation (None for a single seed); `empty` and
     `seconds` are the sum and the mean.
@@ -121,5 +121,5 @@ def summarise(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation, which one value does not have."""
+    """Mean and sample standard deviation; the latter is None for a single value."""
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None

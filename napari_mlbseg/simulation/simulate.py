@@ -1,7 +1,7 @@
-"""The loop of a simulation: correct some slices, train, measure, and so on.
+"""The loop of a simulation: correct some slices, train, measure, repeat.
 
-Every budget is a fresh run with all slices corrected so far. A person's study would go on from its
-last checkpoint instead, which is at least as good for the same time; fresh runs keep the budgets
+Every budget is a fresh run with all slices corrected so far. A user's study would resume from its
+last checkpoint instead, which is at least as good in the same time; fresh runs make the budgets
 independent of each other and comparable with methods that know no loop, and let all methods share
 one base model.
 """
@@ -34,11 +34,11 @@ class Plan:
     Attributes
     ----------
     budgets
-        Slices corrected in total, growing; with suggestions each step is one batch.
+        Numbers of corrected slices, increasing; with suggestions each increase is one batch.
     holdout
-        Cases that the cohort does not hold; predicted by the last network.
+        Cases that are kept out of the cohort; the last network predicts them.
     config
-        Settings of every run, of which a method changes some and which a seed completes.
+        Settings of every run; the method changes some of them, and the seed is added.
     """
 
     budgets: tuple[int, ...]
@@ -51,23 +51,23 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.budgets or min(self.budgets) < 1 or list(self.budgets) != sorted(self.budgets):
             raise UserError(
-                f"The budgets are {self.budgets}; write numbers of slices that grow, as 4,8,16."
+                f"The budgets are {self.budgets}; write increasing numbers of slices: 4,8,16."
             )
         for name in self.methods:
             method_named(name)
 
 
 class Simulation:
-    """A plan at work on a study, which is only read.
+    """Carries out a plan on a study, which is only read.
 
     Parameters
     ----------
     truth
         Folder with true labels of all cases, named like their images.
     folder
-        Where working copies are kept. A simulation that was stopped goes on from there.
+        Where working copies are kept. A simulation that was stopped resumes from there.
     watch
-        Shown the events of every run.
+        Receives the events of every run.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Simulation:
         self._cases = [case for case in study.cases if case.id not in plan.holdout]
         others = [study.case(name) for name in plan.holdout]
         if not self._cases:
-            raise UserError("No case is left for the cohort. Hold fewer cases out.")
+            raise UserError("No case is left for the cohort. Hold out fewer cases.")
         self._truth = Truth(truth, study)
         self._classes = study.classes
         self._claim(study)
@@ -89,7 +89,7 @@ class Simulation:
         self._bench = Bench(folder / COHORT, self._truth, folder, plan.config, watch)
 
     def records(self, done: frozenset[Job] = frozenset()) -> Iterator[list[Record]]:
-        """The records of each run that is not `done`, as it ends."""
+        """The records of each run that is not `done`, as soon as it ends."""
         plan = self._plan
         for seed in plan.seeds:
             for policy in plan.policies:
@@ -106,7 +106,7 @@ class Simulation:
         picks: list[SliceKey] = []
         last: Path | None = None
         for number, budget in enumerate(budgets, start=1):
-            # Suggestions depend on the budgets before.
+            # Suggestions depend on the earlier budgets.
             at = folder / f"{'-'.join(map(str, budgets[:number]))}.mlbseg"
             needs_last = policy is Policy.SUGGESTED and picks
             known = _read_picks(at)
@@ -123,12 +123,12 @@ class Simulation:
             if before is not None:
                 remove([before])
             if policy is not Policy.SUGGESTED:
-                remove([at])  # only suggestions need what a run left behind
+                remove([at])  # only suggestions need the results of a run
 
     def _more(
         self, policy: Policy, picks: Sequence[SliceKey], budget: int, seed: int, last: Path | None
     ) -> list[SliceKey]:
-        """The slices that bring the corrected ones up to the budget."""
+        """The slices to correct in addition to reach the budget."""
         count = budget - len(picks)
         missing = frozenset(c.value for c in self._classes) if not picks else frozenset()
         trained = Study.open(last, writable=False) if last and last.exists() else None
@@ -142,7 +142,7 @@ class Simulation:
         return take(proposed, count, truth=self._truth, missing=missing)
 
     def _measured(self, job: Job, ran: Ran, at: Path) -> list[Record]:
-        """Scores of the exported labels and of the cases held out."""
+        """Scores of the exported labels and of the held-out cases."""
         records = []
         with Study.open(at, writable=False) as study:
             records += self._records(job, ran, "exported", study)
@@ -189,7 +189,7 @@ class Simulation:
         return records
 
     def _claim(self, study: Study) -> None:
-        """Make the folder this simulation's; UserError where it belongs to another."""
+        """Claim the folder for this simulation; raises UserError if it belongs to another."""
         about = {
             "study": str(study.path),
             "cohort": [case.id for case in self._cases],
@@ -207,7 +207,7 @@ class Simulation:
 
 
 def _fingerprint(config: Config) -> str:
-    """A few letters that are others where a setting is another."""
+    """A few letters that identify the settings."""
     return hashlib.sha256(json.dumps(config.to_dict()).encode()).hexdigest()[:8]
 
 

@@ -1,4 +1,4 @@
-"""The runs of a simulation: the engine as it is, on working copies."""
+"""The runs of a simulation: the unchanged engine on working copies."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ from napari_mlbseg.simulation.copies import AUTHOR, copy_study
 from napari_mlbseg.simulation.methods import Method
 
 Watch = Callable[[Iterable[Event]], object]
-"""Takes the events of a run, to the last one, and shows them to whoever waits."""
+"""Consumes all events of a run and shows them to the user."""
 
 DONE = "done.json"
 STUDY = "cohort.mlbseg"
@@ -34,7 +34,7 @@ STUDY = "cohort.mlbseg"
 
 @dataclass(frozen=True)
 class Ran:
-    """How a run went; `estimated_dice` by class value, empty without validation slices."""
+    """The outcome of a run; `estimated_dice` by class value, empty without validation slices."""
 
     seconds: float
     device: str
@@ -55,8 +55,8 @@ class Bench:
 def train(bench: Bench, method: Method, picks: Sequence[SliceKey], seed: int, at: Path) -> Ran:
     """Train a method on corrected slices in a fresh copy of the cohort at `at`, and predict it.
 
-    Methods that go on from the base model share it where they share slices and seed: it is trained
-    once and its time counts for each of them.
+    Methods that start from the base model share one for the same slices and seed: it is trained
+    once, and its time counts for each of them.
     """
     settings = replace(bench.config, seed=seed, publish_share=0.01)  # the end publishes all
     if method.from_base:
@@ -73,7 +73,7 @@ def train(bench: Bench, method: Method, picks: Sequence[SliceKey], seed: int, at
 
 
 def _base_model(bench: Bench, picks: Sequence[SliceKey], settings: Config) -> tuple[Path, float]:
-    """A study with its base model and initial labels, and the seconds that they took."""
+    """A study with its base model and initial labels, and how many seconds they took."""
     told = [bench.config.to_dict(), settings.seed, [[k.case_id, k.axis, k.index] for k in picks]]
     folder = bench.folder / "base" / hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
     done = folder / DONE
@@ -88,7 +88,7 @@ def _base_model(bench: Bench, picks: Sequence[SliceKey], settings: Config) -> tu
 
 
 def _run(study: Study, config: Config, watch: Watch, *, until: Stage | None = None) -> Ran:
-    """Drive the engine to its end, or until a stage begins, where its state is saved."""
+    """Drive the engine to its end, or stop it when a stage begins; its state is saved."""
     inbox, listener = Inbox(), _Listener()
     began = time.perf_counter()
     watch(listener.heard(Bootstrapper(study, config).events(inbox), inbox, until))
@@ -96,7 +96,7 @@ def _run(study: Study, config: Config, watch: Watch, *, until: Stage | None = No
 
 
 class _Listener:
-    """Keeps what a run says on the way; raises where it fails."""
+    """Collects facts about a run from its events; raises if the run fails."""
 
     def __init__(self) -> None:
         self.device, self.estimated = "", dict[int, float]()

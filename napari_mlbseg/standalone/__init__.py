@@ -1,4 +1,4 @@
-"""Files that leave with an exported model: they import nothing of this package.
+"""Modules that an exported model takes along: they import nothing else of this package.
 
-Export copies them as they are; only the imports among them are renamed.
+The export copies them as they are; only the imports among them are renamed.
 """

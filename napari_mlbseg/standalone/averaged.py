@@ -1,4 +1,4 @@
-"""The network as predictions use it. Needs torch and numpy."""
+"""The network averaged over views, as it makes predictions. Needs torch and numpy."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,17 +13,17 @@ from napari_mlbseg.standalone.views import other_views
 class ViewAveraged(nn.Module):
     """Class probabilities, averaged over an image and other views of it.
 
-    A view has no say where it does not see the image: zooming in hides the border.
+    A view does not count where it does not see the image: zooming in hides the border.
 
     Parameters
     ----------
     network
         From ``batch channels *space`` to logits ``batch classes *space``.
     views
-        The image itself, ``identity``, and some of ``zoom_in``, ``zoom_out``, ``flip_x`` and
-        ``flip_y``. They move rows and columns, the last two axes.
+        ``identity``, the image itself, and some of ``zoom_in``, ``zoom_out``, ``flip_x`` and
+        ``flip_y``. They act on rows and columns, the last two axes.
     size
-        Of these axes.
+        The size of these two axes.
     """
 
     seen: Tensor

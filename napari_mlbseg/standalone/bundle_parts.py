@@ -24,7 +24,7 @@ from napari_mlbseg.standalone.volumes import on_grid
 
 
 def images_in(folder: str) -> list[dict[str, str]]:
-    """The NIfTI images of a folder, as MONAI's data sets take them."""
+    """The NIfTI images of a folder, as MONAI's data sets expect them."""
     found = sorted(p for p in Path(folder).iterdir() if p.name.endswith((".nii", ".nii.gz")))
     if not found:
         raise FileNotFoundError(f"{folder} holds no NIfTI image; name another with --dataset_dir")
@@ -32,9 +32,9 @@ def images_in(folder: str) -> list[dict[str, str]]:
 
 
 class OnGridd(MapTransform):
-    """Volumes as `LoadImaged` brings them to what the network sees.
+    """Brings volumes from `LoadImaged` to the grid of the network.
 
-    That is all their slices, ``slices channels y x``, or ``channels z y x``.
+    For a network of slices to all slices, ``slices channels y x``; else to ``channels z y x``.
     """
 
     def __init__(self, keys: Sequence[str], preparation: Mapping[str, Any]) -> None:
@@ -72,7 +72,7 @@ class SlicesInferer(Inferer):
 class VolumeInferer(Inferer):
     """Probabilities of a volume, averaged over views of it.
 
-    `tiled` puts together what the network says of a view.
+    `tiled` runs the network on tiles of a view and joins them.
     """
 
     def __init__(self, views: Sequence[str], tiled: Inferer) -> None:
@@ -96,7 +96,7 @@ class VolumeInferer(Inferer):
 class LabelsOfFiled(MapTransform):
     """Probabilities on the grid to labels of the volume as its file stores it.
 
-    `image_key` names the entry whose meta data tell where that volume lies.
+    `image_key` names the entry whose metadata gives the affine of that volume.
     """
 
     def __init__(

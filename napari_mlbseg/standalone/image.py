@@ -1,4 +1,4 @@
-"""A volume as its file stores it: how it lies, and how its intensities are standardised.
+"""The volume of a file: its orientation, and the standardisation of its intensities.
 
 Needs numpy only.
 """
@@ -30,17 +30,17 @@ class Preparation:
     Attributes
     ----------
     size, resolution_mm
-        What the network sees at once in pixels, and their width: rows and columns of a slice; or
-        layers across the slice axis, rows and columns of a patch, by which a network of slices
-        is told from a network of volumes.
+        What the network sees at once in pixels, and their width: rows and columns for a network of
+        slices; layers across the slice axis, rows and columns of a patch for a network of volumes.
+        The number of values tells the two apart.
     channels
-        Of an image: of a slice, itself and its neighbours in order along the slice axis.
+        Number of channels of an image: a slice and its neighbours in order along the slice axis.
     class_values
         The label of each class of the network; the first is the background.
     axis
-        Across which axis a volume is cut: ``z``, ``y`` or ``x``, or ``largest_spacing``.
+        The axis across which a volume is cut: ``z``, ``y`` or ``x``, or ``largest_spacing``.
     percentiles
-        To which the intensities of a volume are clipped.
+        The percentiles to which the intensities of a volume are clipped.
     """
 
     size: tuple[int, ...]
@@ -61,18 +61,18 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a volume is cut.
+    """How a volume is cut into slices.
 
     Attributes
     ----------
     order
-        The axes of the file's array that run across the slices, their rows and their columns.
+        The axes of the file's array that run across the slices, across rows and across columns.
     flipped
-        For each of them whether it runs against the file.
+        For each of them, whether it runs against the file's order.
     spacing_mm
-        Distance of neighbouring slices, rows and columns.
+        Distance between neighbouring slices, rows and columns.
     shape
-        Slices, rows and columns.
+        Number of slices, rows and columns.
     """
 
     order: tuple[int, int, int]
@@ -123,7 +123,7 @@ def scale_of(
 ) -> tuple[float, float, float, float]:
     """Two percentiles of a volume, and mean and standard deviation when clipped to them.
 
-    Where both percentiles agree, almost all is background; then the extremes are taken.
+    If both percentiles agree, almost everything is background, and the extremes are taken.
     """
     if volume.dtype.kind == "f" and not np.isfinite(volume).all():
         raise ValueError("the image holds voxels that are not finite")
@@ -141,7 +141,7 @@ def scale_of(
 
 
 def _anatomical(columns: NDArray[np.float64]) -> tuple[int, ...]:
-    """The file's axes that lie closest to z, y and x."""
+    """The file's axes that are closest to z, y and x."""
     lengths = np.linalg.norm(columns, axis=0)
     cosines = np.abs(columns / np.where(lengths > 0, lengths, 1.0))
     return max(

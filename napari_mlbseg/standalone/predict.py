@@ -20,7 +20,7 @@ from napari_mlbseg.standalone.volumes import segment as segment_volume
 
 
 def load_model(folder: Path) -> Model:
-    """From images on the grid, slices or a volume, to the probabilities of the classes."""
+    """The model, from images on the grid (slices or a volume) to class probabilities."""
     path = folder / "model.onnx"
     network = _onnx(path) if path.exists() else _exported(folder / "model.pt2")
     tile = load_preparation(folder).size
@@ -30,12 +30,12 @@ def load_model(folder: Path) -> Model:
 
 
 def load_preparation(folder: Path) -> Preparation:
-    """What goes around it."""
+    """How the model's images are prepared."""
     return Preparation.of(_said(folder, "preparation"))
 
 
 def predict(image: Path, labels: Path, folder: Path) -> None:
-    """Write the labels of an image where the image lies, with its header."""
+    """Write the labels of an image, with the header of the image."""
     import nibabel as nib
 
     loaded: Any = nib.load(image)

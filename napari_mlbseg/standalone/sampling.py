@@ -12,9 +12,9 @@ Matrix = NDArray[np.float32]
 
 
 def to_grid(count: int, spacing_mm: float, size: int, resolution_mm: float) -> Matrix:
-    """``size count``: from pixels of a file to those of a grid with the same centre.
+    """``size count``: from the pixels of a file to those of a grid with the same centre.
 
-    Pixels much finer than the grid's are averaged down first: picking single ones would alias.
+    Pixels much finer than the grid are averaged first: picking single ones would alias.
     """
     by = max(1, int(resolution_mm / spacing_mm + 1e-6))
     shrunken = -(-count // by)
@@ -27,13 +27,13 @@ def to_grid(count: int, spacing_mm: float, size: int, resolution_mm: float) -> M
 
 
 def to_pixels(count: int, spacing_mm: float, size: int, resolution_mm: float) -> Matrix:
-    """``count size``: from pixels of the grid to those of the file."""
+    """``count size``: from the pixels of the grid to those of the file."""
     from_centre = (np.arange(count) + 0.5 - count / 2) * spacing_mm / resolution_mm
     return linear(from_centre + size / 2 - 0.5, size).astype(np.float32)
 
 
 def linear(positions: NDArray[Any], count: int) -> NDArray[np.float64]:
-    """``positions count``: weights of linear interpolation; beyond the ends the last one counts."""
+    """``positions count``: weights of linear interpolation, constant beyond the ends."""
     inside = positions.clip(0, count - 1)
     below = np.floor(inside).astype(int).clip(0, max(0, count - 2))
     share = inside - below

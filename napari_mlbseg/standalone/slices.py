@@ -1,10 +1,10 @@
-"""What goes around a network of slices: from a volume to grids, and back to labels.
+"""Preparation for a network of slices: from a volume to grids, and back to labels.
 
 A volume is cut into slices. The intensities of the volume are clipped to two of its percentiles and
 standardised; each slice is brought onto a square grid of one resolution, with its neighbours as
-further channels. What the network says of the grid is interpolated back to the pixels of the slice
-and hardened there. Bringing a slice to the grid and back is linear in rows and in columns, so that
-one matrix for each does it.
+further channels. The network's probabilities on the grid are interpolated back to the pixels of the
+slice and hardened there. Both ways are linear in rows and in columns, so that one matrix for each
+is enough.
 
 Needs numpy only.
 """
@@ -28,7 +28,7 @@ from napari_mlbseg.standalone.image import (
 from napari_mlbseg.standalone.sampling import Matrix, to_grid, to_pixels
 
 BLOCK = 8
-"""Slices that go through the network at once."""
+"""How many slices go through the network at once."""
 
 
 class Slices:
@@ -39,7 +39,7 @@ class Slices:
     volume
         The array as the file stores it, raw intensities.
     affine
-        4 x 4, from indices of that array to RAS positions in mm, as nibabel tells it.
+        4 x 4, from indices of that array to RAS positions in mm, as nibabel gives it.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Slices:
 
 
 def hardened(probabilities: Grids, layout: Layout, preparation: Preparation) -> Labels:
-    """Labels at the pixels of the slices from ``slices classes y x`` on the grid."""
+    """Labels at the pixels of the slices, from probabilities ``slices classes y x`` on the grid."""
     rows, columns = _in_plane(to_pixels, layout, preparation)
     values = np.array(preparation.class_values, dtype=np.uint8)
     found: Labels = values[(rows @ probabilities @ columns.T).argmax(axis=1)]
@@ -85,7 +85,7 @@ def hardened(probabilities: Grids, layout: Layout, preparation: Preparation) -> 
 def segment(
     volume: NDArray[Any], affine: NDArray[Any], preparation: Preparation, model: Model
 ) -> Labels:
-    """Labels of a volume, in the order in which its file stores the voxels."""
+    """Labels of a volume, in the file's order of voxels."""
     slices = Slices(volume, affine, preparation)
     found = np.empty(slices.layout.shape, dtype=np.uint8)
     for start, stop in slices.blocks():
@@ -97,7 +97,7 @@ def segment(
 def _in_plane(
     matrix: Callable[..., Matrix], layout: Layout, preparation: Preparation
 ) -> list[Matrix]:
-    """For rows and for columns."""
+    """A matrix for rows and one for columns."""
     along = zip(
         layout.shape[1:],
         layout.spacing_mm[1:],

@@ -1,7 +1,7 @@
 """Views of an image that predictions are averaged over, as matrices. Needs numpy only.
 
-All of them, mirrored and zoomed, move rows and columns apart from each other, so that one matrix
-for each does it.
+Mirrored and zoomed views move rows and columns independently, so that one matrix for each is
+enough.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _SCALES = {
     "zoom_in": (0.8, 0.8),
     "zoom_out": (1.25, 1.25),
 }
-"""Distance from the centre in the image over that in the view, for rows and for columns."""
+"""Distance from the centre in the image divided by that in the view, for rows and columns."""
 _WHOLLY = 0.999
 
 
@@ -29,11 +29,11 @@ class View:
     Attributes
     ----------
     rows, columns
-        From pixels of the image to those of the view; beyond its edge the border goes on.
+        Matrices from the image to the view; beyond the edge the border is repeated.
     rows_back, columns_back
-        The way back.
+        Matrices from the view back to the image.
     known
-        1 where the view saw the pixel of the image, else 0, ``rows columns``.
+        1 where the view saw the pixel of the image, otherwise 0, ``rows columns``.
     """
 
     rows: Matrix
@@ -44,7 +44,7 @@ class View:
 
 
 def other_views(names: Sequence[str], size: tuple[int, int]) -> list[View]:
-    """The views of these names but for the image itself (``identity``)."""
+    """The views of these names, except for the image itself (``identity``)."""
     return [_view(*_SCALES[name], size) for name in names if name != "identity"]
 
 
@@ -64,6 +64,6 @@ def _moved(count: int, scale: float) -> NDArray[np.float64]:
 
 
 def _share_inside(positions: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """How much of the two pixels that a position lies between is there."""
+    """The share of a position's interpolation weights that falls on pixels inside the image."""
     share: NDArray[np.float64] = 1 - np.maximum(-positions, positions - (count - 1)).clip(0, 1)
     return share

@@ -1,8 +1,8 @@
-"""What goes around a network of volumes: from a volume to the grid, and back to labels.
+"""Preparation for a network of volumes: from a volume to the grid, and back to labels.
 
 The volume is brought onto a grid of one resolution, its intensities clipped to two percentiles and
-standardised. The network sees overlapping tiles of the grid; what it says of them is weighted by a
-Gaussian that trusts their middle (as in MONAI and nnU-Net). The probabilities are averaged over
+standardised. The network sees overlapping tiles of the grid; its output for a tile is weighted by a
+Gaussian that favours the middle (as in MONAI and nnU-Net). The probabilities are averaged over
 views of the whole grid, interpolated back to the voxels of the file and hardened there.
 
 Needs numpy only.
@@ -30,10 +30,10 @@ from napari_mlbseg.standalone.sampling import to_grid, to_pixels
 from napari_mlbseg.standalone.views import other_views
 
 OVERLAP = 0.5
-"""Share of a tile that the next one covers again."""
+"""Share of a tile that the next tile covers as well."""
 TILES_AT_ONCE = 2
 _SIGMA = 0.125
-"""Of the Gaussian, in sides of a tile."""
+"""Standard deviation of the Gaussian, in sides of a tile."""
 _LEAST_WEIGHT = 1e-3
 
 Shape = tuple[int, ...]
@@ -47,7 +47,7 @@ def on_grid(volume: NDArray[Any], affine: NDArray[Any], preparation: Preparation
     volume
         The array as the file stores it, raw intensities.
     affine
-        4 x 4, from indices of that array to RAS positions in mm, as nibabel tells it.
+        4 x 4, from indices of that array to RAS positions in mm, as nibabel gives it.
     """
     layout = layout_of(volume.shape, affine, preparation.axis)
     scale = scale_of(volume, preparation.percentiles)
@@ -57,7 +57,7 @@ def on_grid(volume: NDArray[Any], affine: NDArray[Any], preparation: Preparation
 
 
 def probabilities(network: Model, image: Grids, *, tile: Shape, views: Sequence[str]) -> Grids:
-    """``1 classes z y x``: averaged over views, each over those voxels that it sees."""
+    """Probabilities ``1 classes z y x``, averaged at each voxel over the views that see it."""
     total = _softmax(tiled(network, image, tile))
     height, width = image.shape[-2:]
     seen: Grids = np.ones((height, width), dtype=np.float32)
@@ -70,7 +70,7 @@ def probabilities(network: Model, image: Grids, *, tile: Shape, views: Sequence[
 
 
 def tiled(network: Model, image: Grids, tile: Shape) -> Grids:
-    """``1 classes z y x``: what the network says of ``1 channels z y x``, put together."""
+    """The network's output ``1 classes z y x`` for ``1 channels z y x``, joined from tiles."""
     space = image.shape[2:]
     importance = _importance(tile)
     total: Grids = np.zeros(0, dtype=np.float32)
@@ -88,7 +88,7 @@ def tiled(network: Model, image: Grids, tile: Shape) -> Grids:
 
 
 def hardened(found: Grids, layout: Layout, preparation: Preparation) -> Labels:
-    """Labels of the slices from their probabilities ``1 classes z y x`` on the grid."""
+    """Labels of the slices, from their probabilities ``1 classes z y x`` on the grid."""
     layers, rows, columns = (to_pixels(*along) for along in _axes(layout, preparation))
     values = np.array(preparation.class_values, dtype=np.uint8)
     labels = np.empty(layout.shape, dtype=np.uint8)
@@ -102,9 +102,9 @@ def hardened(found: Grids, layout: Layout, preparation: Preparation) -> Labels:
 def segment(
     volume: NDArray[Any], affine: NDArray[Any], preparation: Preparation, model: Model
 ) -> Labels:
-    """Labels of a volume, in the order in which its file stores the voxels.
+    """Labels of a volume, in the file's order of voxels.
 
-    `model` goes from a volume on the grid to `probabilities`.
+    `model` maps a volume on the grid to `probabilities`.
     """
     layout = layout_of(volume.shape, affine, preparation.axis)
     found = model(on_grid(volume, affine, preparation))
@@ -112,7 +112,7 @@ def segment(
 
 
 def _axes(layout: Layout, preparation: Preparation) -> Iterator[tuple[int, float, int, float]]:
-    """Count and spacing in the file, on the grid: of layers, rows and columns.
+    """For layers, rows and columns: count and spacing in the file, and the same on the grid.
 
     The grid covers the volume, and has room for a tile.
     """
@@ -124,7 +124,7 @@ def _axes(layout: Layout, preparation: Preparation) -> Iterator[tuple[int, float
 
 
 def _tiles(space: Shape, tile: Shape) -> Iterator[tuple[slice, slice, slice]]:
-    """Tiles begin at every stride; the last one ends with the grid."""
+    """Where tiles start: at every stride, and the last so that it ends with the grid."""
     starts = []
     for count, side in zip(space, tile, strict=True):
         stride = max(1, int(side * (1 - OVERLAP)))

@@ -78,7 +78,7 @@ def test_a_sound_study_can_be_used(made):
 def test_case_ids_lead_nowhere_else(made, name):
     before = sorted(made.parent.rglob("*"))
     tamper(made, f"UPDATE cases SET id = '{name}'")
-    refused(made, "leads elsewhere")
+    refused(made, "not a valid name")
     tamper(made, "UPDATE cases SET id = 'a'", "DROP TRIGGER revisions_no_update")
     tamper(made, f"UPDATE revisions SET case_id = '{name}'")
     refused(made, "There is no case")
@@ -108,7 +108,7 @@ def test_case_ids_lead_nowhere_else(made, name):
 )
 def test_what_acts_by_itself_is_refused(made, statement):
     tamper(made, statement)
-    refused(made, "holds what this program does not make")
+    refused(made, "holds objects that this program does not make")
 
 
 def test_a_known_trigger_with_other_words_is_refused(made):
@@ -152,7 +152,7 @@ def test_sqlite_is_told_to_trust_nothing(study):
     connection = study._database._connection
     assert connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH) == 1 << 28
     assert connection.getlimit(sqlite3.SQLITE_LIMIT_ATTACHED) == 0
-    with pytest.raises(UserError, match="cannot hold something so large"):
+    with pytest.raises(UserError, match="cannot hold so much data"):
         study._database.rows("SELECT zeroblob(1 << 29)")
 
 

@@ -123,7 +123,7 @@ def test_a_slice_goes_through_its_states(study):
     assert study.slice_records(state=SliceState.DRAFT) == ()
     assert study.slice_record(key).author == "ada"
     np.testing.assert_array_equal(study.slice_mask(key), mask)
-    with pytest.raises(UserError, match="no mask in revision"):
+    with pytest.raises(UserError, match="has no mask"):
         study.revision_mask(skipped.revision)
 
 

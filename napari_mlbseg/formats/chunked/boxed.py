@@ -1,4 +1,4 @@
-"""What array stores of plain axes (OME-Zarr, TIFF, HDF5) share."""
+"""What OME-Zarr, TIFF and HDF5 share: arrays whose axes are indexed one by one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from napari_mlbseg.formats.scan import (
     usable_geometry,
 )
 from napari_mlbseg.formats.source import Choice, SourceInfo
+from napari_mlbseg.volume import LPS_TO_RAS
 
 MM_PER_UNIT: Final = {
     "angstrom": 1e-7,
@@ -43,7 +44,7 @@ Read = Callable[[tuple[int | slice, ...]], NDArray[Any]]
 
 
 def grey_dtype(path: Path, dtype: Any) -> np.dtype[Any]:
-    """The type of voxels in native byte order; UserError where they are no numbers."""
+    """The type of voxels in native byte order; UserError if they are not numbers."""
     found: np.dtype[Any] = np.dtype(dtype)
     if found.kind == "b":
         return np.dtype(np.uint8)
@@ -57,7 +58,7 @@ def grey_dtype(path: Path, dtype: Any) -> np.dtype[Any]:
 def frame_window(
     path: Path, choice: Choice, shape: tuple[int, ...], spatial: list[int]
 ) -> tuple[tuple[int | slice, ...], Choice]:
-    """What to read of an array of which `spatial` are the axes of a volume."""
+    """The window that holds the chosen frame of an array whose volume has the axes `spatial`."""
     others = [k for k in range(len(shape)) if k not in spatial]
     frames = prod(shape[k] for k in others)
     number = frame_of(path, choice, frames, shape)
@@ -82,14 +83,14 @@ def boxed_scan(
     depth: int = 1,
     notes: tuple[str, ...] = (),
 ) -> Scan:
-    """A scan of three axes of an array, read along the first of them.
+    """A scan of three axes of an array, read along the first.
 
     Parameters
     ----------
     window
-        An index for each axis that is not spatial, slices for the others; two are enough.
+        An index for each axis that is not spatial, a slice for each that is; two slices are enough.
     affine
-        From the indices of the spatial axes, in their order, to RAS mm.
+        4 x 4: from the indices of the spatial axes, in their order, to RAS mm.
     held
         Stored bytes.
     depth
@@ -101,7 +102,7 @@ def boxed_scan(
     kind = grey_dtype(path, dtype)
     require_size(path, volume, kind.itemsize, held)
     wanted = slices_per_slab(prod(volume[1:]) * kind.itemsize)
-    # Whole chunks, so that each is unpacked once, unless they are huge.
+    # Slabs of whole chunks, so that each is unpacked once, unless chunks are huge.
     thick = max(depth, wanted // depth * depth) if depth <= 4 * wanted else wanted
     file_shape = (volume[0], volume[1], volume[2])
     box = _Box(path, read, window, file_shape, kind, thick, what)
@@ -141,10 +142,11 @@ class _Box:
 
 
 def lps_grid(spacing_zyx: list[float], origin_zyx: list[float]) -> NDArray[np.float64]:
-    """Affine of an array z y x whose axes run along the patient's, as ITK takes such files."""
+    """RAS affine of an array z y x with axes along the patient's, as ITK assumes for such files."""
     affine = np.zeros((4, 4))
     affine[3, 3] = 1
-    for k, (axis, sign) in enumerate(((2, 1.0), (1, -1.0), (0, -1.0))):
-        affine[axis, k] = sign * spacing_zyx[k]
-        affine[axis, 3] = sign * origin_zyx[k]
-    return affine
+    for k, axis in enumerate((2, 1, 0)):
+        affine[axis, k] = spacing_zyx[k]
+        affine[axis, 3] = origin_zyx[k]
+    with np.errstate(all="ignore"):  # what is not finite is refused by the caller
+        return np.asarray(LPS_TO_RAS @ affine)

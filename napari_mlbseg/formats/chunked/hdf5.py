@@ -1,5 +1,6 @@
-"""HDF5 files with the arrays ``image`` and ``label``, as benchmarks of the field ship them."""
+"""HDF5 files with the arrays ``image`` and ``label``, as common benchmarks distribute them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,58 +27,86 @@ class Hdf5Format:
     name: str = "hdf5"
 
     def open_image(self, path: Path, choice: Choice) -> Scan:
-        """The array ``image``, or the only array there is.
+        """The array ``image``, or the only array in the file.
 
-        The file's axes are taken as right, anterior, superior, because these files do not say
-        how a patient lies in them; a spacing of 1 mm is assumed where there is no attribute.
+        The file's axes are taken as right, anterior, superior, because these files do not record
+        the patient's orientation; a spacing of 1 mm is assumed if there is no attribute.
         """
         return finite_only(path, _open(path, choice, _IMAGE))
 
     def open_labels(self, path: Path, choice: Choice) -> Scan:
-        """The array ``label``, or the only array there is."""
+        """The array ``label``, or the only array in the file."""
         return whole_numbers(path, _open(path, choice, _LABEL))
+
+
+@dataclass(frozen=True)
+class _Array:
+    """What must be known about an array before its voxels are read."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    held: int
+    depth: int
+    spacing: list[float]
+    note: str
 
 
 def _open(path: Path, choice: Choice, names: tuple[str, ...]) -> Scan:
     import h5py
 
     with readable(path, _WHAT):
-        with path.open("rb") as plain:
-            start = plain.read(len(_MAGIC))
-        if not start:
-            raise UserError(f"{path} is empty (0 bytes). Copy the file again.")
-        if start != _MAGIC:
-            raise UserError(f"{path} is not an HDF5 file: it does not start like one.")
+        _require_hdf5(path)
         with h5py.File(path, "r") as file:
-            name = _chosen(path, file, names)
-            array = file[name]
-            shape = tuple(int(n) for n in array.shape)
-            if array.is_virtual or array.external:
-                raise UserError(f"{path} keeps {name!r} in other files, which is not supported.")
-            spatial = list(range(len(shape)))[:3]
-            require_known_packing(path, array)
-            window, chosen = frame_window(path, choice, shape, spatial)
-            spacing, note = _spacing(path, file, array)
-            dtype, held = array.dtype, int(array.id.get_storage_size())
-            depth = array.chunks[0] if array.chunks else 1
+            array = _described(path, file, names)
+    spatial = list(range(len(array.shape)))[:3]
+    window, chosen = frame_window(path, choice, array.shape, spatial)
 
     def read(window: tuple[int | slice, ...]) -> NDArray[Any]:
         with h5py.File(path, "r") as file:
-            require_sound_chunks(path, file[name], window)
-            return np.asarray(file[name][window])
+            require_sound_chunks(path, file[array.name], window)
+            return np.asarray(file[array.name][window])
 
+    flat = len(spatial) < 3
     return boxed_scan(
         path,
         read,
-        shape,
-        dtype,
+        array.shape,
+        array.dtype,
         window=window,
-        affine=np.diag([*spacing, 1.0]) if len(spatial) == 3 else _flat(spacing),
+        affine=_flat(array.spacing) if flat else np.diag([*array.spacing, 1.0]),
         source=SourceInfo(Hdf5Format.name, b"{}", chosen),
         what=_WHAT,
-        held=held,
-        depth=int(depth),
-        notes=(note,) if note else (),
+        held=array.held,
+        depth=array.depth,
+        notes=(array.note,) if array.note else (),
+    )
+
+
+def _require_hdf5(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(len(_MAGIC))
+    if not start:
+        raise UserError(f"{path} is empty (0 bytes). Copy the file again.")
+    if start != _MAGIC:
+        raise UserError(f"{path} is not an HDF5 file: it does not start like one.")
+
+
+def _described(path: Path, file: Any, names: tuple[str, ...]) -> _Array:
+    name = _chosen(path, file, names)
+    array = file[name]
+    if array.is_virtual or array.external:
+        raise UserError(f"{path} keeps {name!r} in other files, which is not supported.")
+    require_known_packing(path, array)
+    spacing, note = _spacing(path, file, array)
+    return _Array(
+        name,
+        tuple(int(n) for n in array.shape),
+        array.dtype,
+        int(array.id.get_storage_size()),
+        int(array.chunks[0]) if array.chunks else 1,
+        spacing,
+        note,
     )
 
 
@@ -87,7 +116,7 @@ def _chosen(path: Path, file: Any, names: tuple[str, ...]) -> str:
     arrays = [
         key
         for key in file
-        # A link into another file is not followed.
+        # Links into other files are not followed.
         if not isinstance(file.get(key, getlink=True), h5py.ExternalLink)
         and isinstance(found := file.get(key), h5py.Dataset)
         and 2 <= found.ndim <= 5
@@ -100,7 +129,7 @@ def _chosen(path: Path, file: Any, names: tuple[str, ...]) -> str:
         return str(arrays[0])
     found = ", ".join(map(repr, arrays)) or "none"
     raise UserError(
-        f"{path} has no array {names[0]!r}; its arrays are: {found}. Rename the one that is meant."
+        f"{path} has no array {names[0]!r}; its arrays are: {found}. Rename the right one."
     )
 
 

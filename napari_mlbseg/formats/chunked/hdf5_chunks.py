@@ -1,4 +1,4 @@
-"""Chunks of HDF5 arrays, looked at before the library unpacks them, which it does without limit."""
+"""Checks of HDF5 chunks before the library unpacks them without a limit."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ _MOST: Final = 1 << 30
 
 
 def require_known_packing(path: Path, array: Any) -> None:
-    """Refuse arrays whose chunks cannot be looked at, or are too large."""
+    """Refuse arrays whose chunks cannot be checked or are too large."""
     if not array.chunks:
         return
     require_part(path, _chunk_bytes(array), _MOST)
@@ -28,7 +28,7 @@ def require_known_packing(path: Path, array: Any) -> None:
     shuffled_after = 2 in _filters(array)[1:] and _filters(array)[0] == _DEFLATE
     if packers not in ([], [_DEFLATE], [_LZF]) or shuffled_after:
         raise UserError(
-            f"{path} packs its voxels with filters that are not supported (numbers "
+            f"{path} compresses its voxels with filters that are not supported (numbers "
             f"{', '.join(map(str, _filters(array)))}). Save it again with gzip."
         )
 

@@ -1,4 +1,4 @@
-"""OME-Zarr 0.4 and 0.5: images and labels with several resolutions, of which the finest is read."""
+"""OME-Zarr 0.4 and 0.5: images and labels; of several resolutions the finest is read."""
 
 import json
 import math
@@ -35,12 +35,12 @@ class OmeZarrFormat:
         return finite_only(path, _open(path, choice))
 
     def open_labels(self, path: Path, choice: Choice) -> Scan:
-        """The label image of a store that has one, else its own image as labels."""
+        """The label image of a store that has one, otherwise its own image as labels."""
         names = _label_names(path)
         if len(names) > 1:
             raise UserError(
-                f"{path} holds several label images: {', '.join(names)}. Choose one by its folder "
-                "in the store's folder labels."
+                f"{path} holds several label images: {', '.join(names)}. Choose one of these "
+                "folders in the store's folder labels."
             )
         inner = path / "labels" / names[0] if names else path
         return whole_numbers(inner, _open(inner, choice))
@@ -110,7 +110,7 @@ def _array(path: Path, name: str, version: str) -> tuple[Path, Any]:
 
 
 def _spatial(path: Path, names: Sequence[str], count: int) -> list[int]:
-    """Which axes are those of a volume, or of a flat image."""
+    """The axes of the volume, or of a flat image."""
     spatial = [k for k, name in enumerate(names) if name in _SPACE]
     found = [names[k] for k in spatial]
     if len(names) != count or found not in (["z", "y", "x"], ["y", "x"]):
@@ -135,7 +135,7 @@ def _affine(
 def _attributes(path: Path) -> tuple[str, Mapping[str, Any]]:
     """The version (0.4 or 0.5) and the OME metadata of a group."""
     if not path.is_dir():
-        raise UserError(f"{path} cannot be read: it is no folder. An OME-Zarr store is one.")
+        raise UserError(f"{path} cannot be read: an OME-Zarr store is a folder, but this is not.")
     for name in ("zarr.json", ".zattrs"):
         file = path / name
         if not file.is_file():
@@ -149,15 +149,15 @@ def _attributes(path: Path) -> tuple[str, Mapping[str, Any]]:
             return "0.4", found
         ome = found.get("attributes", {}).get("ome", {})
         return "0.5", ome if isinstance(ome, dict) else {}
-    raise UserError(f"{path} is no OME-Zarr store: it has neither zarr.json nor .zattrs.")
+    raise UserError(f"{path} is not an OME-Zarr store: it has neither zarr.json nor .zattrs.")
 
 
 def _multiscale(path: Path, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     images = attributes.get("multiscales")
     if not images or not isinstance(images, list) or not isinstance(images[0], dict):
         raise UserError(
-            f"{path} is no OME-Zarr image: its description has no multiscales. Choose the folder "
-            "of an image inside it."
+            f"{path} is not an OME-Zarr image: its description has no multiscales. Choose the "
+            "folder of an image inside it."
         )
     image: Mapping[str, Any] = images[0]
     if not image.get("axes") or not image.get("datasets"):
@@ -166,7 +166,7 @@ def _multiscale(path: Path, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _axis(axis: Any) -> tuple[str, str]:
-    """Name and unit; 0.3 had names only."""
+    """Name and unit of an axis; 0.3 had names only."""
     if isinstance(axis, str):
         return axis, ""
     return str(axis["name"]), str(axis.get("unit") or "")
@@ -209,11 +209,11 @@ def _label_names(path: Path) -> list[str]:
 
 
 def _described(path: Path, geometry: Geometry) -> dict[str, Any]:
-    """What `_open` would keep of a store whose array is the display array."""
+    """What `_open` would keep of a store with the display array."""
     if not geometry.upright:
         raise UserError(
             f"{path.name} cannot be written: the slices lie obliquely in the patient, which "
-            "OME-Zarr up to 0.5 cannot say. Export as NIfTI, NRRD or MHA instead."
+            "OME-Zarr up to 0.5 cannot express. Export as NIfTI, NRRD or MHA instead."
         )
     return {
         "version": "0.5",

@@ -1,6 +1,7 @@
 """TIFF stacks: ImageJ, OME and plain ones."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +18,21 @@ from napari_mlbseg.formats.source import Choice, SourceInfo
 _NAME: Final = "tiff"
 _WHAT: Final = "TIFF"
 _DEPTH: Final = "ZQI"
-"""Letters of tifffile for an axis of slices; Q and I are stacks that do not say what they are."""
+"""Letters of tifffile for an axis of slices; Q and I are stacks of unknown meaning."""
 _MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RESOLUTION_UNIT_MM: Final = {2: 25.4, 3: 10.0}
+
+
+@dataclass(frozen=True)
+class _Series:
+    """What must be known about the images in a file before their voxels are read."""
+
+    shape: tuple[int, ...]
+    spatial: list[int]
+    dtype: np.dtype[Any]
+    pages: int
+    spacing: list[float]
+    note: str
 
 
 def _open(path: Path, choice: Choice) -> Scan:
@@ -29,40 +42,43 @@ def _open(path: Path, choice: Choice) -> Scan:
     with readable(path, _WHAT):
         _require_tiff(path)
         with TiffFile(path) as file:
-            series = file.series[0]
-            axes, shape = str(series.axes), tuple(int(n) for n in series.shape)
-            if len(file.series) > 1:
-                raise UserError(
-                    f"{path} holds {len(file.series)} images of different sizes. Save the one that "
-                    "is to be segmented as a file of its own."
-                )
-            if "S" in axes:
-                raise UserError(f"{path} holds colours; a study takes grey values only.")
-            require_own_pages(path, file)
-            spatial = _spatial(path, axes, shape)
-            spacing, note = _spacing(file)
-            dtype, pages = series.dtype, len(series.pages)
-            size = path.stat().st_size
-        require_size(path, shape, np.dtype(dtype).itemsize, size)
-        window, chosen = frame_window(path, choice, shape, spatial)
-    sizes = tuple(shape[k] for k in spatial)
+            series = _described(path, file)
+        size = path.stat().st_size
+        require_size(path, series.shape, series.dtype.itemsize, size)
+        window, chosen = frame_window(path, choice, series.shape, series.spatial)
 
     def read(window: tuple[int | slice, ...]) -> NDArray[Any]:
         with TiffFile(path) as file:
-            return _pages(path, file, shape, window, pages)
+            return _pages(path, file, series.shape, window, series.pages)
 
     return boxed_scan(
         path,
         read,
-        shape,
-        dtype,
+        series.shape,
+        series.dtype,
         window=window,
-        affine=lps_grid(spacing if len(sizes) == 3 else [spacing[0], *spacing[1:]], [0.0] * 3),
+        affine=lps_grid(series.spacing, [0.0] * 3),
         source=SourceInfo(_NAME, b"{}", chosen),
         what=_WHAT,
         held=size,
-        notes=(f"{path} {note}",) if note else (),
+        notes=(f"{path} {series.note}",) if series.note else (),
     )
+
+
+def _described(path: Path, file: Any) -> _Series:
+    series = file.series[0]
+    axes, shape = str(series.axes), tuple(int(n) for n in series.shape)
+    if len(file.series) > 1:
+        raise UserError(
+            f"{path} holds {len(file.series)} images of different sizes. Save the one that is to "
+            "be segmented as a file of its own."
+        )
+    if "S" in axes:
+        raise UserError(f"{path} holds colours; a study takes grey values only.")
+    require_own_pages(path, file)
+    spatial = _spatial(path, axes, shape)
+    spacing, note = _spacing(file)
+    return _Series(shape, spatial, np.dtype(series.dtype), len(series.pages), spacing, note)
 
 
 def _require_tiff(path: Path) -> None:
@@ -87,7 +103,7 @@ def _spatial(path: Path, axes: str, shape: tuple[int, ...]) -> list[int]:
 def _pages(
     path: Path, file: Any, shape: tuple[int, ...], window: tuple[int | slice, ...], pages: int
 ) -> NDArray[Any]:
-    """Only the pages of a window, where each page is one slice."""
+    """The voxels of a window; only its pages are read if each page is one slice."""
     outer = shape[:-2]
     if pages != int(np.prod(outer)):
         return read_series(path, file, shape, window)
@@ -99,7 +115,7 @@ def _pages(
 
 
 def _spacing(file: Any) -> tuple[list[float], str]:
-    """Spacing z y x in mm, and what is to be said about it."""
+    """Spacing z y x in mm, and a note about it for the user."""
     if file.is_ome:
         found = _ome_spacing(str(file.ome_metadata))
         if found is not None:
@@ -117,7 +133,7 @@ def _spacing(file: Any) -> tuple[list[float], str]:
     plane = [float(step or 1.0) * unit for step in steps]
     if depth > 0:
         return [depth * unit, *plane], ""
-    return [plane[0], *plane], "records no distance of slices; that of the pixels is assumed."
+    return [plane[0], *plane], "records no distance between slices; that between pixels is assumed."
 
 
 def _per_pixel(page: Any, name: str) -> float | None:

@@ -1,4 +1,4 @@
-"""Strips and tiles of TIFF files, looked at before the library unpacks them without limit."""
+"""Checks of TIFF strips and tiles before the library unpacks them without a limit."""
 
 from math import prod
 from pathlib import Path
@@ -20,7 +20,7 @@ _PACKERS: Final = {
     32773: "packbits",
 }
 _MOST_TOGETHER: Final = 1 << 30
-"""Bytes of a series of which no part can be read alone."""
+"""Bytes of a series that can only be read as a whole."""
 
 
 def require_own_pages(path: Path, file: Any) -> None:
@@ -37,7 +37,7 @@ def require_own_pages(path: Path, file: Any) -> None:
 
 
 def read_page(path: Path, page: Any, plane: tuple[int, ...]) -> NDArray[Any]:
-    """A page (rows, columns) after a look at its strips or tiles."""
+    """A page (rows, columns), once its strips or tiles are checked."""
     keyframe = page.keyframe
     if prod(keyframe.shape) != prod(plane):
         raise UserError(
@@ -57,7 +57,7 @@ def _require_sound(path: Path, page: Any) -> None:
         with path.open("rb") as stored:
             for start, count in zip(page.dataoffsets, page.databytecounts, strict=True):
                 stored.seek(start)
-                # Runs that hardly shorten anything are common: of them a larger part may be.
+                # Run-length coding often hardly shortens anything: its parts may be larger.
                 most = _MOST_TOGETHER if packer == "packbits" else MOST_AT_ONCE
                 require_unpacks_to(path, stored.read(count), packer, size, most)
 

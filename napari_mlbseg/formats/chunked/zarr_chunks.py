@@ -1,4 +1,4 @@
-"""Chunks of zarr arrays, looked at before the library unpacks them, which it does without limit."""
+"""Checks of zarr chunks before the library unpacks them without a limit."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ _HARMLESS: Final = (
     *("bytes", "endian", "transpose", "crc32c", "crc32", "adler32", "shuffle", "delta"),
     *("fixedscaleoffset", "quantize", "bitround"),
 )
-"""Codecs that leave the size about as it is."""
+"""Codecs that hardly change the size."""
 _MOST_INNER: Final = 1 << 20
 _LARGEST_METADATA: Final = 1 << 24
 _NO_CHUNK: Final = (1 << 64) - 1
@@ -37,9 +37,9 @@ class Packing:
     Attributes
     ----------
     packer
-        Name of the codec that compresses; empty where none does.
+        Name of the codec that compresses; empty if none does.
     size
-        Bytes of an unpacked chunk; of an inner one where there are shards.
+        Bytes of an unpacked chunk; with shards, of an inner chunk.
     inner
         How many chunks are in a shard; 0 without shards.
     index_first, index_bytes
@@ -54,7 +54,7 @@ class Packing:
 
 
 def packing_of(path: Path, folder: Path) -> Packing:
-    """How an array is stored; UserError where its chunks cannot be looked at or are too large."""
+    """How an array is stored; UserError if its chunks cannot be checked or are too large."""
     described = next(f for f in (folder / "zarr.json", folder / ".zarray") if f.is_file())
     if described.stat().st_size > _LARGEST_METADATA:
         raise UserError(f"{described} is too large to be the description of an array.")
@@ -118,13 +118,13 @@ def _plain(path: Path, codecs: Sequence[Mapping[str, Any]], size: int) -> Packin
 def _unknown(path: Path, codecs: Sequence[Mapping[str, Any]]) -> UserError:
     names = ", ".join(str(codec.get("name") or codec.get("id"))[:40] for codec in codecs)
     return UserError(
-        f"{path} packs its voxels in a way that is not supported ({names}). Save it again with "
-        "Blosc, Zstandard or gzip."
+        f"{path} compresses its voxels in a way that is not supported ({names}). Save it again "
+        "with Blosc, Zstandard or gzip."
     )
 
 
 def _spans(path: Path, stored: BinaryIO, packing: Packing) -> Iterator[tuple[int, int]]:
-    """Where the chunks in a file begin, and how many bytes they take."""
+    """Where the chunks of a file begin, and how many bytes they take."""
     held = stored.seek(0, 2)
     if not packing.inner:
         yield 0, held

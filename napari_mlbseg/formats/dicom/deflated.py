@@ -1,4 +1,4 @@
-"""DICOM files that are deflated as a whole, which pydicom unpacks without limit."""
+"""DICOM files that are deflated as a whole, which pydicom unpacks without a limit."""
 
 import zlib
 from pathlib import Path
@@ -17,12 +17,12 @@ _MOST: Final = 1 << 30
 
 
 def require_bounded(path: Path) -> None:
-    """Refuse a file that unpacks to more than should be in memory at once."""
+    """Refuse a file that unpacks to more than may be in memory at once."""
     with path.open("rb") as file:
         if _DEFLATED not in file.read(_START):
             return
         if not _at_deflated(file):
-            raise UserError(f"{path} is no sound DICOM file: its own header is damaged.")
+            raise UserError(f"{path} is not a valid DICOM file: its file header is damaged.")
         unpack, done = zlib.decompressobj(wbits=-15), 0
         while packed := file.read(_PIECE):
             while packed and not unpack.eof:
@@ -32,7 +32,7 @@ def require_bounded(path: Path) -> None:
 
 
 def _at_deflated(file: BinaryIO) -> bool:
-    """Go to where the data begin behind the file's own header; whether they are deflated."""
+    """Seek to the data after the file header; returns whether they are deflated."""
     file.seek(_PREAMBLE)
     if file.read(4) != b"DICM":
         file.seek(0)

@@ -36,20 +36,20 @@ _NAMES_SHOWN: Final = 12
 
 
 class DicomFormat:
-    """Reads series of CT, MR and the like, and segmentations as labels."""
+    """Reads series of CT, MR and similar modalities, and segmentations as labels."""
 
     name: str = "dicom"
 
     def open_image(self, path: Path, choice: Choice) -> Scan:
         """An image in the units of its modality, such as Hounsfield units.
 
-        The array's axes are columns, rows, slices. Integers stay integers where slope and
-        intercept are whole and equal in all slices.
+        The array's axes are columns, rows, slices. Integers stay integers if slope and
+        intercept are integers and equal in all slices.
 
         Raises
         ------
         UserError
-            If a file is damaged, slices are missing or lie unevenly, or if there are several
+            If a file is damaged, slices are missing or unevenly spaced, or if there are several
             series or frames and none was chosen.
         """
         headers = headers_in(path)
@@ -78,12 +78,12 @@ class DicomFormat:
 
 
 def series_in(path: Path) -> list[Series]:
-    """The series of images in a folder, to choose from."""
+    """The series of images in a folder, for the user to choose from."""
     return series_of(headers_in(path))
 
 
 def holds_segmentation(path: Path) -> bool:
-    """Whether a file is, or a folder holds, segmentations and no images."""
+    """Whether a file or folder holds segmentations and no images."""
     headers = headers_in(path)
     return bool(_segmentations(headers)) and not any(header.is_image for header in headers)
 
@@ -128,7 +128,7 @@ def _scan(path: Path, series: Series, stack: Stack) -> Scan:
 
 
 def _header(series: Series, stack: Stack) -> bytes:
-    """What is needed to refer to the slices; nothing that names or describes the patient."""
+    """What an export needs to refer to the slices; nothing about the patient."""
     dataset = series.headers[0].dataset
     known = {
         "study_uid": str(dataset.get("StudyInstanceUID") or ""),
@@ -158,7 +158,7 @@ def _dtype(planes: Sequence[Plane]) -> np.dtype[Any]:
 
 
 def _slices(planes: Sequence[Plane], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
-    """The slices (rows, columns) in order, decoded one by one and rescaled."""
+    """The slices (rows, columns) in order, decoded and rescaled one by one."""
     for path, group in groupby(planes, key=lambda plane: plane.path):
         frames = list(group)
         with readable(path, "DICOM"), quiet():

@@ -1,4 +1,4 @@
-"""Frames of DICOM files, unpacked one by one."""
+"""Pixels of DICOM files, decoded frame by frame."""
 
 import os
 from collections.abc import Iterator
@@ -24,12 +24,12 @@ _LONGEST_HEADER: Final = 1 << 18
 _LONGEST_RUN_HEADER: Final = 1 << 12
 _MOST_RUNS: Final = 1 << 30
 _ELEMENT: Final = 12
-"""Bytes of the tag, type and length before the pixels."""
+"""Bytes that tag, type and length take before the pixels."""
 
 
 def decoded_frames(path: Path, frames: list[int] | None = None) -> Iterator[NDArray[Any]]:
-    """The stored numbers of frames (rows, columns); all of them without `frames`."""
-    # From the path only one frame is in memory, but a deflated file must be read as a whole.
+    """The stored numbers of the given frames (rows, columns), or of all frames."""
+    # Reading from the path keeps one frame in memory; a deflated file must be read as a whole.
     small = path.stat().st_size < _SMALL_FILE
     dataset = dcmread(path, defer_size=None if small else 1 << 20)
     encapsulated = dataset.file_meta.TransferSyntaxUID.is_encapsulated
@@ -41,7 +41,7 @@ def decoded_frames(path: Path, frames: list[int] | None = None) -> Iterator[NDAr
 
 
 def _bit_frames(dataset: Dataset, frames: list[int] | None) -> Iterator[NDArray[Any]]:
-    """Frames of single bits, which follow each other without regard to bytes."""
+    """Frames of single bits, which are not aligned to bytes."""
     shape = int(dataset.Rows), int(dataset.Columns)
     size, count = shape[0] * shape[1], int(dataset.get("NumberOfFrames") or 1)
     packed = np.frombuffer(dataset.PixelData, np.uint8)
@@ -54,10 +54,10 @@ def _bit_frames(dataset: Dataset, frames: list[int] | None) -> Iterator[NDArray[
 
 
 def _require_whole(path: Path) -> None:
-    """Refuse frames that announce another size inside, and JPEG-LS frames without an end.
+    """Refuse frames whose own header announces another size, and JPEG-LS frames without an end.
 
-    Decoders would take memory and time for the first, and many seconds for the second. One frame
-    is in memory at a time.
+    The first would cost a decoder memory and time, the second many seconds. One frame is in memory
+    at a time.
     """
     with path.open("rb") as file:
         dataset = dcmread(file, stop_before_pixels=True)
@@ -67,7 +67,7 @@ def _require_whole(path: Path) -> None:
         size = expected[0] * expected[1] * int(dataset.get("BitsAllocated") or 16) // 8
         count = int(dataset.get("NumberOfFrames") or 1)
         for frame in generate_frames(file, number_of_frames=count):
-            if syntax == RLELossless:  # which announces nothing
+            if syntax == RLELossless:  # run-length coding announces no size
                 _require_bounded_runs(path, len(frame), size)
                 continue
             found = announced_sizes(bytes(frame[:_LONGEST_HEADER]))
@@ -78,7 +78,7 @@ def _require_whole(path: Path) -> None:
 
 
 def _require_bounded_runs(path: Path, packed: int, size: int) -> None:
-    """Runs that say nothing new take hardly more room than what they stand for."""
+    """Refuse run-length data that is much longer than what it stands for."""
     if packed > size + size // 64 + _LONGEST_RUN_HEADER:
         raise too_much(path, packed, size)
     require_part(path, packed * MOST_BYTES_PER_BYTE["packbits"], _MOST_RUNS)

@@ -1,4 +1,4 @@
-"""DICOM headers, reduced to what places and scales each slice; no data about the patient."""
+"""DICOM headers, reduced to the position and scaling of each slice; no data about the patient."""
 
 import warnings
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.dicom.deflated import require_bounded
 from napari_mlbseg.formats.dicom.sniff import SUFFIXES, is_dicom
 from napari_mlbseg.formats.scan import readable
+from napari_mlbseg.volume import LPS_TO_RAS
 
 SEGMENTATIONS: Final = {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}
 
@@ -55,22 +56,22 @@ _RIGHT_ANGLE: Final = 1e-3
 
 @dataclass(frozen=True)
 class Plane:
-    """One slice: a file, or a frame of one.
+    """One slice: a file or one of its frames.
 
     Attributes
     ----------
     position, orientation
-        As in DICOM: mm in the patient's LPS frame, and the directions of rows and of columns.
+        As in DICOM: mm in the patient's LPS frame, and the directions of rows and columns.
     spacing
         Between rows and between columns, in mm.
     thickness
-        Distance to the next slice as far as this header knows it, in mm; 0 if it does not.
+        Distance to the next slice in mm, if this header records it; otherwise 0.
     slope, inter
         Intensities are ``slope * stored + inter``.
     bits, signed
         Of the stored numbers.
     order
-        For slices of one position: what comes first.
+        Sorts the slices at one position.
     """
 
     path: Path
@@ -90,9 +91,19 @@ class Plane:
 
     @property
     def normal(self) -> NDArray[np.float64]:
-        """Direction across the slice: to the head for an upright axial one."""
+        """Direction across the slice: towards the head for an upright axial slice."""
         along_row, along_column = np.reshape(self.orientation, (2, 3))
         return np.cross(along_row, along_column)
+
+    def affine(self, step: NDArray[Any]) -> NDArray[np.float64]:
+        """From column, row and slice to RAS mm; `step` leads to the next slice, in LPS mm."""
+        along_row, along_column = np.reshape(self.orientation, (2, 3))
+        lps = np.eye(4)
+        lps[:3, 0] = along_row * self.spacing[1]
+        lps[:3, 1] = along_column * self.spacing[0]
+        lps[:3, 2] = step
+        lps[:3, 3] = self.position
+        return np.asarray(LPS_TO_RAS @ lps)
 
     @property
     def depth(self) -> float:
@@ -102,7 +113,7 @@ class Plane:
 
 @dataclass(frozen=True)
 class Header:
-    """A file's header, and what tells its series from others."""
+    """A file's header, and what distinguishes its series from others."""
 
     path: Path
     dataset: Dataset
@@ -111,18 +122,18 @@ class Header:
 
     @property
     def series(self) -> str:
-        """UID of the series; anonymised files may have none."""
+        """UID of the series; empty in some anonymised files."""
         return str(self.dataset.get("SeriesInstanceUID") or "")
 
     @property
     def is_image(self) -> bool:
-        """Whether it has voxels that are no segmentation."""
+        """Whether the file holds an image and not a segmentation."""
         return self.sop_class not in SEGMENTATIONS and bool(self.dataset.get("Rows"))
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Real files break the standard in harmless ways, about which pydicom warns each time."""
+    """Silence pydicom's warnings: real files break the standard in harmless ways."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -149,7 +160,7 @@ def headers_in(path: Path) -> list[Header]:
 
 
 def read_header(path: Path) -> Header:
-    """The header of one file; UserError that names it."""
+    """The header of one file; raises UserError that names it."""
     with readable(path, "DICOM"), quiet():
         if path.stat().st_size == 0:
             raise UserError(f"{path} is empty (0 bytes). Copy the file again.")
@@ -158,11 +169,11 @@ def read_header(path: Path) -> Header:
         require_bounded(path)
         dataset = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
         meta = dataset.file_meta
-        # Some anonymisers empty the elements and leave the file's own header alone.
+        # Some anonymisers empty the elements but leave the file header alone.
         sop_class = dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or ""
         instance = dataset.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID") or ""
         if not sop_class and "Rows" not in dataset:
-            raise UserError(f"{path} is no sound DICOM file: it has no image and no class.")
+            raise UserError(f"{path} is not a valid DICOM file: it has no image and no class.")
         return Header(path, dataset, str(UID(str(sop_class))), str(instance))
 
 
@@ -190,7 +201,7 @@ def planes_of(header: Header) -> list[Plane]:
 
 
 def _levels(group: Dataset, shared: list[Dataset]) -> list[Dataset]:
-    """Where a frame's elements may stand: its own groups first, then the shared ones."""
+    """The places of a frame's elements: its own groups first, then the shared ones."""
     return [item for level in (group, *shared) for item in _items(level)]
 
 
@@ -233,8 +244,8 @@ def _numbers(header: Header, levels: list[Dataset], name: str, count: int) -> tu
     values = next((level.get(name) for level in levels if level.get(name) is not None), None)
     if values is None or len(values) != count:
         raise UserError(
-            f"{header.path} has no {name}, so nobody knows where its voxels lie. Export the series "
-            "again with its geometry."
+            f"{header.path} has no {name}, so the position of its voxels is unknown. Export the "
+            "series again with its geometry."
         )
     numbers = tuple(float(value) for value in values)
     if not np.isfinite(numbers).all():
@@ -258,11 +269,11 @@ def _require_grey(header: Header) -> None:
         raise UserError(f"{header.path} holds {kind} images; a study takes grey values only.")
     if dataset.get("ModalityLUTSequence"):
         raise UserError(
-            f"{header.path} maps its intensities by a table, which is not supported. Export the "
+            f"{header.path} maps its intensities with a table, which is not supported. Export the "
             "series with rescale slope and intercept."
         )
 
 
 def _claims(path: Path) -> bool:
-    """A slice without ending; an empty file among such slices is a slice that was lost."""
+    """Whether a file is named like a slice; an empty file among slices is a lost slice."""
     return is_dicom(path) or (not path.suffix and path.stat().st_size == 0)

@@ -21,14 +21,13 @@ from napari_mlbseg.formats.dicom.planes import (
 from napari_mlbseg.formats.dicom.stack import UNEVEN_SHARE
 from napari_mlbseg.formats.scan import Scan, Slabs, readable, require_size, usable_geometry
 from napari_mlbseg.formats.source import SourceInfo
-from napari_mlbseg.volume import SAME_PLACE_VOXELS, Geometry
+from napari_mlbseg.volume import LPS_TO_RAS, SAME_PLACE_VOXELS, Geometry
 
 _MAX_LABEL: Final = 254
 _BESIDE_VOXELS: Final = (10 * SAME_PLACE_VOXELS, 10 * SAME_PLACE_VOXELS, 2 * UNEVEN_SHARE)
-"""How far a frame may lie beside the grid: frames lie where the rounded slices of images do."""
+"""How far a frame may lie off the grid, because image positions are rounded."""
 CLASS_MARK: Final = "mlbseg class "
-"""Before the value of a class in the tracking identifier of a segment that this software wrote."""
-_LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""Precedes the class value in the tracking identifier of segments that this software wrote."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +37,9 @@ class _Segmentation:
     Attributes
     ----------
     segments
-        The segment of each frame; 0 where the voxels are labels themselves.
+        The segment of each frame; 0 if the voxels are labels themselves.
     full
-        The value that stands for "all of the voxel" in fractional segmentations, else 1.
+        The value that means "all of the voxel" in fractional segmentations, otherwise 1.
     """
 
     path: Path
@@ -49,20 +48,13 @@ class _Segmentation:
     names: dict[int, str]
     full: int
 
-    def affine(self, step: NDArray[Any]) -> NDArray[np.float64]:
-        """From column, row and slice to RAS mm, where `step` (LPS) leads to the next slice."""
-        first = min(self.planes, key=lambda plane: plane.depth)
-        affine = np.eye(4)
-        affine[:3, 0] = np.asarray(first.orientation[:3]) * first.spacing[1]
-        affine[:3, 1] = np.asarray(first.orientation[3:]) * first.spacing[0]
-        affine[:3, 2] = step
-        affine[:3, 3] = first.position
-        return _LPS_TO_RAS @ affine
-
     def grid(self, step: NDArray[Any]) -> tuple[Geometry, NDArray[np.intp]]:
-        """The smallest grid that holds all frames, and the slice of each frame in it."""
-        affine = self.affine(step)
-        ras = np.array([[-x, -y, z] for x, y, z in (plane.position for plane in self.planes)])
+        """The smallest grid that holds all frames, and the slice of each frame in it.
+
+        `step` leads from one slice to the next, in LPS mm.
+        """
+        affine = min(self.planes, key=lambda plane: plane.depth).affine(step)
+        ras = np.array([plane.position for plane in self.planes]) * np.diag(LPS_TO_RAS)[:3]
         indices = np.linalg.solve(affine[:3, :3], (ras - affine[:3, 3]).T).T
         slices = np.rint(indices[:, 2]).astype(np.intp)
         off = np.abs(indices - np.outer(slices, [0, 0, 1])).max(axis=0)
@@ -77,7 +69,7 @@ class _Segmentation:
         return usable_geometry(self.path, shape, affine), slices
 
     def labels(self, geometry: Geometry, slices: NDArray[np.intp]) -> NDArray[np.uint8]:
-        """The labels in the file's frame; where segments overlap the higher number stays."""
+        """The labels in the file's frame; where segments overlap, the higher number wins."""
         labels = np.zeros(geometry.file_shape, np.uint8, order="F")
         with readable(self.path, "DICOM"), quiet():
             for k, (index, frame) in enumerate(zip(slices, decoded_frames(self.path), strict=True)):
@@ -93,7 +85,7 @@ class _Segmentation:
 
 
 def open_segmentation(path: Path) -> Scan:
-    """Labels of a segmentation; without an image on the smallest grid that holds its frames."""
+    """Labels of a segmentation; until an image is given, on the smallest grid around its frames."""
     header = read_header(path)
     with readable(path, "DICOM"), quiet():
         found = _segmentation(header)
@@ -109,7 +101,7 @@ def open_segmentation(path: Path) -> Scan:
 
 
 def _onto(scan: Scan, found: _Segmentation, image: Geometry) -> Scan:
-    """The segmentation on the grid of an image, of which it may leave out slices."""
+    """The segmentation on the grid of an image; slices that it lacks are empty."""
     step = _step_along(image, found.planes[0].normal)
     geometry, slices = found.grid(step)
     placed = _snapped(geometry, image).offset_in(image)
@@ -130,7 +122,7 @@ def _onto(scan: Scan, found: _Segmentation, image: Geometry) -> Scan:
 
 
 def _snapped(geometry: Geometry, image: Geometry) -> Geometry:
-    """The same grid with its first slice on the nearest one of the image, if it is not far."""
+    """The same grid, moved onto the nearest slice of the image if that is close."""
     affine = np.asarray(geometry.affine)
     first = np.linalg.solve(image.display_affine, affine[:, 3])
     steps = np.linalg.solve(image.display_affine, affine)[:3, 2]
@@ -178,7 +170,7 @@ def _segmentation(header: Header) -> _Segmentation:
 
 
 def _class_values(dataset: Dataset) -> dict[int, int]:
-    """The class of each segment, where this software wrote the file: segments have no gaps."""
+    """The class value of each segment, if this software wrote the file: segments have no gaps."""
     found = {
         int(segment.SegmentNumber): str(segment.get("TrackingID") or "")
         for segment in dataset.get("SegmentSequence") or []
@@ -203,7 +195,7 @@ def _segment_numbers(path: Path, dataset: Dataset, kind: str, frames: int) -> It
 
 
 def _own_step(found: _Segmentation) -> NDArray[Any]:
-    """To the next slice as far as the segmentation itself knows."""
+    """The step to the next slice in LPS mm, as far as the segmentation itself records it."""
     first = found.planes[0]
     depths = np.unique(np.round([plane.depth for plane in found.planes], 4))
     gaps = np.diff(depths)
@@ -217,8 +209,8 @@ def _own_step(found: _Segmentation) -> NDArray[Any]:
 
 
 def _step_along(image: Geometry, normal: NDArray[Any]) -> NDArray[Any]:
-    """The image's own step that leads most along `normal` (LPS)."""
-    columns = (_LPS_TO_RAS @ np.asarray(image.affine))[:3, :3]
+    """The step of the image that is closest to `normal`, in LPS mm."""
+    columns = image.lps_affine[:3, :3]
     along = normal @ (columns / np.linalg.norm(columns, axis=0))
     best = int(np.argmax(np.abs(along)))
     return np.asarray(columns[:, best] * np.sign(along[best]))

@@ -1,4 +1,4 @@
-"""Telling DICOM files, which often have no ending, from others by a few bytes."""
+"""Recognising DICOM files, which often have no ending, by a few bytes."""
 
 import os
 from itertools import islice
@@ -11,11 +11,11 @@ SUFFIXES: Final = (".dcm", ".dicom", ".ima")
 _NO_IMAGES: Final = {"dicomdir", "thumbs.db"}
 
 _BARE_GROUPS: Final = (b"\x02\x00", b"\x08\x00")
-"""First groups of files that leave out the preamble; then comes an even element below 0x0100."""
+"""First groups of files without a preamble; an even element below 0x0100 follows."""
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file starts like DICOM; false for what cannot be read."""
+    """Whether a file starts like DICOM; false if it cannot be read."""
     if path.name.startswith(".") or path.name.lower() in _NO_IMAGES:
         return False
     try:
@@ -29,9 +29,9 @@ def is_dicom(path: Path) -> bool:
 
 
 def holds_dicom(folder: Path) -> bool:
-    """Whether one of the first files directly in a folder is DICOM, or is named like it.
+    """Whether one of the first files directly in a folder is DICOM, or is named like DICOM.
 
-    A folder of damaged slices is a damaged series, not nothing.
+    So a folder of damaged slices counts as a damaged series.
     """
     try:
         with os.scandir(folder) as entries:

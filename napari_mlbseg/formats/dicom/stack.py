@@ -1,4 +1,4 @@
-"""Slices put in order: one stack of equal, evenly spaced slices, or an error that says why not."""
+"""Puts slices in order: one stack of equal, evenly spaced slices, or an error that says why not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from napari_mlbseg.formats.source import Choice
 _SAME_DIRECTION: Final = 1e-3
 _SAME_DEPTH_MM: Final = 1e-3
 UNEVEN_SHARE: Final = 0.05
-"""Scanners round positions to a tenth of a mm; more than this share of the spacing is a gap."""
+"""Scanners round positions to 0.1 mm; an offset above this share of the spacing is real."""
 _WORTH_A_NOTE: Final = 1e-3
 _TILT_DEGREES: Final = 0.05
 
@@ -28,7 +28,7 @@ class Series:
     Attributes
     ----------
     name
-        ``series_N`` by the series number, unique in its folder; says nothing about the patient.
+        ``series_N`` with the series number, unique in its folder; says nothing about the patient.
     """
 
     name: str
@@ -55,9 +55,9 @@ class Stack:
 
 
 def series_of(headers: Sequence[Header]) -> list[Series]:
-    """The series among files, in order of their numbers; files without images are left out.
+    """The series in a set of files, in order of their numbers; files without images are left out.
 
-    Slices of another size or orientation, such as localizers, make a series of their own.
+    Slices of another size or orientation, such as localizers, form a series of their own.
     """
     groups: list[tuple[list[Header], list[Plane]]] = []
     for header in headers:
@@ -90,7 +90,7 @@ def stack_of(path: Path, series: Series, choice: Choice) -> Stack:
     Raises
     ------
     UserError
-        If slices are missing, lie unevenly, or share a position without making whole frames.
+        If slices are missing or unevenly spaced, or share a position without forming frames.
     """
     planes, notes = _without_copies(series.planes)
     levels = _levels(planes)
@@ -106,21 +106,15 @@ def stack_of(path: Path, series: Series, choice: Choice) -> Stack:
         double = next(level for level in levels if len(level) > 1)
         raise UserError(
             f"{path} has several different slices at one position: {double[0].path.name} and "
-            f"{double[1].path.name}, while others are alone. Remove those that do not belong to "
-            "the series."
+            f"{double[1].path.name}, but single slices elsewhere. Remove those that do not "
+            "belong to the series."
         )
     step, more = _step(path, chosen)
-    first = chosen[0]
-    affine = np.eye(4)
-    affine[:3, 0] = np.asarray(first.orientation[:3]) * first.spacing[1]
-    affine[:3, 1] = np.asarray(first.orientation[3:]) * first.spacing[0]
-    affine[:3, 2] = step
-    affine[:3, 3] = first.position
-    return Stack(tuple(chosen), np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, (*notes, *more), frame)
+    return Stack(tuple(chosen), chosen[0].affine(step), (*notes, *more), frame)
 
 
 def _step(path: Path, planes: Sequence[Plane]) -> tuple[NDArray[Any], list[str]]:
-    """From one slice to the next, in mm (LPS)."""
+    """The step from one slice to the next in LPS mm, and notes about it."""
     first = planes[0]
     if len(planes) == 1:
         return first.normal * (first.thickness if first.thickness > 0 else 1.0), (
@@ -138,18 +132,18 @@ def _step(path: Path, planes: Sequence[Plane]) -> tuple[NDArray[Any], list[str]]
     if off > UNEVEN_SHARE * usual:
         raise UserError(
             f"{path} has unevenly spaced slices: distances run from {gaps.min():.4g} to "
-            f"{gaps.max():.4g} mm, and slices lie up to {off:.4g} mm beside an even grid. Resample "
+            f"{gaps.max():.4g} mm, and slices lie up to {off:.4g} mm off an even grid. Resample "
             "the series to an even spacing first."
         )
     notes = []
     if off > _WORTH_A_NOTE * usual:
-        notes.append(f"{path}: slices lie up to {off:.3g} mm beside an even grid, as rounded.")
+        notes.append(f"{path}: slices lie up to {off:.3g} mm off an even grid, as if rounded.")
     cosine = min(1.0, abs(float(step @ first.normal)) / float(np.linalg.norm(step)))
     tilt = float(np.degrees(np.arccos(cosine)))
     if tilt > _TILT_DEGREES:
         notes.append(
             f"{path} was taken with the gantry tilted by {tilt:.1f} degrees: each slice is shifted "
-            "against the one before. Voxels and affine are kept as they are."
+            "against the previous one. Voxels and affine are kept as they are."
         )
     return step, notes
 
@@ -170,18 +164,18 @@ def _require_complete(
 
 
 def _without_copies(planes: Sequence[Plane]) -> tuple[list[Plane], list[str]]:
-    """A file that was copied twice counts once."""
+    """The slices without duplicates of the same file, and notes about duplicates."""
     seen: dict[tuple[Any, ...], Plane] = {}
     for plane in planes:
         key = (plane.instance, plane.frame) if plane.instance else (plane.path, plane.frame)
         seen.setdefault((*key, plane.position), plane)
     copies = len(planes) - len(seen)
-    notes = [f"{planes[0].path.parent}: {copies} slices are there twice; one of each is used."]
+    notes = [f"{planes[0].path.parent}: {copies} slices occur twice; one of each is used."]
     return list(seen.values()), notes if copies else []
 
 
 def _levels(planes: Sequence[Plane]) -> list[list[Plane]]:
-    """Slices by position along the normal; those of one position in their order."""
+    """Slices grouped by position along the normal, sorted within each position."""
     normal = planes[0].normal
     depths = np.array([normal @ np.asarray(plane.position) for plane in planes])
     levels: list[list[Plane]] = []

@@ -1,4 +1,4 @@
-"""What a file can say about its voxels beyond where they lie."""
+"""What an exported file says about its voxels besides their position."""
 
 from dataclasses import dataclass
 
@@ -21,17 +21,17 @@ class About:
     Attributes
     ----------
     title
-        What they are, in a few words: ``labels``, ``trust``.
+        What the voxels are, in a few words: ``labels``, ``trust``.
     segments
-        The classes; for a map its only quantity.
+        The classes; for a map, its single quantity.
     automatic
-        Whether no slice of a person is among them.
+        Whether none of the slices is a person's.
     author
-        Who exports them.
+        Who exports the file.
     version
-        Of this software.
+        Version of this software.
     model
-        Hash of the checkpoint that predicted, or empty.
+        Hash of the checkpoint that made the predictions, or empty.
     comment
         What a person did, in a sentence.
     """

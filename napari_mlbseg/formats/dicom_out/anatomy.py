@@ -1,4 +1,4 @@
-"""Codes of SNOMED CT for names of classes, through pydicom's dictionary of them."""
+"""SNOMED CT codes for the names of classes, from pydicom's dictionary."""
 
 import re
 from dataclasses import dataclass
@@ -42,8 +42,8 @@ class Anatomy:
 def anatomy_of(name: str) -> Anatomy:
     """The codes for the name of a class, such as ``left kidney`` or ``kidney_left``.
 
-    A name that is not in the table, or has more words than its organ and a side, is an "Anatomical
-    structure": the name itself stands in the segment's label.
+    A name that is not in the table, or has more words than its organ and a side, is coded as
+    "Anatomical structure"; the segment's label holds the name itself.
     """
     words = re.findall(r"[a-z]+", name.lower())
     whole = _keyword(words)

@@ -8,7 +8,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 Polygon = NDArray[np.float64]
-"""Corners (row, column), in pixels; pixel centres are whole numbers. The last is not the first."""
+"""Corners (row, column) in pixels; pixel centres are integers. The last differs from the first."""
 
 _HALF: Final = 0.5
 
@@ -16,8 +16,8 @@ _HALF: Final = 0.5
 def polygons_of(mask: NDArray[np.bool_]) -> list[Polygon]:
     """One polygon for each island of a mask (pixels that share an edge).
 
-    Sides cross halfway between pixels inside and outside, so that a pixel belongs to the mask if
-    and only if its centre is inside. A hole is joined to the rim around it by a channel without
+    Edges run halfway between pixels inside and outside, so that a pixel belongs to the mask if
+    and only if its centre is inside. A hole is joined to the outer contour by a channel without
     width (the keyhole of the DICOM standard), on which no pixel centre lies.
     """
     islands, _ = ndimage.label(mask)
@@ -42,21 +42,21 @@ def _rim_and_holes(island: NDArray[np.bool_]) -> tuple[Polygon, list[Polygon]]:
 
 
 def _joined(rim: Polygon, holes: list[Polygon]) -> Polygon:
-    """The rim with every hole inserted where it is nearest to what was joined before."""
+    """The outer contour with every hole inserted where it is nearest to what was joined before."""
     for hole in holes:
         here, there = _channel(rim, hole)
         around = np.roll(hole, -there, axis=0)
-        # To the hole, around it, back to its first corner, and back to the rim.
+        # To the hole, around it, back to its first corner, and back to the outer contour.
         rim = np.concatenate([rim[: here + 1], around, around[:1], rim[here:]])
     return rim
 
 
 def _channel(rim: Polygon, hole: Polygon) -> tuple[int, int]:
-    """Corners of both that are near and between which no pixel centre lies.
+    """A corner of each that are close together, with no pixel centre on the line between them.
 
     Corners lie halfway between two pixels of a row or of a column. A line from one kind to the
-    other meets no centre: whole numbers of rows and of columns would need steps along it that are
-    even and odd multiples of one length.
+    other meets no centre: integer rows and integer columns would have to be at even and at odd
+    multiples of one length along it.
     """
     found = []
     for kind in (True, False):

@@ -1,7 +1,7 @@
-"""The series that a case came from, as far as what is exported must repeat it.
+"""The original series of a case, as far as an export must repeat it.
 
-The patient and the study are read from the original files when something is exported as DICOM, and
-only then: the standard requires them there, and a study does not keep them.
+The patient and the study are read from the original files only during an export as DICOM: the
+standard requires them there, and a study on disk does not keep them.
 """
 
 import json
@@ -42,7 +42,7 @@ class Origin:
     Attributes
     ----------
     datasets
-        A header for each slice, or a single one of a multi-frame file; the first is complete.
+        A header for each slice, or the single header of a multi-frame file; the first is complete.
     planes
         Position and number of frame of each slice.
     """
@@ -52,7 +52,7 @@ class Origin:
 
     @property
     def first(self) -> Dataset:
-        """The header whose patient and study are repeated."""
+        """The header from which patient and study are repeated."""
         return self.datasets[0]
 
     @property
@@ -67,12 +67,12 @@ def origin_of(path: Path, source: SourceInfo) -> Origin:
     Raises
     ------
     UserError
-        If the case did not come as DICOM, or if its files are gone or others.
+        If the case did not come as DICOM, or if its files are missing or were replaced.
     """
     if source.format != "dicom":
         raise UserError(
-            f"{path} is no DICOM series, and only what came as DICOM can be exported as such: a "
-            "file that refers to no series could not be shown. Choose another format."
+            f"{path} is not a DICOM series, and only cases from DICOM can be exported as DICOM: "
+            "viewers cannot show a file that refers to no series. Choose another format."
         )
     slices = [tuple(found) for found in json.loads(source.header)["slices"]]
     folder = path if path.is_dir() else path.parent
@@ -109,8 +109,8 @@ def _header(path: Path, instance: str) -> Header:
         header = read_header(path)
     except UserError as error:
         raise UserError(
-            f"{error} DICOM can be exported only beside the original series, whose patient and "
-            "study it repeats; put the files back, or choose another format."
+            f"{error} An export as DICOM repeats patient and study of the original series and "
+            "needs its files; put them back, or choose another format."
         ) from error
     if header.instance != instance:
         raise UserError(
@@ -121,9 +121,9 @@ def _header(path: Path, instance: str) -> Header:
 
 
 def _complete(dataset: Dataset, header: Header, first: Header) -> None:
-    """Fill what the standard requires and anonymised files lack.
+    """Fill in elements that the standard requires and anonymised files lack.
 
-    Missing identifiers are derived from those that are there, so that all exports agree.
+    Missing UIDs are derived from those that exist, so that all exports agree.
     """
     for name in _MAY_BE_EMPTY:
         if name not in dataset:
@@ -134,7 +134,7 @@ def _complete(dataset: Dataset, header: Header, first: Header) -> None:
             setattr(dataset, name, generate_uid(entropy_srcs=[name, seed]))
     dataset.SOPClassUID = header.sop_class
     dataset.SOPInstanceUID = header.instance or generate_uid()
-    if "ImageOrientationPatient" in dataset:  # which may differ by a rounding
+    if "ImageOrientationPatient" in dataset:  # positions may differ by rounding
         dataset.ImageOrientationPatient = first.dataset.ImageOrientationPatient
     groups = dataset.get("PerFrameFunctionalGroupsSequence")
     if groups:

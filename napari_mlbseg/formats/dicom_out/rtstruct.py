@@ -43,7 +43,7 @@ _REPEATED: Final = (
 def write_rtstruct(path: Path, volume: Volume, origin: Origin, about: About) -> None:
     """A structure set with one region for each class that the labels hold.
 
-    Slices are read one by one; only the contours are in memory.
+    Slices are read one by one; only contours are kept in memory.
     """
     if not about.segments:
         raise UserError(f"{path} cannot be written: a region needs a class. Name one first.")
@@ -75,7 +75,7 @@ def _contour(polygon: Polygon, plane: Plane, origin: Origin) -> Dataset:
     )
     text = "\\".join(f"{v:.10g}" for v in points.ravel().tolist()).encode()
     text += b" " * (len(text) % 2)
-    # As bytes that are written as they are: pydicom makes an object of each number of a list,
+    # Bytes are written as they are. For a list, pydicom would make an object of each number,
     # which takes a hundred times the time and the memory.
     made.set_original_encoding(True, True, default_encoding)
     tag = Tag("ContourData")
@@ -168,7 +168,7 @@ def _general(origin: Origin, about: About) -> Dataset:
 
 
 def _referenced_frame(origin: Origin) -> Dataset:
-    # A file of frames is listed once; its frames are named by the contours.
+    # A multi-frame file is listed once; the contours name its frames.
     listed: Iterable[Plane] = origin.planes[:1] if origin.is_multiframe else origin.planes
     series = _dataset(
         SeriesInstanceUID=origin.first.SeriesInstanceUID,

@@ -1,4 +1,4 @@
-"""Labels and maps as DICOM segmentations, which refer to the slices they belong to."""
+"""Labels and maps as DICOM segmentations that refer to the slices they belong to."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +22,9 @@ _LONGEST: Final = {"LO": 64, "ST": 1024}
 
 
 def write_label_segmentation(path: Path, volume: Volume, origin: Origin, about: About) -> None:
-    """A binary segmentation with one segment for each class, in order of their values.
+    """A binary segmentation with one segment for each class, in order of the class values.
 
-    Takes about four bytes of memory a voxel, and a few kB for each slice that a segment touches.
+    Takes about four bytes of memory per voxel, and a few kB for each slice that a segment touches.
     """
     if not about.segments:
         raise UserError(f"{path} cannot be written: a segmentation needs a class. Name one first.")
@@ -36,10 +36,10 @@ def write_label_segmentation(path: Path, volume: Volume, origin: Origin, about: 
 
 
 def write_map_segmentation(path: Path, volume: Volume, origin: Origin, about: About) -> None:
-    """A fractional segmentation of one map: 255 stands for 1, or for the largest value above.
+    """A fractional segmentation of one map: 255 stands for 1, or for the largest value above 1.
 
-    Takes about ten bytes of memory a voxel. What 255 stands for is in the segment's description;
-    a value is off by half of a 255th of that.
+    Takes about ten bytes of memory per voxel. The segment's description says what 255 stands for;
+    values are rounded to a 255th of that.
     """
     values = planes_in_order(volume, origin, np.float32)
     full = max(1.0, float(values.max()))
@@ -80,7 +80,7 @@ def _write(path: Path, pixels: NDArray[Any], kind: str, origin: Origin, about: A
 
 
 def _positions(origin: Origin) -> list[Any] | None:
-    """Where frames lie, where a file holds several; else they lie where their slices do."""
+    """The positions of frames of a multi-frame file; other frames lie where their slices do."""
     from highdicom import PlanePositionSequence
 
     if not origin.is_multiframe:
@@ -124,5 +124,5 @@ def _described(number: int, segment: Segment, origin: Origin, about: About) -> A
 
 
 def _short(text: str, kind: str) -> str:
-    """As much of a text as fits into an element; a backslash would separate values."""
+    """A text shortened to fit an element, without backslashes, which would separate values."""
     return text.replace("\\", "/").strip()[: _LONGEST[kind]].strip()

@@ -1,7 +1,6 @@
 """NIfTI-1 and NIfTI-2 single files, compressed or not."""
 
 import gzip
-from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -21,10 +20,9 @@ from napari_mlbseg.formats.streamed.nifti_header import (
     require_numbers,
     spatial_shape,
 )
-from napari_mlbseg.formats.streamed.stream import Stream, file_slabs
+from napari_mlbseg.formats.streamed.stream import COMPRESSION, Stream, file_slabs
 from napari_mlbseg.volume import Volume
 
-_COMPRESSION: Final = 4
 _NO_EXTENSIONS: Final = bytes(4)
 
 
@@ -39,7 +37,7 @@ class NiftiFormat:
         Raises
         ------
         UserError
-            If the file is no sound NIfTI file, has several frames and none was chosen, or (when
+            If the file is not a valid NIfTI file, has several frames and none was chosen, or (when
             it is read) holds voxels that are not finite or beyond the range of 32-bit floating
             point numbers.
         """
@@ -52,8 +50,8 @@ class NiftiFormat:
         Raises
         ------
         UserError
-            If the file is no sound NIfTI file, has several frames and none was chosen, or (when
-            it is read) holds anything else than whole numbers from 0 to 255.
+            If the file is not a valid NIfTI file, has several frames and none was chosen, or (when
+            it is read) holds anything but integers from 0 to 255.
         """
         scan, slope, inter = _open(path, choice)
         return whole_numbers(path, scan, slope, inter)
@@ -61,8 +59,8 @@ class NiftiFormat:
     def writes(self, path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
         """Write voxels with the geometry, version and byte order of the source's header.
 
-        For a source of another format a NIfTI-1 header is made, whose 32-bit numbers are the
-        nearest to the affine: ITK reads no NIfTI-2.
+        A source of another format gets a NIfTI-1 header, with the 32-bit numbers nearest to the
+        affine: ITK does not read NIfTI-2.
         """
         own = source.format == self.name
         header = parse_header(path, source.header if own else header_for(volume.geometry))
@@ -76,17 +74,15 @@ def _open(path: Path, choice: Choice) -> tuple[Scan, float, float]:
     frame = chosen_frame(path, header, choice)
     require_numbers(path, header)
     dtype = header.get_data_dtype()
-    size = prod(shape) * dtype.itemsize
     compression = compression_of(path)
-    stream = Stream(
+    stream = Stream.of_frame(
         path,
         header.get_data_offset(),
         compression,
         shape,
         dtype,
+        frame=(frame, frames),
         inside=bool(compression),
-        skip=frame * size,
-        after=(frames - 1 - frame) * size,
     )
     stream.require_plausible()
     block = kept_block(header, frames)
@@ -115,7 +111,7 @@ def _write(path: Path, volume: Volume, header: Header, dtype: np.dtype[Any]) -> 
         if not compression_of(path):
             _write_blocks(file, header, volume, dtype)
             return
-        with gzip.GzipFile("", "wb", _COMPRESSION, file, mtime=0) as zipped:
+        with gzip.GzipFile("", "wb", COMPRESSION, file, mtime=0) as zipped:
             _write_blocks(cast(BinaryIO, zipped), header, volume, dtype)
 
 

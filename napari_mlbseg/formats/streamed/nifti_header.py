@@ -1,4 +1,4 @@
-"""NIfTI headers, checked before any voxel is read or any memory is taken."""
+"""NIfTI headers, checked before voxels are read or memory is allocated."""
 
 from math import prod
 from pathlib import Path
@@ -22,7 +22,7 @@ Header = Any
 _NIFTI_1: Final = (348, 344, b"n+1\0")
 _NIFTI_2: Final = (540, 4, b"n+2\0\r\n\x1a\n")
 _FREE_TEXT: Final = ("descrip", "aux_file", "db_name", "data_type")
-"""Header fields that scanners and converters fill as they like, with names of patients too."""
+"""Header fields that scanners and converters fill freely, even with names of patients."""
 _MM_PER_UNIT: Final = {1: 1000.0, 3: 0.001}
 
 
@@ -32,7 +32,7 @@ def compression_of(path: Path) -> str:
 
 
 def read_header_block(path: Path) -> bytes:
-    """The header of a NIfTI-1 or NIfTI-2 file as it stands in the file (348 or 540 bytes)."""
+    """The header block of a NIfTI-1 or NIfTI-2 file, unchanged (348 or 540 bytes)."""
     with explained(path), unpacked(path, compression_of(path)) as file:
         block = file.read(_NIFTI_2[0])
     for size, start, magic in (_NIFTI_1, _NIFTI_2):
@@ -48,7 +48,7 @@ def read_header_block(path: Path) -> bytes:
 
 
 def parse_header(path: Path, block: bytes) -> Header:
-    """The header that a block of `read_header_block` stands for; `path` is only for messages."""
+    """The header in a block of `read_header_block`; `path` is only for messages."""
     size = len(block)
     header_class: Any = Nifti1Header if size == _NIFTI_1[0] else Nifti2Header
     try:
@@ -82,7 +82,7 @@ def chosen_frame(path: Path, header: Header, choice: Choice) -> int:
 
 
 def kept_block(header: Header, frames: int) -> bytes:
-    """The header block that a study keeps: of one frame, without free text."""
+    """The header block that a study keeps: for one frame, without free text."""
     one = header.copy()
     if frames > 1:
         one["dim"][0] = 3
@@ -94,20 +94,20 @@ def kept_block(header: Header, frames: int) -> bytes:
 
 
 def require_numbers(path: Path, header: Header) -> None:
-    """Refuse voxel types that are no numbers."""
+    """Refuse voxel types that are not numbers."""
     dtype = header.get_data_dtype()
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise UserError(
             f"{path} holds {header._data_type_codes.label[int(header['datatype'])]} voxels; a "
-            "study takes whole numbers and 32 or 64-bit floating point numbers (no colours, no "
-            "complex numbers)."
+            "study takes integers and 32 or 64-bit floating point numbers (no colours, no complex "
+            "numbers)."
         )
 
 
 def geometry_of(path: Path, header: Header, shape: tuple[int, int, int]) -> Geometry:
-    """Where the voxels lie, in mm whatever unit the file uses."""
+    """Where the voxels lie, in mm, whatever unit the file uses."""
     try:
-        with np.errstate(all="ignore"):  # numbers that are none are told below
+        with np.errstate(all="ignore"):  # numbers that are not finite are refused below
             affine: NDArray[Any] = np.array(header.get_best_affine(), dtype=np.float64)
             affine[:3] *= _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
     except (HeaderDataError, ValueError) as error:
@@ -121,7 +121,7 @@ def header_for(geometry: Geometry) -> bytes:
     header.set_data_shape(geometry.file_shape)
     affine = np.array(geometry.affine)
     header.set_sform(affine, code=1)
-    header.set_qform(affine, code=1)  # of a sheared grid the closest; the sform is exact
+    header.set_qform(affine, code=1)  # the closest one for a sheared grid; the sform is exact
     header.set_xyzt_units("mm")
     return cast(bytes, header.binaryblock)
 

@@ -1,7 +1,6 @@
 """NRRD files (.nrrd, and .nhdr with its voxels in a second file)."""
 
-import gzip
-from collections.abc import Mapping
+import zlib
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -12,14 +11,11 @@ from numpy.typing import NDArray
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.limits import times
 from napari_mlbseg.formats.plain import PlainFormat
-from napari_mlbseg.formats.scan import (
-    Scan,
-    frame_of,
-    usable_geometry,
-)
+from napari_mlbseg.formats.scan import Scan, frame_of, usable_geometry
 from napari_mlbseg.formats.source import Choice, SourceInfo
-from napari_mlbseg.formats.streamed.detached import named_beside
-from napari_mlbseg.formats.streamed.stream import Stream, explained, file_slabs
+from napari_mlbseg.formats.streamed.detached import voxel_file
+from napari_mlbseg.formats.streamed.stream import Stream, offset_from_end, packed
+from napari_mlbseg.formats.streamed.text_header import TextHeader, read_start, voxel_type
 from napari_mlbseg.volume import Volume
 
 _TYPES: Final = {
@@ -42,28 +38,28 @@ _ENCODINGS: Final = {
     "bz2": "bzip2",
 }
 _NAME: Final = "nrrd"
-_TO_RAS: Final = {
-    "right-anterior-superior": (1, 1, 1),
-    "ras": (1, 1, 1),
-    "left-anterior-superior": (-1, 1, 1),
-    "las": (-1, 1, 1),
-    "left-posterior-superior": (-1, -1, 1),
-    "lps": (-1, -1, 1),
+_CODES: Final = {
+    "right-anterior-superior": "ras",
+    "left-anterior-superior": "las",
+    "left-posterior-superior": "lps",
 }
 _SPATIAL: Final = ("space", "domain", "")
 _LONGEST_HEADER: Final = 1 << 20
 _KEPT: Final = ("space", "space origin", "space directions", "space units", "measurement frame")
-"""Lines that say where voxels lie; what is exported repeats them to the letter."""
+"""Fields that say where the voxels lie; an export repeats them unchanged."""
 _NEEDED: Final = ("dimension", "spacings", *_KEPT)
+
+Steps = list[NDArray[np.float64] | None]
+"""The step along each axis in the file's space; None for axes that are not spatial."""
 
 
 def _open(path: Path, choice: Choice) -> Scan:
     """A volume; an axis without a direction, in front or at the end, counts frames."""
-    header = _read_header(path)
-    fields = _fields(path, header)
-    sizes = _sizes(path, fields)
-    directions = _directions(path, fields, len(sizes))
-    spatial = [k for k, direction in enumerate(directions) if direction is not None]
+    block = _read_header(path)
+    header = TextHeader.parsed(path, "NRRD", ":", block)
+    sizes = header.sizes("sizes", "dimension")
+    steps = _steps(header, len(sizes))
+    spatial = [k for k, step in enumerate(steps) if step is not None]
     if not 2 <= len(spatial) <= 3 or spatial != list(range(spatial[0], spatial[-1] + 1)):
         raise UserError(
             f"{path} has {len(spatial)} spatial axes among {times(sizes)}; a study takes volumes "
@@ -71,18 +67,17 @@ def _open(path: Path, choice: Choice) -> Scan:
         )
     frames = prod(sizes) // prod(sizes[k] for k in spatial)
     frame = frame_of(path, choice, frames, sizes)
-    stream = _stream(path, fields, header, sizes, spatial, frame)
-    affine = _affine(path, fields, [directions[k] for k in spatial])
+    stream = _stream(header, len(block), sizes, spatial, frame)
+    stream.require_plausible()
+    affine = _affine(header, [steps[k] for k in spatial])
     geometry = usable_geometry(path, stream.shape, affine)
-    chosen = Choice(frame) if frames > 1 else Choice()
-    source = SourceInfo(_NAME, _kept(header), chosen)
+    source = SourceInfo(_NAME, _kept(header), Choice(frame) if frames > 1 else Choice())
     return Scan(geometry, stream.dtype.newbyteorder("="), source, 2, stream.slabs)
 
 
 def _read_header(path: Path) -> bytes:
-    with explained(path), path.open("rb") as file:
-        start = file.read(_LONGEST_HEADER)
-        whole = len(start) < _LONGEST_HEADER
+    """Everything before the voxels: all lines up to the first empty one."""
+    start = read_start(path, _LONGEST_HEADER)
     if not start.startswith(b"NRRD000"):
         raise UserError(f"{path} is not an NRRD file: it does not start like one.")
     ends = [
@@ -90,131 +85,109 @@ def _read_header(path: Path) -> bytes:
     ]
     if ends:
         return start[: min(ends)]
-    if whole and path.suffix.lower() == ".nhdr":
+    if len(start) < _LONGEST_HEADER and path.suffix.lower() == ".nhdr":
         return start
     raise UserError(f"{path} has no complete NRRD header. Copy the file again.")
 
 
-def _fields(path: Path, header: bytes) -> dict[str, str]:
+def _steps(header: TextHeader, count: int) -> Steps:
+    if "space directions" in header.fields:
+        return _steps_in_space(header, count)
+    return _steps_along_axes(header, count)
+
+
+def _steps_in_space(header: TextHeader, count: int) -> Steps:
+    words = _vectors(header.fields["space directions"])
     try:
-        lines = header.decode("utf-8").splitlines()[1:]
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} has a damaged NRRD header: it is no text.") from error
-    pairs = (line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
-    return {n.strip().lower(): v.strip() for n, v in pairs if not v.startswith("=")}
+        found = [None if w.lower() == "none" else _vector(w) for w in words]
+    except ValueError as error:
+        raise header.damaged("space directions") from error
+    if len(found) != count or any(v is not None and not 2 <= v.size <= 3 for v in found):
+        raise header.damaged("space directions")
+    return [None if v is None else np.append(v, [0.0] * (3 - v.size)) for v in found]
 
 
-def _damaged(path: Path, fields: Mapping[str, str], name: str) -> UserError:
-    return UserError(
-        f"{path} has a damaged NRRD header: {name} is {fields.get(name, 'missing')[:80]!r}."
-    )
-
-
-def _sizes(path: Path, fields: Mapping[str, str]) -> tuple[int, ...]:
-    try:
-        sizes = tuple(int(word) for word in fields["sizes"].split())
-        count = int(fields["dimension"])
-    except (KeyError, ValueError) as error:
-        raise _damaged(path, fields, "sizes") from error
-    if len(sizes) != count or not 2 <= count <= 8 or min(sizes) < 1:
-        raise _damaged(path, fields, "sizes")
-    return sizes
-
-
-def _directions(
-    path: Path, fields: Mapping[str, str], count: int
-) -> list[NDArray[np.float64] | None]:
-    """The step along each axis in the file's space; None for axes that are not spatial."""
-    if "space directions" in fields:
-        words = _vectors(fields["space directions"])
-        try:
-            found = [None if w.lower() == "none" else _vector(w) for w in words]
-        except ValueError as error:
-            raise _damaged(path, fields, "space directions") from error
-        if len(found) != count or any(v is not None and not 2 <= v.size <= 3 for v in found):
-            raise _damaged(path, fields, "space directions")
-        return [None if v is None else np.append(v, [0.0] * (3 - v.size)) for v in found]
-    kinds = fields.get("kinds", "").lower().split()
+def _steps_along_axes(header: TextHeader, count: int) -> Steps:
+    """The steps of a file that records spacings alone."""
+    kinds = header.first("kinds").lower().split()
     spatial = [k for k in range(count) if len(kinds) != count or kinds[k] in _SPATIAL][:3]
     try:
-        words = fields.get("spacings", " ".join(["1"] * count)).split()
+        words = header.first("spacings", default=" ".join(["1"] * count)).split()
         spacings = [
             1.0 if w.lower() == "nan" and k not in spatial else float(w)
             for k, w in enumerate(words)
         ]
     except ValueError as error:
-        raise _damaged(path, fields, "spacings") from error
+        raise header.damaged("spacings") from error
     if len(spacings) != count:
-        raise _damaged(path, fields, "spacings")
+        raise header.damaged("spacings")
     return [
         np.eye(3)[spatial.index(k)] * spacings[k] if k in spatial else None for k in range(count)
     ]
 
 
-def _affine(
-    path: Path, fields: Mapping[str, str], directions: list[NDArray[np.float64] | None]
-) -> NDArray[np.float64]:
-    space = fields.get("space", "left-posterior-superior").lower()
-    if space not in _TO_RAS:
-        raise UserError(
-            f"{path} lies in the space {space[:40]!r}; known are {', '.join(sorted(_TO_RAS))}."
-        )
+def _affine(header: TextHeader, steps: Steps) -> NDArray[np.float64]:
     affine = np.eye(4)
-    for k, direction in enumerate(directions):
-        affine[:3, k] = direction
-    if len(directions) == 2:
+    for k, step in enumerate(steps):
+        affine[:3, k] = step
+    if len(steps) == 2:
         with np.errstate(all="ignore"):
             across = np.cross(affine[:3, 0], affine[:3, 1])
             affine[:3, 2] = across / (np.linalg.norm(across) or 1.0)
-    if "space origin" in fields:
+    if "space origin" in header.fields:
         try:
-            origin = _vector(fields["space origin"])
+            origin = _vector(header.fields["space origin"])
             affine[: origin.size, 3] = origin
         except (ValueError, IndexError) as error:
-            raise _damaged(path, fields, "space origin") from error
+            raise header.damaged("space origin") from error
     with np.errstate(all="ignore"):  # what is not finite is refused by the caller
-        return np.asarray(np.diag([*map(float, _TO_RAS[space]), 1.0]) @ affine)
+        return np.asarray(_to_ras(header) @ affine)
+
+
+def _to_ras(header: TextHeader) -> NDArray[np.float64]:
+    """4 x 4: from the file's space to RAS."""
+    space = header.first("space", default="lps").lower()
+    code = _CODES.get(space, space)
+    if code not in _CODES.values():
+        known = ", ".join(sorted([*_CODES, *_CODES.values()]))
+        raise UserError(f"{header.path} lies in the space {space[:40]!r}; known are {known}.")
+    return np.diag([*(-1.0 if letter in "lp" else 1.0 for letter in code), 1.0])
 
 
 def _stream(
-    path: Path,
-    fields: Mapping[str, str],
-    header: bytes,
-    sizes: tuple[int, ...],
-    spatial: list[int],
-    frame: int,
+    header: TextHeader, length: int, sizes: tuple[int, ...], spatial: list[int], frame: int
 ) -> Stream:
-    kind = next((k for k, names in _TYPES.items() if fields.get("type", "").lower() in names), None)
-    encoding = _ENCODINGS.get(fields.get("encoding", "").lower())
-    if kind is None or encoding is None:
-        raise _damaged(path, fields, "type" if kind is None else "encoding")
-    dtype = np.dtype(kind).newbyteorder(">" if fields.get("endian", "").lower() == "big" else "<")
-    name = fields.get("data file", fields.get("datafile"))
-    if name is not None and (set("%\0") & set(name) or name.startswith("LIST")):
-        raise UserError(f"{path} spreads its voxels over several files. Save it as one file.")
-    data = path if name is None else named_beside(path, name)
-    if fields.get("line skip", "0") != "0" or fields.get("byte skip", "0") not in ("0", "-1"):
+    """Where one frame lies, in a file whose header takes `length` bytes."""
+    path, dtype = header.path, _voxel_type(header)
+    encoding = _ENCODINGS.get(header.first("encoding").lower())
+    if encoding is None:
+        raise header.damaged("encoding")
+    detached = "data file" in header.fields or "datafile" in header.fields
+    data = voxel_file(path, header.first("data file", "datafile")) if detached else path
+    skipped = header.first("byte skip", default="0")
+    if header.first("line skip", default="0") != "0" or skipped not in ("0", "-1"):
         raise UserError(f"{path} skips a part of its file of voxels, which is not supported.")
-    inner = prod(sizes[: spatial[0]])
-    shape = (*(sizes[k] for k in spatial), 1)[:3]
-    skip = (frame // inner) * prod(shape) * inner * dtype.itemsize
-    size = prod(shape) * inner * dtype.itemsize
-    stream = Stream(
+    offset = 0 if detached else length
+    if skipped == "-1" and not encoding:
+        offset = offset_from_end(data, prod(sizes) * dtype.itemsize)
+    width, height, depth = (*(sizes[k] for k in spatial), 1)[:3]
+    return Stream.of_frame(
         data,
-        0 if name is not None else len(header),
+        offset,
         encoding,
-        (shape[0], shape[1], shape[2]),
+        (width, height, depth),
         dtype,
-        skip=skip,
-        interleaved=(inner, frame % inner),
-        after=prod(sizes) * dtype.itemsize - skip - size,
+        frame=(frame, prod(sizes) // (width * height * depth)),
+        interleaved=prod(sizes[: spatial[0]]),
     )
-    if fields.get("byte skip") == "-1" and not encoding:
-        with explained(data):
-            held = data.stat().st_size
-        stream = stream.at(held - prod(sizes) * dtype.itemsize)
-    stream.require_plausible()
-    return stream
+
+
+def _voxel_type(header: TextHeader) -> np.dtype[Any]:
+    name = header.first("type").lower()
+    kind = next((kind for kind, names in _TYPES.items() if name in names), None)
+    if kind is None:
+        raise header.damaged("type")
+    return voxel_type(kind, big_endian=header.first("endian").lower() == "big")
 
 
 def _vectors(text: str) -> list[str]:
@@ -228,42 +201,34 @@ def _vector(text: str) -> NDArray[np.float64]:
     return np.array([float(part) for part in text[1:-1].split(",")])
 
 
-def _kept(header: bytes) -> bytes:
-    """The lines of a header that an export needs; others may name a patient."""
-    first, *lines = header.decode("utf-8").splitlines()
-    return "\n".join([first, *(line for line in lines if _name(line) in _NEEDED)]).encode()
-
-
-def _name(line: str) -> str:
-    return line.split(":")[0].strip().lower()
+def _kept(header: TextHeader) -> bytes:
+    """The lines of a header that an export needs, after the one that names the format."""
+    return "\n".join([header.lines[0], *header.kept(_NEEDED)]).encode()
 
 
 def _write(path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
-    shape = volume.geometry.file_shape
-    flat, kept = False, _geometry_lines(volume)
+    axes, kept = 3, _geometry_lines(volume)
     if source.format == _NAME:
-        lines = source.header.decode("utf-8").splitlines()
-        flat = any(_name(x) == "dimension" and int(x.split(":")[1]) == 2 for x in lines)
-        kept = _repeated_lines(lines, 2 if flat else 3)
+        own = TextHeader.parsed(path, "NRRD", ":", source.header)
+        axes = min(own.integer("dimension"), 3)
+        kept = _repeated_lines(own, axes)
     header = [
         "NRRD0005",
         f"type: {'uint8' if dtype.itemsize == 1 else 'float'}",
-        f"dimension: {2 if flat else 3}",
-        f"sizes: {' '.join(str(n) for n in (shape[:2] if flat else shape))}",
+        f"dimension: {axes}",
+        f"sizes: {' '.join(str(n) for n in volume.geometry.file_shape[:axes])}",
         "encoding: gzip",
         *(["endian: little"] if dtype.itemsize > 1 else []),
         *kept,
     ]
     with path.open("wb") as file:
         file.write(("\n".join(header) + "\n\n").encode())
-        with gzip.GzipFile("", "wb", 4, file, mtime=0) as packed:
-            for _, slab in file_slabs(volume, dtype):
-                packed.write(slab.tobytes(order="F"))
+        file.writelines(packed(volume, dtype, zlib.MAX_WBITS | 16))
 
 
 def _geometry_lines(volume: Volume) -> list[str]:
     """New lines for a file of another format."""
-    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(volume.geometry.affine)
+    lps = volume.geometry.lps_affine
     vectors = [f"({','.join(repr(float(v)) for v in lps[:3, k])})" for k in range(4)]
     return [
         "space: left-posterior-superior",
@@ -273,18 +238,17 @@ def _geometry_lines(volume: Volume) -> list[str]:
     ]
 
 
-def _repeated_lines(lines: list[str], dimension: int) -> list[str]:
-    """The lines of a source that say where its voxels lie."""
-    kept = [_only_spatial(line) for line in lines[1:] if _name(line) in _KEPT]
-    if not any(_name(line) == "space directions" for line in kept):
-        spacings = [line for line in lines if _name(line) == "spacings"]
-        words = [w for w in " ".join(spacings).partition(":")[2].split() if w.lower() != "nan"]
-        kept += [f"spacings: {' '.join(words[:dimension])}"] if words else []
-    return kept
+def _repeated_lines(header: TextHeader, axes: int) -> list[str]:
+    """The lines of a source that say where its voxels lie, for so many axes."""
+    kept = [_only_spatial(line) for line in header.kept(_KEPT)]
+    if "space directions" in header.fields:
+        return kept
+    words = [w for w in header.first("spacings").split() if w.lower() != "nan"]
+    return [*kept, f"spacings: {' '.join(words[:axes])}"] if words else kept
 
 
 def _only_spatial(line: str) -> str:
-    """A line without the axes that are no longer there."""
+    """A line of space directions without those axes that an export of one frame lacks."""
     name, _, value = line.partition(":")
     if name.strip().lower() != "space directions":
         return line

@@ -1,4 +1,4 @@
-"""Voxels that lie in a file one after the other, compressed or not, the first axis fastest."""
+"""Voxels stored one after the other in a file, compressed or not, with the first axis fastest."""
 
 import bz2
 import gzip
@@ -6,7 +6,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
@@ -19,11 +19,13 @@ from napari_mlbseg.formats.limits import MOST_BYTES_PER_BYTE, require_slices, ti
 from napari_mlbseg.formats.scan import Slabs, slices_per_slab
 from napari_mlbseg.volume import Volume
 
+COMPRESSION: Final = 4
+"""The level at which voxels are compressed: higher ones take much longer and save little."""
 _CHUNK: Final = 1 << 20
 _MOST_BEFORE: Final = 1 << 28
 """Unpacked bytes that a header with its extensions may take."""
 _MOST_BEYOND: Final = 1 << 24
-"""Unpacked bytes that may follow what the header speaks of: padding, notes of other programs."""
+"""Unpacked bytes that may follow the announced voxels: padding, notes of other programs."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Stream:
     path
         The file that holds them.
     offset
-        Bytes before the first voxel: of the file, or of what is unpacked for ``"gzip"`` files
-        that are compressed as a whole (`inside`).
+        Bytes before the first voxel: of the file, or of the unpacked data if the file is
+        compressed as a whole (`inside`).
     compression
         ``""``, ``"gzip"``, ``"zlib"`` or ``"bzip2"``.
     inside
@@ -46,7 +48,7 @@ class Stream:
     interleaved
         How many numbers a voxel has, and which of them is read.
     after
-        Unpacked bytes that the header announces behind these voxels: other frames.
+        Unpacked bytes that the header announces after these voxels: other frames.
     """
 
     path: Path
@@ -59,9 +61,42 @@ class Stream:
     interleaved: tuple[int, int] = (1, 0)
     after: int = 0
 
-    def at(self, offset: int) -> "Stream":
-        """The same voxels from another place of the file on."""
-        return replace(self, offset=offset)
+    @classmethod
+    def of_frame(
+        cls,
+        path: Path,
+        offset: int,
+        compression: str,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        *,
+        frame: tuple[int, int],
+        interleaved: int = 1,
+        inside: bool = False,
+    ) -> "Stream":
+        """One frame of several, which lie one after the other or share their voxels.
+
+        Parameters
+        ----------
+        frame
+            The number of the frame from 0, and how many there are.
+        interleaved
+            How many frames stand side by side in each voxel.
+        """
+        number, count = frame
+        size = prod(shape) * interleaved * dtype.itemsize
+        before = number // interleaved
+        return cls(
+            path,
+            offset,
+            compression,
+            shape,
+            dtype,
+            inside=inside,
+            skip=before * size,
+            interleaved=(interleaved, number % interleaved),
+            after=(count // interleaved - before - 1) * size,
+        )
 
     def require_plausible(self) -> None:
         """Refuse more voxels than the file can hold."""
@@ -100,7 +135,7 @@ class Stream:
                 self._read_to_the_end(file)
 
     def _read_to_the_end(self, file: BinaryIO) -> None:
-        """Have the checksum verified, unless far more follows than the header speaks of."""
+        """Read on to verify the checksum, unless far more follows than the header announces."""
         done = 0
         while read := len(file.read(_CHUNK)):
             done += read
@@ -137,9 +172,9 @@ class Stream:
 def file_slabs(
     volume: Volume, dtype: np.dtype[Any], *, axis: int = 2, thick: int | None = None
 ) -> Slabs:
-    """A volume in slabs along an axis of the file's array, in its frame and first axis fastest.
+    """A volume in slabs along an axis of the file's array, in the file's frame, first axis fastest.
 
-    Its voxels are only sliced, so that a stored array is read on the way.
+    The voxels are only sliced, so that a stored array is read piece by piece.
     """
     geometry = volume.geometry
     shown, size = geometry.display_axis(axis), geometry.file_shape[axis]
@@ -156,8 +191,22 @@ def file_slabs(
         yield start, np.asarray(block.transpose(np.argsort(geometry.file_axes)), dtype, order="F")
 
 
+def packed(volume: Volume, dtype: np.dtype[Any], wbits: int) -> Iterator[bytes]:
+    """A volume in its file's frame as one stream of zlib, or of gzip where `wbits` asks for it."""
+    pack = zlib.compressobj(COMPRESSION, wbits=wbits)
+    for _, slab in file_slabs(volume, dtype):
+        yield pack.compress(slab.tobytes(order="F"))
+    yield pack.flush()
+
+
+def offset_from_end(path: Path, size: int) -> int:
+    """Where the last `size` bytes of a file begin; negative if the file is shorter."""
+    with explained(path):
+        return path.stat().st_size - size
+
+
 def unpacked(path: Path, compression: str) -> BinaryIO:
-    """A file that is compressed as a whole, to be closed by the caller."""
+    """A file opened for reading its unpacked bytes; the caller closes it."""
     return cast(BinaryIO, gzip.open(path) if compression == "gzip" else path.open("rb"))
 
 
@@ -170,7 +219,7 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except gzip.BadGzipFile as error:
         raise UserError(
-            f"{path} ends in .gz but is not a sound gzip file ({error}). Copy the file again, or "
+            f"{path} ends in .gz but is not a valid gzip file ({error}). Copy the file again, or "
             "rename it to .nii if it is not compressed."
             if path.name.lower().endswith(".gz")
             else f"{path} holds damaged gzip data ({error}). Copy the file again."

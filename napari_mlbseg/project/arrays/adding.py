@@ -1,4 +1,4 @@
-"""How source files become cases, and how their arrays come back after they were deleted."""
+"""Turns source files into cases, and restores their arrays after they were deleted."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -92,7 +92,7 @@ def rebuild_arrays(cases: Iterable[Case], arrays: ArrayStore) -> None:
 
 
 def _stored(new: NewCase, arrays: ArrayStore) -> Case:
-    """Keep the arrays of a case."""
+    """Store the arrays of a case."""
     axis = new.image.geometry.default_axis
     _require_finite(new)
     image = arrays.put(new.id, ArrayName.IMAGE, new.image, axis)
@@ -103,20 +103,20 @@ def _stored(new: NewCase, arrays: ArrayStore) -> Case:
 
 
 def _require_finite(new: NewCase) -> None:
-    """Refuse an image in memory with NaN, which no training survives; files are read with care."""
+    """Refuse an image in memory with NaN, which would break any training; files are checked too."""
     if isinstance(new.image, Volume) and new.image.dtype.kind == "f":
         bad = sum(int(np.count_nonzero(~np.isfinite(part))) for part in new.image.voxels)
         if bad:
             raise UserError(
-                f"{new.image_path} has {bad:,} voxels that are NaN or infinite. Replace them by a "
-                "finite value, such as the background's, and add the case again."
+                f"{new.image_path} has {bad:,} voxels that are NaN or infinite. Replace them with "
+                "a finite value, such as that of the background, and add the case again."
             )
 
 
 def _present(path: Path, case: Case) -> Path:
     if not path.exists():
         raise UserError(
-            f"{path}, the source of {case.id!r}, is not there. Put the file back or connect its "
+            f"{path}, the source of {case.id!r}, is missing. Put the file back or connect its "
             "disk, then rebuild again."
         )
     return path
@@ -139,7 +139,7 @@ def _case_of(new: NewCase, voxels: "zarr.Array[Any]", axis: int) -> Case:
 
 
 def _check_same_image(image: VoxelSource, voxels: "zarr.Array[Any]", case: Case) -> None:
-    # Masks belong to voxels: with another image under them they would be wrong without a sign.
+    # Masks belong to voxels: over another image they would be wrong without any sign of it.
     same = image.geometry == case.geometry and all(
         math.isclose(now, then, rel_tol=1e-6, abs_tol=1e-6)
         for now, then in zip(astuple(Intensity.of(voxels)), astuple(case.intensity), strict=True)

@@ -1,4 +1,4 @@
-"""Arrays in the making: built beside their place, and put there once they are whole."""
+"""Building arrays beside their places, and putting them there once complete."""
 
 import shutil
 from collections.abc import Iterator
@@ -23,9 +23,9 @@ from napari_mlbseg.volume import VoxelSource
 
 @dataclass(frozen=True)
 class Unfinished:
-    """An array (z y x) in the making, which nobody sees before `finish`.
+    """An array (z y x) being built, invisible to readers before `finish`.
 
-    What an interrupted one leaves is deleted when the next is begun or the study is opened.
+    The leftovers of an interrupted one are deleted when the next is begun or the study is opened.
     """
 
     array: "zarr.Array[Any]"
@@ -45,7 +45,7 @@ class Unfinished:
         chunks: tuple[int, ...],
         axis: int,
     ) -> "Unfinished":
-        """Begin an array of zeros that shall stand at `path` in the `folder` of a study."""
+        """Begin an array of zeros for the place `path` in the `folder` of a study."""
         with explained_array(path):
             place.check()
             size_of(path, folder)
@@ -95,20 +95,20 @@ class Unfinished:
                     array[plane(axis, first, last)] = gathered
 
     def finish(self) -> None:
-        """Put the array in its place, on the disk; one that stood there before is gone then."""
+        """Put the array in its place, flushed to the disk; it replaces an earlier one."""
         with explained_array(self.path):
             self.place.check()
             put_in_place(self.path)
             self.place.check()
 
     def give_up(self) -> None:
-        """Delete what there is of it."""
+        """Delete everything built so far."""
         if not self.place.gone:
             shutil.rmtree(beside(self.path), ignore_errors=True)
 
     @contextmanager
     def finished(self) -> Iterator["Unfinished"]:
-        """Fill it in the block: whole afterwards, or gone after an error."""
+        """Fill the array in the block; afterwards it is finished, or deleted after an error."""
         try:
             yield self
             self.finish()
@@ -132,12 +132,12 @@ def write_slices(array: "zarr.Array[Any]", axis: int, start: int, block: NDArray
 
 
 class Misfit(ValueError):  # noqa: N818 (says what it is)
-    """Slices that do not fit an array: a mistake of the program, not of the disk."""
+    """Slices that do not fit an array: a bug, not a failure of the disk."""
 
 
 @contextmanager
 def explained_array(path: Path) -> Iterator[None]:
-    """Turn what the disk or a damaged array at `path` raises into a UserError."""
+    """Turn errors of the disk, or of a damaged array at `path`, into a UserError."""
     try:
         yield
     except (IndexError, UserError, Misfit):
@@ -145,7 +145,7 @@ def explained_array(path: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"{path} could not be read or written ({error}). Check that the disk has space and "
-            "that you may write there, then try again; corrected slices are kept elsewhere."
+            "that you may write there, then try again; corrected slices are not affected."
         ) from error
     except (RuntimeError, ValueError, KeyError) as error:
         raise damaged(path, error) from error

@@ -1,7 +1,7 @@
 """The files of an array of a study, which may come from a stranger.
 
-No link is followed, nothing is unpacked that is larger than a chunk can be, and nothing is written
-once the study's folder is gone.
+No link is followed, nothing larger than a chunk can be is unpacked, and nothing is written once the
+study's folder is gone.
 """
 
 import json
@@ -24,7 +24,7 @@ _METADATA_BYTES: Final = 1 << 20
 _SMALL_BYTES: Final = 1 << 26
 _LARGEST_ITEM: Final = 8
 _HEADER_BYTES: Final = 16
-"""Of a packed chunk; the bytes 4 to 7 tell its size unpacked, 12 to 15 packed."""
+"""Bytes of a chunk's header; bytes 4 to 7 hold the unpacked size, 12 to 15 the packed size."""
 _CODECS: Final = ["bytes", "blosc"]
 _TYPES: Final = frozenset(
     ["bool", "float16", "float32", "float64"]
@@ -35,22 +35,22 @@ Shape = tuple[int, int, int]
 
 
 def largest_chunk(shape: Shape) -> int:
-    """Most bytes that a chunk of an array (z y x) may have: a slice of it, or a small block."""
+    """The most bytes that a chunk of an array (z y x) may have: a slice of it, or a small block."""
     return max(_SMALL_BYTES, prod(shape) // max(1, min(shape)) * _LARGEST_ITEM)
 
 
 def damaged(path: Path, why: object) -> UserError:
-    """What is said of an array that cannot be read."""
+    """The error for an array that cannot be read."""
     return UserError(
-        f"{path} is damaged ({why}). Delete it: images and imported labels come back when "
-        "the arrays are rebuilt, everything else when the training runs again."
+        f"{path} is damaged ({why}). Delete it: rebuilding the arrays restores images and imported "
+        "labels, and the next training everything else."
     )
 
 
 def check_metadata(path: Path, folder: Path, shape: Shape, dtype: np.dtype[Any] | None) -> None:
-    """Raise ValueError unless the array at `path` is one that a study makes, of this shape.
+    """Raise ValueError unless the array at `path` is as a study makes it, with this shape.
 
-    `dtype` None stands for any type that an image may have.
+    `dtype` None means any type that an image may have.
     """
     file = path / METADATA
     if (size_of(file, folder) or 0) > _METADATA_BYTES:
@@ -78,16 +78,16 @@ def _check(found: Mapping[str, Any], shape: Shape, dtype: np.dtype[Any] | None) 
 
 
 class GuardedStore(LocalStore):
-    """One array of a study as zarr reads and writes it; see the module.
+    """The files of one array, as zarr reads and writes them; see the module.
 
     Parameters
     ----------
     root
         Folder of the array.
     folder
-        Of the study, without links; nothing below it may be one.
+        Folder of the study, without links; nothing below it may be a link.
     place
-        What is asked before each write.
+        Checked before each write.
     limit
         Most bytes of an unpacked chunk.
     """
@@ -99,7 +99,7 @@ class GuardedStore(LocalStore):
         self._folder, self._place, self._limit = folder, place, limit
 
     def with_read_only(self, read_only: bool = False) -> Self:
-        """The same files, for reading only or not."""
+        """The same files, for reading only or for writing."""
         return type(self)(self.root, self._folder, self._place, self._limit, read_only=read_only)
 
     async def get(
@@ -108,7 +108,7 @@ class GuardedStore(LocalStore):
         prototype: BufferPrototype | None = None,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        """What a file holds; None where it is absent."""
+        """The content of a file; None if it is missing."""
         size = size_of(self.root / key, self._folder)
         if size is None:
             return None

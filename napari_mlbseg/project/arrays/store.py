@@ -1,4 +1,4 @@
-"""Machine work on disk: one zarr v3 array per case and kind, all of it recomputable."""
+"""Machine work on disk: one zarr v3 array per case and kind, all of which can be recomputed."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ from napari_mlbseg.volume import VoxelSource
 
 ARRAYS_NAME = "arrays"
 IMPORTING = ".importing"
-"""In the folder of a case while it is imported."""
+"""A file in the folder of a case while it is imported."""
 
 Block = tuple[int, NDArray[Any]]
 """The first of some slices along an axis, and the slices stacked on the first axis."""
@@ -50,9 +50,9 @@ class ArrayName(StrEnum):
     """The arrays of a case, all z y x.
 
     The image has its own dtype, labels are uint8, and weights are float16 in multiples of the
-    uniform weight: 1 is the weight of every pixel if all counted the same, 0 is ignored.
-    `TRUST`, float16 from 0 to 1, tells how far the clean slices bear out the prediction, and
-    `PROPOSED_LABELS` holds the label that they would give instead.
+    uniform weight: 1 is the weight of every pixel if all counted the same, 0 means ignored.
+    `TRUST`, float16 from 0 to 1, is how far the clean slices bear out the prediction, and
+    `PROPOSED_LABELS` holds the labels that they ask for instead.
     """
 
     IMAGE = "image"
@@ -77,13 +77,13 @@ _DTYPES: dict[ArrayName, np.dtype[Any]] = {
 class ArrayStore:
     """The folder ``arrays`` of a study: ``CASE/NAME.zarr``.
 
-    Each array has one writer; readers may look at any time, also from other processes. What lies
-    there may come from a stranger: only arrays of the shape of their case are opened.
+    Each array has one writer; it can be read at any time, also by other processes. Arrays may come
+    from a stranger: only those with the shape of their case are opened.
 
     Parameters
     ----------
     folder
-        Of the study.
+        Folder of the study.
     place
         The same folder, which is asked before each write.
     catalogue
@@ -98,7 +98,7 @@ class ArrayStore:
         self._open: dict[Path, tuple[tuple[int, int], zarr.Array[Any]]] = {}
 
     def has(self, case_id: str, name: ArrayName) -> bool:
-        """Whether an array is there."""
+        """Whether an array exists."""
         return (self._where(case_id, name) / METADATA).is_file()
 
     def open(self, case_id: str, name: ArrayName) -> zarr.Array[Any]:
@@ -112,7 +112,7 @@ class ArrayStore:
         except (FileNotFoundError, NotADirectoryError):
             self.place.check()
             raise UserError(_absent(case_id, name)) from None
-        # The file tells when an array was replaced, perhaps by another process.
+        # The file shows when an array was replaced, perhaps by another process.
         stamp = stat.st_ino, stat.st_mtime_ns
         with self._lock:
             known = self._open.get(path)
@@ -151,7 +151,7 @@ class ArrayStore:
         return self.open(case_id, name)
 
     def put(self, case_id: str, name: ArrayName, source: VoxelSource, axis: int) -> zarr.Array[Any]:
-        """Replace an array by a whole volume, stored so that any slice opens fast.
+        """Replace an array with a whole volume, stored so that slices along any axis open fast.
 
         A volume that comes in slabs is never in memory as a whole.
         """
@@ -190,10 +190,10 @@ class ArrayStore:
 
     @contextmanager
     def importing(self, case_id: str) -> Iterator[None]:
-        """Around an import: begins with an empty folder, which is gone after an error.
+        """Surrounds an import: begins with an empty folder and deletes it after an error.
 
-        Until `imported` is called, opening the study deletes the folder of a case that is not in
-        the catalogue: nobody else will.
+        Until `imported` is called, opening the study deletes the folder if its case is not in the
+        catalogue, because nothing else would.
         """
         self.place.require_writable()
         folder = self._folder / require_case_id(case_id)
@@ -209,14 +209,14 @@ class ArrayStore:
             raise
 
     def imported(self, case_id: str) -> None:
-        """The case is in the catalogue."""
+        """Note that the case is in the catalogue."""
         (self._folder / require_case_id(case_id) / IMPORTING).unlink(missing_ok=True)
 
     def _path(self, case_id: str, name: ArrayName) -> Path:
         return self._folder / require_case_id(case_id) / f"{name.value}.zarr"
 
     def _where(self, case_id: str, name: ArrayName) -> Path:
-        """Where an array is, also if a killed process was just about to replace it."""
+        """The place of an array, even if a killed process was about to replace it."""
         path = self._path(case_id, name)
         former = former_path(path)
         if former is not None and former.exists() and not path.exists():
@@ -258,7 +258,7 @@ class ArrayStore:
 
 
 def former_path(path: Path) -> Path | None:
-    """Where version 0.1 kept an array, if elsewhere; opening for writing brings it to its place."""
+    """Where version 0.1 kept an array, if elsewhere; opening for writing moves it to its place."""
     return path.with_stem(FORMER[path.stem]) if path.stem in FORMER else None
 
 
@@ -266,8 +266,8 @@ def _absent(case_id: str, name: ArrayName) -> str:
     words = name.value.replace("_", " ")
     if name is ArrayName.IMAGE:
         return (
-            f"The {words} of {case_id} is gone from the study's arrays. Rebuild the arrays from "
-            "the source files; nothing that a person corrected is lost."
+            f"The {words} of {case_id} is missing from the study's arrays. Rebuild the arrays from "
+            "the source files; corrected slices are not lost."
         )
     return (
         f"There is no array {words!r} of {case_id}. If it was imported, rebuild the arrays from "

@@ -1,4 +1,4 @@
-"""What interrupted writers left in a study, taken up or deleted when the next one opens it."""
+"""Finishes or deletes what interrupted writers left, when a study is next opened for writing."""
 
 import os
 import shutil
@@ -24,9 +24,9 @@ def checkpoints_in(folder: Path) -> Iterator[str]:
 
 
 def sweep(folder: Path, case_ids: Collection[str], *, deep: bool) -> None:
-    """Tidy a study up, whose lock is held; what cannot be deleted stays.
+    """Clean up a study whose lock is held; files that cannot be deleted stay.
 
-    A `deep` look also goes through the chunks of all arrays, which takes a while in a large study
+    A `deep` sweep also goes through the chunks of all arrays, which takes a while in a large study
     and finds something only after a crash.
     """
     for name in checkpoints_in(folder):
@@ -40,7 +40,7 @@ def sweep(folder: Path, case_ids: Collection[str], *, deep: bool) -> None:
                 continue
             _unlink(case / IMPORTING)
         if _spelled(case.name) not in known:
-            with suppress(OSError):  # of an import that did not get further; others are not empty
+            with suppress(OSError):  # left by an interrupted import; others are not empty
                 case.rmdir()
                 continue
         for array in plain_folders(case):
@@ -75,5 +75,5 @@ def _unlink(path: Path) -> None:
 
 
 def _spelled(name: str) -> str:
-    """A name as disks compare it that spell it in their own way."""
+    """A name in the form in which disks compare it: case and Unicode form ignored."""
     return unicodedata.normalize("NFC", name).casefold()

@@ -28,7 +28,7 @@ class Catalogue:
         self._shapes: dict[str, tuple[int, int, int]] = {}
 
     def identity(self) -> str:
-        """Tells this study from every other, wherever its folder lies."""
+        """Identifies this study, wherever its folder is."""
         rows = self._database.rows(
             "SELECT created_at, author, action FROM audit ORDER BY number LIMIT 1"
         )
@@ -53,7 +53,7 @@ class Catalogue:
         return tuple(_case(row) for row in rows)
 
     def case(self, case_id: str) -> Case:
-        """One case; raises UserError with the known names."""
+        """One case; raises UserError that lists the known names if there is none of this name."""
         rows = self._database.rows(f"SELECT {_CASE_COLUMNS} FROM cases WHERE id = ?", case_id)
         if rows:
             return _case(rows[0])

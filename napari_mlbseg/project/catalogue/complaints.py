@@ -1,4 +1,4 @@
-"""What SQLite complains about, in words for a person."""
+"""Errors of SQLite in words for the user."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -7,27 +7,25 @@ from pathlib import Path
 
 from napari_mlbseg.errors import UserError
 
-_KEPT = "What was saved before is kept."
+_KEPT = "Everything saved earlier is kept."
 _WORDS = {
     sqlite3.SQLITE_FULL: (
-        "could not be written: the disk is full ({error}). Make room, then try again. " + _KEPT
+        "could not be written: the disk is full ({error}). Free some space and try again. " + _KEPT
     ),
     sqlite3.SQLITE_READONLY: (
-        "may not be written ({error}). Ask for the right to write to its folder and to the "
-        "files in it, then try again. " + _KEPT
+        "may not be written ({error}). Get permission to write to its folder and to the files in "
+        "it, then try again. " + _KEPT
     ),
     sqlite3.SQLITE_BUSY: (
-        "is in use by another program, which did not give it back in time ({error}). Close "
-        "whatever looks into the study's folder, then try again. " + _KEPT
+        "is in use by another program, which did not release it in time ({error}). Close any "
+        "program that uses the study's folder, then try again. " + _KEPT
     ),
     sqlite3.SQLITE_CONSTRAINT: (
-        "refused a change that does not fit what it holds ({error}). Nothing was changed. Close "
+        "refused a change that contradicts its content ({error}). Nothing was changed. Close "
         "the study and open it again; if that does not help, its catalogue was altered by "
         "another program, so restore it from a backup."
     ),
-    sqlite3.SQLITE_TOOBIG: (
-        "cannot hold something so large ({error}). Nothing was changed. " + _KEPT
-    ),
+    sqlite3.SQLITE_TOOBIG: ("cannot hold so much data ({error}). Nothing was changed. " + _KEPT),
 }
 _WORDS[sqlite3.SQLITE_LOCKED] = _WORDS[sqlite3.SQLITE_BUSY]
 _UNSURE = (
@@ -39,7 +37,7 @@ _DAMAGED = (
     "a backup, or rescue what is readable with `sqlite3 {name} .recover | sqlite3 rescued.sqlite` "
     "and put rescued.sqlite in its place."
 )
-_CLOSED = "is not open any more ({error}). Open the study again. " + _KEPT
+_CLOSED = "is no longer open ({error}). Open the study again. " + _KEPT
 
 
 @contextmanager
@@ -53,7 +51,7 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _words(error: sqlite3.Error) -> str:
-    # An extended code holds the plain one in its lowest byte; the module's own errors have none.
+    # An extended code holds the basic code in its lowest byte; the module's own errors have none.
     code = getattr(error, "sqlite_errorcode", None)
     if code is not None and code & 0xFF in _WORDS:
         return _WORDS[code & 0xFF]

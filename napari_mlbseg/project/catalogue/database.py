@@ -1,4 +1,4 @@
-"""The SQLite file under a catalogue: connection, durable transactions, errors in plain words."""
+"""The SQLite file of a catalogue: connection, durable transactions, errors in plain words."""
 
 import json
 import sqlite3
@@ -37,14 +37,14 @@ _LIMITS = {
 
 @dataclass(frozen=True)
 class Transaction:
-    """A transaction under way; everything in it carries one time and one author."""
+    """An open transaction; all its changes carry one time and one author."""
 
     connection: sqlite3.Connection
     author: str
     at: str
 
     def execute(self, sql: str, *values: Any) -> int:
-        """Run one statement; returns the number of the row that it inserted."""
+        """Run one statement; returns the number of the inserted row."""
         return int(self.connection.execute(sql, values).lastrowid or 0)
 
     def note(self, action: str, case_id: str | None = None, **details: Any) -> None:
@@ -59,8 +59,8 @@ class Transaction:
 class Database:
     """One connection, safe to use from several threads.
 
-    A transaction that has returned is on the disk, in the study at `place`: it survives a killed
-    process and a power cut. All errors of SQLite arrive as UserError.
+    A finished transaction is on the disk, in the study at `place`: it survives a killed process and
+    a power cut. All errors of SQLite are raised as UserError.
     """
 
     def __init__(self, path: Path, place: Place, *, writable: bool, author: str) -> None:
@@ -86,26 +86,26 @@ class Database:
         with explained(path):
             path.touch(exist_ok=False)
             with closing(_connect(path, writable=True)) as connection:
-                # Before the tables, so that a reader never meets them in another journal mode.
+                # Before the tables, so that a reader never sees them in another journal mode.
                 connection.execute("PRAGMA journal_mode = WAL")
                 schema.migrate(connection)
         return cls(path, place, writable=True, author=author)
 
     @property
     def _files(self) -> tuple[Path, Path]:
-        """What is held open: the database, and the log in which commits lie first."""
+        """The files held open: the database, and the log that receives commits first."""
         return self.path, self.path.with_name(self.path.name + "-wal")
 
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
         with self._lock:
-            # SQLite deletes the log when the last connection is closed.
+            # SQLite deletes the log when the last connection closes.
             self._place.let_go(*self._files)
             self._connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """All statements or none; returning means that they are on the disk."""
+        """All statements or none; when the block ends, they are on the disk."""
         if not self.writable:
             raise UserError(
                 f"{self.path.parent} is open for reading only. Open it for writing to change it."
@@ -118,16 +118,16 @@ class Database:
                 self._place.check()
                 self._connection.execute("COMMIT")
             except BaseException:
-                # What failed is told, not that taking it back failed too.
+                # Report the failure itself, not a failure to roll back.
                 with suppress(sqlite3.Error):
                     if self._connection.in_transaction:
                         self._connection.execute("ROLLBACK")
                 raise
-            # A folder that went meanwhile took the commit with it.
+            # If the folder was removed meanwhile, the commit went with it.
             self._place.check()
 
     def rows(self, sql: str, *values: Any) -> Sequence[tuple[Any, ...]]:
-        """Every row of a query, from one consistent snapshot."""
+        """All rows of a query, from one consistent snapshot."""
         with self._lock, explained(self.path):
             return self._connection.execute(sql, values).fetchall()
 
@@ -153,9 +153,9 @@ class Database:
         strangers = schema.strangers_in(connection)
         if strangers:
             raise UserError(
-                f"{self.path} holds what this program does not make ({', '.join(strangers[:5])}) "
-                "and what could change a study behind your back, so it is not opened. Ask whoever "
-                "gave it to you, or take a backup from before it was altered."
+                f"{self.path} holds objects that this program does not make "
+                f"({', '.join(strangers[:5])}) and that could change a study unseen, so it is not "
+                "opened. Ask whoever gave it to you, or use a backup from before it was altered."
             )
         connection.execute("PRAGMA foreign_keys = ON")
         if self.writable:
@@ -166,7 +166,7 @@ class Database:
 
 
 def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
-    # Never "rwc": opening must not make an empty catalogue where one is missing.
+    # Never "rwc": opening must not create an empty catalogue if it is missing.
     uri = f"{path.absolute().as_uri()}?mode={'rw' if writable else 'ro'}"
     connection = sqlite3.connect(
         uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
@@ -177,8 +177,8 @@ def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA schema_version")
     except sqlite3.OperationalError:
-        # A WAL database cannot be read where its index cannot be written (a read-only share),
-        # unless it is promised to be immutable. An empty or absent WAL hides no commit.
+        # A WAL database cannot be read if its index cannot be written (a read-only share), unless
+        # it is declared immutable. An empty or absent WAL hides no commit.
         connection.close()
         wal = path.with_name(path.name + "-wal")
         if wal.exists() and wal.stat().st_size > 0:
@@ -194,7 +194,7 @@ def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
 
 
 def _restrain(connection: sqlite3.Connection) -> None:
-    """Trust nothing in the file: it may have been made by a stranger."""
+    """Harden the connection: the file may come from a stranger."""
     for limit, value in _LIMITS.items():
         connection.setlimit(limit, value)
     for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):

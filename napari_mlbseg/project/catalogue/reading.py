@@ -1,4 +1,4 @@
-"""What a catalogue says, believed only as far as it can be true: it may come from a stranger."""
+"""Reads a catalogue with checks, because it may come from a stranger."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -10,10 +10,10 @@ from napari_mlbseg.project.records.cases import Intensity
 from napari_mlbseg.volume import Geometry
 
 MOST_VOXELS: Final = 1 << 35
-"""Of a case: a volume of 3250 voxels a side."""
+"""Voxels of a case: 3250 on each side."""
 
 MOST_PIXELS: Final = 1 << 29
-"""Of a slice, which is unpacked as a whole: 23,000 pixels a side."""
+"""Pixels of a slice, which is unpacked as a whole: 23,000 on each side."""
 
 _MISUNDERSTOOD = (
     ValueError,
@@ -27,19 +27,19 @@ _MISUNDERSTOOD = (
 
 @contextmanager
 def readable(what: str) -> Iterator[None]:
-    """Turn what goes wrong while rows are understood into a UserError about `what`."""
+    """Turn errors in reading rows into a UserError about `what`."""
     try:
         yield
     except _MISUNDERSTOOD as error:
         raise UserError(
-            f"The catalogue of the study does not describe {what} as this program does "
+            f"The catalogue of the study does not describe {what} as this program would "
             f"({type(error).__name__}: {error}). Restore the study from a backup, or ask whoever "
             "gave it to you."
         ) from error
 
 
 def geometry_from(fields: Mapping[str, Any]) -> Geometry:
-    """A geometry as it was stored; raises ValueError where there can be none like it."""
+    """A stored geometry; raises ValueError if it is impossible."""
     affine = tuple(tuple(float(v) for v in row) for row in fields["affine"])
     z, y, x = (int(n) for n in fields["file_shape"])
     a, b, c = (int(n) for n in fields["file_axes"])
@@ -50,12 +50,12 @@ def geometry_from(fields: Mapping[str, Any]) -> Geometry:
     if sorted((a, b, c)) != [0, 1, 2]:
         raise ValueError(f"the axes {a}, {b}, {c}")
     if [len(row) for row in affine] != [4] * 4 or not all(map(math.isfinite, sum(affine, ()))):
-        raise ValueError("an affine that is no finite 4 x 4 matrix")
+        raise ValueError("an affine that is not a finite 4 x 4 matrix")
     return Geometry((z, y, x), affine, (a, b, c), (d, e, f))
 
 
 def intensity_from(fields: Mapping[str, Any]) -> Intensity:
-    """Intensities as they were stored; raises ValueError where no image can have them."""
+    """Stored intensities; raises ValueError if they are impossible."""
     found = Intensity(**{name: float(value) for name, value in fields.items()})
     if not (all(map(math.isfinite, (found.low, found.high, found.mean))) and found.std > 0):
         raise ValueError(f"the intensities {found}")

@@ -73,7 +73,7 @@ class Slices:
             mask = rows[0][0] if rows else None
             if mask is None and state in HUMAN:
                 raise UserError(
-                    f"Slice {key.index} of {key.case_id} has no corrected mask that could become "
+                    f"Slice {key.index} of {key.case_id} has no corrected mask to become "
                     f"{state.value}. Save its labels first."
                 )
             record = _append(write, key, state, mask)

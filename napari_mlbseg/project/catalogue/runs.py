@@ -14,7 +14,7 @@ from napari_mlbseg.project.catalogue.reading import readable
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run; `finished_at` and `outcome` are None while it goes on, or after it was killed."""
+    """One run; `finished_at` and `outcome` are None while it runs, and after it was killed."""
 
     id: int
     author: str
@@ -33,7 +33,7 @@ class Runs:
         self._database = database
 
     def start(self, config: Mapping[str, Any], *, seed: int, device: str) -> int:
-        """Record that a run begins; returns its number."""
+        """Record the start of a run; returns its number."""
         with self._database.transaction() as write:
             run_id = write.execute(
                 "INSERT INTO runs (author, started_at, config, seed, device) "

@@ -1,4 +1,4 @@
-"""The tables of a catalogue and the way from one version of them to the next."""
+"""The tables of a catalogue, and the migrations from one version to the next."""
 
 import sqlite3
 from contextlib import closing
@@ -82,7 +82,7 @@ def _append_only(table: str) -> tuple[str, ...]:
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (*_TABLES, *_append_only("masks"), *_append_only("revisions"), *_append_only("audit")),
-    # Which frame or series of the source it was, as JSON.
+    # The chosen frame or series of the source, as JSON.
     ("ALTER TABLE cases ADD COLUMN source_choice TEXT NOT NULL DEFAULT '{}'",),
 )
 """`MIGRATIONS[n]` leads from version n to version n + 1; a released entry never changes."""
@@ -94,7 +94,7 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a catalogue to the current version: all of it or, after an error, nothing."""
+    """Bring a catalogue to the current version, completely or, after an error, not at all."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         for version in range(version_of(connection), len(MIGRATIONS)):
@@ -109,10 +109,10 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def strangers_in(connection: sqlite3.Connection) -> list[str]:
-    """What a catalogue holds that its version does not make and that could act by itself.
+    """Objects in a catalogue that its version does not make and that could act on their own.
 
-    Triggers, views, indices and virtual tables run code when others are read or written, and so
-    do the known tables where they were made in another way. Further plain tables are at rest.
+    Triggers, views, indices and virtual tables run code when other tables are read or written, and
+    so do known tables with altered definitions. Additional plain tables do nothing.
     """
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as plain:
         for statements in MIGRATIONS[: version_of(connection)]:
@@ -130,7 +130,7 @@ _OBJECTS = "SELECT coalesce(type, '') || ' ' || coalesce(name, ''), sql FROM sql
 
 
 def _at_rest(key: str, sql: str, known: set[str]) -> bool:
-    """Whether an object that this program does not make does nothing unless it is asked for."""
+    """Whether an unknown object does nothing unless it is used."""
     kind, _, name = key.partition(" ")
-    # SQLite goes by the text, whatever the kind says.
+    # SQLite follows the text, whatever the type says.
     return kind == "table" and name.lower() not in known and sql.startswith("CREATE TABLE ")

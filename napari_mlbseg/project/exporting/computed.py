@@ -1,4 +1,4 @@
-"""Maps that are computed while they are exported: on the disk for a moment, never in memory."""
+"""Maps that are computed during an export: kept on the disk for a while, never in memory."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ Block = tuple[int, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Computed:
-    """Probabilities of all classes in order of their values, and what they are made with."""
+    """Probabilities of all classes in order of their values, and the model that computes them."""
 
     blocks: Callable[[Case], Iterator[Block]]
     maker: Maker
@@ -30,9 +30,9 @@ class Computed:
 def kept_meanwhile(
     blocks: Iterator[Block], case: Case, values: list[int], folder: Path
 ) -> Iterator[Mapping[int, Windowed]]:
-    """The maps of a case by value, in a hidden folder inside `folder` that is gone afterwards.
+    """The maps of a case by value, in a hidden folder inside `folder` that is deleted afterwards.
 
-    Not in the system's folder for temporary files, which may lie in memory.
+    The system's folder for temporary files may be in memory, so it is not used.
     """
     import zarr
 

@@ -1,4 +1,4 @@
-"""Export: files for each case where its voxels lie, with their provenance beside them."""
+"""Export: writes the files of each case, with their provenance beside them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,18 +42,18 @@ def export_case(
     kind: ExportKind,
     form: OutFormat = OutFormat.AUTO,
 ) -> list[Path]:
-    """Write the file or files of one case into a folder, which is made if need be.
+    """Write the file or files of one case into a folder, which is created if needed.
 
-    Beside each file, ``NAME.provenance.json`` says where it comes from and holds its hash. What is
-    there already is replaced once all files of the case are complete, and never does a file stand
-    beside an older provenance; what an earlier export was killed over is ended or removed.
+    Beside each file, ``NAME.provenance.json`` records its origin and hash. Existing files are
+    replaced once all files of the case are complete, and a file never stands beside an older
+    provenance; whatever a killed export left is finished or removed.
 
     Raises
     ------
     UserError
-        If there is nothing to export yet, if voxels are NaN or infinite, if the case cannot be
-        written in this format, if a file of the study or one that it was imported from would be
-        overwritten, or if the folder cannot be written.
+        If there is nothing to export yet, if voxels are NaN or infinite, if the format cannot hold
+        the case, if a file of the study or a source file would be overwritten, or if the folder
+        cannot be written.
     """
     case = study.case(case_id)
     if kind is ExportKind.VOLUMES:
@@ -71,8 +71,8 @@ def export_study(
 ) -> list[Path]:
     """Write the files of all cases, see `export_case`; nothing is written unless all can be.
 
-    But for cases with voxels that are NaN or infinite: they are left out, and named by the
-    `UserError` at the end.
+    Cases with NaN or infinite voxels are an exception: they are left out, and the `UserError` at
+    the end names them.
     """
     if not study.cases:
         raise UserError("The study has no cases yet. Import images first.")
@@ -89,9 +89,9 @@ def export_probabilities(
     case_id: str | None = None,
     form: OutFormat = OutFormat.AUTO,
 ) -> list[Path]:
-    """Write probabilities that are computed meanwhile, of one case or of all.
+    """Write probabilities that are computed meanwhile, for one case or for all.
 
-    One file for each class; as `export_case` otherwise. Nothing is written into the study.
+    One file for each class, otherwise as `export_case`. Nothing is written into the study.
     """
     cases = study.cases if case_id is None else (study.case(case_id),)
     kind = ExportKind.PROBABILITIES
@@ -151,7 +151,7 @@ def _write_all(
 
 
 def _write_case(pieces: Sequence[Piece], found: Sequence[Windowed], work: Workplace) -> None:
-    """All files of a case and what tells of them, which are seen together or not at all."""
+    """Write all files of a case and their provenance, which appear together or not at all."""
     paths = [piece.target.path for piece in pieces]
     for piece, voxels in zip(pieces, found, strict=True):
         write_piece(piece, voxels, work.new(piece.target.path))
@@ -169,7 +169,7 @@ def _write_case(pieces: Sequence[Piece], found: Sequence[Windowed], work: Workpl
 
 
 def _not_finite(refused: Mapping[str, NotFiniteError], cases: int) -> UserError:
-    """Why cases were not exported, others were."""
+    """The error about cases that were not exported while others were."""
     first, *others = refused.values()
     if cases == 1:
         return first
@@ -204,7 +204,7 @@ def _prepare(study: Study, folder: Path, paths: Sequence[Path]) -> None:
 def _voxels_of(
     study: Study, case: Case, targets: Sequence[Target], computed: Computed | None
 ) -> Iterator[Sequence[Windowed]]:
-    """What the files of a case hold, in their order."""
+    """The voxels of the files of a case, in their order."""
     if computed is None:
         yield [_stored(study, case, target) for target in targets]
         return
@@ -283,7 +283,7 @@ def _require_safe(study: Study, targets: Sequence[Path]) -> None:
 
 
 def _same_file(a: Path, b: Path) -> bool:
-    """Whether both exist and are one file, also where the disk ignores upper and lower case."""
+    """Whether both exist and are one file, even if the disk ignores upper and lower case."""
     try:
         return a.samefile(b)
     except OSError:

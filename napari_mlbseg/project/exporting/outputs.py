@@ -1,4 +1,4 @@
-"""Which files an export of a case writes: what they hold, their formats and names."""
+"""The files that an export of a case writes: their content, formats and names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,9 +36,9 @@ class Target:
     Attributes
     ----------
     array
-        The array that it holds; None for the labels that a person sees and for probabilities.
+        The array that it holds; None for the labels on view and for probabilities.
     label
-        The class whose probabilities it holds.
+        The class whose probabilities it holds, if any.
     """
 
     path: Path
@@ -48,10 +48,10 @@ class Target:
 
 
 def formats_for(cases: tuple[Case, ...], kind: ExportKind) -> tuple[OutFormat, ...]:
-    """The formats that all cases can be written in.
+    """The formats in which all cases can be written.
 
-    OME-Zarr up to 0.5 knows no oblique slices; DICOM needs the series that a case came from, and
-    contours are outlines of labels.
+    OME-Zarr up to 0.5 has no oblique slices; DICOM needs the series that a case came from, and
+    contours outline labels only.
     """
     if kind is ExportKind.VOLUMES:
         return (OutFormat.AUTO,)
@@ -77,7 +77,7 @@ def probability_targets(
 
 
 def targets_of(case: Case, folder: Path, kind: ExportKind, form: OutFormat) -> list[Target]:
-    """The files of a case that hold what is stored of it."""
+    """The files of a case that hold stored arrays."""
     if form is OutFormat.AUTO and case.source.format == "dicom" and kind in _LABEL_KINDS:
         form = OutFormat.DICOM_SEG
     several = len(ARRAYS[kind]) > 1
@@ -88,10 +88,10 @@ def targets_of(case: Case, folder: Path, kind: ExportKind, form: OutFormat) -> l
 
 
 def _in_file_names(classes: Sequence[LabelClass]) -> dict[int, str]:
-    """Names of classes by value, of letters, digits, hyphens and underscores.
+    """Names of classes by value, made of letters, digits, hyphens and underscores.
 
-    Where two would be the same, if only on a disk that ignores upper and lower case, all end in
-    their values.
+    If two names would be the same, even if only on a disk that ignores upper and lower case, all
+    names end in the values.
     """
     found = {c.value: _letters_and_digits(c.name) for c in classes}
     if len({name.casefold() for name in found.values()}) == len(found):

@@ -1,4 +1,4 @@
-"""Where an exported file comes from: a JSON document beside it, and a sentence inside DICOM.
+"""The origin of an exported file: a JSON document beside it, and a sentence inside DICOM.
 
 Names of files and of cases are the user's own; nothing is taken from the headers of images.
 """
@@ -30,18 +30,18 @@ from napari_mlbseg.project.study import Study
 
 _MAPS: Final = (ExportKind.WEIGHTS, ExportKind.TRUST, ExportKind.PROBABILITIES)
 _CLOCKS_DIFFER_S: Final = 1.0
-"""By how much the time of a file may lag behind the clock that runs are noted by."""
+"""How far the time of a file may lag behind the clock that times the runs."""
 
 
 def provenance_path(path: Path) -> Path:
-    """Where the provenance of an exported file stands: ``a.provenance.json`` for ``a.nii.gz``."""
+    """The provenance file of an exported file: ``a.provenance.json`` for ``a.nii.gz``."""
     stem = path.stem if path.suffix == ".csv" else stem_of(path)
     return path.with_name(f"{stem}.provenance.json")
 
 
 @dataclass(frozen=True)
 class Maker:
-    """What predicted: the hash of a checkpoint, empty where there is none, and the run it is of."""
+    """What made the predictions: the hash of a checkpoint (empty without one), and its run."""
 
     checkpoint_sha256: str
     run: RunRecord | None
@@ -57,7 +57,7 @@ def maker_of(study: Study) -> Maker:
 
 
 def run_behind(study: Study) -> RunRecord | None:
-    """The newest run that began before the newest checkpoint was written, or of all runs."""
+    """The newest run that began before the newest checkpoint was written, if there is one."""
     runs, path = study.runs(), study.checkpoint_path
     if path.is_file():
         written = path.stat().st_mtime + _CLOCKS_DIFFER_S
@@ -75,10 +75,10 @@ def write_provenance(
     maker: Maker | None = None,
     label: LabelClass | None = None,
 ) -> None:
-    """Write to `path` the document that belongs to an exported file, which is whole.
+    """Write the provenance of a complete exported file to `path`.
 
-    `maker` is what predicted, by default the study's newest checkpoint; `label` is the class that
-    the file is about, where it is about one.
+    `maker` is what made the predictions, by default the study's newest checkpoint; `label` is the
+    class that the file is about, if it is about one.
     """
     told = [_case(study, case, kind, maker) for case in cases]
     document: dict[str, Any] = {
@@ -99,7 +99,7 @@ def write_provenance(
 
 
 def _without_nan(value: Any) -> Any:
-    """The same with null for numbers that JSON does not have."""
+    """The same document with null for numbers that JSON cannot express."""
     if isinstance(value, Mapping):
         return {key: _without_nan(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -113,14 +113,14 @@ def software_version() -> str:
 
 
 def is_predicted(study: Study, case: Case, kind: ExportKind) -> bool:
-    """Whether a model has a share in what is exported."""
+    """Whether a model contributed to the exported file."""
     if kind in (ExportKind.LABELS, ExportKind.VOLUMES):
         return study.has_array(case.id, ArrayName.PREDICTION)
     return kind is not ExportKind.INITIAL or case.labels_path is None
 
 
 def unseen_slices(study: Study, case: Case) -> list[int]:
-    """The slices along a case's axis that nobody looked at, and that have no clean one near."""
+    """The slices along a case's axis that nobody looked at and that have no clean slice near."""
     near = looked_at(case, study.cases, study.clean_slices())
     human = {r.key.index for r in study.slices.human(case.id) if r.key.axis == case.axis}
     return [i for i in np.flatnonzero(~near).tolist() if i not in human]
@@ -196,7 +196,7 @@ def _files_of(case: Case) -> list[str] | None:
 
 
 def _imported_labels(study: Study, case: Case, kind: ExportKind) -> dict[str, Any] | None:
-    """The file that initial labels came from, and the slices whose labels are still those."""
+    """The file that initial labels came from, and the slices that still have those labels."""
     path = case.labels_path
     if path is None or kind in _MAPS:
         return None
@@ -211,7 +211,7 @@ def _imported_labels(study: Study, case: Case, kind: ExportKind) -> dict[str, An
 
 
 def _never_looked_at(study: Study, case: Case) -> dict[str, Any]:
-    """The slices that have no clean one near, by axis and index of the file's array."""
+    """The slices that have no clean slice near, by axis and index of the file's array."""
     axis = case.axis
     indices = unseen_slices(study, case)
     return {

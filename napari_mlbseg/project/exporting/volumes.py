@@ -1,4 +1,4 @@
-"""How large the classes of the cases are."""
+"""The volumes of the classes in each case."""
 
 import csv
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ COLUMNS = ("case", "value", "name", "voxels", "volume_ml")
 
 
 def voxel_ml(geometry: Geometry) -> float:
-    """Volume of a voxel in millilitres: of the box that its three steps span, however oblique."""
+    """Volume of a voxel in millilitres: that of the box that its three steps span."""
     return float(abs(np.linalg.det(np.asarray(geometry.affine)[:3, :3]))) / 1000
 
 

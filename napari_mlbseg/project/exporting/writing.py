@@ -1,4 +1,4 @@
-"""One file of an export: which writer gets it, and what a DICOM file says about itself."""
+"""Writes one file of an export, and describes it where the format is DICOM."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ _MAP_COLOR = (0, 158, 115)
 
 @dataclass(frozen=True)
 class Piece:
-    """A file to write for a case, and what may have predicted it."""
+    """A file to write for a case, and the model that may have predicted it."""
 
     study: Study
     case: Case
@@ -38,12 +38,12 @@ class Piece:
 
 
 def write_piece(piece: Piece, voxels: Windowed, place: Path) -> None:
-    """Write the file at `place`, from where it takes its own when it is whole.
+    """Write the file at `place`, from where it is moved once complete.
 
     Raises
     ------
     UserError
-        If it cannot be written; `NotFiniteError` if a voxel is no finite number.
+        If it cannot be written; `NotFiniteError` if a voxel is not finite.
     """
     case, target = piece.case, piece.target
     dicom = target.form in (OutFormat.DICOM_SEG, OutFormat.RTSTRUCT)
@@ -62,7 +62,7 @@ def write_piece(piece: Piece, voxels: Windowed, place: Path) -> None:
 
 
 def _write_dicom(piece: Piece, volume: Volume, place: Path) -> None:
-    # Here, so that nobody else waits for highdicom.
+    # Imported here, so that other formats do not wait for highdicom.
     from napari_mlbseg.formats.dicom_out.origin import origin_of
     from napari_mlbseg.formats.dicom_out.rtstruct import write_rtstruct
     from napari_mlbseg.formats.dicom_out.segmentation import (
@@ -97,7 +97,7 @@ def _about(piece: Piece) -> About:
 
 
 def _of_map(about: About, target: Target) -> About:
-    """The only segment of a map is its class, or its quantity."""
+    """The single segment of a map: its class, or its quantity."""
     label = target.label
     if label is None:
         return replace(about, segments=(Segment(1, about.title, _MAP_COLOR),))

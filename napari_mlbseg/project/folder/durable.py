@@ -1,4 +1,4 @@
-"""Getting files onto the disk, and whole folders into their place."""
+"""Flushing files to the disk, and putting complete folders in their places."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def flush(folder: Path) -> None:
-    """Wait until a folder and all that is in it are on the disk."""
+    """Wait until a folder and everything in it are on the disk."""
     for parent, _, files in os.walk(folder):
         for name in files:
             flush_file(Path(parent) / name)
@@ -38,27 +38,27 @@ def flush_file(path: Path) -> None:
 
 
 def flush_entries(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, where the system can be asked to."""
+    """Wait until the names in a folder are on the disk, where the system supports that."""
     if os.name != "nt":
-        with suppress(OSError):  # some network drives cannot
+        with suppress(OSError):  # some network drives cannot do that
             _sync(folder, os.O_RDONLY)
 
 
 def beside(path: Path) -> Path:
-    """Where what shall replace a folder is built."""
+    """Where the replacement of a folder is built."""
     return path.with_suffix(".new")
 
 
 def before(path: Path) -> Path:
-    """Where a folder is while another takes its place."""
+    """Where a folder is kept while another takes its place."""
     return path.with_suffix(".old")
 
 
 def put_in_place(path: Path) -> None:
-    """Let the whole folder `beside` take the place of `path`, on the disk too.
+    """Let the complete folder `beside` take the place of `path`, also on the disk.
 
-    Whenever that is interrupted, one of the two stands at `path` or at `before` it, and `settle`
-    brings it back.
+    If that is interrupted, one of the two is at `path` or in the place that `before` gives, and
+    `settle` brings it back.
     """
     new, old = beside(path), before(path)
     flush(new)
@@ -74,7 +74,7 @@ def put_in_place(path: Path) -> None:
 
 
 def settle(path: Path) -> None:
-    """Take up what an interrupted `put_in_place` left, and delete unfinished and old folders."""
+    """Finish an interrupted `put_in_place`, and delete unfinished and old folders."""
     new, old = beside(path), before(path)
     if old.is_dir() and not old.is_symlink() and not path.exists():
         os.replace(old, path)

@@ -1,4 +1,4 @@
-"""What keeps a study inside its folder, whoever made it: names of cases, and no links."""
+"""Keeps a study inside its folder, whoever made it: checks names of cases, refuses links."""
 
 import os
 import stat
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from napari_mlbseg.errors import UserError
 
-_MOUNT_POINT = 0xA0000003  # a junction: a folder of Windows that leads to another
+_MOUNT_POINT = 0xA0000003  # a junction: a Windows folder that leads to another
 
 
 def is_case_id(name: object) -> bool:
-    """Whether a name can be a folder of its own inside another, and nothing else."""
+    """Whether a name is nothing but the name of a folder inside another."""
     return (
         isinstance(name, str)
         and name not in {"", ".", ".."}
@@ -21,23 +21,24 @@ def is_case_id(name: object) -> bool:
 
 
 def require_case_id(name: object) -> str:
-    """The name of a case that was read from a study; UserError for one that leads elsewhere."""
+    """The name of a case that was read from a study; raises UserError if it leads elsewhere."""
     if isinstance(name, str) and is_case_id(name):
         return name
     raise UserError(
-        f"The study holds a case named {name!r}, which is not a name but leads elsewhere. This "
-        "program does not make such a study: do not use it, and ask whoever gave it to you."
+        f"The study holds a case named {name!r}, which is not a valid name and could lead out of "
+        "the study. This program never makes such a study: do not use it, and ask whoever gave it "
+        "to you."
     )
 
 
 def size_of(path: Path, folder: Path) -> int | None:
-    """Size in bytes of a file at `path` in `folder`; None where there is none, or a folder.
+    """Size in bytes of a file at `path` in `folder`; None if there is none, or for a folder.
 
     Raises
     ------
     UserError
-        If anything below `folder` on the way is a link, or what is there is no plain file, such
-        as a device or a pipe.
+        If anything on the way below `folder` is a link, or the path is not a plain file, such as
+        a device or a pipe.
     """
     way = path.relative_to(folder)
     for step in (*reversed(way.parents), way):
@@ -52,13 +53,13 @@ def size_of(path: Path, folder: Path) -> int | None:
 
 
 def require_own(folder: Path, *names: str) -> None:
-    """Raise UserError where one of the entries of a study is a link or no plain file."""
+    """Raise UserError if one of the entries of a study is a link or not a plain file."""
     for name in names:
         size_of(folder / name, folder)
 
 
 def plain_folders(folder: Path) -> Iterator[Path]:
-    """The folders in a folder that are no links; none where it is a link itself, or absent."""
+    """The folders in a folder that are not links; none if it is itself a link, or missing."""
     if folder.is_dir() and not folder.is_symlink():
         with os.scandir(folder) as entries:
             found = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -69,10 +70,10 @@ def _require_plain(path: Path, found: os.stat_result) -> None:
     link = stat.S_ISLNK(found.st_mode) or getattr(found, "st_reparse_tag", 0) == _MOUNT_POINT
     if link:
         raise UserError(
-            f"{path} is a link, and a study holds its own files: it is neither read nor written. "
-            "Put what it leads to in its place."
+            f"{path} is a link, but a study must hold its own files, so it is neither read nor "
+            "written. Replace the link with the file or folder that it leads to."
         )
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise UserError(
-            f"{path} is neither a file nor a folder, so it is not read. Take it out of the study."
+            f"{path} is neither a file nor a folder, so it is not read. Remove it from the study."
         )

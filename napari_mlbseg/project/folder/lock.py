@@ -1,4 +1,4 @@
-"""One writer at a time: who has a study open for writing."""
+"""One writer at a time: the lock of a study."""
 
 import getpass
 import json
@@ -31,7 +31,7 @@ class Holder:
 
 
 class StudyLocked(UserError):  # noqa: N818 (a state of the study, not a mistake)
-    """Somebody else has the study open for writing; `holder` is None where that is unknown."""
+    """Somebody else has the study open for writing; `holder` is None if it is unknown who."""
 
     def __init__(self, folder: Path, holder: Holder | None) -> None:
         self.holder = holder
@@ -47,23 +47,23 @@ class StudyLocked(UserError):  # noqa: N818 (a state of the study, not a mistake
 class WriterLock:
     """The right to write to a study's folder.
 
-    The operating system takes it back when the process ends, however it ends, so a crash never
-    leaves a study locked; a leftover ``writer.json`` means nothing without the lock.
+    The operating system releases it when the process ends, however it ends, so a crash never leaves
+    a study locked; a leftover ``writer.json`` means nothing without the lock.
 
     Attributes
     ----------
     after_crash
-        Whether the writer before this one ended without giving the lock back.
+        Whether the previous writer ended without releasing the lock.
     """
 
     def __init__(self, place: Place) -> None:
         self._place, self._folder = place, place.folder
         self.after_crash = False
-        # Not thread-local: the thread that closes a study need not be the one that opened it.
+        # Not thread-local: another thread may close the study than the one that opened it.
         self._lock = FileLock(self._folder / LOCK_NAME, thread_local=False)
 
     def acquire(self) -> None:
-        """Take the lock or raise StudyLocked at once."""
+        """Acquire the lock, or raise StudyLocked at once."""
         require_own(self._folder, LOCK_NAME, HOLDER_NAME)
         try:
             self._lock.acquire(timeout=0)
@@ -76,14 +76,14 @@ class WriterLock:
             self._lock.release()
             raise UserError(
                 f"{self._folder} cannot be opened for writing ({error}). Open it for reading "
-                "only, or ask for the right to write there."
+                "only, or get permission to write there."
             ) from error
 
     def release(self) -> None:
-        """Give the lock back; a second call does nothing."""
+        """Release the lock; a second call does nothing."""
         if self._lock.is_locked:
-            with suppress(OSError):  # the name of the holder is not worth a lock that stays
-                if not self._place.gone:  # else it is the name of another study's holder
+            with suppress(OSError):  # failing to delete the holder's name must not keep the lock
+                if not self._place.gone:  # otherwise it names the holder of another study
                     (self._folder / HOLDER_NAME).unlink(missing_ok=True)
             self._lock.release()
 
@@ -92,14 +92,14 @@ class WriterLock:
             current_user(), socket.gethostname(), os.getpid(), datetime.now(UTC).isoformat()
         )
         beside = self._folder / f"{HOLDER_NAME}.new"
-        beside.unlink(missing_ok=True)  # what an interrupted writer left, or a link
+        beside.unlink(missing_ok=True)  # left by an interrupted writer, or a link
         with beside.open("x", encoding="utf-8") as file:
             json.dump(asdict(holder), file)
         beside.replace(self._folder / HOLDER_NAME)
 
 
 def current_user() -> str:
-    """Name of the person at the machine, for the records."""
+    """Name of the current user, for the records."""
     try:
         return getpass.getuser()
     except (ImportError, KeyError, OSError):
@@ -112,5 +112,5 @@ def _read_holder(folder: Path) -> Holder | None:
             holder = Holder(**json.loads(file.read(_LONGEST_HOLDER)))
         datetime.fromisoformat(holder.since)
     except (OSError, ValueError, TypeError, RecursionError):
-        return None  # the holder is just taking or giving back the lock
+        return None  # the holder is just acquiring or releasing the lock
     return holder

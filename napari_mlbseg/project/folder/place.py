@@ -9,10 +9,10 @@ Identity = tuple[int, int]
 
 
 class Place:
-    """The folder of an open study, known by files that are held open in it.
+    """The folder of an open study, identified by files in it that are held open.
 
-    A file that is open keeps its inode, so that no file which takes its place can be mistaken for
-    it. Several threads may ask.
+    An open file keeps its inode, so a file that takes its place cannot be mistaken for it. Safe to
+    use from several threads.
     """
 
     def __init__(self, folder: Path, *, writable: bool = True) -> None:
@@ -21,16 +21,16 @@ class Place:
         self._gone = self._left = False
 
     def hold(self, *files: Path) -> None:
-        """From now on these files must stay what they are; one that is absent is passed over."""
+        """Watch these files: from now on they must stay the same; missing files are skipped."""
         found = {file: _identity(file) for file in files}
         self._held = {**self._held, **{f: known for f, known in found.items() if known}}
 
     def let_go(self, *files: Path) -> None:
-        """These files are closed and may go."""
+        """Stop watching these files, which are closed."""
         self._held = {file: known for file, known in self._held.items() if file not in files}
 
     def leave(self) -> None:
-        """The study is closed: whoever still has it may write nothing more."""
+        """The study is closed: any further write is refused."""
         self._left = True
 
     def require_writable(self) -> None:
@@ -40,28 +40,28 @@ class Place:
         self.check()
 
     def check(self) -> None:
-        """Raise StudyGone where the folder was removed or replaced, and ever after.
+        """Raise StudyGone if the folder was removed or replaced, and on every later call.
 
-        Raises UserError where the study was closed, and where nothing can be told now, as when a
-        network drive does not answer.
+        Raises UserError if the study was closed, or if the folder cannot be checked now, for
+        example because a network drive does not answer.
         """
         if self._left:
             raise UserError(
-                f"{self.folder} is not open any more, so nothing was saved. Open the study again."
+                f"{self.folder} is no longer open, so nothing was saved. Open the study again."
             )
         try:
             gone = self.gone
         except OSError as error:
             raise UserError(
                 f"{self.folder} cannot be reached ({error}), so nothing was saved. Check the disk "
-                "or the network that it is on, then try again."
+                "or network drive, then try again."
             ) from error
         if gone:
             raise StudyGone(self.folder)
 
     @property
     def gone(self) -> bool:
-        """Whether the folder was found removed or replaced, now or before; may raise OSError."""
+        """Whether the folder is known to be removed or replaced; may raise OSError."""
         self._gone |= any(_identity(file) != known for file, known in self._held.items())
         return self._gone
 

@@ -1,4 +1,4 @@
-"""Room for what is to be kept: on the disk, and in memory while it is stored."""
+"""Checks space before storing: on the disk, and in memory."""
 
 import shutil
 from collections.abc import Sequence
@@ -10,30 +10,30 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.volume import VoxelSource
 
 MOST_IN_MEMORY: Final = 1 << 28
-"""Bytes of a row of chunks, which are together in memory while an image is stored."""
+"""Bytes of a row of chunks, which is in memory as a whole while an image is stored."""
 
 
 def require_room(folder: Path, path: Path, sources: Sequence[VoxelSource]) -> None:
-    """Refuse what may not fit onto the disk of a folder, before any of it is written.
+    """Refuse data that may not fit onto the disk of a folder, before anything is written.
 
-    Chunks are compressed, by how much nobody knows before; what fits uncompressed fits.
+    The chunks will be compressed, by an unknown factor; data that fits uncompressed will fit.
     """
     needed = sum(prod(source.geometry.shape) * source.dtype.itemsize for source in sources)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
             f"{path} announces {_size(needed)} of voxels, but the disk of {folder} has "
-            f"{_size(free)} free. Make room, keep the study on another disk, or check whether the "
-            "file is what it should be."
+            f"{_size(free)} free. Free some space, keep the study on another disk, or check "
+            "whether this is the right file."
         )
 
 
 def within_memory(
     chunks: tuple[int, int, int], shape: tuple[int, int, int], itemsize: int
 ) -> tuple[int, int, int]:
-    """Sides of chunks of which a row across any axis is no more than `MOST_IN_MEMORY`.
+    """Sides of chunks such that a row of them across any axis takes at most `MOST_IN_MEMORY`.
 
-    Only images of very large slices get thinner chunks by this.
+    Only images with very large slices get thinner chunks.
     """
     sides = list(chunks)
     for k, side in enumerate(sides):

@@ -1,4 +1,4 @@
-"""Classes named by a person, and whether a class can go."""
+"""Classes that the user names, and whether a class can be removed."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ _WHERE = {
 
 
 def named(names: str) -> tuple[LabelClass, ...]:
-    """Classes of comma separated names, with the values 1, 2, ... in this order."""
+    """Classes from comma-separated names, with the values 1, 2, ... in this order."""
     split = [name.strip() for name in names.split(",")]
     if len(split) > MAX_CLASS:
         raise UserError(f"A study has at most {MAX_CLASS} classes, but got {len(split)} names.")
@@ -32,9 +32,9 @@ def change_classes(
     *,
     progress: Progress | None = None,
 ) -> None:
-    """Replace the classes of a study; UserError where one that is in use would be gone.
+    """Replace the classes of a study; raises UserError if that would remove a class in use.
 
-    A class is in use where a draft, a clean slice, initial labels or a prediction hold its value.
+    A class is in use if a draft, a clean slice, initial labels or a prediction hold its value.
     """
     kept = {c.value for c in classes}
     gone = {c.value: c for c in study.classes if c.value not in kept}

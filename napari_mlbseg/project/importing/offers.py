@@ -1,4 +1,4 @@
-"""What there is to choose from before an import: series of folders, frames of files."""
+"""The choices before an import: series of folders, frames of files."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from napari_mlbseg.project.records.progress import Progress
 
 @dataclass(frozen=True)
 class Offer:
-    """A volume that a path holds, or several frames of one; no fact says who the patient is.
+    """A volume that a path holds, or several frames of one; no field identifies the patient.
 
     Attributes
     ----------
     series
         Name of a DICOM series; None for other formats.
     modality
-        As DICOM says, such as CT; empty where nobody does.
+        Modality as recorded in DICOM, such as CT; empty if unknown.
     shape, spacing_mm
-        Along the three axes of the file's array.
+        Shape and spacing along the three axes of the file's array.
     frames
-        How many frames there are, of which a case takes one.
+        The number of frames; a case takes one of them.
     problem
-        Why it cannot be taken, for a person; empty if it can.
+        Why it cannot be imported, for the user; empty if it can.
     """
 
     path: Path
@@ -44,7 +44,7 @@ def offers_in(images: Path, progress: Progress | None = None) -> tuple[Offer, ..
     """What the paths of a folder offer that stand for more than one volume.
 
     Paths with a single volume, and files that cannot be read, are left to the import. `progress`
-    is called as in an import, and may raise to cancel.
+    is called as in an import, and may raise an exception to cancel.
     """
     found = files_in(images)
     offers: list[Offer] = []
@@ -76,7 +76,7 @@ def offers_of(path: Path) -> tuple[Offer, ...]:
 
 
 def several(offers: Sequence[Offer]) -> bool:
-    """Whether somebody has to choose."""
+    """Whether the user has to choose."""
     return len(offers) > 1 or any(offer.frames > 1 for offer in offers)
 
 

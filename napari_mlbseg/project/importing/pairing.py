@@ -16,7 +16,7 @@ _NAMES_SHOWN: Final = 5
 
 @dataclass(frozen=True)
 class Failure:
-    """A file that was not taken in, and why, in a sentence that names it."""
+    """A file that was not imported, and the reason in a sentence that names it."""
 
     path: Path
     reason: str
@@ -25,10 +25,10 @@ class Failure:
 def files_in(folder: Path, *, labels: bool = False) -> list[Path]:
     """The images of a folder, by name: files of a known format and folders that are an image.
 
-    A folder with DICOM files is an image, also `folder` itself, and so is an OME-Zarr store.
-    Hidden entries are left out; other folders are not searched. A single file, or a store, stands
-    for itself. With `labels`, DICOM files directly in the folder count one by one, because each
-    DICOM segmentation is a file of its own.
+    A folder with DICOM files is an image, even `folder` itself, and so is an OME-Zarr store. Hidden
+    entries are left out; other folders are not searched. A single file or store is the only image.
+    With `labels`, DICOM files directly in the folder count one by one, because each DICOM
+    segmentation is a file of its own.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def files_in(folder: Path, *, labels: bool = False) -> list[Path]:
     found: list[Path] = []
     for entry in entries:
         if not labels and folder in found and not entry.is_dir() and not suffix_of(entry):
-            continue  # one more slice of the series that the folder is
+            continue  # another slice of the series in this folder
         kind = format_of(entry)
         if kind == "dicom" and not labels and not entry.is_dir():
             entry = folder
@@ -57,7 +57,7 @@ def files_in(folder: Path, *, labels: bool = False) -> list[Path]:
     if not found:
         raise UserError(
             f"The folder {folder} holds no images: no .nii or .nii.gz files and nothing else of a "
-            f"known format. {_KNOWN} Choose the folder in which the files lie; folders inside it "
+            f"known format. {_KNOWN} Choose the folder that contains the files; folders inside it "
             "are not searched, unless they are a DICOM series or an OME-Zarr store."
         )
     return found
@@ -65,7 +65,7 @@ def files_in(folder: Path, *, labels: bool = False) -> list[Path]:
 
 def without_twins(images: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
     """Leave out images that would become one case, such as ``a.nii`` and ``a.nii.gz``."""
-    # Without regard to case, because the study may be copied to a disk that has none.
+    # Ignoring upper and lower case, because the study may be copied to a disk that does.
     counts = Counter(stem_of(image).casefold() for image in images)
     failures = []
     for image in images:
@@ -82,11 +82,11 @@ def without_twins(images: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
 
 
 def pair(images: Sequence[Path], labels: Sequence[Path]) -> tuple[dict[str, Path], list[Failure]]:
-    """For each image's name without suffix its label file, and the files without a partner.
+    """The label file of each image by its name without suffix, and the files without a partner.
 
-    A label belongs to the image of the same name. Where there is none, ``A_seg``, ``A_mask``,
+    A label file belongs to the image of the same name. If there is none, ``A_seg``, ``A_mask``,
     ``A_label`` and ``A_labels`` belong to ``A``, and ``A`` belongs to ``A_0000``, as nnU-Net
-    names them. A single label file belongs to a single image whatever their names are.
+    names them. A single label file belongs to a single image, whatever their names.
     """
     if len(images) == len(labels) == 1:
         return {stem_of(images[0]): labels[0]}, []
@@ -149,4 +149,6 @@ _HOW_NAMES_MATCH: Final = (
     "A label file has the name of its image, or that name followed by _seg, _mask, _label or "
     "_labels."
 )
-_KNOWN: Final = f"Known are DICOM files and folders, and the endings {', '.join(known_suffixes())}."
+_KNOWN: Final = (
+    f"Possible are DICOM files and folders, and the endings {', '.join(known_suffixes())}."
+)

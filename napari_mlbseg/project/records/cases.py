@@ -1,4 +1,4 @@
-"""What a study knows about its cases and classes."""
+"""Cases and classes of a study."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ MAX_CLASS = 254
 
 @dataclass(frozen=True)
 class LabelClass:
-    """A class that a person can paint; the background, 0, is implicit and never listed."""
+    """A class that the user can paint; the background, 0, is implicit and never listed."""
 
     value: int
     name: str
@@ -43,14 +43,15 @@ class LabelClass:
 
 @dataclass(frozen=True)
 class Intensity:
-    """How bright an image is, over its finite voxels.
+    """Statistics of the intensities of an image, over its finite voxels.
 
     Attributes
     ----------
     low, high
-        The 0.5 and 99.5 percentiles; the extremes where these are the same.
+        The 0.5 and 99.5 percentiles; the extremes if both percentiles are the same.
     mean, std
-        Of the voxels clipped to [low, high]; `std` is always positive, 1 for a constant image.
+        Mean and standard deviation of the voxels clipped to [low, high]; `std` is 1 for a constant
+        image, so always positive.
     """
 
     low: float
@@ -60,12 +61,12 @@ class Intensity:
 
     @classmethod
     def of(cls, voxels: "NDArray[Any] | zarr.Array[Any]") -> "Intensity":
-        """Measure an image, an array in memory or a zarr array; UserError if no voxel is finite."""
+        """Measure an image, in memory or in zarr; raises UserError if no voxel is finite."""
         found = distribution_of(voxels)
         if found.count == 0:
             raise UserError("The image has no finite voxel. Check how it was made.")
         low, high = found.percentiles((0.5, 99.5))
-        if low == high:  # almost all is background: percentiles would clip the rest away
+        if low == high:  # almost everything is background: percentiles would clip the rest away
             low, high = found.percentiles((0, 100))
         mean, std = found.clipped_moments(low, high)
         return cls(low, high, mean, std if std > 0 else 1.0)
@@ -94,10 +95,10 @@ class Case:
 
 @dataclass(frozen=True)
 class NewCase:
-    """What an importer hands over for one case.
+    """The data that an importer provides for one case.
 
-    `labels`, if given, are integers from 0 to 254 (z y x) of the image's shape. Both may be
-    files that are read while the case is stored.
+    `labels`, if given, are integers from 0 to 254 (z y x) of the image's shape. Image
+    and labels may be files that are read while the case is stored.
     """
 
     id: str
@@ -111,13 +112,13 @@ class NewCase:
         if not is_case_id(self.id):
             raise UserError(f"{self.id!r} cannot be the name of a case. Rename {self.image_path}.")
         if (self.labels is None) != (self.labels_path is None):
-            raise ValueError("labels and the path of their file come together")
+            raise ValueError("labels and the path of their file must be given together")
         if self.labels is not None:
             check_labels(self.labels, self.image.geometry, self.labels_path)
 
 
 def check_labels(labels: VoxelSource, geometry: Geometry, path: Path | None) -> None:
-    """Raise UserError unless labels fit an image's shape and hold classes only.
+    """Raise UserError unless labels fit an image's shape and hold only classes.
 
     The values of a file are checked when they are read, see `ClassesOnly`.
     """
@@ -134,7 +135,7 @@ def check_labels(labels: VoxelSource, geometry: Geometry, path: Path | None) -> 
 
 @dataclass(frozen=True)
 class ClassesOnly:
-    """Labels that raise UserError while they are read if a value is no class."""
+    """Labels that raise UserError while they are read if a value is not a class."""
 
     labels: VoxelSource
     path: Path | None

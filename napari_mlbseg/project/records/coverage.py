@@ -1,9 +1,8 @@
-"""Which slices somebody looked at, or at one near by: the network is a judge there, not beyond.
+"""Which slices were looked at, themselves or a slice nearby; only there the network is trusted.
 
-A network that learnt from a few slices is at home between them and lost beyond them: it has never
-seen where a structure ends. So a slice counts as looked at where a clean slice lies near it along
-the axis. Clean slices of other cases count at the same relative position where the fields of view
-are alike.
+A network trained on a few slices works well between them and badly beyond them: it has never seen
+where a structure ends. So a slice counts as looked at if a clean slice is near it along the axis.
+Clean slices of other cases count at the same relative position if the fields of view are alike.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,20 +16,20 @@ from napari_mlbseg.project.records.slices import SliceKey
 
 BETWEEN_MM: Final = 10.0
 BETWEEN_SHARE: Final = 1 / 8
-"""Between clean slices one is near within this distance, or this share of their spread."""
+"""Between clean slices, near means within this distance, or this share of their extent."""
 
 _LENGTHS_ALIKE: Final = 1.1
 _WIDTHS_ALIKE: Final = 1.5
 _ROUNDING_MM: Final = 1e-6
 
 LookedAt = Mapping[str, NDArray[np.bool_]]
-"""For each case, by its name, which slices along its axis somebody looked at."""
+"""For each case, by its name, which slices along its axis were looked at."""
 
 
 def near(at_mm: NDArray[np.float64], clean_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of some positions along an axis have a clean slice near: none beyond the outermost.
+    """Which of some positions along an axis have a clean slice near; none beyond the outermost.
 
-    Nothing that counts as near ceases to when a clean slice is added.
+    Adding a clean slice never makes a position count as no longer near.
     """
     if not len(clean_mm):
         return np.zeros(len(at_mm), dtype=np.bool_)
@@ -44,7 +43,8 @@ def near(at_mm: NDArray[np.float64], clean_mm: NDArray[np.float64]) -> NDArray[n
 def alike(a: Case, b: Case, axis: int) -> bool:
     """Whether the fields of view of two cases are alike, so that heights can be compared.
 
-    They are as long along the axis within a tenth, and as wide across it within a half.
+    They are if both are equally long along the axis within a tenth, and equally wide across it
+    within a half.
     """
     for k, (ours, theirs) in enumerate(zip(_lengths_mm(a), _lengths_mm(b), strict=True)):
         most = _LENGTHS_ALIKE if k == axis else _WIDTHS_ALIKE
@@ -56,9 +56,9 @@ def alike(a: Case, b: Case, axis: int) -> bool:
 def looked_at(
     case: Case, cases: Sequence[Case], clean: Iterable[SliceKey], axis: int | None = None
 ) -> NDArray[np.bool_]:
-    """Which slices of a case somebody looked at, along a display axis (the case's by default).
+    """Which slices of a case were looked at, along a display axis (the case's by default).
 
-    `clean` are the clean slices of all `cases`; those along other axes count for nothing.
+    `clean` are the clean slices of all `cases`; those along other axes do not count.
     """
     axis = case.axis if axis is None else axis
     length_mm, count = _lengths_mm(case)[axis], case.geometry.shape[axis]
@@ -77,12 +77,12 @@ def looked_at(
 
 
 def looked_at_everywhere(cases: Sequence[Case], clean: Iterable[SliceKey]) -> LookedAt:
-    """The same of every case, along its axis."""
+    """Which slices of every case were looked at, along the axis of the case."""
     clean = tuple(clean)
     return {case.id: looked_at(case, cases, clean) for case in cases}
 
 
 def _lengths_mm(case: Case) -> tuple[float, ...]:
-    """How long the image is along z, y and x."""
+    """The extent of the image along z, y and x, in mm."""
     geometry = case.geometry
     return tuple(n * mm for n, mm in zip(geometry.shape, geometry.spacing_mm, strict=True))

@@ -15,7 +15,7 @@ _DTYPE: Final = np.dtype(np.uint8).str
 
 @dataclass(frozen=True)
 class PackedMask:
-    """A zlib-compressed mask (row by row) with what is needed to unpack it."""
+    """A mask compressed by zlib (row by row), with everything needed to unpack it."""
 
     rows: int
     columns: int
@@ -24,7 +24,7 @@ class PackedMask:
 
     @classmethod
     def pack(cls, mask: NDArray[np.uint8]) -> "PackedMask":
-        """Compress a slice; raises UserError where a value is not a class."""
+        """Compress a slice; raises UserError if a value is not a class."""
         if mask.ndim != 2 or mask.dtype != np.uint8:
             raise ValueError(f"a mask is 2-D and uint8, got {mask.ndim}-D {mask.dtype}")
         if mask.size and int(mask.max()) > MAX_CLASS:
@@ -36,9 +36,9 @@ class PackedMask:
         return cls(rows, columns, mask.dtype.str, zlib.compress(mask.tobytes()))
 
     def unpack(self, shape: tuple[int, int]) -> NDArray[np.uint8]:
-        """The mask of a slice of this shape; raises UserError where what is stored is another.
+        """The mask of a slice of this shape; raises UserError if the stored mask is different.
 
-        Never unpacks more than the slice has pixels, whatever the bytes would become.
+        Never unpacks more than the slice has pixels, whatever the stored bytes unpack to.
         """
         try:
             return self._unpacked(shape)
@@ -64,6 +64,6 @@ class PackedMask:
 
 
 def plane(axis: int, start: int, stop: int | None = None) -> tuple[slice | int, ...]:
-    """Index of one slice along a display axis, or of a range of slices."""
+    """The index of one slice along a display axis, or of a range of slices."""
     where: slice | int = start if stop is None else slice(start, stop)
     return tuple(where if k == axis else slice(None) for k in range(3))

@@ -1,4 +1,4 @@
-"""Colours for classes that nobody has given one."""
+"""Default colours for classes."""
 
 from typing import Final
 
@@ -11,13 +11,13 @@ _OKABE_ITO: Final = (
     (213, 94, 0),
     (204, 121, 167),
 )
-"""Distinguishable with every kind of colour blindness (Okabe and Ito, 2008)."""
+"""Distinguishable with any kind of colour blindness (Okabe and Ito, 2008)."""
 
 _STEP: Final = 0.045
 
 
 def color_of(value: int) -> tuple[int, int, int]:
-    """The colour of a class value from 1 on: seven hues, then lighter and darker ones in turn."""
+    """The colour of a class value, from 1: seven hues, then lighter and darker ones in turn."""
     round_number, place = divmod(value - 1, len(_OKABE_ITO))
     towards = 255 if round_number % 2 else 0
     share = _STEP * ((round_number + 1) // 2)

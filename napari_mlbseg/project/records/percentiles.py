@@ -1,7 +1,7 @@
-"""Percentiles and moments of images that are larger than the memory, without approximation.
+"""Exact percentiles and moments of images that do not fit into memory.
 
-Numbers are turned into unsigned integers of the same order; counting their leading 16 bits tells
-in which group a rank lies, counting the next 16 bits within that group narrows it down, and so on:
+Numbers are mapped to unsigned integers in the same order. Counting their leading 16 bits shows the
+group in which a rank lies, counting the next 16 bits within that group narrows it down, and so on:
 one pass for 16-bit images, two for 32 bits, four for 64.
 """
 
@@ -34,7 +34,7 @@ def parts_of(voxels: Any) -> Parts:
 
 
 class Distribution(Protocol):
-    """Percentiles and moments of numbers that are not in memory."""
+    """Percentiles and moments of numbers that do not fit into memory."""
 
     count: int
 
@@ -53,7 +53,7 @@ def distribution_of(voxels: Any) -> Distribution:
 
 
 class _Tally:
-    """Of numbers of up to 16 bits: how often each comes, counted in a single pass."""
+    """For numbers of up to 16 bits: the count of each value, in a single pass."""
 
     def __init__(self, parts: Parts, dtype: np.dtype[Any]) -> None:
         bits = dtype.itemsize * 8
@@ -78,7 +78,7 @@ class _Tally:
 
 
 class _Passes:
-    """Of larger numbers: a pass for each 16 bits, and one for the moments."""
+    """For larger numbers: one pass for each 16 bits, and one for the moments."""
 
     def __init__(self, parts: Parts, dtype: np.dtype[Any]) -> None:
         self._parts = parts
@@ -121,7 +121,7 @@ def _between(low: float, high: float, share: float) -> float:
 
 
 def _order_statistics(parts: Parts, ranks: Sequence[int], dtype: np.dtype[Any]) -> list[float]:
-    """The numbers that would stand at these places if all were sorted."""
+    """The numbers at these positions of the sorted sequence."""
     width = dtype.itemsize * 8
     prefixes, left = [0] * len(ranks), list(ranks)
     for shift in range(max(0, width - _DIGIT), -1, -_DIGIT):
@@ -135,7 +135,7 @@ def _order_statistics(parts: Parts, ranks: Sequence[int], dtype: np.dtype[Any]) 
 
 
 def _counts(parts: Parts, prefixes: set[int], shift: int, bits: int) -> dict[int, NDArray[Any]]:
-    """How often each digit at `shift` comes among the keys that start with each prefix."""
+    """The count of each digit at `shift` among the keys that start with each prefix."""
     counts = {prefix: np.zeros(1 << bits, np.int64) for prefix in prefixes}
     for part in parts():
         keys = _keys(part)
@@ -151,7 +151,7 @@ def _counts(parts: Parts, prefixes: set[int], shift: int, bits: int) -> dict[int
 
 
 def _keys(part: NDArray[Any]) -> NDArray[Any]:
-    """Unsigned integers that are ordered as the numbers are."""
+    """Unsigned integers in the same order as the numbers."""
     kind = np.dtype(f"u{part.dtype.itemsize}").type
     bits: NDArray[Any] = part.view(kind)
     sign = kind(1 << (part.dtype.itemsize * 8 - 1))

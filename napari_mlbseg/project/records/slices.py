@@ -1,4 +1,4 @@
-"""What a person says about one slice."""
+"""The state of one slice."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,12 +6,12 @@ from enum import StrEnum
 from typing import Final
 
 NEVER_LOOKED_AT: Final = "never looked at"
-"""What a slice without a clean one near is called wherever a person reads of it; which these are,
-`napari_mlbseg.project.records.coverage` says."""
+"""What the user interface calls slices without a clean slice nearby, as found by
+`napari_mlbseg.project.records.coverage`."""
 
 
 class SliceState(StrEnum):
-    """Where a slice stands on its way from the machine's labels to a person's."""
+    """How far a slice is on its way from the machine's labels to a person's."""
 
     UNTOUCHED = "untouched"
     DRAFT = "draft"
@@ -39,9 +39,9 @@ class SliceRecord:
     Attributes
     ----------
     revision
-        Grows over the whole study: of two records the one with the larger revision is newer.
+        Increases over the whole study: of two records, the one with the larger revision is newer.
     has_mask
-        Whether a person's mask belongs to it (drafts and clean slices, and reopened ones).
+        Whether it has a person's mask (drafts, clean slices and reopened slices).
     """
 
     key: SliceKey

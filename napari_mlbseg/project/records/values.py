@@ -1,4 +1,4 @@
-"""Which values a mask may hold before it teaches."""
+"""Checks the values of a mask before it becomes clean."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from napari_mlbseg.project.records.slices import SliceKey
 
 
 def require_classes(mask: NDArray[np.uint8], classes: Sequence[LabelClass], key: SliceKey) -> None:
-    """Raise UserError, which names the pixels, where a mask (rows, columns) holds other values.
+    """Raise UserError that names the pixels if a mask (rows, columns) holds unknown values.
 
-    A study that has no classes yet takes every mask.
+    A study that has no classes yet accepts every mask.
     """
     if not classes:
         return

@@ -177,7 +177,7 @@ def test_positions_that_were_rounded_are_told(tmp_path):
         dataset = pydicom.dcmread(file)
         dataset.ImagePositionPatient = [0, 0, round(1.25 * k + 1e-9, 1)]
         dataset.save_as(file)
-    assert any("beside an even grid" in note for note in open_image(tmp_path / "s").notes)
+    assert any("off an even grid" in note for note in open_image(tmp_path / "s").notes)
 
 
 def edit(file, **elements):
@@ -251,7 +251,7 @@ def absurd_rows(folder, files):
         (colour, r"IM\d+ holds RGB images"),
         (without_position, r"IM\d+ has no ImagePositionPatient"),
         (without_spacing, r"IM\d+ has no PixelSpacing"),
-        (nan_position, r"IM\d+ (has no usable geometry|is no sound)"),
+        (nan_position, r"IM\d+ (has no usable geometry|is not a valid)"),
         (skewed, r"IM\d+ has no usable geometry"),
         (absurd_rows, r"announces 65535 x 65535|damaged|IM\d+"),
     ],

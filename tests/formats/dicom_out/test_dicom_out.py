@@ -274,7 +274,7 @@ def test_coordinates_fit_a_decimal_string(case, tmp_path):
 def test_without_the_original_series_there_is_no_dicom(axial):
     victim = next(axial.path.iterdir())
     victim.unlink()
-    with pytest.raises(UserError, match=r"only beside the original series"):
+    with pytest.raises(UserError, match=r"original series and needs its files"):
         origin_of(axial.path, axial.source)
 
 

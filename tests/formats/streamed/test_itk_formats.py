@@ -310,6 +310,8 @@ def test_a_header_reads_files_of_its_own_folder(tmp_path, secret, suffix):
     (study / "raw" / "a.raw").write_bytes(bytes(64))
     for name in ("raw/a.raw", str(study / "raw" / "a.raw"), "../study/raw/a.raw"):
         assert read_image(detached(study, suffix, name))[0].voxels.shape == (4, 4, 4)
+    (study / "listed.raw").write_bytes(bytes(64))  # a name, not the word for many files
+    assert read_image(detached(study, suffix, "listed.raw"))[0].voxels.shape == (4, 4, 4)
     # A folder of links to a header and its voxels, which lie beside each other elsewhere.
     linked = tmp_path / "linked"
     linked.mkdir()
@@ -317,3 +319,30 @@ def test_a_header_reads_files_of_its_own_folder(tmp_path, secret, suffix):
     (linked / header.name).symlink_to(header)
     (linked / "secret.raw").symlink_to(secret)
     assert read_image(linked / header.name)[0].voxels.shape == (4, 4, 4)
+
+
+@pytest.mark.parametrize("sizes", [(2, 3, 4), (2, 3, 4, 5)])
+def test_voxels_at_the_end_of_their_file(tmp_path, sizes):
+    """A header size of -1: the voxels of all frames are the last bytes of the file."""
+    stored = np.arange(np.prod(sizes), dtype=np.int16).reshape(sizes)
+    (tmp_path / "a.raw").write_bytes(b"a preamble" + stored.tobytes(order="F"))
+    path = tmp_path / "a.mhd"
+    path.write_text(
+        f"ObjectType = Image\nNDims = {len(sizes)}\nDimSize = {' '.join(map(str, sizes))}\n"
+        "ElementType = MET_SHORT\nHeaderSize = -1\nElementDataFile = a.raw\n"
+    )
+    seen = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).T
+    np.testing.assert_array_equal(seen, stored)
+    for frame in range(sizes[3]) if len(sizes) > 3 else [None]:
+        volume, _ = read_image(path, Choice(frame=frame))
+        expected = stored if frame is None else stored[..., frame]
+        np.testing.assert_array_equal(volume.geometry.to_file(volume.voxels), expected)
+
+
+def test_an_unknown_number_of_channels_is_refused(tmp_path):
+    path = detached(tmp_path, ".mhd", "a.raw")
+    (tmp_path / "a.raw").write_bytes(bytes(64))
+    header = path.read_text()
+    path.write_text(header.replace("NDims", "ElementNumberOfChannels = some\nNDims"))
+    with pytest.raises(UserError, match=r"a\.mhd has a damaged MetaImage header.*'some'"):
+        read_image(path)

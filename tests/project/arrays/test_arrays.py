@@ -111,7 +111,7 @@ def test_absent_arrays_say_what_to_do(study):
 @pytest.mark.parametrize("file", ["zarr.json", "c/0/0/0"])
 def test_a_damaged_array_is_explained(study, file):
     (study.path / "arrays" / "a" / "image.zarr" / file).write_bytes(b"{")
-    with pytest.raises(UserError, match=r"is damaged .* rebuilt"):
+    with pytest.raises(UserError, match=r"is damaged .* rebuilding the arrays"):
         study.read_slice("a", ArrayName.IMAGE, 0, 0)
 
 
@@ -153,7 +153,7 @@ def test_what_is_there_is_not_rebuilt(imported, sources):
         path.unlink()
     imported.rebuild_arrays()
     shutil.rmtree(imported.path / "arrays" / "scan" / "image.zarr")
-    with pytest.raises(UserError, match=r"scan\.nii\.gz.* is not there"):
+    with pytest.raises(UserError, match=r"scan\.nii\.gz.* is missing"):
         imported.rebuild_arrays()
 
 

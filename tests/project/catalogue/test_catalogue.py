@@ -145,7 +145,7 @@ def test_a_full_disk_is_told_and_the_next_save_works(study):
         for number in range(1000):
             study.save_slice(KEY, mask_of(number), SliceState.DRAFT)
 
-    with pytest.raises(UserError, match=r"the disk is full .*Make room"):
+    with pytest.raises(UserError, match=r"the disk is full .*Free some space"):
         fill()
     saved = len(study.slice_history(KEY))
     connection.execute("PRAGMA max_page_count = 100000")
@@ -174,9 +174,9 @@ def test_a_catalogue_that_may_not_be_written_is_told(study):
 
 def test_a_closed_study_is_told(study):
     study.close()
-    with pytest.raises(UserError, match=r"not open any more .*Open the study again"):
+    with pytest.raises(UserError, match=r"no longer open .*Open the study again"):
         study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
-    with pytest.raises(UserError, match="not open any more"):
+    with pytest.raises(UserError, match="no longer open"):
         study.slice_records()
 
 

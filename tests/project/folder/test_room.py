@@ -36,7 +36,7 @@ def test_a_hundred_gigabytes_behind_a_small_header_are_refused_before_anything_i
     (failure,) = imported.failures
     assert str(path) in failure.reason
     assert "GB of voxels" in failure.reason
-    assert "free. Make room" in failure.reason
+    assert "free. Free some space" in failure.reason
 
 
 @pytest.mark.parametrize(("free", "fits"), [(4 * 5 * 6 * 3, True), (4 * 5 * 6 * 3 - 1, False)])
@@ -50,7 +50,7 @@ def test_image_and_labels_have_to_fit(tmp_path, monkeypatch, free, fits):
         if fits:
             assert len(import_folder(study, tmp_path / "images", tmp_path / "labels").cases) == 1
             return
-        with pytest.raises(UserError, match="Make room"):
+        with pytest.raises(UserError, match="Free some space"):
             import_folder(study, tmp_path / "images", tmp_path / "labels")
         assert study.cases == ()
 
