@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.steps import meta_weights
-from napari_mlbseg.engine.training.state import as_model
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 MEASURED = {"step_s", "noisy_pixels_per_s", "peak_memory_mb"}

@@ -43,7 +43,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "wording": {"events"},
         "nets": set(),
         "steps": {"nets"},
-        "data": {"config", "interruption", "nets", "steps"},
+        "data": {"config", "interruption", "nets"},
         "training": {"config", "data", "events", "interruption", "nets", "steps"},
         "predictions": {"config", "data", "events", "interruption", "nets", "steps", "training"},
         "session": {

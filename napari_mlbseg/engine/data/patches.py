@@ -9,17 +9,17 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from napari_mlbseg.engine.data.grid import Triple, VolumeGrid
+from napari_mlbseg.engine.data.placement import Mirrored, random_turn
 from napari_mlbseg.engine.data.reader import Reader
 from napari_mlbseg.engine.data.source import CleanSlices, Scene, Span
 from napari_mlbseg.engine.data.sparse import lay_slices
 from napari_mlbseg.engine.data.tiles import layers_needed, one_tile_around
 from napari_mlbseg.engine.data.volumes import Box, Frame, Volumes, affine
 from napari_mlbseg.engine.interruption import Check, never
+from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample, resample_labels
-from napari_mlbseg.engine.steps.augment import Mirrored, random_turn
-from napari_mlbseg.engine.steps.predict import OVERLAP
-from napari_mlbseg.engine.steps.update import Batch
+from napari_mlbseg.engine.nets.tiling import OVERLAP
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey

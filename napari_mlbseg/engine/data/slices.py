@@ -9,13 +9,13 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from napari_mlbseg.engine.data.grid import Grid, in_plane, with_room_for
+from napari_mlbseg.engine.data.placement import Mirrored, centred_placement, random_placement
 from napari_mlbseg.engine.data.reader import Reader
 from napari_mlbseg.engine.data.source import CleanSlices, Scene, Span
 from napari_mlbseg.engine.interruption import Check, never
+from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample, resample_labels
-from napari_mlbseg.engine.steps.augment import Mirrored, centred_placement, random_placement
-from napari_mlbseg.engine.steps.update import Batch
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study

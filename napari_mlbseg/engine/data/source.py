@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from napari_mlbseg.engine.data.classes import Classes
-from napari_mlbseg.engine.steps.update import Batch
+from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study

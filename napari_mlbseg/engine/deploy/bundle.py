@@ -16,7 +16,7 @@ from napari_mlbseg.engine.deploy.folder import copy_standalone, write_json, writ
 from napari_mlbseg.engine.deploy.readme import bundle_readme
 from napari_mlbseg.engine.deploy.trained import TrainedModel
 from napari_mlbseg.engine.nets import network as network_module
-from napari_mlbseg.engine.steps.predict import OVERLAP, TILES_AT_ONCE
+from napari_mlbseg.engine.nets.tiling import OVERLAP, TILES_AT_ONCE
 
 SCHEMA = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"

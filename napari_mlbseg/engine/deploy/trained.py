@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.views import VIEWS, averaged_views
 from napari_mlbseg.engine.steps.predict import probabilities
 from napari_mlbseg.engine.training.checkpoint import Checkpoint, read_checkpoint, settings_of
-from napari_mlbseg.engine.training.state import as_model
 from napari_mlbseg.engine.training.untrained import check_trained
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.former_names import with_former_names

@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from napari_mlbseg.engine.data.grid import Grid, VolumeGrid, with_room_for
 from napari_mlbseg.engine.data.patches import PatchSource
 from napari_mlbseg.engine.data.slices import SliceSource
 from napari_mlbseg.engine.data.source import Source
 from napari_mlbseg.engine.nets.device import choose_device, choose_precision
+from napari_mlbseg.engine.nets.model import Model, Parameters, as_model
 from napari_mlbseg.engine.nets.views import VIEWS, View, averaged_views
-from napari_mlbseg.engine.steps.meta_weights import Model
 from napari_mlbseg.engine.training.checkpoint import Checkpoint, read_checkpoint, settings_of
-from napari_mlbseg.engine.training.state import as_model
 from napari_mlbseg.engine.training.untrained import check_trained
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.exporting.provenance import Maker, run_behind
@@ -35,7 +33,7 @@ class FinalNetwork:
     """
 
     model: Model
-    parameters: Mapping[str, Tensor]
+    parameters: Parameters
     views: list[View]
     source: Source
     maker: Maker

@@ -1,7 +1,7 @@
 """Brings predictions and weight maps up to date, what is on view first."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,12 @@ from napari_mlbseg.engine.data.source import Scene, Source, Span, as_planes
 from napari_mlbseg.engine.events import SlicesPublished
 from napari_mlbseg.engine.interruption import Check, interrupts, never
 from napari_mlbseg.engine.nets.labels import IGNORE
+from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.nets.views import View
 from napari_mlbseg.engine.predictions.brake import Brake
 from napari_mlbseg.engine.steps import predict
 from napari_mlbseg.engine.steps.imported_labels import as_shown
 from napari_mlbseg.engine.steps.meta_weights import (
-    Model,
     Scores,
     confidence,
     tilted_probabilities,
@@ -135,8 +135,8 @@ class Publisher:
         self,
         span: Span,
         *,
-        parameters: Mapping[str, Tensor],
-        direction: Mapping[str, Tensor] | None,
+        parameters: Parameters,
+        direction: Parameters | None,
         step: int,
         identity_view_only: bool = False,
     ) -> SlicesPublished:
@@ -167,7 +167,7 @@ class Publisher:
         return 1 / len(self._views) if self._looks_once(identity_view_only) else 1.0
 
     def write_initial_labels(
-        self, span: Span, parameters: Mapping[str, Tensor], *, step: int
+        self, span: Span, parameters: Parameters, *, step: int
     ) -> SlicesPublished:
         """Predict the slices and write them as initial labels.
 
@@ -227,9 +227,7 @@ class Publisher:
             slices = [self._study.read_slice(k.case_id, name, k.axis, k.index) for k in part.keys]
             yield part.start, np.stack(slices)
 
-    def _predict(
-        self, parameters: Mapping[str, Tensor], scene: Scene, views: Sequence[View]
-    ) -> Tensor:
+    def _predict(self, parameters: Parameters, scene: Scene, views: Sequence[View]) -> Tensor:
         return as_planes(
             predict.probabilities(
                 self._model, parameters, scene.images, views=views, tile=self._source.tile
@@ -239,8 +237,8 @@ class Publisher:
     def _weighed(
         self,
         scene: Scene,
-        parameters: Mapping[str, Tensor],
-        direction: Mapping[str, Tensor],
+        parameters: Parameters,
+        direction: Parameters,
         weigh: Scores,
         views: Sequence[View],
     ) -> "_Seen":

@@ -1,11 +1,9 @@
 """Sees to it that no model is shown that is worse than the one before, or than imported labels."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
-from torch import Tensor
-
 from napari_mlbseg.engine.events import Stage, ValidationScored
+from napari_mlbseg.engine.nets.model import Parameters
 from napari_mlbseg.engine.nets.teacher import copy_of
 from napari_mlbseg.engine.session.imported import (
     FEWEST,
@@ -37,7 +35,7 @@ class Guard:
         self._imported_labels_kept: bool | None = None
 
     @property
-    def parameters(self) -> Mapping[str, Tensor]:
+    def parameters(self) -> Parameters:
         """Those that predictions are to be made with."""
         return self._trainer.shown
 

@@ -17,13 +17,14 @@ the clean slices agree on (`clean_direction`). What is shown as trust is the net
 tilted in the same way; as weights it would have the network confirm itself (docs/results.md).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from napari_mlbseg.engine.nets.labels import IGNORE
+from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.steps.chunks import chunks
 
 LOOK_AHEAD = 0.05
@@ -32,8 +33,6 @@ LOOK_AHEAD = 0.05
 LARGEST_TILT = 3.0
 """Of the logarithm of a weight."""
 
-Parameters = Mapping[str, Tensor]
-Model = Callable[[Parameters, Tensor], Tensor]
 Scores = Callable[[Tensor, Tensor], Tensor]
 """Makes of logits and their derivative what the label of every class is worth."""
 

@@ -12,39 +12,33 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.losses import disagreement, weighted_loss
+from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.nets.views import View, apply_view, apply_view_to_labels
 from napari_mlbseg.engine.steps import meta_weights
 from napari_mlbseg.engine.steps.base_model import clean_gradient, clean_shares
 from napari_mlbseg.engine.steps.chunks import chunks
 from napari_mlbseg.engine.steps.clean_direction import clean_direction, mean_gradient
-from napari_mlbseg.engine.steps.meta_weights import Model
 from napari_mlbseg.engine.steps.passes import Recorded, forward
 from napari_mlbseg.engine.steps.pseudo_labels import pseudo_labels, view_disagreement
 
 TEACHER_NOISE = 0.1
 
 
-class Batch(NamedTuple):
-    """Slices and their labels (class indices, `IGNORE` where there is none)."""
-
-    images: Float[Tensor, "batch channels *space"]
-    labels: Int[Tensor, "batch *space"]
-
-
 class BootstrapGradient(NamedTuple):
     """What a step found: the gradient by parameter name, and the losses by name."""
 
-    gradient: Mapping[str, Tensor]
+    gradient: Parameters
     losses: Mapping[str, Tensor]
 
 
 def bootstrap_gradient(
     model: Model,
-    student: Mapping[str, Tensor],
+    student: Parameters,
     noisy: Batch,
     clean: Batch,
     *,
@@ -53,7 +47,7 @@ def bootstrap_gradient(
     learning_rate: float | Float[Tensor, ""],
     consistency: float,
     clean_step: bool,
-    teacher: Mapping[str, Tensor] | None = None,
+    teacher: Parameters | None = None,
     teacher_noise: Float[Tensor, "views_batch channels *space"] | None = None,
 ) -> BootstrapGradient:
     """Gradient of the whole objective with respect to the student's parameters.
@@ -110,5 +104,5 @@ def bootstrap_gradient(
     return BootstrapGradient(gradient, {name: loss.detach() for name, loss in losses.items()})
 
 
-def _sum(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _sum(a: Parameters, b: Parameters) -> dict[str, Tensor]:
     return {name: a[name] + b[name] for name in a}

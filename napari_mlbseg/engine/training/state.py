@@ -1,6 +1,6 @@
 """All that a run must remember to go on exactly where it stopped."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_mlbseg.engine.events import Stage
+from napari_mlbseg.engine.nets.model import Parameters
 from napari_mlbseg.engine.nets.teacher import copy_of, follow
 from napari_mlbseg.project.records.slices import SliceKey
 
@@ -111,7 +112,7 @@ class TrainingState:
         """The parameters that are optimised, by name."""
         return dict(self.network.named_parameters())
 
-    def apply(self, gradient: Mapping[str, Tensor], *, learning_rate: float, decay: float) -> None:
+    def apply(self, gradient: Parameters, *, learning_rate: float, decay: float) -> None:
         """One optimiser step, and the teacher after it."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
@@ -180,22 +181,3 @@ def _plain_dices(dices: Dices) -> list[list[str | int | float | None]]:
 
 def _dices(plain: Iterable[tuple[str, int, int, float | None]]) -> Dices:
     return {SliceKey(case_id, axis, index): dice for case_id, axis, index, dice in plain}
-
-
-def as_model(
-    network: nn.Module, precision: torch.dtype = torch.float32
-) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
-    """The network as a function of its parameters and of images.
-
-    In a lower `precision` than float32 it computes in that, and answers in float32.
-    """
-
-    def model(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
-        logits: Tensor = torch.func.functional_call(network, dict(parameters), (images,))
-        return logits
-
-    def in_lower_precision(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
-        lower = {name: value.to(precision) for name, value in parameters.items()}
-        return model(lower, images.to(precision)).float()
-
-    return model if precision is torch.float32 else in_lower_precision

@@ -12,12 +12,14 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.data.choose import batch_sizes, choose_source
 from napari_mlbseg.engine.data.source import CleanSlices, Span, as_planes
 from napari_mlbseg.engine.interruption import Check, let_interrupt, never
+from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.device import (
     choose_device,
     choose_precision,
     is_out_of_memory,
     release_memory,
 )
+from napari_mlbseg.engine.nets.model import Model, Parameters, as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.noise import normal
 from napari_mlbseg.engine.nets.views import VIEWS, View, averaged_views
@@ -26,18 +28,17 @@ from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.baselines import copy_paste_gradient, initial_labels_gradient
 from napari_mlbseg.engine.steps.clean_direction import clean_direction, mean_gradient
 from napari_mlbseg.engine.steps.imported_labels import disagreement, largest_of_right
-from napari_mlbseg.engine.steps.meta_weights import Model, logit_derivative
+from napari_mlbseg.engine.steps.meta_weights import logit_derivative
 from napari_mlbseg.engine.steps.predict import probabilities
 from napari_mlbseg.engine.steps.update import (
     TEACHER_NOISE,
-    Batch,
     BootstrapGradient,
     bootstrap_gradient,
 )
 from napari_mlbseg.engine.training.clean_slices import choose_validation
 from napari_mlbseg.engine.training.cuda_graphs import Graphs
 from napari_mlbseg.engine.training.memory import Memory, Restored
-from napari_mlbseg.engine.training.state import TrainingState, as_model
+from napari_mlbseg.engine.training.state import TrainingState
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -167,7 +168,7 @@ class Trainer:
         return self.source.clean.validation
 
     @property
-    def parameters(self) -> Mapping[str, Tensor]:
+    def parameters(self) -> Parameters:
         """Those that predictions are made with: the teacher's where there is one."""
         return self.state.teacher if self._config.teacher else self.state.student
 
@@ -179,7 +180,7 @@ class Trainer:
         return wanted if limit is None else min(wanted, limit)
 
     @property
-    def shown(self) -> Mapping[str, Tensor]:
+    def shown(self) -> Parameters:
         """The same, or those of the last model that was good enough where the newest is worse."""
         kept = self.state.kept
         return kept.parameters if kept is not None and kept.worse else self.parameters
@@ -236,8 +237,8 @@ class Trainer:
     def _bootstrap_gradient(
         self,
         views: Sequence[View],
-        student: Mapping[str, Tensor],
-        teacher: Mapping[str, Tensor],
+        student: Parameters,
+        teacher: Parameters,
         noisy: Batch,
         clean: Batch,
         noise: Tensor,
@@ -305,13 +306,13 @@ class Trainer:
         return mean_gradient([gradient for gradient, _ in found]), loss
 
     def validation_predictions(
-        self, parameters: Mapping[str, Tensor]
+        self, parameters: Parameters
     ) -> dict[SliceKey, tuple[Tensor, Tensor]]:
         """Prediction and truth (class indices) of the validation slices."""
         return self.predictions_beside(self.validation_slices, parameters)
 
     def predictions_beside(
-        self, truth: Mapping[SliceKey, Tensor], parameters: Mapping[str, Tensor]
+        self, truth: Mapping[SliceKey, Tensor], parameters: Parameters
     ) -> dict[SliceKey, tuple[Tensor, Tensor]]:
         """Prediction and truth (class indices) of some slices."""
         return {key: (self._predicted(key, parameters), mask) for key, mask in truth.items()}
@@ -323,7 +324,7 @@ class Trainer:
             if self._cases[key.case_id].labels_path is not None:
                 yield float(disagreement(self.source.initial_labels(key), mask))
 
-    def _predicted(self, key: SliceKey, parameters: Mapping[str, Tensor]) -> Tensor:
+    def _predicted(self, key: SliceKey, parameters: Parameters) -> Tensor:
         span = Span(self._cases[key.case_id], key.axis, key.index, key.index + 1)
         scene = self.source.scene(span)
         found = probabilities(

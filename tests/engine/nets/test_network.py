@@ -3,12 +3,13 @@ import torch
 from torch import nn
 
 from napari_mlbseg.engine.nets import network
+from napari_mlbseg.engine.nets.batch import Batch
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network, count_parameters, sound
 from napari_mlbseg.engine.nets.teacher import copy_of
 from napari_mlbseg.engine.nets.views import VIEWS
 from napari_mlbseg.engine.steps.meta_weights import logit_derivative
-from napari_mlbseg.engine.steps.update import Batch, bootstrap_gradient
-from napari_mlbseg.engine.training.state import as_model
+from napari_mlbseg.engine.steps.update import bootstrap_gradient
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.losses import clean_loss, pixel_cross_entropy
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.views import VIEWS, apply_view
 from napari_mlbseg.engine.steps.meta_weights import (
@@ -26,7 +27,6 @@ from napari_mlbseg.engine.steps.meta_weights import (
     weights_of,
 )
 from napari_mlbseg.engine.steps.pseudo_labels import view_disagreement
-from napari_mlbseg.engine.training.state import as_model
 
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.05, 0.9, 5e-4
 

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.losses import clean_loss
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.teacher import copy_of
 from napari_mlbseg.engine.nets.views import VIEWS
@@ -15,8 +17,7 @@ from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.chunks import chunks
 from napari_mlbseg.engine.steps.meta_weights import logit_derivative
 from napari_mlbseg.engine.steps.passes import Recorded, forward
-from napari_mlbseg.engine.steps.update import Batch, BootstrapGradient, bootstrap_gradient
-from napari_mlbseg.engine.training.state import as_model
+from napari_mlbseg.engine.steps.update import BootstrapGradient, bootstrap_gradient
 
 IMAGE = 32 * 32
 
