@@ -25,6 +25,7 @@ from napari_mlbseg.engine.steps.update import (
     BootstrapGradient,
     bootstrap_gradient,
 )
+from napari_mlbseg.engine.steps.weighting.rules import RULES
 from napari_mlbseg.engine.training.cuda_graphs import Graphs
 from napari_mlbseg.engine.training.state import TrainingState
 
@@ -117,7 +118,7 @@ class OurStep:
             noisy,
             _in_all_views(clean) if as_released else clean,
             views=views,
-            weights="published" if as_released else "meta",
+            weighting=RULES["published" if as_released else "meta"],
             learning_rate=1e-3,
             consistency=1.0,
             clean_step=True,

@@ -20,6 +20,7 @@ from napari_mlbseg.engine.nets.noise import normal
 from napari_mlbseg.engine.nets.views import VIEWS
 from napari_mlbseg.engine.steps.meta_weights import label_prices, logit_derivative, value_of
 from napari_mlbseg.engine.steps.update import BootstrapGradient, bootstrap_gradient
+from napari_mlbseg.engine.steps.weighting.rules import RULES
 from napari_mlbseg.engine.training.cuda_graphs import Graphs
 from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.project.arrays.store import ArrayName
@@ -105,7 +106,7 @@ def step_of(model: Callable[..., Tensor], name: str) -> Callable[..., BootstrapG
             noisy,
             clean,
             views=[VIEWS["identity"], VIEWS[name]],
-            weights="meta",
+            weighting=RULES["meta"],
             learning_rate=1e-3,
             consistency=1.0,
             clean_step=True,

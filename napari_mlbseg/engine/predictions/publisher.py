@@ -21,11 +21,11 @@ from napari_mlbseg.engine.predictions.brake import Brake
 from napari_mlbseg.engine.steps import predict
 from napari_mlbseg.engine.steps.imported_labels import as_shown
 from napari_mlbseg.engine.steps.meta_weights import (
-    Scores,
     confidence,
     tilted_probabilities,
     weights_of,
 )
+from napari_mlbseg.engine.steps.weighting.rule import Scores
 from napari_mlbseg.project.arrays.building import Unfinished
 from napari_mlbseg.project.arrays.store import ArrayName, Block
 from napari_mlbseg.project.records.cases import Case

@@ -23,7 +23,6 @@ from napari_mlbseg.engine.predictions.publisher import Publisher
 from napari_mlbseg.engine.session.budget import Budget
 from napari_mlbseg.engine.session.guard import Guard
 from napari_mlbseg.engine.session.imported import ImportedLabels
-from napari_mlbseg.engine.steps.meta_weights import SCORES
 from napari_mlbseg.engine.training.finite import require_finite
 from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.project.records.slices import SliceKey
@@ -68,7 +67,7 @@ class Upkeep:
             trainer.source,
             trainer.model,
             views=trainer.prediction_views,
-            weigh=SCORES.get(config.weights),
+            weigh=trainer.weighting.scores,
             check=check,
         )
         self._brake = brake_for(study, keep_labels=self._keep_labels)
@@ -238,7 +237,7 @@ class Upkeep:
     @property
     def _keep_labels(self) -> bool:
         """Labels that are to be left out altogether are not kept either."""
-        return self._config.weights != "none"
+        return self._trainer.weighting.learns_labels
 
     def _read_brake(self) -> None:
         found = brake_for(self._study, keep_labels=self._keep_labels)

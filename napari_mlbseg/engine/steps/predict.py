@@ -9,8 +9,9 @@ from torch import Tensor
 from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.nets.tiling import tiled
 from napari_mlbseg.engine.nets.views import View, apply_view
-from napari_mlbseg.engine.steps.meta_weights import Scores, logit_derivative
+from napari_mlbseg.engine.steps.meta_weights import logit_derivative
 from napari_mlbseg.engine.steps.pseudo_labels import average_prediction
+from napari_mlbseg.engine.steps.weighting.rule import Scores
 
 
 def probabilities(

@@ -35,6 +35,7 @@ from napari_mlbseg.engine.steps.update import (
     BootstrapGradient,
     bootstrap_gradient,
 )
+from napari_mlbseg.engine.steps.weighting.rules import RULES
 from napari_mlbseg.engine.training.clean_slices import choose_validation
 from napari_mlbseg.engine.training.cuda_graphs import Graphs
 from napari_mlbseg.engine.training.memory import Memory, Restored
@@ -61,6 +62,7 @@ class Trainer:
         self._cases = {case.id: case for case in study.cases}
         self.device = choose_device(config.device)
         self._graphs = Graphs(self.device)
+        self.weighting = RULES[config.weights]
         gpu = self.device.type != "cpu"
         self.dimensions, self.source = choose_source(study, config, self.device, check)
         self.network_name = "unet" if config.network == "auto" else config.network
@@ -196,7 +198,7 @@ class Trainer:
 
         None where they are not judged, because nobody asks for meta-weights.
         """
-        return self._largest_of_right if self._config.weights == "meta" else None
+        return self._largest_of_right if self.weighting.judges_imported_labels else None
 
     @property
     def prediction_views(self) -> list[View]:
@@ -252,7 +254,7 @@ class Trainer:
             noisy,
             clean,
             views=views,
-            weights=config.weights,
+            weighting=self.weighting,
             learning_rate=learning_rate,
             consistency=config.consistency,
             clean_step=config.clean_step,

@@ -18,6 +18,7 @@ from napari_mlbseg.engine.steps.chunks import chunks
 from napari_mlbseg.engine.steps.meta_weights import logit_derivative
 from napari_mlbseg.engine.steps.passes import Recorded, forward
 from napari_mlbseg.engine.steps.update import BootstrapGradient, bootstrap_gradient
+from napari_mlbseg.engine.steps.weighting.rules import RULES
 
 IMAGE = 32 * 32
 
@@ -116,7 +117,7 @@ def test_a_step_in_chunks_is_the_step_of_the_whole_batch(
             batch(2, seed=4),
             batch(3, seed=5),
             views=[VIEWS["identity"], VIEWS["flip_x"], VIEWS["zoom_in"]],
-            weights=weights,
+            weighting=RULES[weights],
             learning_rate=1e-2,
             consistency=1.0,
             clean_step=True,
