@@ -51,7 +51,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
             "training",
         },
         "loop": {"config", "events", "nets", "session", "training"},
-        "deploy": {"nets", "steps", "training"},
+        "deploy": {"nets", "training"},
     },
     "project": {
         "folder": set(),

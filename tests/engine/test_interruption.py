@@ -37,7 +37,7 @@ from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.predictions.publisher import Publisher
 from napari_mlbseg.engine.session.attention import Attention
 from napari_mlbseg.engine.steps.meta_weights import logit_derivative
-from napari_mlbseg.engine.training import trainer as training
+from napari_mlbseg.engine.training import design
 from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
@@ -80,9 +80,9 @@ class Layers:
 @contextmanager
 def counting(layers: Layers) -> Iterator[None]:
     """The network of every training that begins meanwhile is watched."""
-    build = training.build_network
+    build = design.build_network
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "build_network", lambda *a, **k: layers.watch(build(*a, **k)))
+        patch.setattr(design, "build_network", lambda *a, **k: layers.watch(build(*a, **k)))
         yield
 
 

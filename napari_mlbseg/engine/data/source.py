@@ -3,17 +3,17 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from napari_mlbseg.engine.data.classes import Classes
+from napari_mlbseg.engine.data.grid import SampleShape
 from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey
-from napari_mlbseg.project.study import Study
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,6 @@ class Source(Protocol):
     classes: Classes
     clean: CleanSlices
 
-    def elsewhere(self, study: Study) -> "Source":
-        """The same for the cases of another study, at the same resolution."""
-
     @property
     def channels(self) -> int:
         """Channels of an image."""
@@ -106,7 +103,7 @@ class Source(Protocol):
         """One sample in words, the noun first: ``slice of 128 x 128 pixels``."""
 
     @property
-    def fits(self) -> Mapping[str, Any]:
+    def sample(self) -> SampleShape:
         """What a network must have been built for to go on with these data."""
 
     @property

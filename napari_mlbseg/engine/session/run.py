@@ -85,7 +85,7 @@ class Run:
             yield RunStarted(
                 run_id,
                 device,
-                f"{trainer.dimensions} {trainer.network_name}",
+                f"{trainer.dimensions} {trainer.design.name}",
                 count_parameters(state.network),
                 len(trainer.training_slices),
                 len(trainer.validation_slices),

@@ -20,7 +20,6 @@ from napari_mlbseg.engine.nets.device import (
     release_memory,
 )
 from napari_mlbseg.engine.nets.model import Model, Parameters, as_model
-from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.noise import normal
 from napari_mlbseg.engine.nets.views import VIEWS, View, averaged_views
 from napari_mlbseg.engine.steps.augment import random_appearance
@@ -38,6 +37,7 @@ from napari_mlbseg.engine.steps.update import (
 from napari_mlbseg.engine.steps.weighting.rules import RULES
 from napari_mlbseg.engine.training.clean_slices import choose_validation
 from napari_mlbseg.engine.training.cuda_graphs import Graphs
+from napari_mlbseg.engine.training.design import NetworkDesign
 from napari_mlbseg.engine.training.memory import Memory, Restored
 from napari_mlbseg.engine.training.state import TrainingState
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
@@ -63,23 +63,21 @@ class Trainer:
         self.device = choose_device(config.device)
         self._graphs = Graphs(self.device)
         self.weighting = RULES[config.weights]
-        gpu = self.device.type != "cpu"
         self.dimensions, self.source = choose_source(study, config, self.device, check)
-        self.network_name = "unet" if config.network == "auto" else config.network
-        self._values = [int(v) for v in self.source.classes.values]
+        self.design = NetworkDesign(
+            "unet" if config.network == "auto" else config.network,
+            self.device.type != "cpu",
+            tuple(int(v) for v in self.source.classes.values),
+            self.source.sample,
+        )
         network = let_interrupt(self._fresh_network(), check)
         self.model = self._differentiable(network, choose_precision(config.precision, self.device))
         self._batch, self._clean_batch = batch_sizes(config, self.dimensions, self.device)
         self.state = self._fresh_state(network)
-        fits = {
-            "network": f"{self.network_name}, {'large' if gpu else 'small'}",
-            "class_values": self._values,
-            **self.source.fits,
-        }
         self.memory = Memory(
             study.checkpoint_path,
             self.state,
-            fits=fits,
+            design=self.design,
             device=self.device,
             fresh=lambda: self._fresh_state(self._fresh_network()),
         )
@@ -102,13 +100,7 @@ class Trainer:
 
     def _fresh_network(self) -> nn.Module:
         torch.manual_seed(self._config.seed)
-        return build_network(
-            self.network_name,
-            channels=self.source.channels,
-            classes=len(self._values),
-            dims=3 if self.dimensions == "3d" else 2,
-            large=self.device.type != "cpu",
-        ).to(self.device)
+        return self.design.build().to(self.device)
 
     def _fresh_state(self, network: nn.Module) -> TrainingState:
         rate, seed = self._config.learning_rate, self._config.seed
@@ -155,9 +147,9 @@ class Trainer:
         return self.source.classes.indices(self._study.slice_mask(key), key)
 
     @property
-    def class_values(self) -> list[int]:
+    def class_values(self) -> tuple[int, ...]:
         """The label value of each class index; index 0 is the background."""
-        return self._values
+        return self.design.class_values
 
     @property
     def training_slices(self) -> Mapping[SliceKey, Tensor]:
