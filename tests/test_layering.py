@@ -45,7 +45,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "steps": {"nets"},
         "data": {"config", "interruption", "nets"},
         "training": {"config", "data", "events", "interruption", "nets", "steps"},
-        "predictions": {"config", "data", "events", "interruption", "nets", "steps", "training"},
+        "predictions": {"data", "events", "interruption", "nets", "steps", "training"},
         "session": {
             *("config", "data", "events", "interruption", "nets", "predictions", "steps"),
             "training",

@@ -257,11 +257,11 @@ def test_what_was_written_before_a_span_was_cut_off_is_told_and_the_rest_stays_d
     span = Span(case, case.axis, 0, 20)
     event = publisher.publish(span, parameters=trainer.parameters, direction=None, step=7)
     assert (event.start, event.stop) == (0, 8)
-    assert publisher.stalest_span(7, youngest=1) is not None
+    assert publisher.schedule.stalest_span(7, youngest=1) is not None
     asking = False
     event = publisher.publish(span, parameters=trainer.parameters, direction=None, step=7)
     assert (event.start, event.stop) == (0, 20)
-    assert publisher.stalest_span(7, youngest=1) is None
+    assert publisher.schedule.stalest_span(7, youngest=1) is None
 
 
 def attention_to(*requests: Request) -> Attention:
@@ -288,7 +288,7 @@ def test_a_slice_accepted_while_others_are_published_is_answered_first(
 ) -> None:
     """And whoever accepts slice after slice does not keep the others from being published."""
     phantoms.accept("phantom0", 3, 5, 8)
-    monkeypatch.setattr("napari_mlbseg.engine.session.upkeep.YOUNGEST_STEPS", 0)
+    monkeypatch.setattr("napari_mlbseg.engine.session.showing.YOUNGEST_STEPS", 0)
     inbox, publish = Inbox(), Publisher.publish
     told: list[Event | str] = []
 

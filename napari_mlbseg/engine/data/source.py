@@ -127,3 +127,9 @@ class Source(Protocol):
 
     def scene(self, span: Span, *, labels: bool = False) -> Scene:
         """Slices as they are, to be predicted; with their initial labels where asked."""
+
+
+def spans_of(source: Source, case: Case) -> list[Span]:
+    """All slices of a case along its axis, as many at a time as are best predicted at once."""
+    count = case.geometry.shape[case.axis]
+    return Span(case, case.axis, 0, count).parts(source.span_size(case))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from napari_mlbseg.engine.data.source import spans_of
 from napari_mlbseg.engine.predictions.publisher import Publisher
 from napari_mlbseg.engine.training.trained_network import read_trained_network
 from napari_mlbseg.engine.training.untrained import is_trained
@@ -21,7 +22,7 @@ def predict_other_cases(trained: Study, others: Study) -> Iterator[tuple[int, in
     network = read_trained_network(trained)
     source = network.source_for(others)
     publisher = Publisher(others, source, network.model, views=network.views, weigh=None)
-    spans = [span for case in others.cases for span in publisher.spans_of(case)]
+    spans = [span for case in others.cases for span in spans_of(source, case)]
     total, done = sum(len(span.keys) for span in spans), 0
     step, parameters = network.checkpoint.steps, network.parameters
     for case in others.cases:

@@ -97,7 +97,7 @@ class Memory:
         """Go to where a fresh run begins; it stays the same training."""
         began_with = self._state.began_with
         self._state.take(self._fresh().content(self._design.to_plain()), self._device)
-        self._state.began_with = began_with
+        self._state.begin(began_with)
         self._known = self._place
 
     def save(self) -> None:
@@ -109,12 +109,17 @@ class Memory:
             If it holds numbers that are not finite; nothing is written then.
         """
         best = self.is_best
-        if best and self._state.kept is not None:
-            self._state.best = self._state.kept.dice
+        if best:
+            self._state.note_best()
         content = self._state.content(self._design.to_plain())
         require_finite(content, "the network")
         self._checkpoints.save(content, best=best)
         self._known = self._place
+
+    @property
+    def latest(self) -> Path:
+        """Path of the newest checkpoint."""
+        return self._checkpoints.latest
 
     @property
     def has_news(self) -> bool:

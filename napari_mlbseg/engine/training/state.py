@@ -1,7 +1,7 @@
 """All that a run must remember to go on exactly where it stopped."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -123,6 +123,34 @@ class TrainingState:
         follow(self.teacher, self.student, decay=decay, step=self.total)
         self.step += 1
         self.total += 1
+
+    def begin(self, run_id: int) -> None:
+        """A run begins here with a fresh network."""
+        self.began_with = run_id
+
+    def halve_batch(self) -> None:
+        """Take fewer samples in each step from now on."""
+        self.batch //= 2
+
+    def limit_rate(self, learning_rate: float) -> None:
+        """Do not learn faster from now on."""
+        self.rate_limit = learning_rate
+
+    def note_score(self, dice: Dices, parameters: Parameters, *, worse: bool) -> None:
+        """Keep the model that was just scored, or mark it as worse than the one that is kept."""
+        if not worse:
+            self.kept = Kept(copy_of(parameters), dice, self.total)
+        elif self.kept is not None:
+            self.kept = replace(self.kept, worse=True)
+
+    def note_scored(self) -> None:
+        """The validation slices were looked at, whatever they show."""
+        self.scored = self.total
+
+    def note_best(self) -> None:
+        """The model that is kept is that of the best checkpoint."""
+        if self.kept is not None:
+            self.best = self.kept.dice
 
     def enter(self, stage: Stage) -> None:
         """Begin a stage at its first step."""

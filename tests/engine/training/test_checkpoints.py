@@ -411,7 +411,7 @@ def test_a_network_that_is_not_finite_is_not_published(
 ) -> None:
     """Also where nobody reports a loss before the next slices are due."""
     monkeypatch.setattr("napari_mlbseg.engine.session.pace.REPORT_EVERY_S", 3600.0)
-    monkeypatch.setattr("napari_mlbseg.engine.session.upkeep.YOUNGEST_STEPS", 0)
+    monkeypatch.setattr("napari_mlbseg.engine.session.showing.YOUNGEST_STEPS", 0)
     break_at(monkeypatch, "bootstrap_step", 8)
     sound: list[bool] = []
 
