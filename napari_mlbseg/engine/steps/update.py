@@ -60,9 +60,8 @@ def bootstrap_gradient(
     probabilities = logits.softmax(dim=1)
     losses = {"consistency": view_disagreement(views, probabilities.chunk(len(views)))}
     if teacher is not None and teacher_noise is not None:
-        losses["teacher"] = _distance(
-            probabilities, forward(model, teacher, images + teacher_noise)
-        )
+        taught = forward(model, teacher, images + teacher_noise)
+        losses["teacher"] = _distance(probabilities, taught)
     (steering,) = torch.autograd.grad(consistency * _total(losses), logits)
     gradient = seen.pull_back(steering, once_more=weighting.learns_labels)
     moved = virtual_parameters(student, gradient, learning_rate=learning_rate)
