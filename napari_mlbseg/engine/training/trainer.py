@@ -1,7 +1,7 @@
 """Network, data and state of a run, and the steps that move them."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import groupby
 
@@ -25,7 +25,7 @@ from napari_mlbseg.engine.steps.augment import random_appearance
 from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.baselines import copy_paste_gradient, initial_labels_gradient
 from napari_mlbseg.engine.steps.clean_direction import clean_direction, mean_gradient
-from napari_mlbseg.engine.steps.imported_labels import disagreement, largest_of_right
+from napari_mlbseg.engine.steps.imported_labels import largest_of_right
 from napari_mlbseg.engine.steps.meta_weights import Model, logit_derivative
 from napari_mlbseg.engine.steps.predict import probabilities
 from napari_mlbseg.engine.steps.update import (
@@ -36,6 +36,7 @@ from napari_mlbseg.engine.steps.update import (
 )
 from napari_mlbseg.engine.training.clean_slices import choose_validation
 from napari_mlbseg.engine.training.cuda_graphs import Graphs
+from napari_mlbseg.engine.training.known_slices import KnownSlices
 from napari_mlbseg.engine.training.memory import Memory, Restored
 from napari_mlbseg.engine.training.state import TrainingState, as_model
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
@@ -62,6 +63,7 @@ class Trainer:
         self._graphs = Graphs(self.device)
         gpu = self.device.type != "cpu"
         self.dimensions, self.source = choose_source(study, config, self.device, check)
+        self._known = KnownSlices(study, self.source, check)
         self.network_name = "unet" if config.network == "auto" else config.network
         self._values = [int(v) for v in self.source.classes.values]
         network = let_interrupt(self._fresh_network(), check)
@@ -128,28 +130,24 @@ class Trainer:
 
     def read_clean_slices(self) -> None:
         """Take the clean slices from the catalogue, and decide which of them validate."""
-        clean = self._study.clean_slices()
-        labels = {key: self._clean_labels(key) for key in clean}
-        errors = list(self._errors_of_imported(labels))
-        shown = {k: frozenset(mask.flatten().tolist()) - {0} for k, mask in labels.items()}
+        known = self._known.of(self._study.slice_records(state=SliceState.CLEAN))
         self.state.validation = choose_validation(
-            shown,
+            {key: one.shown for key, one in known.items()},
             self.state.validation,
             self.state.trained_on,
             share=self._config.validation_share,
         )
-        self.state.trained_on |= frozenset(labels) - self.state.validation
+        self.state.trained_on |= frozenset(known) - self.state.validation
         skipped = {r.key for r in self._study.slice_records(state=SliceState.SKIPPED)}
-        self._largest_of_right = largest_of_right(errors)
+        self._largest_of_right = largest_of_right(
+            one.disagreement for one in known.values() if one.disagreement is not None
+        )
+        labels = {key: one.labels for key, one in known.items()}
         self.source.clean = CleanSlices(
             training={k: v for k, v in labels.items() if k not in self.state.validation},
             validation={k: v for k, v in labels.items() if k in self.state.validation},
-            left_out=frozenset(skipped | set(clean)),
+            left_out=frozenset(skipped | set(known)),
         )
-
-    def _clean_labels(self, key: SliceKey) -> Tensor:
-        self._check()
-        return self.source.classes.indices(self._study.slice_mask(key), key)
 
     @property
     def class_values(self) -> list[int]:
@@ -315,13 +313,6 @@ class Trainer:
     ) -> dict[SliceKey, tuple[Tensor, Tensor]]:
         """Prediction and truth (class indices) of some slices."""
         return {key: (self._predicted(key, parameters), mask) for key, mask in truth.items()}
-
-    def _errors_of_imported(self, truth: Mapping[SliceKey, Tensor]) -> Iterator[float]:
-        """How much the imported labels of clean slices disagree with what is right."""
-        for key, mask in truth.items():
-            self._check()
-            if self._cases[key.case_id].labels_path is not None:
-                yield float(disagreement(self.source.initial_labels(key), mask))
 
     def _predicted(self, key: SliceKey, parameters: Mapping[str, Tensor]) -> Tensor:
         span = Span(self._cases[key.case_id], key.axis, key.index, key.index + 1)
