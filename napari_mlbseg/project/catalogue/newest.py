@@ -11,11 +11,11 @@ from napari_mlbseg.project.records.slices import SliceRecord
 Row = tuple[Any, ...]
 
 RECORD_COLUMNS = "number, case_id, axis, slice, state, mask IS NOT NULL, author, created_at"
-_NEWER = (
+_NEWEST = (
     f"SELECT {RECORD_COLUMNS} FROM revisions WHERE number IN "
-    "(SELECT max(number) FROM revisions WHERE number > ? GROUP BY case_id, axis, slice) "
-    "ORDER BY number"
+    "(SELECT max(number) FROM revisions GROUP BY case_id, axis, slice) ORDER BY number"
 )
+_SINCE = f"SELECT {RECORD_COLUMNS} FROM revisions WHERE number > ? ORDER BY number"
 
 
 @dataclass
@@ -44,7 +44,8 @@ class NewestRevisions:
     def records(self, case_id: str | None, state: str | None) -> tuple[SliceRecord, ...]:
         """The newest revision of each slice, in order of revision."""
         # The lock is not held while the database is waited for, which has one of its own.
-        rows = self._database.rows(_NEWER, self._read_to)
+        read_to = self._read_to
+        rows = self._database.rows(*((_SINCE, read_to) if read_to else (_NEWEST,)))
         with self._lock:
             self._take(rows)
             return tuple(
