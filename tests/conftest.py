@@ -8,10 +8,8 @@ from left_open import ends_with_the_test, is_open, still_running, studies_watche
 
 from napari_mlbseg.project.study import Study
 
-# Shapes and types of the numerics are checked whenever a test calls them.
-install_import_hook(
-    ["napari_mlbseg.engine.steps", "napari_mlbseg.engine.nets"], "beartype.beartype"
-)
+# Shapes and types of the engine are checked whenever a test calls it.
+install_import_hook("napari_mlbseg.engine", "checked.annotations")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -164,6 +164,16 @@ def test_latency_script(tmp_path: Path) -> None:
     assert all(a["noticing_s"] < a["seconds"] for a in found["accepts"])
 
 
+def test_accept_cost_script(tmp_path: Path) -> None:
+    found = carried_out("accept_cost.py", json_file=tmp_path / "accept_cost.json")
+    assert [row["clean slices"] for row in found["rows"]] == [10, 40]
+    for row in found["rows"]:
+        parts = [row[part] for part in ("saving", "showing", "taking up")]
+        assert min(parts) > 0
+        assert row["all"] == pytest.approx(sum(parts))
+    assert found["rows"][0]["all: ratio"] == 1
+
+
 def test_annotation_effort_script(tmp_path: Path) -> None:
     file, picture, table = (tmp_path / name for name in ("effort.json", "effort.png", "effort.md"))
     asked = ("--budgets", "4", "--methods", "initial", "--seeds", "1", "--initial", "corrupted")

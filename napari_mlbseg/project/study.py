@@ -257,6 +257,10 @@ class Study:
         """The mask that belonged to a revision; UserError where it has none."""
         return self._revisions.mask(revision)
 
+    def revision_values(self, revision: int) -> frozenset[int]:
+        """The label values in the mask of a revision, at hand once they were asked for."""
+        return self._revisions.values(revision)
+
     def clean_slices(self) -> tuple[SliceKey, ...]:
         """The slices that a person accepted, in order of revision."""
         return tuple(record.key for record in self.slice_records(state=SliceState.CLEAN))

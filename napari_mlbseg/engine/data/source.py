@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -83,6 +83,7 @@ def as_planes(maps: Float[Tensor, "batch channels *space"]) -> Float[Tensor, "pl
     return maps if maps.ndim == 4 else maps[0].movedim(1, 0)
 
 
+@runtime_checkable
 class Source(Protocol):
     """Where batches come from. Every random choice comes from the generator that is passed in."""
 

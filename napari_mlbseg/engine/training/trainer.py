@@ -1,6 +1,6 @@
 """Network, data and state of a run, and the steps that move them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,12 @@ from napari_mlbseg.engine.interruption import Check, let_interrupt, never
 from napari_mlbseg.engine.nets.device import choose_device, choose_precision, release_memory
 from napari_mlbseg.engine.nets.model import Parameters
 from napari_mlbseg.engine.nets.views import View, averaged_views
-from napari_mlbseg.engine.steps.imported_labels import disagreement, largest_of_right
+from napari_mlbseg.engine.steps.imported_labels import largest_of_right
 from napari_mlbseg.engine.steps.update import BootstrapGradient
 from napari_mlbseg.engine.steps.weighting.rules import RULES
 from napari_mlbseg.engine.training.clean_slices import choose_validation
 from napari_mlbseg.engine.training.design import NetworkDesign
+from napari_mlbseg.engine.training.known_slices import KnownSlices
 from napari_mlbseg.engine.training.memory import Memory, Restored
 from napari_mlbseg.engine.training.objective import Objective
 from napari_mlbseg.engine.training.precision import differentiable
@@ -40,11 +41,12 @@ class Trainer:
     """
 
     def __init__(self, study: Study, config: Config, *, check: Check = never) -> None:
-        self._study, self._config, self._check = study, config, check
+        self._study, self._config = study, config
         self._cases = {case.id: case for case in study.cases}
         self.device = choose_device(config.device)
         self.weighting = RULES[config.weights]
         self.dimensions, self.source = choose_source(study, config, self.device, check)
+        self._known = KnownSlices(study, self.source, check)
         self.design = NetworkDesign(
             "unet" if config.network == "auto" else config.network,
             self.device.type != "cpu",
@@ -99,28 +101,24 @@ class Trainer:
 
     def read_clean_slices(self) -> None:
         """Take the clean slices from the catalogue, and decide which of them validate."""
-        clean = self._study.clean_slices()
-        labels = {key: self._clean_labels(key) for key in clean}
-        errors = list(self._errors_of_imported(labels))
-        shown = {k: frozenset(mask.flatten().tolist()) - {0} for k, mask in labels.items()}
+        known = self._known.of(self._study.slice_records(state=SliceState.CLEAN))
         self.state.validation = choose_validation(
-            shown,
+            {key: one.shown for key, one in known.items()},
             self.state.validation,
             self.state.trained_on,
             share=self._config.validation_share,
         )
-        self.state.trained_on |= frozenset(labels) - self.state.validation
+        self.state.trained_on |= frozenset(known) - self.state.validation
         skipped = {r.key for r in self._study.slice_records(state=SliceState.SKIPPED)}
-        self._largest_of_right = largest_of_right(errors)
+        self._largest_of_right = largest_of_right(
+            one.disagreement for one in known.values() if one.disagreement is not None
+        )
+        labels = {key: one.labels for key, one in known.items()}
         self.source.clean = CleanSlices(
             training={k: v for k, v in labels.items() if k not in self.state.validation},
             validation={k: v for k, v in labels.items() if k in self.state.validation},
-            left_out=frozenset(skipped | set(clean)),
+            left_out=frozenset(skipped | set(known)),
         )
-
-    def _clean_labels(self, key: SliceKey) -> Tensor:
-        self._check()
-        return self.source.classes.indices(self._study.slice_mask(key), key)
 
     @property
     def class_values(self) -> tuple[int, ...]:
@@ -221,10 +219,3 @@ class Trainer:
     def _predicted(self, key: SliceKey, parameters: Parameters) -> Tensor:
         span = Span(self._cases[key.case_id], key.axis, key.index, key.index + 1)
         return predicted_slice(self.model, parameters, self.source, span, self.prediction_views)
-
-    def _errors_of_imported(self, truth: Mapping[SliceKey, Tensor]) -> Iterator[float]:
-        """How much the imported labels of clean slices disagree with what is right."""
-        for key, mask in truth.items():
-            self._check()
-            if self._cases[key.case_id].labels_path is not None:
-                yield float(disagreement(self.source.initial_labels(key), mask))

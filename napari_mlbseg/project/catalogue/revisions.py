@@ -9,16 +9,14 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.catalogue.database import Database, Transaction
+from napari_mlbseg.project.catalogue.newest import RECORD_COLUMNS, NewestRevisions
 from napari_mlbseg.project.catalogue.reading import readable
 from napari_mlbseg.project.records.masks import PackedMask
 from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
+from napari_mlbseg.project.records.values import values_in
 
 _NEWEST = "revisions.number IN (SELECT max(number) FROM revisions GROUP BY case_id, axis, slice)"
 _OF_SLICE = "case_id = ? AND axis = ? AND slice = ?"
-_RECORD = (
-    "SELECT revisions.number, case_id, axis, slice, state, mask IS NOT NULL, author, created_at "
-    "FROM revisions"
-)
 _MASK = "masks.rows, masks.columns, masks.dtype, masks.data"
 
 
@@ -28,6 +26,8 @@ class Revisions:
     def __init__(self, database: Database, shape_of: Callable[[str], tuple[int, int, int]]) -> None:
         """`shape_of` gives the shape (z y x) of a case, which bounds what is read of it."""
         self._database, self._shape_of = database, shape_of
+        self._newest = NewestRevisions(database, lambda row: self._records([row])[0])
+        self._values: dict[int, frozenset[int]] = {}
 
     def save(self, key: SliceKey, mask: NDArray[np.uint8], state: SliceState) -> SliceRecord:
         """Add a revision with a new mask."""
@@ -41,6 +41,8 @@ class Revisions:
             )
             record = _append(write, key, state, number)
             write.note("save slice", key.case_id, **_details(record))
+        if state is SliceState.CLEAN:
+            self._values[record.revision] = values_in(mask)
         return record
 
     def set_state(self, key: SliceKey, state: SliceState) -> SliceRecord:
@@ -62,17 +64,13 @@ class Revisions:
 
     def newest(self, case_id: str | None, state: SliceState | None) -> tuple[SliceRecord, ...]:
         """Newest revision of each slice, in order of revision."""
-        rows = self._database.rows(
-            f"{_RECORD} WHERE {_NEWEST} AND (?1 IS NULL OR case_id = ?1) "
-            "AND (?2 IS NULL OR state = ?2) ORDER BY revisions.number",
-            *(case_id, None if state is None else state.value),
-        )
-        return self._records(rows)
+        return self._newest.records(case_id, None if state is None else state.value)
 
     def history(self, key: SliceKey) -> tuple[SliceRecord, ...]:
         """All revisions of a slice, oldest first."""
         rows = self._database.rows(
-            f"{_RECORD} WHERE {_OF_SLICE} ORDER BY number", *(key.case_id, key.axis, key.index)
+            f"SELECT {RECORD_COLUMNS} FROM revisions WHERE {_OF_SLICE} ORDER BY number",
+            *(key.case_id, key.axis, key.index),
         )
         return self._records(rows)
 
@@ -87,6 +85,12 @@ class Revisions:
             raise UserError(f"There is no mask in revision {revision}. Choose another revision.")
         case_id, axis, index, *packed = rows[0]
         return self._unpacked(self._key(case_id, axis, index), packed)
+
+    def values(self, revision: int) -> frozenset[int]:
+        """The values in the mask of a revision, which is unpacked once; UserError without one."""
+        if revision not in self._values:
+            self._values[revision] = values_in(self.mask(revision))
+        return self._values[revision]
 
     def applied(self, case_id: str) -> Iterator[tuple[SliceKey, NDArray[np.uint8]]]:
         """Masks of the drafts and clean slices of a case, in order of revision."""
