@@ -359,7 +359,7 @@ def test_cases_that_are_closed_are_not_drawn_from(rough_phantoms: Phantoms) -> N
     assert CleanSlices(
         left_out=frozenset(SliceKey("phantom0", 1, i) for i in range(12))
     ).open_cases(cases) == list(cases)
-    trainer.source.clean = CleanSlices(left_out=frozenset(closed | others))
+    trainer.source.use(CleanSlices(left_out=frozenset(closed | others)))
     drawn: list[SliceKey] = []
     with pytest.MonkeyPatch.context() as patch:
         labels = trainer.source.initial_labels

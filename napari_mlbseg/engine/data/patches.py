@@ -77,6 +77,10 @@ class PatchSource:
         """What a network must have been built for to go on with these patches."""
         return SampleShape(self.channels, self.grid.patch, self.grid.resolution_mm)
 
+    def use(self, clean: CleanSlices) -> None:
+        """Draw samples from these clean slices from now on."""
+        self.clean = clean
+
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
         """Random patches of random cases, each case as often as any other."""
         frames = list(self._frames.values())

@@ -69,6 +69,10 @@ class SliceSource:
         side, pixel_mm = self.grid.size, self.grid.resolution_mm
         return SampleShape(self.channels, (side, side), (pixel_mm, pixel_mm))
 
+    def use(self, clean: CleanSlices) -> None:
+        """Draw samples from these clean slices from now on."""
+        self.clean = clean
+
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
         """Random slices of random cases, each case as often as any other."""
         keys: list[SliceKey] = []

@@ -89,7 +89,13 @@ class Source(Protocol):
 
     device: torch.device
     classes: Classes
-    clean: CleanSlices
+
+    @property
+    def clean(self) -> CleanSlices:
+        """The clean slices that samples are drawn from; none at first."""
+
+    def use(self, clean: CleanSlices) -> None:
+        """Draw samples from these clean slices from now on."""
 
     @property
     def channels(self) -> int:

@@ -128,6 +128,11 @@ class TrainingState:
         """A run begins here with a fresh network."""
         self.began_with = run_id
 
+    def share_out(self, clean: frozenset[SliceKey], validation: frozenset[SliceKey]) -> None:
+        """Of the clean slices these validate; the network learns from all others from now on."""
+        self.validation = validation
+        self.trained_on |= clean - validation
+
     def halve_batch(self) -> None:
         """Take fewer samples in each step from now on."""
         self.batch //= 2

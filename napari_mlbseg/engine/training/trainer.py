@@ -102,22 +102,24 @@ class Trainer:
     def read_clean_slices(self) -> None:
         """Take the clean slices from the catalogue, and decide which of them validate."""
         known = self._known.of(self._study.slice_records(state=SliceState.CLEAN))
-        self.state.validation = choose_validation(
+        validation = choose_validation(
             {key: one.shown for key, one in known.items()},
             self.state.validation,
             self.state.trained_on,
             share=self._config.validation_share,
         )
-        self.state.trained_on |= frozenset(known) - self.state.validation
+        self.state.share_out(frozenset(known), validation)
         skipped = {r.key for r in self._study.slice_records(state=SliceState.SKIPPED)}
         self._largest_of_right = largest_of_right(
             one.disagreement for one in known.values() if one.disagreement is not None
         )
         labels = {key: one.labels for key, one in known.items()}
-        self.source.clean = CleanSlices(
-            training={k: v for k, v in labels.items() if k not in self.state.validation},
-            validation={k: v for k, v in labels.items() if k in self.state.validation},
-            left_out=frozenset(skipped | set(known)),
+        self.source.use(
+            CleanSlices(
+                training={k: v for k, v in labels.items() if k not in validation},
+                validation={k: v for k, v in labels.items() if k in validation},
+                left_out=frozenset(skipped | set(known)),
+            )
         )
 
     @property

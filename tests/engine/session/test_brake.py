@@ -187,7 +187,7 @@ def test_what_would_be_shown_is_compared_with_what_was_imported(
     trainer = young(rough_phantoms)
     if not validation:  # the training slices are asked alone
         both = {**trainer.training_slices, **trainer.validation_slices}
-        trainer.source.clean = replace(trainer.source.clean, training=both, validation={})
+        trainer.source.use(replace(trainer.source.clean, training=both, validation={}))
     names = frozenset(case.id for case in rough_phantoms.study.cases)
     guard = Guard(trainer, ImportedLabels(trainer, names))
     assert guard.imported_labels_kept is right
