@@ -368,3 +368,12 @@ def test_cases_that_are_closed_are_not_drawn_from(rough_phantoms: Phantoms) -> N
         )
         trainer.source.noisy_batch(3, torch.Generator().manual_seed(0))
     assert drawn == [SliceKey("phantom1", 0, 4)] * 3
+
+
+def test_clean_slices_are_due_until_they_are_taken() -> None:
+    attention = attention_to(SliceAccepted(SliceKey("phantom0", 0, 3)))
+    assert list(attention.attend()) == []
+    assert attention.take_clean_slices()
+    assert not attention.take_clean_slices()
+    attention.clean_slices_are_due()  # what was cut off begins anew
+    assert attention.take_clean_slices()
