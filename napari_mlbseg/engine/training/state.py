@@ -1,6 +1,6 @@
 """All that a run must remember to go on exactly where it stopped."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -204,7 +204,7 @@ def _plain(keys: frozenset[SliceKey]) -> list[list[str | int]]:
     return [[k.case_id, k.axis, k.index] for k in sorted(keys)]
 
 
-def _keys(plain: Iterable[tuple[str, int, int]]) -> frozenset[SliceKey]:
+def _keys(plain: Iterable[Sequence[Any]]) -> frozenset[SliceKey]:
     return frozenset(SliceKey(case_id, int(axis), int(index)) for case_id, axis, index in plain)
 
 
@@ -212,5 +212,5 @@ def _plain_dices(dices: Dices) -> list[list[str | int | float | None]]:
     return [[k.case_id, k.axis, k.index, dice] for k, dice in sorted(dices.items())]
 
 
-def _dices(plain: Iterable[tuple[str, int, int, float | None]]) -> Dices:
+def _dices(plain: Iterable[Sequence[Any]]) -> Dices:
     return {SliceKey(case_id, axis, index): dice for case_id, axis, index, dice in plain}
