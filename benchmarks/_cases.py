@@ -10,10 +10,10 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.views import VIEWS
 from napari_mlbseg.engine.steps.meta_weights import logit_derivative
-from napari_mlbseg.engine.training.state import as_model
 
 FIVE_VIEWS = tuple(VIEWS[n] for n in ("identity", "zoom_in", "zoom_out", "flip_x", "flip_y"))
 

@@ -15,17 +15,19 @@ from _weight_maps import weight_difference
 from reference_step import ReferenceStep
 from torch import Tensor, nn
 
+from napari_mlbseg.engine.nets.batch import Batch
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import count_parameters, sound
 from napari_mlbseg.engine.nets.noise import normal
 from napari_mlbseg.engine.nets.views import VIEWS, View, apply_view, apply_view_to_labels
 from napari_mlbseg.engine.steps.update import (
     TEACHER_NOISE,
-    Batch,
     BootstrapGradient,
     bootstrap_gradient,
 )
+from napari_mlbseg.engine.steps.weighting.rules import RULES
 from napari_mlbseg.engine.training.cuda_graphs import Graphs
-from napari_mlbseg.engine.training.state import TrainingState, as_model
+from napari_mlbseg.engine.training.state import TrainingState
 
 DRAWN_VIEWS = 2  # of Config: as it is, and another one
 WARM_UPS, FEWEST, MOST = 2, 3, 50
@@ -118,7 +120,7 @@ class OurStep:
             noisy,
             _in_all_views(clean) if as_released else clean,
             views=views,
-            weights="published" if as_released else "meta",
+            weighting=RULES["published" if as_released else "meta"],
             learning_rate=1e-3,
             consistency=1.0,
             clean_step=True,

@@ -14,10 +14,10 @@ from reference_step import (
 )
 from torch import Tensor
 
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.steps import meta_weights
 from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.update import TEACHER_NOISE
-from napari_mlbseg.engine.training.state import as_model
 
 
 def weight_difference(case: Case, dtype: torch.dtype, device: str) -> tuple[float, float]:

@@ -16,9 +16,9 @@ from typing import Any
 import _shared
 import torch
 
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.steps.meta_weights import logit_derivative
-from napari_mlbseg.engine.training.state import as_model
 
 REPEATS = 7
 

@@ -14,7 +14,7 @@ the logits that the step has anyway do not count for the finite difference.
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,21 +27,19 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn import functional
 
+from napari_mlbseg.engine.nets.model import Model, Parameters, as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.meta_weights import (
-    Model,
     label_prices,
     logit_derivative,
     value_of,
 )
 from napari_mlbseg.engine.steps.passes import forward
-from napari_mlbseg.engine.training.state import as_model
 
 STEPS_OF_LENGTH = (1e-2, 1e-3, 1e-4, 1e-5)
 BATCH = 8
 UPWARD, HEAD = ".2.", "1."  # in the names of MONAI's U-Net with a linear head
-Parameters = Mapping[str, Tensor]
 Found = TypeVar("Found")
 
 

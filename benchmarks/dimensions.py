@@ -25,10 +25,10 @@ import numpy as np
 import torch
 
 from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.data.source import spans_of
 from napari_mlbseg.engine.nets.network import count_parameters
 from napari_mlbseg.engine.predictions.publisher import Publisher
-from napari_mlbseg.engine.session.run import cosine
-from napari_mlbseg.engine.steps.meta_weights import SCORES
+from napari_mlbseg.engine.session.learning import cosine
 from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.slices import SliceKey
@@ -113,9 +113,9 @@ def measure(
         trainer.source,
         trainer.model,
         views=trainer.prediction_views,
-        weigh=SCORES["meta"],
+        weigh=trainer.weighting.scores,
     )
-    spans = [span for case in study.cases for span in publisher.spans_of(case)]
+    spans = [span for case in study.cases for span in spans_of(trainer.source, case)]
     _shared.forget_peak()
     base_steps = train(trainer.base_step, options.seconds)
     for span in spans:

@@ -42,7 +42,7 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Stage
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.views import VIEWS
-from napari_mlbseg.engine.session.run import cosine
+from napari_mlbseg.engine.session.learning import cosine
 from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.meta_weights import (
     confidence,

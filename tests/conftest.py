@@ -9,10 +9,8 @@ from left_open import ends_with_the_test, is_open, still_running, studies_watche
 
 from napari_mlbseg.project.study import Study
 
-# Shapes and types of the numerics are checked whenever a test calls them.
-install_import_hook(
-    ["napari_mlbseg.engine.steps", "napari_mlbseg.engine.nets"], "beartype.beartype"
-)
+# Shapes and types of the engine are checked whenever a test calls it.
+install_import_hook("napari_mlbseg.engine", "checked.annotations")
 
 # No test fails because a machine is busy: nothing that Hypothesis does is timed.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.steps import meta_weights
-from napari_mlbseg.engine.training.state import as_model
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 MEASURED = {"step_s", "noisy_pixels_per_s", "peak_memory_mb"}
@@ -162,6 +162,16 @@ def test_latency_script(tmp_path: Path) -> None:
     assert summary["accepts"] == len(found["accepts"]) == 3
     assert 0 < summary["median"] <= summary["p95"] <= summary["max"]
     assert all(a["noticing_s"] < a["seconds"] for a in found["accepts"])
+
+
+def test_accept_cost_script(tmp_path: Path) -> None:
+    found = carried_out("accept_cost.py", json_file=tmp_path / "accept_cost.json")
+    assert [row["clean slices"] for row in found["rows"]] == [10, 40]
+    for row in found["rows"]:
+        parts = [row[part] for part in ("saving", "showing", "taking up")]
+        assert min(parts) > 0
+        assert row["all"] == pytest.approx(sum(parts))
+    assert found["rows"][0]["all: ratio"] == 1
 
 
 def test_annotation_effort_script(tmp_path: Path) -> None:

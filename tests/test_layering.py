@@ -43,15 +43,15 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "wording": {"events"},
         "nets": set(),
         "steps": {"nets"},
-        "data": {"config", "interruption", "nets", "steps"},
+        "data": {"config", "interruption", "nets"},
         "training": {"config", "data", "events", "interruption", "nets", "steps"},
-        "predictions": {"config", "data", "events", "interruption", "nets", "steps", "training"},
+        "predictions": {"data", "events", "interruption", "nets", "steps", "training"},
         "session": {
             *("config", "data", "events", "interruption", "nets", "predictions", "steps"),
             "training",
         },
         "loop": {"config", "events", "nets", "session", "training"},
-        "deploy": {"nets", "steps", "training"},
+        "deploy": {"nets", "training"},
     },
     "project": {
         "folder": set(),

@@ -13,7 +13,6 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -137,7 +136,7 @@ def trained(study: Study, others: Study, truth: Truth, config: Config) -> Iterat
             stages[f"{event.stage.value}_began_s"] = time.perf_counter() - began - measuring_s
         elif isinstance(event, (CheckpointSaved, Finished)):
             since = time.perf_counter()
-            found = held_out(study, others, truth, config)
+            found = held_out(study, others, truth)
             yield {
                 "seconds": since - began - measuring_s,
                 "after": "the end" if isinstance(event, Finished) else step,
@@ -148,8 +147,8 @@ def trained(study: Study, others: Study, truth: Truth, config: Config) -> Iterat
             measuring_s += time.perf_counter() - since
 
 
-def held_out(study: Study, others: Study, truth: Truth, config: Config) -> dict[str, float]:
-    for _ in predict_other_cases(study, replace(config, resume=True), others):
+def held_out(study: Study, others: Study, truth: Truth) -> dict[str, float]:
+    for _ in predict_other_cases(study, others):
         pass
     return {
         case.id: overlap(others.array(case.id, ArrayName.PREDICTION)[:], truth.volume(case.id))

@@ -230,6 +230,7 @@ class Study(AbstractContextManager["Study"]):
             "slice_history": ("slices", "history"),
             "slice_mask": ("slices", "mask"),
             "revision_mask": ("slices", "revision_mask"),
+            "revision_values": ("slices", "values"),
             "clean_slices": ("slices", "clean"),
             "set_state": ("slices", "set_state"),
             "audit": ("log", "entries"),

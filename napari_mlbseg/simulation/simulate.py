@@ -148,15 +148,14 @@ class Simulation:
             records += self._records(job, ran, "exported", study)
             if self._plan.holdout:
                 with Study.open(self._folder / HELD_OUT) as others:
-                    self._predict(study, others, job)
+                    self._predict(study, others)
                     records += self._records(job, ran, "held_out", others)
         return records
 
-    def _predict(self, study: Study, others: Study, job: Job) -> None:
+    def _predict(self, study: Study, others: Study) -> None:
         from napari_mlbseg.engine.predictions.other_cases import predict_other_cases
 
-        config = method_named(job[0]).config(self._plan.config)
-        for _ in predict_other_cases(study, config, others):
+        for _ in predict_other_cases(study, others):
             pass
 
     def _records(self, job: Job, ran: Ran, where: str, study: Study) -> list[Record]:

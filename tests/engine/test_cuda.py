@@ -11,15 +11,17 @@ from torch import Tensor, nn
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import BatchShrunk, Failed, Finished, Inbox, SlicesPublished
 from napari_mlbseg.engine.loop import Bootstrapper
+from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.device import is_out_of_memory
 from napari_mlbseg.engine.nets.losses import clean_loss, pixel_cross_entropy
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.noise import normal
 from napari_mlbseg.engine.nets.views import VIEWS
 from napari_mlbseg.engine.steps.meta_weights import label_prices, logit_derivative, value_of
-from napari_mlbseg.engine.steps.update import Batch, BootstrapGradient, bootstrap_gradient
+from napari_mlbseg.engine.steps.update import BootstrapGradient, bootstrap_gradient
+from napari_mlbseg.engine.steps.weighting.rules import RULES
 from napari_mlbseg.engine.training.cuda_graphs import Graphs
-from napari_mlbseg.engine.training.state import as_model
 from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.project.arrays.store import ArrayName
 
@@ -104,7 +106,7 @@ def step_of(model: Callable[..., Tensor], name: str) -> Callable[..., BootstrapG
             noisy,
             clean,
             views=[VIEWS["identity"], VIEWS[name]],
-            weights="meta",
+            weighting=RULES["meta"],
             learning_rate=1e-3,
             consistency=1.0,
             clean_step=True,

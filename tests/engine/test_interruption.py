@@ -37,7 +37,7 @@ from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.predictions.publisher import Publisher
 from napari_mlbseg.engine.session.attention import Attention
 from napari_mlbseg.engine.steps.meta_weights import logit_derivative
-from napari_mlbseg.engine.training import trainer as training
+from napari_mlbseg.engine.training import design
 from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
@@ -80,9 +80,9 @@ class Layers:
 @contextmanager
 def counting(layers: Layers) -> Iterator[None]:
     """The network of every training that begins meanwhile is watched."""
-    build = training.build_network
+    build = design.build_network
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "build_network", lambda *a, **k: layers.watch(build(*a, **k)))
+        patch.setattr(design, "build_network", lambda *a, **k: layers.watch(build(*a, **k)))
         yield
 
 
@@ -257,11 +257,11 @@ def test_what_was_written_before_a_span_was_cut_off_is_told_and_the_rest_stays_d
     span = Span(case, case.axis, 0, 20)
     event = publisher.publish(span, parameters=trainer.parameters, direction=None, step=7)
     assert (event.start, event.stop) == (0, 8)
-    assert publisher.stalest_span(7, youngest=1) is not None
+    assert publisher.schedule.stalest_span(7, youngest=1) is not None
     asking = False
     event = publisher.publish(span, parameters=trainer.parameters, direction=None, step=7)
     assert (event.start, event.stop) == (0, 20)
-    assert publisher.stalest_span(7, youngest=1) is None
+    assert publisher.schedule.stalest_span(7, youngest=1) is None
 
 
 def attention_to(*requests: Request) -> Attention:
@@ -288,7 +288,7 @@ def test_a_slice_accepted_while_others_are_published_is_answered_first(
 ) -> None:
     """And whoever accepts slice after slice does not keep the others from being published."""
     phantoms.accept("phantom0", 3, 5, 8)
-    monkeypatch.setattr("napari_mlbseg.engine.session.upkeep.YOUNGEST_STEPS", 0)
+    monkeypatch.setattr("napari_mlbseg.engine.session.showing.YOUNGEST_STEPS", 0)
     inbox, publish = Inbox(), Publisher.publish
     told: list[Event | str] = []
 
@@ -359,7 +359,7 @@ def test_cases_that_are_closed_are_not_drawn_from(rough_phantoms: Phantoms) -> N
     assert CleanSlices(
         left_out=frozenset(SliceKey("phantom0", 1, i) for i in range(12))
     ).open_cases(cases) == list(cases)
-    trainer.source.clean = CleanSlices(left_out=frozenset(closed | others))
+    trainer.source.use(CleanSlices(left_out=frozenset(closed | others)))
     drawn: list[SliceKey] = []
     with pytest.MonkeyPatch.context() as patch:
         labels = trainer.source.initial_labels
@@ -368,3 +368,12 @@ def test_cases_that_are_closed_are_not_drawn_from(rough_phantoms: Phantoms) -> N
         )
         trainer.source.noisy_batch(3, torch.Generator().manual_seed(0))
     assert drawn == [SliceKey("phantom1", 0, 4)] * 3
+
+
+def test_clean_slices_are_due_until_they_are_taken() -> None:
+    attention = attention_to(SliceAccepted(SliceKey("phantom0", 0, 3)))
+    assert list(attention.attend()) == []
+    assert attention.take_clean_slices()
+    assert not attention.take_clean_slices()
+    attention.clean_slices_are_due()  # what was cut off begins anew
+    assert attention.take_clean_slices()

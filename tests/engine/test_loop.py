@@ -36,6 +36,7 @@ from napari_mlbseg.engine.events import (
     ValidationScored,
 )
 from napari_mlbseg.engine.loop import Bootstrapper
+from napari_mlbseg.engine.training import objective
 from napari_mlbseg.engine.training import trainer as training
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
@@ -297,7 +298,7 @@ def test_an_accepted_slice_is_answered_before_the_next_step(
     phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("napari_mlbseg.engine.session.pace.REPORT_EVERY_S", 0.0)
-    monkeypatch.setattr("napari_mlbseg.engine.session.upkeep.FOCUS_EVERY_S", 1e9)
+    monkeypatch.setattr("napari_mlbseg.engine.session.showing.FOCUS_EVERY_S", 1e9)
     phantoms.accept("phantom0", 3, 5, 8)
     key = SliceKey("phantom1", 0, 9)
     asked: list[SliceKey] = []
@@ -378,14 +379,14 @@ def test_the_base_model_shrinks_its_batch_too(
     phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     phantoms.accept("phantom0", 3, 5, 8)
-    gradient = training.clean_gradient
+    gradient = objective.clean_gradient
 
     def hungry(model: object, parameters: object, images: torch.Tensor, labels: object) -> object:
         if len(images) > 2:
             raise torch.OutOfMemoryError("out of memory")
         return gradient(model, parameters, images, labels)
 
-    monkeypatch.setattr(training, "clean_gradient", hungry)
+    monkeypatch.setattr(objective, "clean_gradient", hungry)
     config = replace(QUICK, base_steps=2, steps=2, batch=4, clean_batch=8)
     events = run(phantoms, config)
     assert [e.batch_size for e in events if isinstance(e, BatchShrunk)] == [2, 1]

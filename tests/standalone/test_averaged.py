@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.views import averaged_views
 from napari_mlbseg.engine.steps.predict import probabilities
-from napari_mlbseg.engine.training.state import as_model
 from napari_mlbseg.standalone.averaged import ViewAveraged
 
 ZOOMS = ("identity", "zoom_in", "zoom_out")

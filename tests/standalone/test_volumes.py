@@ -5,10 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_mlbseg.engine.nets import tiling
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.views import averaged_views
 from napari_mlbseg.engine.steps import predict
-from napari_mlbseg.engine.training.state import as_model
 from napari_mlbseg.standalone.image import Grids, Preparation, layout_of, scale_of
 from napari_mlbseg.standalone.volumes import Shape, hardened, on_grid, probabilities, tiled
 
@@ -28,7 +29,7 @@ def test_tiles_are_put_together_as_monai_does(tile: list[int], more: list[int]) 
         # What a tile says depends on where in the tile a voxel lies, and on the tile's borders.
         return torch.cat([part.cumsum(2).cumsum(4), part.flip(3)], dim=1)
 
-    expected = predict.tiled(seen, torch.from_numpy(image), tile=tuple(tile)).numpy()
+    expected = tiling.tiled(seen, torch.from_numpy(image), tile=tuple(tile)).numpy()
     found = tiled(lambda part: seen(torch.from_numpy(part)).numpy(), image, tuple(tile))
     assert np.allclose(found, expected, atol=1e-4, rtol=1e-4)
 

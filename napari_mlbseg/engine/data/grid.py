@@ -36,6 +36,26 @@ class VolumeGrid:
     resolution_mm: tuple[float, float, float]
 
 
+@dataclass(frozen=True)
+class SampleShape:
+    """What a network sees at once: a slice with its channels, or a patch of a volume.
+
+    Attributes
+    ----------
+    size, resolution_mm
+        In pixels, and of a pixel: along y and x, or along the annotated axis, y and x.
+    """
+
+    channels: int
+    size: tuple[int, ...]
+    resolution_mm: tuple[float, ...]
+
+    @property
+    def dimensions(self) -> int:
+        """2 for slices, 3 for patches."""
+        return len(self.size)
+
+
 def choose_grid(cases: Sequence[Case], size: int) -> Grid:
     """The finest resolution at which every slice fits, but not finer than the files' own."""
     extents, spacings = [], []

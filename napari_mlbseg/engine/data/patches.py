@@ -8,18 +8,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from napari_mlbseg.engine.data.grid import Triple, VolumeGrid
+from napari_mlbseg.engine.data.grid import SampleShape, Triple, VolumeGrid
+from napari_mlbseg.engine.data.placement import Mirrored, random_turn
 from napari_mlbseg.engine.data.reader import Reader
 from napari_mlbseg.engine.data.source import CleanSlices, Scene, Span
 from napari_mlbseg.engine.data.sparse import lay_slices
 from napari_mlbseg.engine.data.tiles import layers_needed, one_tile_around
 from napari_mlbseg.engine.data.volumes import Box, Frame, Volumes, affine
 from napari_mlbseg.engine.interruption import Check, never
+from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample, resample_labels
-from napari_mlbseg.engine.steps.augment import Mirrored, random_turn
-from napari_mlbseg.engine.steps.predict import OVERLAP
-from napari_mlbseg.engine.steps.update import Batch
+from napari_mlbseg.engine.nets.tiling import OVERLAP
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey
@@ -62,10 +62,6 @@ class PatchSource:
         self._volumes = Volumes(self._reader)
         self._frames = {c.id: Frame(c, grid.resolution_mm) for c in study.cases}
 
-    def elsewhere(self, study: Study) -> "PatchSource":
-        """The same for the cases of another study, at the same resolution."""
-        return PatchSource(study, self.grid, device=self.device)
-
     @property
     def tile(self) -> Triple:
         """A patch."""
@@ -77,14 +73,13 @@ class PatchSource:
         return f"patch of {' x '.join(map(str, self.grid.patch))} voxels"
 
     @property
-    def fits(self) -> Mapping[str, Any]:
+    def sample(self) -> SampleShape:
         """What a network must have been built for to go on with these patches."""
-        return {
-            "dimensions": 3,
-            "channels": self.channels,
-            "size": list(self.grid.patch),
-            "resolution_mm": list(self.grid.resolution_mm),
-        }
+        return SampleShape(self.channels, self.grid.patch, self.grid.resolution_mm)
+
+    def use(self, clean: CleanSlices) -> None:
+        """Draw samples from these clean slices from now on."""
+        self.clean = clean
 
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
         """Random patches of random cases, each case as often as any other."""

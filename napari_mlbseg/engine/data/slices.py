@@ -1,21 +1,20 @@
 """Slices of a study on the working grid, with or without their neighbours."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from napari_mlbseg.engine.data.grid import Grid, in_plane, with_room_for
+from napari_mlbseg.engine.data.grid import Grid, SampleShape, in_plane
+from napari_mlbseg.engine.data.placement import Mirrored, centred_placement, random_placement
 from napari_mlbseg.engine.data.reader import Reader
 from napari_mlbseg.engine.data.source import CleanSlices, Scene, Span
 from napari_mlbseg.engine.interruption import Check, never
+from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample, resample_labels
-from napari_mlbseg.engine.steps.augment import Mirrored, centred_placement, random_placement
-from napari_mlbseg.engine.steps.update import Batch
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
@@ -54,11 +53,6 @@ class SliceSource:
         self._reader, self._context = Reader(study, device, check), context
         self.classes, self._cases = self._reader.classes, study.cases
 
-    def elsewhere(self, study: Study) -> "SliceSource":
-        """The same for the cases of another study, at the same resolution."""
-        grid = with_room_for(self.grid, study.cases)
-        return SliceSource(study, grid, context=self._context, device=self.device)
-
     @property
     def channels(self) -> int:
         """Channels of an image: the slice and its neighbours."""
@@ -70,14 +64,14 @@ class SliceSource:
         return f"slice of {self.grid.size} x {self.grid.size} pixels"
 
     @property
-    def fits(self) -> Mapping[str, Any]:
+    def sample(self) -> SampleShape:
         """What a network must have been built for to go on with these slices."""
-        return {
-            "dimensions": 2,
-            "channels": self.channels,
-            "size": self.grid.size,
-            "resolution_mm": self.grid.resolution_mm,
-        }
+        side, pixel_mm = self.grid.size, self.grid.resolution_mm
+        return SampleShape(self.channels, (side, side), (pixel_mm, pixel_mm))
+
+    def use(self, clean: CleanSlices) -> None:
+        """Draw samples from these clean slices from now on."""
+        self.clean = clean
 
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
         """Random slices of random cases, each case as often as any other."""

@@ -3,17 +3,17 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from napari_mlbseg.engine.data.classes import Classes
-from napari_mlbseg.engine.steps.update import Batch
+from napari_mlbseg.engine.data.grid import SampleShape
+from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey
-from napari_mlbseg.project.study import Study
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,19 @@ def as_planes(maps: Float[Tensor, "batch channels *space"]) -> Float[Tensor, "pl
     return maps if maps.ndim == 4 else maps[0].movedim(1, 0)
 
 
+@runtime_checkable
 class Source(Protocol):
     """Where batches come from. Every random choice comes from the generator that is passed in."""
 
     device: torch.device
     classes: Classes
-    clean: CleanSlices
 
-    def elsewhere(self, study: Study) -> "Source":
-        """The same for the cases of another study, at the same resolution."""
+    @property
+    def clean(self) -> CleanSlices:
+        """The clean slices that samples are drawn from; none at first."""
+
+    def use(self, clean: CleanSlices) -> None:
+        """Draw samples from these clean slices from now on."""
 
     @property
     def channels(self) -> int:
@@ -106,7 +110,7 @@ class Source(Protocol):
         """One sample in words, the noun first: ``slice of 128 x 128 pixels``."""
 
     @property
-    def fits(self) -> Mapping[str, Any]:
+    def sample(self) -> SampleShape:
         """What a network must have been built for to go on with these data."""
 
     @property
@@ -130,3 +134,9 @@ class Source(Protocol):
 
     def scene(self, span: Span, *, labels: bool = False) -> Scene:
         """Slices as they are, to be predicted; with their initial labels where asked."""
+
+
+def spans_of(source: Source, case: Case) -> list[Span]:
+    """All slices of a case along its axis, as many at a time as are best predicted at once."""
+    count = case.geometry.shape[case.axis]
+    return Span(case, case.axis, 0, count).parts(source.span_size(case))

@@ -16,7 +16,7 @@ def lay_slices(
     labels: Int[Tensor, "z y x"],
     to_file: Matrices,
     frame: Frame,
-    slices: Mapping[SliceKey, Int[Tensor, "y x"] | None],
+    slices: Mapping[SliceKey, Int[Tensor, "_rows _columns"] | None],
 ) -> Int[Tensor, "z y x"]:
     """Labels under the slices that cross them, in the order given, the later one on top.
 
@@ -50,7 +50,7 @@ def lay_slices(
 
 
 def _nearest(
-    mask: Int[Tensor, "y x"], positions: Float[Tensor, "3 z y x"], frame: Frame, axis: int
+    mask: Int[Tensor, "rows columns"], positions: Float[Tensor, "3 z y x"], frame: Frame, axis: int
 ) -> Int[Tensor, "z y x"]:
     """The pixel of a slice in front of every voxel; `IGNORE` beyond its edge."""
     rows, columns = (

@@ -16,7 +16,7 @@ from napari_mlbseg.engine.deploy.folder import copy_standalone, write_json, writ
 from napari_mlbseg.engine.deploy.readme import bundle_readme
 from napari_mlbseg.engine.deploy.trained import TrainedModel
 from napari_mlbseg.engine.nets import network as network_module
-from napari_mlbseg.engine.steps.predict import OVERLAP, TILES_AT_ONCE
+from napari_mlbseg.engine.nets.tiling import OVERLAP, TILES_AT_ONCE
 
 SCHEMA = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
@@ -83,19 +83,7 @@ def inference(trained: TrainedModel) -> dict[str, Any]:
         "views": list(trained.views),
         "network_def": {"_target_": "scripts.network.build_network", **trained.built},
         "network": "$@network_def.to(@device)",
-        "preprocessing": _compose(
-            {
-                "_target_": "LoadImaged",
-                "keys": "image",
-                "reader": "NibabelReader",
-                "image_only": True,
-            },
-            {
-                "_target_": f"{_PARTS}.OnGridd",
-                "keys": "image",
-                "preparation": "@preparation",
-            },
-        ),
+        "preprocessing": _preprocessing(),
         "dataset": {
             "_target_": "Dataset",
             "data": {"_target_": f"{_PARTS}.images_in", "folder": "@dataset_dir"},
@@ -103,22 +91,7 @@ def inference(trained: TrainedModel) -> dict[str, Any]:
         },
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1},
         "inferer": _inferer(trained),
-        "postprocessing": _compose(
-            {
-                "_target_": f"{_PARTS}.LabelsOfFiled",
-                "keys": "pred",
-                "preparation": "@preparation",
-            },
-            {
-                "_target_": "SaveImaged",
-                "keys": "pred",
-                "output_dir": "@output_dir",
-                "output_postfix": "seg",
-                "output_dtype": "$numpy.uint8",
-                "resample": False,
-                "separate_folder": False,
-            },
-        ),
+        "postprocessing": _postprocessing(),
         "handlers": [
             {
                 "_target_": "CheckpointLoader",
@@ -127,16 +100,55 @@ def inference(trained: TrainedModel) -> dict[str, Any]:
                 "map_location": "@device",
             }
         ],
-        "evaluator": {
-            "_target_": "SupervisedEvaluator",
-            "device": "@device",
-            "val_data_loader": "@dataloader",
-            "network": "@network",
-            "inferer": "@inferer",
-            "postprocessing": "@postprocessing",
-            "val_handlers": "@handlers",
-        },
+        "evaluator": _evaluator(),
         "run": ["$@evaluator.run()"],
+    }
+
+
+def _preprocessing() -> dict[str, Any]:
+    return _compose(
+        {
+            "_target_": "LoadImaged",
+            "keys": "image",
+            "reader": "NibabelReader",
+            "image_only": True,
+        },
+        {
+            "_target_": f"{_PARTS}.OnGridd",
+            "keys": "image",
+            "preparation": "@preparation",
+        },
+    )
+
+
+def _postprocessing() -> dict[str, Any]:
+    return _compose(
+        {
+            "_target_": f"{_PARTS}.LabelsOfFiled",
+            "keys": "pred",
+            "preparation": "@preparation",
+        },
+        {
+            "_target_": "SaveImaged",
+            "keys": "pred",
+            "output_dir": "@output_dir",
+            "output_postfix": "seg",
+            "output_dtype": "$numpy.uint8",
+            "resample": False,
+            "separate_folder": False,
+        },
+    )
+
+
+def _evaluator() -> dict[str, Any]:
+    return {
+        "_target_": "SupervisedEvaluator",
+        "device": "@device",
+        "val_data_loader": "@dataloader",
+        "network": "@network",
+        "inferer": "@inferer",
+        "postprocessing": "@postprocessing",
+        "val_handlers": "@handlers",
     }
 
 

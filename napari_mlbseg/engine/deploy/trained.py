@@ -1,4 +1,4 @@
-"""The trained model of a study, as predictions use it, and what is known about it."""
+"""The trained network of a study, and what it takes to use it elsewhere."""
 
 import math
 from collections.abc import Mapping
@@ -12,16 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from napari_mlbseg.engine.nets.views import VIEWS, averaged_views
-from napari_mlbseg.engine.steps.predict import probabilities
-from napari_mlbseg.engine.training.checkpoint import Checkpoint, read_checkpoint, settings_of
-from napari_mlbseg.engine.training.state import as_model
-from napari_mlbseg.engine.training.untrained import check_trained
+from napari_mlbseg.engine.training.checkpoint import Checkpoint
+from napari_mlbseg.engine.training.trained_network import TrainedNetwork, read_trained_network
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.former_names import with_former_names
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.catalogue.runs import RunRecord
-from napari_mlbseg.project.exporting.provenance import run_behind
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.standalone.averaged import ViewAveraged
 from napari_mlbseg.standalone.image import Grids, Preparation
@@ -45,28 +41,37 @@ LIMITATIONS = (
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A network with the parameters that predictions are made with.
+    """A network with all that its prediction needs.
 
     Attributes
     ----------
-    network
-        From ``batch channels *space`` to logits; in evaluation mode, on the CPU.
-    built
-        What `build_network` was called with.
-    views
-        Those that predictions are averaged over, the image itself among them.
+    trained
+        On the CPU, in float32.
     class_names
         Names by the class index of the network.
     provenance
         Where the model comes from, as JSON can hold it; no name of a case, file or person.
     """
 
-    network: nn.Module
-    built: Mapping[str, Any]
-    views: tuple[str, ...]
+    trained: TrainedNetwork
     preparation: Preparation
     class_names: tuple[str, ...]
     provenance: Mapping[str, Any]
+
+    @property
+    def network(self) -> nn.Module:
+        """From ``batch channels *space`` to logits."""
+        return self.trained.network
+
+    @property
+    def built(self) -> Mapping[str, Any]:
+        """What `build_network` was called with."""
+        return self.trained.design.arguments
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Those that predictions are averaged over, the image itself among them."""
+        return tuple(view.name for view in self.trained.views)
 
     @property
     def sees_volumes(self) -> bool:
@@ -87,13 +92,8 @@ class TrainedModel:
         self, images: Float[Tensor, "batch channels *space"]
     ) -> Float[Tensor, "batch classes *space"]:
         """What the running engine predicts of slices, or of a volume, on the grid."""
-        return probabilities(
-            as_model(self.network),
-            dict(self.network.named_parameters()),
-            images,
-            views=[VIEWS[name] for name in self.views],
-            tile=self.preparation.size if self.sees_volumes else None,
-        )
+        tile = self.preparation.size if self.sees_volumes else None
+        return self.trained.probabilities(images, tile=tile)
 
     def description(self) -> dict[str, Any]:
         """Everything but the numbers, as JSON can hold it."""
@@ -130,27 +130,21 @@ def read_trained(study: Study) -> TrainedModel:
         If there is no checkpoint, if it cannot be read or holds NaN, or if it cannot be told across
         which axis images are cut.
     """
-    checkpoint = _checkpoint(study)
-    fits = checkpoint.fits
-    run = run_behind(study)
-    settings = settings_of(run)
-    names = {0: "background"} | {c.value: c.name for c in study.classes}
-    network = checkpoint.network(teacher=settings.get("teacher", True)).eval()
-    _require_finite(network)
+    trained = read_trained_network(study, device="cpu", precision="float32")
+    design, names = trained.design, {0: "background"} | {c.value: c.name for c in study.classes}
+    _require_finite(trained.network)
     return TrainedModel(
-        network,
-        {**checkpoint.built, "dims": fits["dimensions"]},
-        tuple(view.name for view in averaged_views(settings.get("views", VIEWS))),
+        trained,
         Preparation(
-            size=_per_axis(fits["size"]),
-            resolution_mm=_per_axis(fits["resolution_mm"]),
-            channels=fits["channels"],
-            class_values=tuple(fits["class_values"]),
+            size=design.sample.size,
+            resolution_mm=design.sample.resolution_mm,
+            channels=design.sample.channels,
+            class_values=design.class_values,
             axis=_axis(study),
             percentiles=PERCENTILES,
         ),
-        tuple(names.get(value, f"label {value}") for value in fits["class_values"]),
-        _provenance(study, checkpoint, run),
+        tuple(names.get(value, f"label {value}") for value in design.class_values),
+        _provenance(study, trained.checkpoint, trained.run),
     )
 
 
@@ -179,16 +173,6 @@ def _sample_slices(preparation: Preparation, spacing_mm: float) -> int:
     if len(preparation.size) == 2:
         return SAMPLE_SLICES
     return int(1.5 * preparation.size[0] * preparation.resolution_mm[0] / spacing_mm)
-
-
-def _per_axis(fits: Any) -> tuple[Any, ...]:
-    """Slices are square: for them a checkpoint holds one number."""
-    return tuple(fits) if isinstance(fits, (list, tuple)) else (fits, fits)
-
-
-def _checkpoint(study: Study) -> Checkpoint:
-    check_trained(study)
-    return read_checkpoint(study.checkpoint_path)
 
 
 def _require_finite(network: nn.Module) -> None:

@@ -31,14 +31,22 @@ def build_network(
         the features 64 to 1024).
     """
     if name == "unet++":
-        plus_plus = BasicUNetPlusPlus(
-            spatial_dims=dims,
-            in_channels=channels,
-            out_channels=classes,
-            features=(64, 128, 256, 512, 1024, 64),
-            norm=_NORM,
-        )
-        return sound(_LastOutput(plus_plus))
+        return sound(_unet_plus_plus(channels, classes, dims))
+    return sound(_unet(channels, classes, dims, large=large))
+
+
+def _unet_plus_plus(channels: int, classes: int, dims: int) -> nn.Module:
+    plus_plus = BasicUNetPlusPlus(
+        spatial_dims=dims,
+        in_channels=channels,
+        out_channels=classes,
+        features=(64, 128, 256, 512, 1024, 64),
+        norm=_NORM,
+    )
+    return _LastOutput(plus_plus)
+
+
+def _unet(channels: int, classes: int, dims: int, *, large: bool) -> nn.Module:
     widths = (32, 64, 128, 256, 320) if large else (16, 32, 64, 128, 128)
     trunk = UNet(
         spatial_dims=dims,
@@ -57,7 +65,7 @@ def build_network(
         nn.LeakyReLU(0.01),
         Conv["conv", dims](widths[0], classes, 1),
     )
-    return sound(nn.Sequential(trunk, head))
+    return nn.Sequential(trunk, head)
 
 
 def sound(network: nn.Module) -> nn.Module:

@@ -1,20 +1,18 @@
 """The mean teacher: an exponential moving average of the network (Tarvainen & Valpola 2017)."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
+from napari_mlbseg.engine.nets.model import Parameters
 
-def copy_of(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+
+def copy_of(parameters: Parameters) -> dict[str, Tensor]:
     """A detached copy to start from."""
     return {name: value.detach().clone() for name, value in parameters.items()}
 
 
 @torch.no_grad()
-def follow(
-    teacher: dict[str, Tensor], student: Mapping[str, Tensor], *, decay: float, step: int
-) -> None:
+def follow(teacher: dict[str, Tensor], student: Parameters, *, decay: float, step: int) -> None:
     """Move the teacher towards the student, in place.
 
     The decay starts at 0 and approaches `decay`, ``min(decay, 1 - 1 / (step + 1))``, so that the

@@ -1,13 +1,19 @@
 """Where imported labels stand, whatever a network says: it may make them worse unseen there."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
+from jaxtyping import Int
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_mlbseg.engine.data.source import Span
+from napari_mlbseg.engine.steps.imported_labels import as_shown
 from napari_mlbseg.project.records.coverage import LookedAt, looked_at_everywhere
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
 
@@ -26,12 +32,16 @@ class Brake:
         `napari_mlbseg.engine.steps.imported_labels`.
     everywhere
         Whether they stand on all slices, because the network does worse than they.
+    largest_of_right
+        Up to which disagreement with the prediction an imported label of any case is kept as
+        correct; None where none is.
     """
 
     looked_at: LookedAt = field(default_factory=dict)
     imported: frozenset[str] = frozenset()
     smallest_of_nonsense: float = math.inf
     everywhere: bool = False
+    largest_of_right: float | None = None
 
     def keeps(self, span: Span) -> NDArray[np.bool_]:
         """On which slices of a span the imported labels stand."""
@@ -39,6 +49,22 @@ class Brake:
         if span.case.id in self.imported:
             found |= self.everywhere or ~self.looked_at[span.case.id][span.start : span.stop]
         return found
+
+    def shown(
+        self,
+        predicted: Int[Tensor, "slices y x"],
+        span: Span,
+        initial_labels: Callable[[SliceKey], Tensor],
+    ) -> Int[Tensor, "slices y x"]:
+        """The prediction; imported labels where they are better, or where nobody can tell."""
+        held = span.case.id in self.imported
+        if span.case.labels_path is None or (self.largest_of_right is None and not held):
+            return predicted
+        imported = torch.stack([initial_labels(key) for key in span.keys])
+        nonsense = self.smallest_of_nonsense if held else math.inf
+        shown = as_shown(predicted, imported, self.largest_of_right, nonsense)
+        standing = torch.from_numpy(self.keeps(span)).to(shown.device)
+        return torch.where(standing[:, None, None], imported, shown)
 
     def counts(self) -> tuple[int, int]:
         """How many slices were never looked at, and how many there are."""

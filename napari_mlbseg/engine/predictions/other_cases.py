@@ -2,30 +2,32 @@
 
 from collections.abc import Iterator
 
-from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.data.source import spans_of
 from napari_mlbseg.engine.predictions.publisher import Publisher
-from napari_mlbseg.engine.training.trainer import Trainer
+from napari_mlbseg.engine.training.trained_network import read_trained_network
+from napari_mlbseg.engine.training.untrained import is_trained
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.study import Study
 
 
-def predict_other_cases(trained: Study, config: Config, others: Study) -> Iterator[tuple[int, int]]:
+def predict_other_cases(trained: Study, others: Study) -> Iterator[tuple[int, int]]:
     """Write predictions of all cases of another study; yields slices done and all slices.
 
     The network, its resolution and its views are those of the last checkpoint of `trained`; the
     grid grows where a case needs more room.
     """
-    trainer = Trainer(trained, config)
-    if not trainer.restore():
+    if not is_trained(trained):
         raise UserError(f"{trained.path} has no network yet. Run the training first.")
-    source = trainer.source.elsewhere(others)
-    publisher = Publisher(others, source, trainer.model, views=trainer.prediction_views, weigh=None)
-    spans = [span for case in others.cases for span in publisher.spans_of(case)]
+    network = read_trained_network(trained)
+    source = network.source_for(others)
+    publisher = Publisher(others, source, network.model, views=network.views, weigh=None)
+    spans = [span for case in others.cases for span in spans_of(source, case)]
     total, done = sum(len(span.keys) for span in spans), 0
+    step, parameters = network.checkpoint.steps, network.parameters
     for case in others.cases:
         others.create_array(case.id, ArrayName.PREDICTION)
     for span in spans:
-        publisher.publish(span, parameters=trainer.shown, direction=None, step=trainer.state.total)
+        publisher.publish(span, parameters=parameters, direction=None, step=step)
         done += len(span.keys)
         yield done, total

@@ -1,14 +1,13 @@
-"""Probabilities of the final network, predicted anew and written slice by slice."""
+"""Probabilities of the trained network, predicted anew and written slice by slice."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from napari_mlbseg.engine.data.source import Span, as_planes
-from napari_mlbseg.engine.predictions.final_network import FinalNetwork, read_final_network
+from napari_mlbseg.engine.data.source import Source, Span, as_planes
 from napari_mlbseg.engine.predictions.publisher import SLICES_WRITTEN_AT_ONCE
-from napari_mlbseg.engine.steps import predict
+from napari_mlbseg.engine.training.trained_network import TrainedNetwork, read_trained_network
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.exporting.computed import Block, Computed
 from napari_mlbseg.project.exporting.export import OutFormat, export_probabilities
@@ -38,12 +37,13 @@ def export_predicted_probabilities(
     if not study.cases:
         raise UserError("The study has no cases yet. Import images first.")
     cases = study.cases if case_id is None else (study.case(case_id),)
-    network = read_final_network(study)
+    network = read_trained_network(study)
+    source = network.source_for(study)
     total, done = sum(case.geometry.shape[case.axis] for case in cases), 0
 
     def blocks(case: Case) -> Iterator[Block]:
         nonlocal done
-        for start, found in case_probabilities(network, case):
+        for start, found in case_probabilities(network, source, case):
             if progress is not None:
                 progress(f"Predicting {case.id}", done, total)
             yield start, found
@@ -56,24 +56,16 @@ def export_predicted_probabilities(
     return written
 
 
-def case_probabilities(network: FinalNetwork, case: Case) -> Iterator[Block]:
+def case_probabilities(network: TrainedNetwork, source: Source, case: Case) -> Iterator[Block]:
     """All slices of a case in order, a few at a time: probabilities without the background's.
 
     The slices are seen in the same company as when predictions are published, so that the most
     probable class is the published one.
     """
-    source, count = network.source, case.geometry.shape[case.axis]
+    count = case.geometry.shape[case.axis]
     for span in Span(case, case.axis, 0, count).parts(source.span_size(case)):
         scene = source.scene(span)
-        seen = as_planes(
-            predict.probabilities(
-                network.model,
-                network.parameters,
-                scene.images,
-                views=network.views,
-                tile=source.tile,
-            )
-        )
+        seen = as_planes(network.probabilities(scene.images, tile=source.tile))
         for part in span.parts(SLICES_WRITTEN_AT_ONCE):
             found = scene.to_file(seen, part)[:, 1:].cpu().numpy()
             if not np.isfinite(found).all():

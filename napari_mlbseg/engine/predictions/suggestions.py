@@ -62,19 +62,9 @@ def suggest(
     clean = set(study.clean_slices())
     seen = _look_around(study, clean, progress)
     cases, keys = study.cases, [one.key for one in seen]
-    names = sorted({one.key.case_id for one in seen})
-    heights = np.array([one.height for one in seen], dtype=np.float32)
-    similarity = next_slice.likeness(
-        next_slice.alike(
-            np.stack([one.image for one in seen]),
-            np.stack([one.shown for one in seen]),
-            heights[:, None],
-        ),
-        next_slice.near(np.array([names.index(one.key.case_id) for one in seen]), heights),
-    )
     doubt = np.array([one.doubtful_mm2 for one in seen], dtype=np.float32)
     found = next_slice.choose(
-        similarity,
+        _similarity(seen),
         next_slice.relative_doubt(doubt),
         clean=np.array([one.key in clean for one in seen]),
         free=np.array([one.key not in closed for one in seen]),
@@ -83,6 +73,20 @@ def suggest(
     )
     unseen = _never_looked_at(cases, keys, clean)
     return [Suggestion(keys[i], gain, seen[i].told_doubt, bool(unseen[i])) for i, gain in found]
+
+
+def _similarity(seen: Sequence["_Seen"]) -> NDArray[np.float32]:
+    """What correcting one slice (second index) teaches about another (first index), 0 to 1."""
+    names = sorted({one.key.case_id for one in seen})
+    heights = np.array([one.height for one in seen], dtype=np.float32)
+    return next_slice.likeness(
+        next_slice.alike(
+            np.stack([one.image for one in seen]),
+            np.stack([one.shown for one in seen]),
+            heights[:, None],
+        ),
+        next_slice.near(np.array([names.index(one.key.case_id) for one in seen]), heights),
+    )
 
 
 def _before_the_first_run(

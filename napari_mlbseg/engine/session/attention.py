@@ -45,6 +45,15 @@ class Attention:
         if self.stop or self.paused or (self._giving_way and self.clean_slices_changed):
             raise CutOffError
 
+    def take_clean_slices(self) -> bool:
+        """Whether clean slices changed since this was last asked; they are to be taken now."""
+        changed, self.clean_slices_changed = self.clean_slices_changed, False
+        return changed
+
+    def clean_slices_are_due(self) -> None:
+        """The clean slices are to be taken, changed or not."""
+        self.clean_slices_changed = True
+
     @contextmanager
     def giving_way(self) -> Iterator[None]:
         """Work that a slice on view is to come before."""

@@ -3,8 +3,9 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
-from napari_mlbseg.engine.events import Stage
+from napari_mlbseg.engine.events import Stage, StepDone
 
 BASE_SHARE = 0.5
 """Of the time for training, for the base model."""
@@ -27,18 +28,22 @@ class Budget:
 
     Attributes
     ----------
-    slices
-        How many there are to publish.
+    now
+        The clock, in seconds.
     """
 
     def __init__(
         self, minutes: float | None, clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        self.slices = 0
+        self._slices = 0
         self.now = clock
         self._began = self._stage_began = clock()
         self._total_s = math.inf if minutes is None else 60 * minutes
         self._slice_s: float | None = None
+
+    def share_among(self, slices: int) -> None:
+        """So many slices are to be published at the end."""
+        self._slices = slices
 
     @property
     def limited(self) -> bool:
@@ -81,7 +86,11 @@ class Budget:
             return estimated_s
         return max(0.0, min(estimated_s, self.left_s))
 
+    def within(self, progress: StepDone) -> StepDone:
+        """The same, with no more time left than the run may take."""
+        return replace(progress, remaining_s=self.remaining_s(progress.remaining_s))
+
     def _reserved_s(self) -> float:
         if self._slice_s is None:
             return UNKNOWN_SHARE * self._total_s
-        return min(SAFETY * self.slices * self._slice_s, LARGEST_SHARE * self._total_s)
+        return min(SAFETY * self._slices * self._slice_s, LARGEST_SHARE * self._total_s)

@@ -1,12 +1,7 @@
 """Sees to it that no model is shown that is worse than the one before, or than imported labels."""
 
-from collections.abc import Mapping
-from dataclasses import replace
-
-from torch import Tensor
-
 from napari_mlbseg.engine.events import Stage, ValidationScored
-from napari_mlbseg.engine.nets.teacher import copy_of
+from napari_mlbseg.engine.nets.model import Parameters
 from napari_mlbseg.engine.session.imported import (
     FEWEST,
     Beside,
@@ -15,7 +10,7 @@ from napari_mlbseg.engine.session.imported import (
     falls_behind,
 )
 from napari_mlbseg.engine.steps.score import compare, dice_per_class, paired, slice_dice
-from napari_mlbseg.engine.training.state import Dices, Kept
+from napari_mlbseg.engine.training.state import Dices
 from napari_mlbseg.engine.training.trainer import Trainer
 
 
@@ -37,7 +32,7 @@ class Guard:
         self._imported_labels_kept: bool | None = None
 
     @property
-    def parameters(self) -> Mapping[str, Tensor]:
+    def parameters(self) -> Parameters:
         """Those that predictions are to be made with."""
         return self._trainer.shown
 
@@ -54,7 +49,9 @@ class Guard:
             return
         trainer, parameters = self._trainer, self.parameters
         if not self._beside:
-            self._beside = self._imported.beside(trainer.validation_predictions(parameters))
+            self._beside = self._imported.beside(
+                trainer.predictions_beside(trainer.validation_slices, parameters)
+            )
         behind = len(self._beside) >= FEWEST and falls_behind(self._beside)
         if not behind:  # one that does worse even on what it learnt is worse
             learnt = trainer.predictions_beside(self._imported.some_training_slices(), parameters)
@@ -68,20 +65,18 @@ class Guard:
         """Judge the newest model; None where the validation slices show nothing."""
         trainer = self._trainer
         state, classes = trainer.state, len(trainer.class_values)
-        pairs = trainer.validation_predictions(trainer.parameters)
+        pairs = trainer.predictions_beside(trainer.validation_slices, trainer.parameters)
         found = self._dice_of(pairs)
-        state.scored = state.total
+        state.note_scored()
         known = [dice for dice in found.values() if dice is not None]
         if not known:
             return None
         kept = state.kept if stage is Stage.BOOTSTRAPPING else None
         before = paired(found, {} if kept is None else kept.dice)
         judged = compare([ours for ours, _ in before], [theirs for _, theirs in before])
+        state.note_score(found, trainer.parameters, worse=judged.worse)
         if not judged.worse:
-            state.kept = Kept(copy_of(trainer.parameters), found, state.total)
             self._beside = [] if self._imported is None else self._imported.beside(pairs)
-        elif state.kept is not None:
-            state.kept = replace(state.kept, worse=True)
         if len(self._beside) >= FEWEST:
             if falls_behind(self._beside):
                 self._imported_labels_kept = True

@@ -28,12 +28,14 @@ class ImportedLabels:
 
     def __init__(self, trainer: Trainer, cases: frozenset[str]) -> None:
         self._trainer, self._cases = trainer, cases
+        self._differences: dict[SliceKey, tuple[Tensor, float]] = {}
 
     def smallest_of_nonsense(self) -> float:
         """From which difference to an imported label a prediction is the worse one."""
-        truth = {**self._trainer.validation_slices, **self._trainer.training_slices}
-        keys = [key for key in truth if key.case_id in self._cases]
-        return smallest_of_nonsense([float(difference(self._of(k), truth[k])) for k in keys])
+        clean = {**self._trainer.validation_slices, **self._trainer.training_slices}
+        truth = {key: labels for key, labels in clean.items() if key.case_id in self._cases}
+        self._differences = {key: self._differing(key, truth[key]) for key in truth}
+        return smallest_of_nonsense([differs for _, differs in self._differences.values()])
 
     def beside(self, pairs: Pairs, *, as_predicted: bool = False) -> Beside:
         """Dice of what would be shown for predictions, and of the imported labels, by slice.
@@ -58,6 +60,16 @@ class ImportedLabels:
         teaching = self._trainer.training_slices
         keys = sorted(key for key in teaching if key.case_id in self._cases)
         return {key: teaching[key] for key in keys[:: max(1, -(-len(keys) // MOST_LEARNT))]}
+
+    def _differing(self, key: SliceKey, truth: Tensor) -> tuple[Tensor, float]:
+        """The labels of a clean slice, and how far the imported one is from them.
+
+        It is computed once for each revision, which has one tensor for as long as it is clean.
+        """
+        known = self._differences.get(key)
+        if known is not None and known[0] is truth:
+            return known
+        return truth, float(difference(self._of(key), truth))
 
     def _of(self, key: SliceKey) -> Tensor:
         return self._trainer.source.initial_labels(key)

@@ -56,7 +56,7 @@ class Falls:
                 "smaller learning rate. The last good checkpoint and every slice are safe."
             )
         path = trainer.memory.go_back(self._since_saved)
-        trainer.state.rate_limit = CAUTION * rate
+        trainer.state.limit_rate(CAUTION * rate)
         self._count, self._since_saved = self._count + 1, self._since_saved + 1
         step = trainer.state.total
         where = "afresh" if path is None else f"from {path.name}, step {step},"

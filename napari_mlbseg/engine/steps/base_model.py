@@ -1,14 +1,12 @@
 """One supervised step on clean slices: where bootstrapping starts from."""
 
-from collections.abc import Mapping
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from napari_mlbseg.engine.nets.losses import clean_loss
+from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.steps.chunks import added, chunks
-from napari_mlbseg.engine.steps.meta_weights import Model
 from napari_mlbseg.engine.steps.passes import Recorded, forward, leaves
 
 GROUPS = 4
@@ -16,7 +14,7 @@ GROUPS = 4
 
 def clean_gradient(
     model: Model,
-    parameters: Mapping[str, Tensor],
+    parameters: Parameters,
     images: Float[Tensor, "batch channels *space"],
     labels: Int[Tensor, "batch *space"],
 ) -> tuple[dict[str, Tensor], Tensor]:
@@ -44,7 +42,7 @@ def clean_gradient(
 
 def clean_shares(
     model: Model,
-    parameters: Mapping[str, Tensor],
+    parameters: Parameters,
     images: Float[Tensor, "batch channels *space"],
     labels: Int[Tensor, "batch *space"],
 ) -> tuple[list[dict[str, Tensor]], Tensor]:

@@ -1,20 +1,17 @@
 """Steps of other methods, to compare with: the same slices, network and augmentation."""
 
-from collections.abc import Mapping
-
 import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
+from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.losses import clean_loss
+from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.steps.base_model import clean_gradient
-from napari_mlbseg.engine.steps.meta_weights import Model
-from napari_mlbseg.engine.steps.update import Batch, BootstrapGradient
+from napari_mlbseg.engine.steps.update import BootstrapGradient
 
 BOX_SHARE = 2 / 3
 NOISY_SHARE = 0.5
-
-Parameters = Mapping[str, Tensor]
 
 
 def initial_labels_gradient(

@@ -17,15 +17,15 @@ linearised loss would vanish: large while there is much to learn, whatever the s
 and loss.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-Gradient = Mapping[str, Tensor]
+from napari_mlbseg.engine.nets.model import Parameters
 
 
-def mean_gradient(gradients: Sequence[Gradient]) -> dict[str, Tensor]:
+def mean_gradient(gradients: Sequence[Parameters]) -> dict[str, Tensor]:
     """The mean of gradients by parameter name."""
     return {n: torch.stack([g[n] for g in gradients]).mean(dim=0) for n in gradients[0]}
 
@@ -45,7 +45,7 @@ def agreement(gradients: Sequence[Tensor]) -> Tensor:
     return (common / of_mean).clamp(0, 1)
 
 
-def clean_direction(gradients: Sequence[Gradient], loss: Tensor) -> dict[str, Tensor]:
+def clean_direction(gradients: Sequence[Parameters], loss: Tensor) -> dict[str, Tensor]:
     """The agreed gradient, as long as Polyak's step.
 
     Parameters

@@ -10,32 +10,24 @@ virtual parameters, ``z`` the logits and ``s = J z . g`` their directional deriv
 One Jacobian-vector product in forward mode prices every label of every pixel; no second-order
 graph is built.
 
-Two rules make weights of prices. The published one takes the positive part of u. On a network that
-already fits the clean slices the sign of u is close to chance, and normalising what is left
-amplifies noise; so the loop starts from equal weights and tilts them by u, along the direction that
-the clean slices agree on (`clean_direction`). What is shown as trust is the network's confidence,
-tilted in the same way; as weights it would have the network confirm itself (docs/results.md).
+Two rules make weights of prices (`weighting`). The published one takes the positive part of u. On a
+network that already fits the clean slices the sign of u is close to chance, and normalising what is
+left amplifies noise; so the loop starts from equal weights and tilts them by u, along the direction
+that the clean slices agree on (`clean_direction`). What is shown as trust is the network's
+confidence, tilted in the same way; as weights it would have the network confirm itself
+(docs/results.md).
 """
-
-from collections.abc import Callable, Mapping
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from napari_mlbseg.engine.nets.labels import IGNORE
+from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.steps.chunks import chunks
 
 LOOK_AHEAD = 0.05
 """Share of Polyak's step that the confidence is tilted by."""
-
-LARGEST_TILT = 3.0
-"""Of the logarithm of a weight."""
-
-Parameters = Mapping[str, Tensor]
-Model = Callable[[Parameters, Tensor], Tensor]
-Scores = Callable[[Tensor, Tensor], Tensor]
-"""Makes of logits and their derivative what the label of every class is worth."""
 
 
 def virtual_parameters(
@@ -124,18 +116,6 @@ def tilted_probabilities(
     return (logits - LOOK_AHEAD * derivative).softmax(dim=1)
 
 
-def tilted_weights(
-    logits: Float[Tensor, "batch classes *space"], derivative: Float[Tensor, "batch classes *space"]
-) -> Float[Tensor, "batch classes *space"]:
-    """What learning every label is worth: 1 where the clean slices say nothing.
-
-    ``exp(a u(y))``, the same step of exponentiated gradient from equal weights; at most
-    ``exp(LARGEST_TILT)`` times as much or as little.
-    """
-    tilt = LOOK_AHEAD * label_prices(logits, derivative)
-    return tilt.clamp(-LARGEST_TILT, LARGEST_TILT).exp()
-
-
 def weights_of(
     scores: Float[Tensor, "batch classes *space"], *labels: Int[Tensor, "batch *space"]
 ) -> tuple[Float[Tensor, "batch *space"], ...]:
@@ -148,14 +128,3 @@ def confidence(
 ) -> Float[Tensor, "batch classes *space"]:
     """What the network believes now, whatever the clean slices say."""
     return logits.softmax(dim=1)
-
-
-SCORES: dict[str, Scores] = {"meta": tilted_weights, "published": label_prices}
-"""By name of the rule: what it makes of logits and their derivative, for every class."""
-
-
-def uniform(*labels: Int[Tensor, "batch *space"]) -> tuple[Tensor, ...]:
-    """The same weight for every label that is not to be ignored, summing to 1 over all maps."""
-    valid = [(y != IGNORE).to(torch.get_default_dtype()) for y in labels]
-    total = torch.stack([v.sum() for v in valid]).sum().clamp_min(1.0)
-    return tuple(v / total for v in valid)

@@ -4,19 +4,19 @@ A loss that compares the images of a batch with each other (views that should ag
 of all logits together; its gradient with respect to the logits is then pulled back in chunks.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.steps.chunks import added, chunks
-from napari_mlbseg.engine.steps.meta_weights import Model
 
 
 def forward(
-    model: Model, parameters: Mapping[str, Tensor], images: Float[Tensor, "batch channels *space"]
+    model: Model, parameters: Parameters, images: Float[Tensor, "batch channels *space"]
 ) -> Float[Tensor, "batch classes *space"]:
     """Logits, with nothing recorded."""
     with torch.no_grad():
@@ -27,14 +27,14 @@ def forward(
 class Recorded:
     """Logits of a batch, and what it takes to pull gradients back from them to the parameters."""
 
-    point: Mapping[str, Tensor]
+    point: Parameters
     parts: list[Tensor]
 
     @classmethod
     def forward(
         cls,
         model: Model,
-        parameters: Mapping[str, Tensor],
+        parameters: Parameters,
         parts: Sequence[Float[Tensor, "_ channels *space"]],
     ) -> "Recorded":
         """Run the network on the parts of a batch and keep the activations."""
@@ -68,6 +68,6 @@ class Recorded:
             )
 
 
-def leaves(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def leaves(parameters: Parameters) -> dict[str, Tensor]:
     """The parameters as a point to differentiate at."""
     return {name: value.detach().requires_grad_() for name, value in parameters.items()}

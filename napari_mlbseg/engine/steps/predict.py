@@ -1,47 +1,22 @@
-"""Predictions and weight maps of slices and volumes as they are, for the eye and for the export.
+"""Predictions and weight maps of slices and volumes as they are, for the eye and for the export."""
 
-What a network says of a volume is put together from overlapping tiles of the size that it was
-trained on, weighted by a Gaussian that trusts their middle (`monai.inferers`; the same as
-nnU-Net's). A slice is one tile.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
-from monai.inferers import sliding_window_inference
 from torch import Tensor
 
+from napari_mlbseg.engine.nets.model import Model, Parameters
+from napari_mlbseg.engine.nets.tiling import tiled
 from napari_mlbseg.engine.nets.views import View, apply_view
-from napari_mlbseg.engine.steps.meta_weights import Model, Scores, logit_derivative
+from napari_mlbseg.engine.steps.meta_weights import logit_derivative
 from napari_mlbseg.engine.steps.pseudo_labels import average_prediction
-
-OVERLAP = 0.5
-"""Share of a tile that the next one covers again."""
-TILES_AT_ONCE = 2
-
-Found = TypeVar("Found", Tensor, tuple[Tensor, Tensor])
-
-
-def tiled(
-    network: Callable[[Tensor], Found],
-    images: Float[Tensor, "batch channels *space"],
-    *,
-    tile: tuple[int, ...] | None,
-) -> Found:
-    """What `network` says of images, tile by tile; at once where `tile` is None."""
-    if tile is None:
-        return network(images)
-    found: Any = sliding_window_inference(
-        images, tile, TILES_AT_ONCE, network, overlap=OVERLAP, mode="gaussian"
-    )
-    return cast(Found, found)
+from napari_mlbseg.engine.steps.weighting.rule import Scores
 
 
 def probabilities(
     model: Model,
-    parameters: Mapping[str, Tensor],
+    parameters: Parameters,
     images: Float[Tensor, "batch channels *space"],
     *,
     views: Sequence[View],
@@ -58,8 +33,8 @@ def probabilities(
 
 def look_ahead(
     model: Model,
-    parameters: Mapping[str, Tensor],
-    direction: Mapping[str, Tensor],
+    parameters: Parameters,
+    direction: Parameters,
     images: Float[Tensor, "batch channels *space"],
     *,
     views: Sequence[View],

@@ -9,12 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from napari_mlbseg.engine.config import Config
-from napari_mlbseg.engine.nets.network import build_network
+from napari_mlbseg.engine.training.design import NetworkDesign
 from napari_mlbseg.engine.training.finite import is_finite
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.former_names import with_new_names
-from napari_mlbseg.project.catalogue.runs import RunRecord
 from napari_mlbseg.project.folder.durable import new_file
 
 
@@ -30,21 +28,12 @@ class Checkpoint:
     sha256: str
 
     @property
-    def fits(self) -> Mapping[str, Any]:
-        """What the network was built for, see `TrainingState.content`."""
-        fits: Mapping[str, Any] = self.content["fits"]
-        return fits
-
-    @property
-    def built(self) -> dict[str, Any]:
-        """What `build_network` was called with, but for the dimensions."""
-        name, _, width = self.fits["network"].partition(", ")
-        return {
-            "name": name,
-            "channels": self.fits["channels"],
-            "classes": len(self.fits["class_values"]),
-            "large": width == "large",
-        }
+    def design(self) -> NetworkDesign:
+        """What the network was built for; DamagedError where that is not told as a whole."""
+        try:
+            return NetworkDesign.from_plain(self.content["fits"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DamagedError(f"lacks a part ({type(error).__name__})") from error
 
     @property
     def steps(self) -> int:
@@ -57,7 +46,7 @@ class Checkpoint:
 
         Where the newest ones did worse on the validation slices, those that were shown instead.
         """
-        network = build_network(**self.built, dims=self.fits["dimensions"])
+        network = self.design.build()
         averaged = self.content["teacher"] if teacher else {}
         shown = self._better["parameters"] if self._better else averaged
         network.load_state_dict({**self.content["network"], **shown})
@@ -69,11 +58,6 @@ class Checkpoint:
         return kept if kept is not None and kept["worse"] else None
 
 
-def settings_of(run: RunRecord | None) -> Mapping[str, Any]:
-    """What a run was told; the defaults where nothing is known of it."""
-    return Config().to_dict() if run is None else run.config
-
-
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read the file once opened, whatever a run puts in its place meanwhile.
 
@@ -83,12 +67,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
         If it is damaged, is not there, or holds numbers that are none.
     """
     try:
-        return load(path)
+        found = load(path)
+        _ = found.design
     except DamagedError as error:
         raise UserError(
             f"The checkpoint {path} {error}. Start the training again: it goes on from the "
             "checkpoint before, or else a fresh run replaces it; no annotation is lost."
         ) from error
+    return found
 
 
 def load(path: Path) -> Checkpoint:

@@ -1,8 +1,8 @@
 """The clean slices of a run: training slices, and validation slices for an honest Dice."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-
-import numpy as np
+from itertools import chain
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
@@ -41,12 +41,17 @@ def choose_validation(
     fresh = [key for key in shown if key not in previously and key not in trained_on]
     turn = round(2 * share * len(shown)) - round(2 * share * (len(shown) - len(fresh)))
     new = min(len(fresh), wanted, max(wanted - len(held), turn))
+    # How many slices show a class: of all, and of those that validate beside one more.
+    showing = Counter(chain.from_iterable(shown.values()))
+    staying = held[max(0, len(held) + 1 - wanted) :]
+    beside = Counter(chain.from_iterable(shown[key] for key in staying))
     for i in range(new):
         candidate = fresh[(2 * i + 1) * len(fresh) // (2 * new)]
-        staying = set(held[max(0, len(held) + 1 - wanted) :]) | {candidate}
-        others = [classes for key, classes in shown.items() if key not in staying]
-        if all(sum(c in classes for classes in others) >= 2 for c in shown[candidate]):
+        if all(showing[c] - beside[c] - 1 >= 2 for c in shown[candidate]):
             held.append(candidate)
+            beside.update(shown[candidate])
+            if len(held) >= wanted:
+                beside.subtract(shown[held[len(held) - wanted]])
     return frozenset(held[max(0, len(held) - wanted) :])
 
 
@@ -71,7 +76,7 @@ def check_enough(study: Study) -> None:
     for record in records:
         if not absent:
             return
-        for value in np.unique(study.slice_mask(record.key)).tolist():
+        for value in study.revision_values(record.revision):
             absent.pop(value, None)
     if absent:
         raise UserError(

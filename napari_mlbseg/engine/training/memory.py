@@ -1,15 +1,15 @@
 """What a training remembers on the disk, and how it goes back to that."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from napari_mlbseg.engine.steps.score import paired
 from napari_mlbseg.engine.training.checkpoint import Checkpoint, DamagedError, load
 from napari_mlbseg.engine.training.checkpoints import Checkpoints
+from napari_mlbseg.engine.training.design import NetworkDesign
 from napari_mlbseg.engine.training.finite import require_finite
 from napari_mlbseg.engine.training.state import FORMAT, TrainingState
 
@@ -35,7 +35,7 @@ class Memory:
     ----------
     latest
         Path of the newest checkpoint.
-    fits
+    design
         What the network was built for; a checkpoint of another one is passed over.
     fresh
         Makes the state that a fresh run begins with.
@@ -46,12 +46,12 @@ class Memory:
         latest: Path,
         state: TrainingState,
         *,
-        fits: Mapping[str, Any],
+        design: NetworkDesign,
         device: torch.device,
         fresh: Callable[[], TrainingState],
     ) -> None:
         self._checkpoints, self._state = Checkpoints(latest), state
-        self._fits, self._device, self._fresh = dict(fits), device, fresh
+        self._design, self._device, self._fresh = design, device, fresh
         self._known = self._place
 
     def restore(self) -> Restored:
@@ -96,8 +96,8 @@ class Memory:
     def begin_afresh(self) -> None:
         """Go to where a fresh run begins; it stays the same training."""
         began_with = self._state.began_with
-        self._state.take(self._fresh().content(self._fits), self._device)
-        self._state.began_with = began_with
+        self._state.take(self._fresh().content(self._design.to_plain()), self._device)
+        self._state.begin(began_with)
         self._known = self._place
 
     def save(self) -> None:
@@ -109,12 +109,17 @@ class Memory:
             If it holds numbers that are not finite; nothing is written then.
         """
         best = self.is_best
-        if best and self._state.kept is not None:
-            self._state.best = self._state.kept.dice
-        content = self._state.content(self._fits)
+        if best:
+            self._state.note_best()
+        content = self._state.content(self._design.to_plain())
         require_finite(content, "the network")
         self._checkpoints.save(content, best=best)
         self._known = self._place
+
+    @property
+    def latest(self) -> Path:
+        """Path of the newest checkpoint."""
+        return self._checkpoints.latest
 
     @property
     def has_news(self) -> bool:
@@ -142,7 +147,7 @@ class Memory:
 
     def _fitting(self, path: Path) -> Checkpoint:
         checkpoint = load(path)
-        if checkpoint.content.get("format") != FORMAT or checkpoint.fits != self._fits:
+        if checkpoint.content.get("format") != FORMAT or checkpoint.design != self._design:
             raise _OtherNetworkError
         return checkpoint
 

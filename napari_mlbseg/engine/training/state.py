@@ -1,13 +1,14 @@
 """All that a run must remember to go on exactly where it stopped."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from napari_mlbseg.engine.events import Stage
+from napari_mlbseg.engine.nets.model import Parameters
 from napari_mlbseg.engine.nets.teacher import copy_of, follow
 from napari_mlbseg.project.records.slices import SliceKey
 
@@ -111,7 +112,7 @@ class TrainingState:
         """The parameters that are optimised, by name."""
         return dict(self.network.named_parameters())
 
-    def apply(self, gradient: Mapping[str, Tensor], *, learning_rate: float, decay: float) -> None:
+    def apply(self, gradient: Parameters, *, learning_rate: float, decay: float) -> None:
         """One optimiser step, and the teacher after it."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
@@ -122,6 +123,39 @@ class TrainingState:
         follow(self.teacher, self.student, decay=decay, step=self.total)
         self.step += 1
         self.total += 1
+
+    def begin(self, run_id: int) -> None:
+        """A run begins here with a fresh network."""
+        self.began_with = run_id
+
+    def share_out(self, clean: frozenset[SliceKey], validation: frozenset[SliceKey]) -> None:
+        """Of the clean slices these validate; the network learns from all others from now on."""
+        self.validation = validation
+        self.trained_on |= clean - validation
+
+    def halve_batch(self) -> None:
+        """Take fewer samples in each step from now on."""
+        self.batch //= 2
+
+    def limit_rate(self, learning_rate: float) -> None:
+        """Do not learn faster from now on."""
+        self.rate_limit = learning_rate
+
+    def note_score(self, dice: Dices, parameters: Parameters, *, worse: bool) -> None:
+        """Keep the model that was just scored, or mark it as worse than the one that is kept."""
+        if not worse:
+            self.kept = Kept(copy_of(parameters), dice, self.total)
+        elif self.kept is not None:
+            self.kept = replace(self.kept, worse=True)
+
+    def note_scored(self) -> None:
+        """The validation slices were looked at, whatever they show."""
+        self.scored = self.total
+
+    def note_best(self) -> None:
+        """The model that is kept is that of the best checkpoint."""
+        if self.kept is not None:
+            self.best = self.kept.dice
 
     def enter(self, stage: Stage) -> None:
         """Begin a stage at its first step."""
@@ -170,7 +204,7 @@ def _plain(keys: frozenset[SliceKey]) -> list[list[str | int]]:
     return [[k.case_id, k.axis, k.index] for k in sorted(keys)]
 
 
-def _keys(plain: Iterable[tuple[str, int, int]]) -> frozenset[SliceKey]:
+def _keys(plain: Iterable[Sequence[Any]]) -> frozenset[SliceKey]:
     return frozenset(SliceKey(case_id, int(axis), int(index)) for case_id, axis, index in plain)
 
 
@@ -178,24 +212,5 @@ def _plain_dices(dices: Dices) -> list[list[str | int | float | None]]:
     return [[k.case_id, k.axis, k.index, dice] for k, dice in sorted(dices.items())]
 
 
-def _dices(plain: Iterable[tuple[str, int, int, float | None]]) -> Dices:
+def _dices(plain: Iterable[Sequence[Any]]) -> Dices:
     return {SliceKey(case_id, axis, index): dice for case_id, axis, index, dice in plain}
-
-
-def as_model(
-    network: nn.Module, precision: torch.dtype = torch.float32
-) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
-    """The network as a function of its parameters and of images.
-
-    In a lower `precision` than float32 it computes in that, and answers in float32.
-    """
-
-    def model(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
-        logits: Tensor = torch.func.functional_call(network, dict(parameters), (images,))
-        return logits
-
-    def in_lower_precision(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
-        lower = {name: value.to(precision) for name, value in parameters.items()}
-        return model(lower, images.to(precision)).float()
-
-    return model if precision is torch.float32 else in_lower_precision

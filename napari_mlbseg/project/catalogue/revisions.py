@@ -10,18 +10,14 @@ from numpy.typing import NDArray
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.catalogue.database import Database, Transaction
+from napari_mlbseg.project.catalogue.newest import RECORD_COLUMNS, NewestRevisions
 from napari_mlbseg.project.catalogue.reading import readable
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.masks import PackedMask
 from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceRecord, SliceState
-from napari_mlbseg.project.records.values import require_classes
+from napari_mlbseg.project.records.values import require_classes, values_in
 
-_NEWEST = "revisions.number IN (SELECT max(number) FROM revisions GROUP BY case_id, axis, slice)"
 _OF_SLICE = "case_id = ? AND axis = ? AND slice = ?"
-_RECORD = (
-    "SELECT revisions.number, case_id, axis, slice, state, mask IS NOT NULL, author, created_at "
-    "FROM revisions"
-)
 _MASK = "masks.rows, masks.columns, masks.dtype, masks.data"
 
 
@@ -33,6 +29,8 @@ class Slices:
 
     def __init__(self, database: Database, catalogue: Catalogue) -> None:
         self._database, self._catalogue = database, catalogue
+        self._newest = NewestRevisions(database, lambda row: self._records([row])[0])
+        self._values: dict[int, frozenset[int]] = {}
 
     def save(self, key: SliceKey, mask: NDArray[np.uint8], state: SliceState) -> SliceRecord:
         """Keep a person's mask (the slice's two display axes in order) as draft or clean.
@@ -54,6 +52,8 @@ class Slices:
             )
             record = _append(write, key, state, number)
             write.note("save slice", key.case_id, **_details(record))
+        if state is SliceState.CLEAN:
+            self._values[record.revision] = values_in(mask)
         return record
 
     def set_state(self, key: SliceKey, state: SliceState) -> SliceRecord:
@@ -89,17 +89,13 @@ class Slices:
         self, case_id: str | None = None, *, state: SliceState | None = None
     ) -> tuple[SliceRecord, ...]:
         """The newest revision of every touched slice, in order of revision."""
-        rows = self._database.rows(
-            f"{_RECORD} WHERE {_NEWEST} AND (?1 IS NULL OR case_id = ?1) "
-            "AND (?2 IS NULL OR state = ?2) ORDER BY revisions.number",
-            *(case_id, None if state is None else state.value),
-        )
-        return self._records(rows)
+        return self._newest.records(case_id, None if state is None else state.value)
 
     def history(self, key: SliceKey) -> tuple[SliceRecord, ...]:
         """All revisions of a slice, oldest first."""
         rows = self._database.rows(
-            f"{_RECORD} WHERE {_OF_SLICE} ORDER BY number", *(key.case_id, key.axis, key.index)
+            f"SELECT {RECORD_COLUMNS} FROM revisions WHERE {_OF_SLICE} ORDER BY number",
+            *(key.case_id, key.axis, key.index),
         )
         return self._records(rows)
 
@@ -131,6 +127,12 @@ class Slices:
         shape = self._catalogue.shape(self._key(case_id, axis, index).case_id)
         rows, columns = (n for k, n in enumerate(shape) if k != axis)
         return PackedMask(*packed).unpack((rows, columns))
+
+    def values(self, revision: int) -> frozenset[int]:
+        """The values in the mask of a revision, which is unpacked once; UserError without one."""
+        if revision not in self._values:
+            self._values[revision] = values_in(self.revision_mask(revision))
+        return self._values[revision]
 
     def _case_of(self, key: SliceKey) -> Case:
         """The case of a slice that is to be kept; raises where it has no such slice."""

@@ -25,6 +25,9 @@ _ROUNDING_MM: Final = 1e-6
 LookedAt = Mapping[str, NDArray[np.bool_]]
 """For each case, by its name, which slices along its axis were looked at."""
 
+Heights = Mapping[tuple[str, int], NDArray[np.float64]]
+"""Of the clean slices of a case along an axis."""
+
 
 def near(at_mm: NDArray[np.float64], clean_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which of some positions along an axis have a clean slice near; none beyond the outermost.
@@ -33,10 +36,14 @@ def near(at_mm: NDArray[np.float64], clean_mm: NDArray[np.float64]) -> NDArray[n
     """
     if not len(clean_mm):
         return np.zeros(len(at_mm), dtype=np.bool_)
-    lowest, highest = float(clean_mm.min()), float(clean_mm.max())
+    clean_mm = np.unique(clean_mm)
+    lowest, highest = float(clean_mm[0]), float(clean_mm[-1])
     between = (at_mm >= lowest - _ROUNDING_MM) & (at_mm <= highest + _ROUNDING_MM)
     reach = max(BETWEEN_MM, BETWEEN_SHARE * (highest - lowest))
-    distance = np.abs(at_mm[:, None] - clean_mm).min(axis=1)
+    after = np.searchsorted(clean_mm, at_mm)
+    below = clean_mm[np.maximum(after - 1, 0)]
+    above = clean_mm[np.minimum(after, len(clean_mm) - 1)]
+    distance = np.minimum(np.abs(at_mm - below), np.abs(above - at_mm))
     return np.asarray(between & (distance <= reach + _ROUNDING_MM))
 
 
@@ -60,26 +67,37 @@ def looked_at(
 
     `clean` are the clean slices of all `cases`; those along other axes do not count.
     """
-    axis = case.axis if axis is None else axis
-    length_mm, count = _lengths_mm(case)[axis], case.geometry.shape[axis]
-    counts = {
-        other.id: other.geometry.shape[axis]
-        for other in cases
-        if other.id == case.id or alike(case, other, axis)
-    }
-    shares = [
-        (key.index + 0.5) / counts[key.case_id]
-        for key in clean
-        if key.axis == axis and key.case_id in counts
-    ]
-    at_mm = (np.arange(count) + 0.5) / count * length_mm
-    return near(at_mm, np.array(shares, dtype=np.float64) * length_mm)
+    return _looked_at(case, cases, _heights(cases, clean), case.axis if axis is None else axis)
 
 
 def looked_at_everywhere(cases: Sequence[Case], clean: Iterable[SliceKey]) -> LookedAt:
-    """Which slices of every case were looked at, along the axis of the case."""
-    clean = tuple(clean)
-    return {case.id: looked_at(case, cases, clean) for case in cases}
+    """The same of every case, along its axis."""
+    heights = _heights(cases, clean)
+    return {case.id: _looked_at(case, cases, heights, case.axis) for case in cases}
+
+
+def _heights(cases: Sequence[Case], clean: Iterable[SliceKey]) -> Heights:
+    """Where the clean slices of each case lie along each axis, as shares of its length."""
+    shapes = {case.id: case.geometry.shape for case in cases}
+    indices: dict[tuple[str, int], list[int]] = {}
+    for key in clean:
+        if key.case_id in shapes:
+            indices.setdefault((key.case_id, key.axis), []).append(key.index)
+    return {
+        (case_id, axis): (np.array(found) + 0.5) / shapes[case_id][axis]
+        for (case_id, axis), found in indices.items()
+    }
+
+
+def _looked_at(case: Case, cases: Sequence[Case], heights: Heights, axis: int) -> NDArray[np.bool_]:
+    length_mm, count = _lengths_mm(case)[axis], case.geometry.shape[axis]
+    shares = [
+        heights[other.id, axis]
+        for other in cases
+        if (other.id, axis) in heights and (other.id == case.id or alike(case, other, axis))
+    ]
+    at_mm = (np.arange(count) + 0.5) / count * length_mm
+    return near(at_mm, np.concatenate([*shares, np.empty(0)]) * length_mm)
 
 
 def _lengths_mm(case: Case) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Checks the values of a mask before it becomes clean."""
+"""Which values a mask holds, and which it may hold before it becomes clean."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,11 @@ from numpy.typing import NDArray
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.slices import SliceKey
+
+
+def values_in(mask: NDArray[np.uint8]) -> frozenset[int]:
+    """The values that a mask (rows, columns) holds, the background included."""
+    return frozenset(np.flatnonzero(np.bincount(mask.ravel())).tolist())
 
 
 def require_classes(mask: NDArray[np.uint8], classes: Sequence[LabelClass], key: SliceKey) -> None:

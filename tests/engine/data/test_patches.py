@@ -39,7 +39,7 @@ def source_of(phantoms: Phantoms, resolution_mm: float, patch: int = 16) -> Patc
     source = PatchSource(phantoms.study, grid, device=CPU)
     teaching = {k: indices(source, phantoms, k) for k in phantoms.study.clean_slices()}
     skipped = {r.key for r in phantoms.study.slice_records(state=SliceState.SKIPPED)}
-    source.clean = CleanSlices(teaching, {}, frozenset(skipped | set(teaching)))
+    source.use(CleanSlices(teaching, {}, frozenset(skipped | set(teaching))))
     return source
 
 
@@ -153,7 +153,7 @@ def test_slices_that_teach_nothing_are_left_out_of_noisy_patches(solid: Phantoms
     solid.study.set_state(SliceKey("phantom0", 1, 25), SliceState.SKIPPED)
     source = source_of(solid, 1.0, patch=48)
     plain = source_of(solid, 1.0, patch=48)
-    plain.clean = CleanSlices()
+    plain.use(CleanSlices())
     ours = source.noisy_batch(1, Generator().manual_seed(3)).labels
     theirs = plain.noisy_batch(1, Generator().manual_seed(3)).labels
     changed = ours != theirs

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from napari_mlbseg.engine.data.tiles import layers_needed, one_tile_around
-from napari_mlbseg.engine.steps.predict import OVERLAP, tiled
+from napari_mlbseg.engine.nets.tiling import OVERLAP, tiled
 
 
 def tiles(total: int, tile: int, stride: int) -> list[int]:

@@ -3,12 +3,14 @@ import torch
 from torch import nn
 
 from napari_mlbseg.engine.nets import network
+from napari_mlbseg.engine.nets.batch import Batch
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network, count_parameters, sound
 from napari_mlbseg.engine.nets.teacher import copy_of
 from napari_mlbseg.engine.nets.views import VIEWS
 from napari_mlbseg.engine.steps.meta_weights import logit_derivative
-from napari_mlbseg.engine.steps.update import Batch, bootstrap_gradient
-from napari_mlbseg.engine.training.state import as_model
+from napari_mlbseg.engine.steps.update import bootstrap_gradient
+from napari_mlbseg.engine.steps.weighting.rules import RULES
 
 
 @pytest.mark.parametrize(
@@ -27,7 +29,7 @@ def test_every_network_can_be_bootstrapped(name: str, large: bool, millions: flo
         batch,
         batch,
         views=[VIEWS["identity"], VIEWS["flip_x"]],
-        weights="meta",
+        weighting=RULES["meta"],
         learning_rate=1e-3,
         consistency=1.0,
         clean_step=True,

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.nets.device import choose_precision
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.meta_weights import label_prices, logit_derivative
-from napari_mlbseg.engine.training.state import as_model
 from napari_mlbseg.errors import UserError
 
 CPU = torch.device("cpu")

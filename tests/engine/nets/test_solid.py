@@ -26,7 +26,7 @@ from napari_mlbseg.engine.events import (
     ValidationScored,
 )
 from napari_mlbseg.engine.loop import Bootstrapper
-from napari_mlbseg.engine.training import trainer as training
+from napari_mlbseg.engine.training import objective
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.slices import SliceKey
 
@@ -126,13 +126,13 @@ def test_out_of_memory_shrinks_the_batch_of_patches(
 ) -> None:
     phantoms = solid_phantoms(tmp_path / "solid.mlbseg")
     phantoms.accept("phantom0", 6, 11, 16, axis=phantoms.study.cases[0].axis)
-    gradient = training.clean_gradient
+    gradient = objective.clean_gradient
 
     def hungry(model: object, parameters: object, images: torch.Tensor, labels: object) -> object:
         if len(images) > 2:
             raise torch.OutOfMemoryError("out of memory")
         return gradient(model, parameters, images, labels)
 
-    monkeypatch.setattr(training, "clean_gradient", hungry)
+    monkeypatch.setattr(objective, "clean_gradient", hungry)
     events = run(phantoms, replace(SOLID, base_steps=1, steps=0, batch=2, clean_batch=4))
     assert [e.batch_size for e in events if isinstance(e, BatchShrunk)] == [1]

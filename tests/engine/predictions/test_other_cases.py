@@ -12,6 +12,7 @@ from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.predictions.other_cases import predict_other_cases
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.cases import LabelClass
 
 
 def test_same_cases_elsewhere_get_the_same_prediction(phantoms: Phantoms, tmp_path: Path):
@@ -19,12 +20,21 @@ def test_same_cases_elsewhere_get_the_same_prediction(phantoms: Phantoms, tmp_pa
     others = make_phantoms(tmp_path / "others.mlbseg").study
     phantoms.accept("phantom0", 4, 6)
     with pytest.raises(UserError, match="no network yet"):
-        list(predict_other_cases(phantoms.study, config, others))
+        list(predict_other_cases(phantoms.study, others))
     events = list(Bootstrapper(phantoms.study, config).events(Inbox()))
     assert isinstance(events[-1], Finished)
-    progress = list(predict_other_cases(phantoms.study, config, others))
+    progress = list(predict_other_cases(phantoms.study, others))
     assert progress[-1] == (24, 24)
     for case in others.cases:
         ours = phantoms.study.array(case.id, ArrayName.PREDICTION)[:]
         theirs = others.array(case.id, ArrayName.PREDICTION)[:]
         assert np.mean(np.asarray(ours) == np.asarray(theirs)) > 0.999
+
+
+def test_cases_with_other_classes_are_refused(phantoms: Phantoms, tmp_path: Path) -> None:
+    phantoms.accept("phantom0", 4, 6)
+    list(Bootstrapper(phantoms.study, replace(QUICK, base_steps=1, steps=0)).events(Inbox()))
+    others = make_phantoms(tmp_path / "others.mlbseg").study
+    others.set_classes([*others.classes, LabelClass(9, "vessel", (0, 255, 0))])
+    with pytest.raises(UserError, match="trained for the classes 1, 7, but the study has 1, 7, 9"):
+        list(predict_other_cases(phantoms.study, others))

@@ -20,12 +20,12 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.data.source import Span, as_planes
 from napari_mlbseg.engine.events import Finished, Inbox
 from napari_mlbseg.engine.loop import Bootstrapper
-from napari_mlbseg.engine.predictions.final_network import read_final_network
 from napari_mlbseg.engine.predictions.probabilities import (
     case_probabilities,
     export_predicted_probabilities,
 )
 from napari_mlbseg.engine.steps.predict import probabilities
+from napari_mlbseg.engine.training.trained_network import read_trained_network
 from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import read_image
@@ -139,9 +139,10 @@ def test_a_few_slices_at_a_time_are_the_whole_volume_at_once(
     phantoms = make_phantoms(tmp_path / "s.mlbseg", shape=shape, spacing_mm=spacing)
     phantoms.accept("phantom0", *(shape[0] * i // 10 for i in (4, 5, 6, 7)))
     train(phantoms.study, config)
-    network = read_final_network(phantoms.study)
+    network = read_trained_network(phantoms.study)
+    source = network.source_for(phantoms.study)
     for case in phantoms.study.cases:
-        blocks = list(case_probabilities(network, case))
+        blocks = list(case_probabilities(network, source, case))
         assert max(len(found) for _, found in blocks) <= 8
         assert [start for start, _ in blocks] == list(
             np.cumsum([0, *(len(found) for _, found in blocks)])[:-1]

@@ -41,17 +41,15 @@ def everything(parameters: object, images: Tensor) -> Tensor:
     return torch.cat([0 * images[:, :1], 0 * images[:, :1] + 9, 0 * images[:, :1]], dim=1)
 
 
-def publisher_of(phantoms: Phantoms, brake: Brake) -> Publisher:
+def publisher_of(phantoms: Phantoms) -> Publisher:
     _, source = choose_source(phantoms.study, QUICK, torch.device("cpu"))
-    made = Publisher(phantoms.study, source, everything, views=[VIEWS["identity"]], weigh=None)
-    made.brake = brake
-    return made
+    return Publisher(phantoms.study, source, everything, views=[VIEWS["identity"]], weigh=None)
 
 
 def published(phantoms: Phantoms, case_id: str, brake: Brake) -> np.ndarray:
     case = phantoms.study.case(case_id)
     span = Span(case, case.axis, 0, case.geometry.shape[case.axis])
-    publisher_of(phantoms, brake).publish(span, parameters={}, direction=None, step=1)
+    publisher_of(phantoms).publish(span, parameters={}, direction=None, step=1, brake=brake)
     return np.asarray(phantoms.study.array(case_id, ArrayName.PREDICTION)[:])
 
 
@@ -103,10 +101,10 @@ def test_what_was_made_worse_before_is_put_back_without_a_network(tmp_path: Path
     phantoms.accept("phantom0", 9, 13)
     study, case = phantoms.study, phantoms.study.case("phantom0")
     span = Span(case, case.axis, 4, 20)
-    publisher = publisher_of(phantoms, brake_for(study, keep_labels=True))
-    assert publisher.put_back(span, step=1) is None
+    publisher, brake = publisher_of(phantoms), brake_for(study, keep_labels=True)
+    assert publisher.put_back(span, brake=brake, step=1) is None
     study.create_array("phantom0", ArrayName.PREDICTION)[:] = 7
-    event = publisher.put_back(span, step=1)
+    event = publisher.put_back(span, brake=brake, step=1)
     assert event is not None
     assert event.arrays == (ArrayName.PREDICTION.value,)
     found, imported = (
@@ -189,7 +187,7 @@ def test_what_would_be_shown_is_compared_with_what_was_imported(
     trainer = young(rough_phantoms)
     if not validation:  # the training slices are asked alone
         both = {**trainer.training_slices, **trainer.validation_slices}
-        trainer.source.clean = replace(trainer.source.clean, training=both, validation={})
+        trainer.source.use(replace(trainer.source.clean, training=both, validation={}))
     names = frozenset(case.id for case in rough_phantoms.study.cases)
     guard = Guard(trainer, ImportedLabels(trainer, names))
     assert guard.imported_labels_kept is right

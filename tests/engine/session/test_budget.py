@@ -197,7 +197,7 @@ def test_without_minutes_no_clock_ends_anything(
 
 def budget(clock: Clock, *, minutes: float | None = MINUTES, slices: int = 100) -> Budget:
     made = Budget(minutes, clock)
-    made.slices = slices
+    made.share_among(slices)
     made.begin_stage()
     return made
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.losses import clean_loss
 from napari_mlbseg.engine.steps.baselines import (
@@ -11,7 +12,6 @@ from napari_mlbseg.engine.steps.baselines import (
     initial_labels_gradient,
     mixed,
 )
-from napari_mlbseg.engine.steps.update import Batch
 
 SIZE = 24
 

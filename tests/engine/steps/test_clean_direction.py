@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.steps.base_model import clean_gradient, clean_shares
 from napari_mlbseg.engine.steps.clean_direction import agreement, clean_direction, mean_gradient
-from napari_mlbseg.engine.training.state import as_model
 
 
 def test_agreement_is_the_share_of_the_mean_that_the_groups_have_in_common() -> None:

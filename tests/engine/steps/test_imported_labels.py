@@ -14,6 +14,7 @@ from napari_mlbseg.engine.data.choose import choose_source
 from napari_mlbseg.engine.data.source import Span
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.views import VIEWS
+from napari_mlbseg.engine.predictions.brake import Brake
 from napari_mlbseg.engine.predictions.publisher import Publisher
 from napari_mlbseg.engine.steps.imported_labels import (
     SOFTENING,
@@ -114,8 +115,9 @@ def test_a_right_imported_label_is_published_as_it_came(
         study.write_slices(case.id, ArrayName.INITIAL_LABELS, case.axis, index, labels[None])
     _, source = choose_source(study, QUICK, torch.device("cpu"))
     publisher = Publisher(study, source, constant, views=[VIEWS["identity"]], weigh=None)
-    publisher.largest_of_right = largest
-    publisher.publish(Span(case, case.axis, 5, 7), parameters={}, direction=None, step=1)
+    brake = Brake(largest_of_right=largest)
+    span = Span(case, case.axis, 5, 7)
+    publisher.publish(span, parameters={}, direction=None, step=1, brake=brake)
     found = [study.read_slice(case.id, ArrayName.PREDICTION, case.axis, i) for i in (5, 6)]
     assert (found[0] == (nearly if largest else everywhere)).all()
     assert (found[1] == everywhere).all()

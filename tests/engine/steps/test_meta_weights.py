@@ -9,24 +9,22 @@ from torch import Tensor, nn
 
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.losses import clean_loss, pixel_cross_entropy
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.views import VIEWS, apply_view
 from napari_mlbseg.engine.steps.meta_weights import (
-    LARGEST_TILT,
     LOOK_AHEAD,
-    SCORES,
     label_prices,
     logit_derivative,
     normalised,
     tilted_probabilities,
-    tilted_weights,
-    uniform,
     value_of,
     virtual_parameters,
-    weights_of,
 )
 from napari_mlbseg.engine.steps.pseudo_labels import view_disagreement
-from napari_mlbseg.engine.training.state import as_model
+from napari_mlbseg.engine.steps.weighting.meta import LARGEST_TILT, tilted_weights
+from napari_mlbseg.engine.steps.weighting.rules import RULES
+from napari_mlbseg.engine.steps.weighting.uniform import equal_weights
 
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.05, 0.9, 5e-4
 
@@ -181,13 +179,13 @@ def test_weights_are_equal_but_for_what_the_clean_slices_say() -> None:
     assert extreme.min() >= math.exp(-LARGEST_TILT) * 0.9999
 
 
-@pytest.mark.parametrize("rule", SCORES)
+@pytest.mark.parametrize("rule", ["meta", "published", "uniform"])
 def test_rules_leave_out_what_is_to_be_ignored(rule: str) -> None:
     torch.manual_seed(5)
     logits, derivative = torch.randn(2, 1, 3, 6, 6)
     labels = torch.randint(0, 3, (2, 1, 6, 6))
     labels[:, :, 0] = IGNORE
-    weights = weights_of(SCORES[rule](logits, derivative), *labels)
+    weights = RULES[rule].weights(lambda: (logits, derivative), *labels)
     assert all((w[:, 0] == 0).all() for w in weights)
     torch.testing.assert_close(sum(w.sum() for w in weights), torch.tensor(1.0))
 
@@ -211,7 +209,7 @@ def test_weights_are_zero_where_all_labels_are_objected_to() -> None:
 def test_uniform_weights_leave_out_what_is_to_be_ignored() -> None:
     first, second = torch.zeros(2, 1, 2, 2, dtype=torch.long)
     first[0, 0, 0] = IGNORE
-    weights = uniform(first, second)
+    weights = equal_weights(first, second)
     assert weights[0][0, 0, 0] == 0
     assert weights[1].unique().numel() == 1
     torch.testing.assert_close(sum(w.sum() for w in weights), torch.tensor(1.0))

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.losses import clean_loss
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.teacher import copy_of
 from napari_mlbseg.engine.nets.views import VIEWS
@@ -15,8 +17,8 @@ from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.chunks import chunks
 from napari_mlbseg.engine.steps.meta_weights import logit_derivative
 from napari_mlbseg.engine.steps.passes import Recorded, forward
-from napari_mlbseg.engine.steps.update import Batch, BootstrapGradient, bootstrap_gradient
-from napari_mlbseg.engine.training.state import as_model
+from napari_mlbseg.engine.steps.update import BootstrapGradient, bootstrap_gradient
+from napari_mlbseg.engine.steps.weighting.rules import RULES
 
 IMAGE = 32 * 32
 
@@ -115,7 +117,7 @@ def test_a_step_in_chunks_is_the_step_of_the_whole_batch(
             batch(2, seed=4),
             batch(3, seed=5),
             views=[VIEWS["identity"], VIEWS["flip_x"], VIEWS["zoom_in"]],
-            weights=weights,
+            weighting=RULES[weights],
             learning_rate=1e-2,
             consistency=1.0,
             clean_step=True,

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.views import VIEWS
 from napari_mlbseg.engine.steps.meta_weights import (
     confidence,
@@ -10,7 +11,6 @@ from napari_mlbseg.engine.steps.meta_weights import (
     tilted_probabilities,
 )
 from napari_mlbseg.engine.steps.predict import look_ahead, probabilities, relative_weights
-from napari_mlbseg.engine.training.state import as_model
 
 
 def network_and_direction() -> tuple[nn.Module, dict[str, torch.Tensor]]:

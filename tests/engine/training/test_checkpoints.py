@@ -27,7 +27,6 @@ from napari_mlbseg.engine.events import (
     ValidationScored,
 )
 from napari_mlbseg.engine.loop import Bootstrapper
-from napari_mlbseg.engine.predictions.final_network import read_final_network
 from napari_mlbseg.engine.predictions.probabilities import export_predicted_probabilities
 from napari_mlbseg.engine.session.guard import Guard
 from napari_mlbseg.engine.session.recovery import CAUTION
@@ -35,6 +34,7 @@ from napari_mlbseg.engine.training import checkpoint as checkpoint_module
 from napari_mlbseg.engine.training.checkpoint import load
 from napari_mlbseg.engine.training.checkpoints import BEST, PREVIOUS, Checkpoints
 from napari_mlbseg.engine.training.finite import UnstableError, is_finite
+from napari_mlbseg.engine.training.trained_network import read_trained_network
 from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
@@ -273,7 +273,29 @@ def test_a_study_with_the_one_checkpoint_of_before_goes_on(trained: Phantoms) ->
         del content[name]
     torch.save(content, path)
     beside(trained, PREVIOUS).unlink()
-    assert read_final_network(trained.study).parameters
+    assert read_trained_network(trained.study).parameters
+    events = run(trained)
+    assert (resumed_at(events), fell(events)) == (7, [])
+    assert checkpoint(trained)["total"] == 9
+
+
+def test_a_checkpoint_of_version_0_1_is_gone_on_from_and_predicted_with(trained: Phantoms) -> None:
+    fits = {
+        "network": "unet, small",
+        "class_values": [0, 1, 7],
+        "dimensions": 2,
+        "channels": 3,
+        "size": 32,
+        "resolution_mm": 1.25,
+    }
+    content, path = checkpoint(trained), trained.study.checkpoint_path
+    assert content["fits"] == fits  # older versions go on from it, too
+    content |= {"fits": fits, "held_back": content.pop("validation")}
+    content["taught"] = content.pop("trained_on")
+    torch.save(content, path)
+    network = read_trained_network(trained.study)
+    assert network.design.to_plain() == fits
+    assert same(dict(network.parameters), content["teacher"])
     events = run(trained)
     assert (resumed_at(events), fell(events)) == (7, [])
     assert checkpoint(trained)["total"] == 9
@@ -389,7 +411,7 @@ def test_a_network_that_is_not_finite_is_not_published(
 ) -> None:
     """Also where nobody reports a loss before the next slices are due."""
     monkeypatch.setattr("napari_mlbseg.engine.session.pace.REPORT_EVERY_S", 3600.0)
-    monkeypatch.setattr("napari_mlbseg.engine.session.upkeep.YOUNGEST_STEPS", 0)
+    monkeypatch.setattr("napari_mlbseg.engine.session.showing.YOUNGEST_STEPS", 0)
     break_at(monkeypatch, "bootstrap_step", 8)
     sound: list[bool] = []
 
@@ -457,7 +479,7 @@ def test_the_network_that_is_shown_is_exported_and_stays_so(phantoms: Phantoms) 
     assert judged is not None
     assert not judged.shown
     trainer.save()
-    exported = read_final_network(phantoms.study).parameters
+    exported = read_trained_network(phantoms.study).parameters
     assert same({n: p.detach() for n, p in exported.items()}, good)
     assert load(phantoms.study.checkpoint_path).steps == 60
     resumed = Trainer(phantoms.study, replace(TINY, base_steps=60, steps=0, validation_share=0.4))

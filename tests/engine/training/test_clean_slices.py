@@ -1,5 +1,7 @@
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,6 +76,62 @@ def test_a_slice_that_is_no_longer_clean_does_not_validate() -> None:
 def test_few_slices_all_teach() -> None:
     shown = keyed([frozenset({1})] * (FEWEST_FOR_HOLDING_BACK - 1))
     assert choose_validation(shown, frozenset(), frozenset(), share=0.5) == frozenset()
+
+
+def chosen_slowly(
+    shown: dict[SliceKey, frozenset[int]],
+    previously: frozenset[SliceKey],
+    trained_on: frozenset[SliceKey],
+    share: float,
+) -> frozenset[SliceKey]:
+    """The same in so many words, looking at every slice for each that may validate."""
+    if len(shown) < FEWEST_FOR_HOLDING_BACK:
+        return frozenset()
+    wanted = round(share * len(shown))
+    held = [key for key in shown if key in previously]
+    fresh = [key for key in shown if key not in previously and key not in trained_on]
+    turn = round(2 * share * len(shown)) - round(2 * share * (len(shown) - len(fresh)))
+    new = min(len(fresh), wanted, max(wanted - len(held), turn))
+    for i in range(new):
+        candidate = fresh[(2 * i + 1) * len(fresh) // (2 * new)]
+        staying = {*held[max(0, len(held) + 1 - wanted) :], candidate}
+        others = [classes for key, classes in shown.items() if key not in staying]
+        if all(sum(value in classes for classes in others) >= 2 for value in shown[candidate]):
+            held.append(candidate)
+    return frozenset(held[max(0, len(held) - wanted) :])
+
+
+@given(sets_of_classes, st.floats(0, 0.9), st.randoms(use_true_random=False))
+def test_the_choice_is_that_of_a_slow_one(
+    classes: list[frozenset[int]], share: float, rng: Any
+) -> None:
+    shown = keyed(classes)
+    roles = {key: rng.choice(["validated", "taught", "new"]) for key in shown}
+    previously = frozenset(key for key, role in roles.items() if role == "validated")
+    taught = frozenset(key for key, role in roles.items() if role == "taught")
+    found = choose_validation(shown, previously, taught, share=share)
+    assert found == chosen_slowly(shown, previously, taught, share)
+
+
+class Counted(frozenset[int]):
+    """Classes that count how often they are looked at."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[int]:
+        Counted.looks += 1
+        return super().__iter__()
+
+    def __contains__(self, value: object) -> bool:
+        Counted.looks += 1
+        return super().__contains__(value)
+
+
+def test_the_choice_looks_at_each_slice_a_few_times() -> None:
+    for count in (100, 400):
+        Counted.looks = 0
+        choose_validation(keyed([Counted({1, 2})] * count), frozenset(), frozenset(), share=0.2)
+        assert count <= Counted.looks <= 5 * count
 
 
 def test_a_class_that_no_clean_slice_shows_may_come_from_imported_labels(tmp_path: Path) -> None:

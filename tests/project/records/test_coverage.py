@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from small_study import make_phantoms
 
 from napari_mlbseg.project.records.cases import Case
-from napari_mlbseg.project.records.coverage import looked_at, looked_at_everywhere, near
+from napari_mlbseg.project.records.coverage import (
+    BETWEEN_MM,
+    BETWEEN_SHARE,
+    looked_at,
+    looked_at_everywhere,
+    near,
+)
 from napari_mlbseg.project.records.slices import SliceKey
 
 positions = st.lists(st.floats(0, 400), min_size=1, max_size=8)
@@ -46,6 +52,15 @@ def test_a_clean_slice_itself_was_looked_at(clean: list[float]) -> None:
 def test_beyond_the_clean_slices_nobody_looked(clean: list[float], further: float) -> None:
     beyond = np.array([min(clean) - further, max(clean) + further])
     assert not near(beyond, np.array(clean)).any()
+
+
+@given(st.lists(st.floats(-10, 410), min_size=1, max_size=30), positions)
+def test_near_is_what_comparing_each_with_each_finds(at: list[float], clean: list[float]) -> None:
+    at_mm, clean_mm = np.array(at), np.array(clean)
+    distance = np.abs(at_mm[:, None] - clean_mm).min(axis=1)
+    reach = max(BETWEEN_MM, BETWEEN_SHARE * (clean_mm.max() - clean_mm.min())) + 1e-6
+    inside = (at_mm >= clean_mm.min() - 1e-6) & (at_mm <= clean_mm.max() + 1e-6)
+    assert near(at_mm, clean_mm).tolist() == (inside & (distance <= reach)).tolist()
 
 
 def test_without_clean_slices_nobody_looked_anywhere() -> None:

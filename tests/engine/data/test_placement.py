@@ -10,8 +10,8 @@ from torch import Tensor
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.data.choose import choose_source
+from napari_mlbseg.engine.data.placement import random_turn
 from napari_mlbseg.engine.nets.views import averaged_views
-from napari_mlbseg.engine.steps.augment import random_turn
 
 
 @pytest.mark.parametrize("dims", [2, 3])

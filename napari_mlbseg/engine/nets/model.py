@@ -1,0 +1,28 @@
+"""A network as a function of its parameters, as every step takes it."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+Parameters = Mapping[str, Tensor]
+"""One tensor for each parameter name; also gradients and directions, which have the same shapes."""
+Model = Callable[[Parameters, Tensor], Tensor]
+"""Of parameters and images (``batch channels *space``), logits (``batch classes *space``)."""
+
+
+def as_model(network: nn.Module, precision: torch.dtype = torch.float32) -> Model:
+    """The network as a function of its parameters and of images.
+
+    In a lower `precision` than float32 it computes in that, and answers in float32.
+    """
+
+    def model(parameters: Parameters, images: Tensor) -> Tensor:
+        logits: Tensor = torch.func.functional_call(network, dict(parameters), (images,))
+        return logits
+
+    def in_lower_precision(parameters: Parameters, images: Tensor) -> Tensor:
+        lower = {name: value.to(precision) for name, value in parameters.items()}
+        return model(lower, images.to(precision)).float()
+
+    return model if precision is torch.float32 else in_lower_precision

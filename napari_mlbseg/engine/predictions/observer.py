@@ -1,0 +1,125 @@
+"""What a network makes of a span: predictions, and with a clean direction weights and trust."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_mlbseg.engine.data.source import Scene, Source, Span, as_planes
+from napari_mlbseg.engine.nets.labels import IGNORE
+from napari_mlbseg.engine.nets.model import Model, Parameters
+from napari_mlbseg.engine.nets.views import View
+from napari_mlbseg.engine.predictions.brake import Brake
+from napari_mlbseg.engine.steps import predict
+from napari_mlbseg.engine.steps.meta_weights import confidence, tilted_probabilities, weights_of
+from napari_mlbseg.engine.steps.weighting.rule import Scores
+from napari_mlbseg.project.arrays.store import ArrayName
+
+LARGEST_WEIGHT = torch.finfo(torch.half).max
+"""Beyond it a stored one would be infinite: where a few pixels have all the weight of a slice."""
+
+Maps = dict[ArrayName, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was found of a scene, plane by plane; `weights` has one channel a label map."""
+
+    scene: Scene
+    probabilities: Tensor
+    weights: Tensor | None = None
+    tilted: Tensor | None = None
+
+
+class Observer:
+    """Looks at the spans of a source with a network, averaged over views.
+
+    `weigh` is what a rule makes of every class; None where no weights are shown.
+    """
+
+    def __init__(
+        self, source: Source, model: Model, views: Sequence[View], weigh: Scores | None
+    ) -> None:
+        self._source, self._model, self._views, self._weigh = source, model, views, weigh
+
+    def share_of_passes(self, *, identity_view_only: bool) -> float:
+        """Share of the passes through the network that a `identity_view_only` look takes."""
+        return len(self._seen_in(identity_view_only)) / len(self._views)
+
+    def see(
+        self,
+        span: Span,
+        parameters: Parameters,
+        direction: Parameters | None = None,
+        *,
+        identity_view_only: bool = False,
+    ) -> Seen:
+        """Predict the slices; with a clean gradient `direction`, weigh them too.
+
+        With `identity_view_only` a volume, which takes long, is looked at once; slices are always
+        averaged over the views.
+        """
+        views = self._seen_in(identity_view_only)
+        if self._weigh is not None and direction is not None:
+            return self._weighed(span, parameters, direction, self._weigh, views)
+        scene, tile = self._source.scene(span), self._source.tile
+        found = predict.probabilities(self._model, parameters, scene.images, views=views, tile=tile)
+        return Seen(scene, as_planes(found))
+
+    def _weighed(
+        self,
+        span: Span,
+        parameters: Parameters,
+        direction: Parameters,
+        weigh: Scores,
+        views: Sequence[View],
+    ) -> Seen:
+        """Prediction, weights and trust, all from the same passes through the network."""
+        scene = self._source.scene(span, labels=True)
+        found = predict.look_ahead(
+            self._model,
+            parameters,
+            direction,
+            scene.images,
+            views=views,
+            scores=(confidence, tilted_probabilities, weigh),
+            tile=self._source.tile,
+        )
+        probabilities, tilted, scores = map(as_planes, found)
+        valid = scene.labels != IGNORE
+        pseudo = torch.where(valid, probabilities.argmax(dim=1), IGNORE)
+        weights = weights_of(scores, scene.labels, pseudo)
+        relative = predict.relative_weights(*weights, valid=valid)
+        return Seen(scene, probabilities, torch.stack(relative, dim=1), tilted)
+
+    def maps(self, seen: Seen, part: Span, brake: Brake) -> Maps:
+        """What is to be stored of some slices of what was seen."""
+        to_file = seen.scene.to_file
+        hard = to_file(seen.probabilities, part).argmax(dim=1)
+        hard = brake.shown(hard, part, self._source.initial_labels)
+        maps: Maps = {ArrayName.PREDICTION: self._values(hard)}
+        if seen.weights is not None and seen.tilted is not None:
+            weights = to_file(seen.weights, part).clamp(max=LARGEST_WEIGHT).half().cpu().numpy()
+            maps[ArrayName.META_WEIGHTS_INITIAL] = weights[:, 0]
+            maps[ArrayName.META_WEIGHTS_PSEUDO] = weights[:, 1]
+            believed = to_file(seen.tilted, part)
+            trust = believed.gather(1, hard.unsqueeze(1)).squeeze(1)
+            maps[ArrayName.TRUST] = trust.half().cpu().numpy()
+            maps[ArrayName.PROPOSED_LABELS] = self._values(believed.argmax(dim=1))
+        return maps
+
+    def labels(self, seen: Seen, part: Span) -> NDArray[np.uint8]:
+        """The predicted label values of some slices."""
+        return self._values(seen.scene.to_file(seen.probabilities, part).argmax(dim=1))
+
+    def _values(self, indices: Tensor) -> NDArray[np.uint8]:
+        labels: NDArray[np.uint8] = self._source.classes.values[indices.cpu().numpy()]
+        return labels
+
+    def _seen_in(self, identity_view_only: bool) -> Sequence[View]:
+        once = identity_view_only and self._source.tile is not None
+        return self._views[:1] if once else self._views

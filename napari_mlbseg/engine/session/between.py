@@ -1,0 +1,66 @@
+"""Between two pieces of work: the inbox is heeded, a pause is spent, clean slices are taken."""
+
+from collections.abc import Iterator
+
+from napari_mlbseg.engine.events import CleanSlicesChanged, Event
+from napari_mlbseg.engine.interruption import CutOffError
+from napari_mlbseg.engine.session.attention import Attention
+from napari_mlbseg.engine.session.pace import Pace
+from napari_mlbseg.engine.session.showing import Showing
+from napari_mlbseg.engine.session.upkeep import Work
+from napari_mlbseg.engine.training.clean_slices import check_enough
+from napari_mlbseg.engine.training.trainer import Trainer
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.study import Study
+
+
+class Between:
+    """Brings what a person asked for into the run."""
+
+    def __init__(
+        self, study: Study, trainer: Trainer, attention: Attention, showing: Showing, pace: Pace
+    ) -> None:
+        self._study, self._trainer, self._attention = study, trainer, attention
+        self._showing, self._pace = showing, pace
+
+    def steps(self) -> Iterator[Event]:
+        """Heed the inbox; a pause is spent here."""
+        attention = self._attention
+        while True:
+            for event in attention.attend():
+                yield event
+                self._pace.restart()
+            self._showing.look_at(attention.focus)
+            if attention.stop or not attention.take_clean_slices():
+                return
+            try:
+                yield from self._take_clean_slices()
+            except CutOffError:
+                attention.clean_slices_are_due()
+
+    def heeding(self, work: Work) -> Iterator[Event]:
+        """What a piece of work tells; what a pause cuts off begins anew, after a stop nothing."""
+        while not self._attention.stop:
+            try:
+                event = work()
+            except CutOffError:
+                yield from self.steps()
+                continue
+            if event is not None:
+                yield event
+            return
+
+    def read_clean_slices(self) -> None:
+        """Train, judge and publish by the clean slices of now."""
+        self._trainer.read_clean_slices()
+        self._showing.clean_slices_changed()
+
+    def _take_clean_slices(self) -> Iterator[Event]:
+        """Go on with the clean slices of now, or with those of before where too few are left."""
+        try:
+            check_enough(self._study)
+        except UserError:
+            return
+        self.read_clean_slices()
+        trainer = self._trainer
+        yield CleanSlicesChanged(len(trainer.training_slices), len(trainer.validation_slices))

@@ -1,0 +1,49 @@
+"""Where imported labels stand in place of what the network says, as the run goes on."""
+
+from dataclasses import replace
+
+from napari_mlbseg.engine.predictions.brake import Brake, brake_for
+from napari_mlbseg.engine.session.guard import Guard
+from napari_mlbseg.engine.session.imported import ImportedLabels
+from napari_mlbseg.engine.training.trainer import Trainer
+from napari_mlbseg.project.study import Study
+
+
+class Braking:
+    """Keeps the brake up to date with the clean slices and with the network.
+
+    Attributes
+    ----------
+    guard
+        Knows which network is to be shown, and whether it does worse than the imported labels.
+    """
+
+    def __init__(self, study: Study, trainer: Trainer) -> None:
+        self._study, self._trainer = study, trainer
+        self._brake = self._found()
+        names = self._brake.imported
+        self._imported = ImportedLabels(trainer, names) if names else None
+        self.guard = Guard(trainer, self._imported)
+
+    def clean_slices_changed(self) -> None:
+        """Look anew which slices have a clean one near, and how wrong imported labels can be."""
+        found = self._found()
+        if self._imported is not None:
+            found = replace(found, smallest_of_nonsense=self._imported.smallest_of_nonsense())
+        self._brake = found
+
+    def in_force(self) -> Brake:
+        """What holds for the slices that are published now."""
+        return replace(
+            self._brake,
+            everywhere=self.guard.imported_labels_kept,
+            largest_of_right=self._trainer.largest_of_right,
+        )
+
+    def counts(self) -> tuple[int, int]:
+        """How many slices were never looked at, and how many there are."""
+        return self._brake.counts()
+
+    def _found(self) -> Brake:
+        """Labels that are to be left out altogether are not kept either."""
+        return brake_for(self._study, keep_labels=self._trainer.weighting.learns_labels)

@@ -1,0 +1,155 @@
+"""The stages that train: optimiser steps, and what is due around each of them."""
+
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping
+
+from torch import Tensor
+
+from napari_mlbseg.engine.events import (
+    BatchShrunk,
+    CheckpointSaved,
+    Event,
+    OnlyCleanSlicesLeft,
+    Stage,
+    StageStarted,
+    StepDone,
+)
+from napari_mlbseg.engine.interruption import CutOffError
+from napari_mlbseg.engine.nets.device import is_out_of_memory
+from napari_mlbseg.engine.session.parts import Parts
+from napari_mlbseg.engine.training.finite import UnstableError
+from napari_mlbseg.errors import UserError
+
+LAST_LEARNING_RATE_SHARE = 0.02
+
+Step = Callable[..., Mapping[str, Tensor]]
+
+
+class Learning:
+    """Trains for a stage, and remembers from one to the next what it gave way to and told."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._gave_way = self._only_clean = False
+
+    def stage(self, steps: int, step: Step, *, later_steps: int) -> Iterator[Event]:
+        """Steps of the stage under way, until `steps` are done, the time is over, or a stop."""
+        parts, state = self._parts, self._parts.trainer.state
+        stage = state.stage
+        yield StageStarted(stage, steps)
+        parts.pace.restart()
+        parts.budget.begin_stage()
+        for work in parts.upkeep.before_first_step(stage, last=state.step == steps):
+            yield from parts.between.heeding(work)
+        while state.step < steps:
+            yield from parts.between.steps()
+            done = max(state.step / steps, parts.budget.share_of(stage))
+            if parts.attention.stop or done >= 1:
+                break
+            try:
+                losses = yield from self._one_step(stage, step, done)
+            except CutOffError:
+                continue
+            yield from self._told(
+                parts.pace.step_done(
+                    losses, stage=stage, step=state.step, steps=steps, later_steps=later_steps
+                )
+            )
+            yield from self._after_step(stage, last=state.step == steps)
+        if state.step < steps and not parts.attention.stop:  # the time is over, not the steps
+            for work in parts.upkeep.judge(stage):
+                yield from parts.between.heeding(work)
+
+    def _one_step(
+        self, stage: Stage, step: Step, done: float
+    ) -> Generator[Event, None, Mapping[str, Tensor]]:
+        """A step, and before it the slice on view; `done` is the share of the stage that is."""
+        if stage is Stage.BOOTSTRAPPING:
+            yield from self._tell_what_is_left()
+        yield from self._parts.showing.before_step(stage)
+        rate = self._parts.trainer.learning_rate * cosine(done)
+        return (yield from self._try(step, rate))
+
+    def _told(self, progress: StepDone | None) -> Iterator[Event]:
+        if progress is not None:
+            _require_finite_losses(progress)
+            progress = self._parts.budget.within(progress)
+            yield progress
+            self._parts.upkeep.log(progress)
+
+    def _after_step(self, stage: Stage, *, last: bool) -> Iterator[Event]:
+        if stage is Stage.BOOTSTRAPPING:  # a base model in the making is worse than rough labels
+            yield from self._publish_in_background()
+        for work in self._parts.upkeep.after_step(stage, last=last):
+            for event in self._parts.between.heeding(work):
+                if isinstance(event, CheckpointSaved):
+                    self._parts.falls.saved()
+                yield event
+
+    def _publish_in_background(self) -> Iterator[Event]:
+        """Some slices; a slice that was just accepted cuts this off, but not twice in a row."""
+        showing = self._parts.showing
+        event: Event | None = None
+        try:
+            if self._gave_way:
+                self._gave_way = False
+                event = showing.publish_some()
+            else:
+                with self._parts.attention.giving_way():
+                    event = showing.publish_some()
+        except CutOffError:
+            self._gave_way = True
+        if event is not None:
+            yield event
+
+    def _tell_what_is_left(self) -> Iterator[Event]:
+        """Say it, once, where nothing rough is left for the bootstrapping to improve."""
+        before = self._only_clean
+        self._only_clean = not self._parts.trainer.learns_from_initial_labels
+        if self._only_clean and not before:
+            yield OnlyCleanSlicesLeft(
+                "Every slice is clean or skipped: no rough labels are left to learn from. The "
+                "training goes on with the clean slices alone."
+            )
+
+    def _try(
+        self, step: Step, learning_rate: float
+    ) -> Generator[Event, None, Mapping[str, Tensor]]:
+        """A step; where the memory does not suffice, smaller batches until it does.
+
+        A step that is cut off leaves everything as it was, the random numbers included.
+        """
+        trainer = self._parts.trainer
+        state, device = trainer.state, trainer.device
+        randomness = state.generator.get_state()
+        while True:
+            try:
+                return step(learning_rate=learning_rate)
+            except CutOffError:
+                state.generator.set_state(randomness)
+                raise
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if state.batch == 1:
+                    raise UserError(
+                        f"The memory of {device} does not suffice for a single "
+                        f"{trainer.source.unit}. Choose a smaller slice size, a smaller "
+                        "network or another device."
+                    ) from error
+            trainer.shrink()
+            yield BatchShrunk(
+                state.batch, f"Out of memory: going on with a batch of {state.batch}."
+            )
+
+
+def cosine(done: float) -> float:
+    """Share of the learning rate that is left after `done` (0 to 1) of a stage."""
+    wave = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    return LAST_LEARNING_RATE_SHARE + (1 - LAST_LEARNING_RATE_SHARE) * wave
+
+
+def _require_finite_losses(progress: StepDone) -> None:
+    broken = [name for name, value in progress.losses.items() if not math.isfinite(value)]
+    if broken:
+        raise UnstableError(f"the loss of {', '.join(broken)}")

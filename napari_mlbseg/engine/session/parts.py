@@ -1,0 +1,55 @@
+"""What a run is put together from; every stage works with the same parts."""
+
+from dataclasses import dataclass
+
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.events import Inbox
+from napari_mlbseg.engine.session.attention import Attention
+from napari_mlbseg.engine.session.between import Between
+from napari_mlbseg.engine.session.braking import Braking
+from napari_mlbseg.engine.session.budget import Budget
+from napari_mlbseg.engine.session.journal import Journal
+from napari_mlbseg.engine.session.pace import Pace
+from napari_mlbseg.engine.session.recovery import Falls
+from napari_mlbseg.engine.session.showing import Showing
+from napari_mlbseg.engine.session.upkeep import Upkeep
+from napari_mlbseg.engine.training.trainer import Trainer
+from napari_mlbseg.project.study import Study
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Study, training, and who looks after what."""
+
+    study: Study
+    trainer: Trainer
+    attention: Attention
+    budget: Budget
+    pace: Pace
+    journal: Journal
+    showing: Showing
+    upkeep: Upkeep
+    between: Between
+    falls: Falls
+
+
+def assemble(study: Study, config: Config, inbox: Inbox, budget: Budget) -> Parts:
+    """The parts of a run that has not begun; nothing is read or written but the study's records."""
+    attention, pace, journal = Attention(inbox), Pace(), Journal(study)
+    trainer = Trainer(study, config, check=attention.check)
+    braking = Braking(study, trainer)
+    showing = Showing(
+        study, trainer, braking, budget, share=config.publish_share, check=attention.check
+    )
+    return Parts(
+        study,
+        trainer,
+        attention,
+        budget,
+        pace,
+        journal,
+        showing,
+        Upkeep(trainer, braking, journal, budget.now),
+        Between(study, trainer, attention, showing, pace),
+        Falls(trainer),
+    )

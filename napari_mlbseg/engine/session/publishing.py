@@ -1,0 +1,104 @@
+"""The stages that publish: initial labels of the base model, and at the end every slice."""
+
+from collections import deque
+from collections.abc import Generator, Iterator
+
+from napari_mlbseg.engine.data.source import Span, spans_of
+from napari_mlbseg.engine.events import Event, OutOfTime, Stage, StageStarted
+from napari_mlbseg.engine.interruption import CutOffError
+from napari_mlbseg.engine.session.parts import Parts
+from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.slices import SliceKey
+
+
+class Publishing:
+    """Writes spans one after the other, however often it is cut off, until the time is over."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def initial_labels(self) -> Generator[Event, None, bool]:
+        """Label what came without labels; whether that came to its end."""
+        parts = self._parts
+        cases = [case for case in parts.study.cases if case.labels_path is None]
+        spans = deque(span for case in cases for span in self._spans_of(case))
+        count = len(spans)
+        yield StageStarted(Stage.INITIAL_LABELS, count)
+        while spans:
+            yield from parts.between.steps()
+            if parts.attention.stop:
+                return False
+            if parts.budget.left_s <= 0:
+                yield OutOfTime(tuple(self._keys_of_cases(spans)))
+                return False
+            try:
+                event = parts.showing.write_initial_labels(spans[0])
+            except CutOffError:
+                continue
+            yield event
+            if event.stop < spans[0].stop:
+                continue
+            spans.popleft()
+            done = count - len(spans)
+            progress = parts.pace.step_done(
+                {}, stage=Stage.INITIAL_LABELS, step=done, steps=count, later_steps=0
+            )
+            if progress is not None:
+                yield progress
+        return True
+
+    def everything(self) -> Iterator[Event]:
+        """Bring every slice of every case to the state of the network, as time allows."""
+        parts = self._parts
+        step = parts.trainer.state.total + 1
+        spans = sum(len(self._spans_of(case)) for case in parts.study.cases)
+        yield StageStarted(Stage.PUBLISHING, spans)
+        parts.pace.restart()
+        parts.showing.forget_direction()  # that of the network of now, whenever it was last asked
+        yield from self._put_back(step)
+        for done, span in enumerate(parts.showing.in_order_of_need(step), start=1):
+            whole = yield from self._whole(span, step)
+            if not whole:
+                return
+            progress = parts.pace.step_done(
+                {}, stage=Stage.PUBLISHING, step=done, steps=spans, later_steps=0
+            )
+            if progress is not None:
+                yield parts.budget.within(progress)
+
+    def _whole(self, span: Span, step: int) -> Generator[Event, None, bool]:
+        """Publish a span, however often it is cut off; False after a stop or without time."""
+        parts = self._parts
+        while True:
+            yield from parts.between.steps()
+            if parts.attention.stop:
+                return False
+            if not parts.budget.suffices_for(span.stop - span.start):
+                yield OutOfTime(tuple(parts.showing.out_of_date(step)))
+                return False
+            try:
+                event = parts.showing.publish(span, step=step)
+            except CutOffError:
+                continue
+            yield event
+            if event.stop == span.stop:
+                return True
+
+    def _put_back(self, step: int) -> Iterator[Event]:
+        """Imported labels where they stand, before the network is asked: time may be short."""
+        parts = self._parts
+        for case in parts.study.cases if parts.budget.limited else ():
+            for span in self._spans_of(case):
+                if parts.budget.left_s <= 0:
+                    return
+                event = parts.showing.put_back(span, step=step)
+                if event is not None:
+                    yield event
+
+    def _keys_of_cases(self, spans: deque[Span]) -> list[SliceKey]:
+        """Every slice of the cases of some spans: what is not there as a whole is not there."""
+        cases = dict.fromkeys(span.case for span in spans)
+        return [key for case in cases for span in self._spans_of(case) for key in span.keys]
+
+    def _spans_of(self, case: Case) -> list[Span]:
+        return spans_of(self._parts.trainer.source, case)

@@ -1,0 +1,160 @@
+"""What is shown of a training: predictions and maps, brought up to date as time allows."""
+
+from collections.abc import Iterator
+
+from napari_mlbseg.engine.data.source import Span, spans_of
+from napari_mlbseg.engine.events import Event, SlicesPublished, Stage
+from napari_mlbseg.engine.interruption import Check, CutOffError, never
+from napari_mlbseg.engine.nets.model import Parameters
+from napari_mlbseg.engine.predictions.publisher import Publisher
+from napari_mlbseg.engine.session.braking import Braking
+from napari_mlbseg.engine.session.budget import Budget
+from napari_mlbseg.engine.session.timer import Timer
+from napari_mlbseg.engine.training.finite import require_finite
+from napari_mlbseg.engine.training.trainer import Trainer
+from napari_mlbseg.project.records.slices import SliceKey
+from napari_mlbseg.project.study import Study
+
+FOCUS_EVERY_S = 1.0
+DIRECTION_EVERY_STEPS = 25
+YOUNGEST_STEPS = 50
+
+
+class Showing:
+    """Publishes without taking much of the time of the training.
+
+    Nothing leaves that is made of numbers that are not finite: `UnstableError` is raised instead.
+
+    Parameters
+    ----------
+    share
+        Largest share of the time that is spent in the background.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        trainer: Trainer,
+        braking: Braking,
+        budget: Budget,
+        *,
+        share: float,
+        check: Check = never,
+    ) -> None:
+        self._trainer, self._braking, self._budget = trainer, braking, budget
+        self._share, self._began, self._publishing_s = share, budget.now(), 0.0
+        self._publisher = Publisher(
+            study,
+            trainer.source,
+            trainer.model,
+            views=trainer.prediction_views,
+            weigh=trainer.weighting.scores,
+            check=check,
+        )
+        self._timer = Timer(budget.now)
+        self._direction: tuple[int, Parameters] | None = None
+
+    def look_at(self, key: SliceKey | None) -> None:
+        """Another slice is on view: it is due at once."""
+        if key != self._publisher.schedule.focus:
+            self._publisher.schedule.look_at(key)
+            self._timer.at_once("focus")
+
+    def clean_slices_changed(self) -> None:
+        """Weigh anew, beginning with the slice on view."""
+        self._braking.clean_slices_changed()
+        self.forget_direction()
+        self._timer.at_once("focus")
+
+    def forget_direction(self) -> None:
+        """Find out anew, before the next weight maps, what the clean slices ask for."""
+        self._direction = None
+
+    def gone_back(self) -> None:
+        """The network is another one: publish everything anew."""
+        self.forget_direction()
+        self._publisher.schedule.forget()
+        self._timer.at_once("focus")
+
+    def before_step(self, stage: Stage) -> Iterator[Event]:
+        """The slice on view, about once a second, and whenever it changes or the clean slices do.
+
+        Before the step, not after it: whoever has just accepted a slice waits for this.
+        """
+        focused = self._publisher.schedule.focused_slice()
+        if stage is not Stage.BOOTSTRAPPING or focused is None:
+            return
+        if self._timer.due("focus", FOCUS_EVERY_S):
+            try:
+                event = self.publish(
+                    focused, step=self._trainer.state.total, identity_view_only=True
+                )
+            except CutOffError:
+                self._timer.at_once("focus")
+                raise
+            self._timer.ended("focus")
+            yield event
+
+    def publish_some(self) -> Event | None:
+        """The slices that are the most out of date, within their share of the time."""
+        step = self._trainer.state.total
+        if self._publishing_s < self._share * (self._budget.now() - self._began):
+            span = self._publisher.schedule.stalest_span(step, youngest=YOUNGEST_STEPS)
+            if span is not None:
+                return self.publish(span, step=step, identity_view_only=True)
+        return None
+
+    def publish(
+        self, span: Span, *, step: int, identity_view_only: bool = False
+    ) -> SlicesPublished:
+        """Write predictions of some slices and, where asked, their weights."""
+        began, parameters = self._budget.now(), self._braking.guard.parameters
+        brake = self._braking.in_force()
+        require_finite(parameters, "the network")
+        try:
+            event = self._publisher.publish(
+                span,
+                parameters=parameters,
+                direction=self._clean_direction(),
+                step=step,
+                brake=brake,
+                identity_view_only=identity_view_only,
+            )
+        finally:
+            seconds = self._budget.now() - began
+            self._publishing_s += seconds
+        whole = event.stop == span.stop
+        if whole and span in spans_of(self._trainer.source, span.case):  # a lone one takes longer
+            share = self._publisher.share_of_passes(identity_view_only=identity_view_only)
+            self._budget.published(span.stop - span.start, seconds, share=share)
+        return event
+
+    def put_back(self, span: Span, *, step: int) -> Event | None:
+        """Write the imported labels where they stand, without asking the network."""
+        return self._publisher.put_back(span, brake=self._braking.in_force(), step=step)
+
+    def write_initial_labels(self, span: Span) -> SlicesPublished:
+        """Write predictions of the base model as initial labels."""
+        trainer = self._trainer
+        require_finite(trainer.parameters, "the base model")
+        return self._publisher.write_initial_labels(
+            span, trainer.parameters, step=trainer.state.total
+        )
+
+    def in_order_of_need(self, step: int) -> Iterator[Span]:
+        """What was last published before a step, what matters most first."""
+        looked_at = self._braking.in_force().looked_at
+        return self._publisher.schedule.in_order_of_need(step, looked_at)
+
+    def out_of_date(self, step: int) -> list[SliceKey]:
+        """The slices that were last published before a step."""
+        return self._publisher.schedule.out_of_date(step)
+
+    def _clean_direction(self) -> Parameters | None:
+        """Where the clean slices want the network to move; None where nothing is weighed."""
+        if self._trainer.weighting.scores is None:
+            return None
+        step = self._trainer.state.total
+        if self._direction is None or step - self._direction[0] >= DIRECTION_EVERY_STEPS:
+            self._direction = step, self._trainer.direction()
+        return self._direction[1]

@@ -1,0 +1,30 @@
+"""The rule ``none``: initial and pseudo labels are left out."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from napari_mlbseg.engine.nets.batch import Batch
+from napari_mlbseg.engine.nets.model import Model, Parameters
+from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanSay, ask_plainly
+
+
+class NoLabels:
+    """Only the clean slices and the agreement between views teach."""
+
+    learns_labels = False
+    judges_imported_labels = False
+    scores = None
+
+    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanSay:
+        """The direction is the gradient, which nobody looks along."""
+        return ask_plainly(model, point, clean)
+
+    def weights(
+        self,
+        ahead: Ahead,
+        initial: Int[Tensor, "batch *space"],
+        pseudo: Int[Tensor, "batch *space"],
+    ) -> tuple[Float[Tensor, "batch *space"], ...]:
+        """Nothing for any label."""
+        return tuple(torch.zeros(y.shape, device=y.device) for y in (initial, pseudo))

@@ -1,0 +1,34 @@
+"""The rule ``published``: the positive part of the prices, as in the paper."""
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from napari_mlbseg.engine.nets.batch import Batch
+from napari_mlbseg.engine.nets.model import Model, Parameters
+from napari_mlbseg.engine.steps.meta_weights import label_prices, weights_of
+from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanSay, Scores, ask_plainly
+
+
+class Published:
+    """One projected gradient step from zero weights, along the gradient of the clean loss."""
+
+    learns_labels = True
+    judges_imported_labels = False
+
+    @property
+    def scores(self) -> Scores:
+        """The prices themselves."""
+        return label_prices
+
+    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanSay:
+        """The direction is the gradient."""
+        return ask_plainly(model, point, clean)
+
+    def weights(
+        self,
+        ahead: Ahead,
+        initial: Int[Tensor, "batch *space"],
+        pseudo: Int[Tensor, "batch *space"],
+    ) -> tuple[Float[Tensor, "batch *space"], ...]:
+        """0 wherever the clean slices object."""
+        return weights_of(label_prices(*ahead()), initial, pseudo)

@@ -1,0 +1,38 @@
+"""The rule ``uniform``: all labels count alike."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from napari_mlbseg.engine.nets.batch import Batch
+from napari_mlbseg.engine.nets.labels import IGNORE
+from napari_mlbseg.engine.nets.model import Model, Parameters
+from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanSay, ask_plainly
+
+
+class Uniform:
+    """Nothing is asked of the clean slices but their loss."""
+
+    learns_labels = True
+    judges_imported_labels = False
+    scores = None
+
+    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanSay:
+        """The direction is the gradient, which nobody looks along."""
+        return ask_plainly(model, point, clean)
+
+    def weights(
+        self,
+        ahead: Ahead,
+        initial: Int[Tensor, "batch *space"],
+        pseudo: Int[Tensor, "batch *space"],
+    ) -> tuple[Float[Tensor, "batch *space"], ...]:
+        """See `equal_weights`."""
+        return equal_weights(initial, pseudo)
+
+
+def equal_weights(*labels: Int[Tensor, "batch *space"]) -> tuple[Tensor, ...]:
+    """The same weight for every label that is not to be ignored, summing to 1 over all maps."""
+    valid = [(y != IGNORE).to(torch.get_default_dtype()) for y in labels]
+    total = torch.stack([v.sum() for v in valid]).sum().clamp_min(1.0)
+    return tuple(v / total for v in valid)

@@ -1,0 +1,106 @@
+"""What a step minimises: the gradient of the method, or of one to compare with."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Generator, Tensor
+
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.nets.batch import Batch
+from napari_mlbseg.engine.nets.model import Model, Parameters
+from napari_mlbseg.engine.nets.views import View
+from napari_mlbseg.engine.steps.base_model import clean_gradient
+from napari_mlbseg.engine.steps.baselines import copy_paste_gradient, initial_labels_gradient
+from napari_mlbseg.engine.steps.update import (
+    BootstrapGradient,
+    bootstrap_gradient,
+)
+from napari_mlbseg.engine.steps.weighting.rule import Weighting
+from napari_mlbseg.engine.training.cuda_graphs import Graphs
+
+
+class Objective:
+    """Gradients by the settings of a run, recorded on a GPU.
+
+    What it returns of them lives in memory that the next call may overwrite.
+    """
+
+    def __init__(
+        self, model: Model, config: Config, weighting: Weighting, device: torch.device
+    ) -> None:
+        self._model, self._config, self._weighting = model, config, weighting
+        self._device, self._graphs = device, Graphs(device)
+
+    def release(self) -> None:
+        """Give the memory of what was recorded back."""
+        self._graphs.forget()
+
+    def of_base_model(self, student: Parameters, clean: Batch) -> BootstrapGradient:
+        """Clean slices alone."""
+        function = partial(clean_gradient, self._model)
+        gradient, loss = self._graphs.run("base model", function, student, *clean)
+        return BootstrapGradient(gradient, {"clean": loss})
+
+    def of_bootstrapping(
+        self,
+        student: Parameters,
+        teacher: Parameters,
+        noisy: Batch,
+        clean: Batch,
+        *,
+        views: Sequence[View],
+        noise: Tensor,
+        learning_rate: float,
+    ) -> BootstrapGradient:
+        """That of the method: a function of tensors alone, so that it can be recorded."""
+        return self._graphs.run(
+            tuple(view.name for view in views),
+            partial(self._bootstrap_gradient, views),
+            student,
+            teacher,
+            noisy,
+            clean,
+            noise,
+            torch.full((), learning_rate, device=self._device),
+        )
+
+    def of_comparison(
+        self,
+        student: Parameters,
+        teacher: Parameters,
+        noisy: Batch,
+        clean: Batch,
+        generator: Generator,
+    ) -> BootstrapGradient:
+        """That of another method."""
+        if self._config.objective == "initial labels":
+            return initial_labels_gradient(self._model, student, noisy, clean)
+        return copy_paste_gradient(
+            self._model, student, noisy, clean, teacher=teacher, generator=generator
+        )
+
+    def _bootstrap_gradient(
+        self,
+        views: Sequence[View],
+        student: Parameters,
+        teacher: Parameters,
+        noisy: Batch,
+        clean: Batch,
+        noise: Tensor,
+        learning_rate: Tensor,
+    ) -> BootstrapGradient:
+        config = self._config
+        return bootstrap_gradient(
+            self._model,
+            student,
+            noisy,
+            clean,
+            views=views,
+            weighting=self._weighting,
+            learning_rate=learning_rate,
+            consistency=config.consistency,
+            clean_step=config.clean_step,
+            teacher=teacher if config.teacher else None,
+            teacher_noise=noise,
+        )

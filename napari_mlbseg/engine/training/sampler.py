@@ -1,0 +1,70 @@
+"""What a step of training draws: samples with random appearances, and views."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from napari_mlbseg.engine.data.source import Source
+from napari_mlbseg.engine.nets.batch import Batch
+from napari_mlbseg.engine.nets.noise import normal
+from napari_mlbseg.engine.nets.views import VIEWS, View
+from napari_mlbseg.engine.steps.augment import random_appearance
+from napari_mlbseg.engine.steps.update import TEACHER_NOISE
+from napari_mlbseg.engine.training.state import TrainingState
+
+
+class Sampler:
+    """Draws from a source with the random numbers of a state.
+
+    Parameters
+    ----------
+    batch, clean_batch
+        Noisy and clean samples of a step, before the memory did not suffice for them.
+    views
+        Names of the views to draw from.
+    views_per_step
+        How many of them, the identity view included.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        state: TrainingState,
+        *,
+        batch: int,
+        clean_batch: int,
+        views: Sequence[str],
+        views_per_step: int,
+    ) -> None:
+        self._source, self._state = source, state
+        self._batch, self._clean_batch = batch, clean_batch
+        self._others = [name for name in views if name != "identity"]
+        self._count = min(views_per_step - 1, len(self._others))
+
+    @property
+    def clean_size(self) -> int:
+        """Clean samples of a step; shrinks with the noisy ones where the memory is short."""
+        return max(1, self._clean_batch * self._state.batch // self._batch)
+
+    def clean(self) -> Batch:
+        """Samples of training slices."""
+        return self._varied(self._source.clean_batch(self.clean_size, self._state.generator))
+
+    def noisy(self) -> Batch:
+        """Samples with their initial labels."""
+        return self._varied(self._source.noisy_batch(self._state.batch, self._state.generator))
+
+    def views(self) -> list[View]:
+        """The identity view and some others."""
+        order = torch.randperm(len(self._others), generator=self._state.generator)[: self._count]
+        return [VIEWS["identity"], *(VIEWS[self._others[int(i)]] for i in order)]
+
+    def noise(self, views: Sequence[View], noisy: Batch) -> Float[Tensor, "views_batch ..."]:
+        """What the mean teacher sees beside the images, for all views of the batch."""
+        shape = (len(views) * len(noisy.images), *noisy.images.shape[1:])
+        return TEACHER_NOISE * normal(shape, self._state.generator, like=noisy.images)
+
+    def _varied(self, batch: Batch) -> Batch:
+        return Batch(random_appearance(batch.images, self._state.generator), batch.labels)
