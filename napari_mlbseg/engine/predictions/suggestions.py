@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from napari_mlbseg.engine.steps import next_slice
@@ -124,8 +125,8 @@ class _Seen:
 
     key: SliceKey
     height: float
-    image: NDArray[np.float32]
-    shown: NDArray[np.float32]
+    image: Float[np.ndarray, " features"]
+    shown: Float[np.ndarray, " features"]
     doubtful_mm2: float
 
     @property
