@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import _shared
 import nibabel as nib
@@ -119,13 +120,14 @@ def spread(study: Study, count: int, *, seed: int) -> list[SliceKey]:
 
 def voxels(path: Path) -> NDArray[np.bool_]:
     """Foreground of a NIfTI file, as it lies in the file."""
-    return np.asarray(nib.load(path).dataobj) > 0
+    image: Any = nib.load(path)
+    return np.asarray(image.dataobj) > 0
 
 
 def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     """Dice of two masks; 0 where nothing was found."""
-    pair = (torch.from_numpy(mask)[None, None].float() for mask in (found, truth))
-    return float(compute_dice(*pair, ignore_empty=False)[0, 0])
+    ours, other = (torch.from_numpy(mask)[None, None].float() for mask in (found, truth))
+    return float(compute_dice(ours, other, ignore_empty=False)[0, 0])
 
 
 def show(records: Sequence[dict[str, object]], console: Console) -> None:
