@@ -1,39 +1,47 @@
+from collections.abc import Callable, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from napari_mlbseg.formats.streamed.stream import file_slabs
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.exporting import voxels
 from napari_mlbseg.project.exporting.voxels import Banded, WorkingLabels
+from napari_mlbseg.project.records.cases import NewCase
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Geometry, Volume
 
 
 class Counted:
     """An array that remembers which part of it was read."""
 
-    def __init__(self, array):
+    def __init__(self, array: NDArray[Any]) -> None:
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
-        self.read = []
+        self.read: list[Any] = []
 
-    def __getitem__(self, window):
+    def __getitem__(self, window: Any) -> NDArray[Any]:
         self.read.append(window)
-        return self.array[window]
+        found: NDArray[Any] = self.array[window]
+        return found
 
 
 @pytest.mark.parametrize(
     ("axis", "signs", "thick"), list(product(range(3), ([1, 1, 1], [-1, -1, -1]), (1, 2, 5)))
 )
-def test_bands_give_what_the_array_holds(monkeypatch, axis, signs, thick):
+def test_bands_give_what_the_array_holds(
+    monkeypatch: pytest.MonkeyPatch, axis: int, signs: Sequence[int], thick: int
+) -> None:
     """Forwards and backwards; and little more than once."""
     shape = (11, 12, 13)
     array = np.random.default_rng(0).integers(0, 99, shape).astype(np.int16)
     monkeypatch.setattr(voxels, "BAND_BYTES", 4 * array.nbytes // shape[axis])
     geometry = Geometry.from_affine(shape[::-1], np.diag([*signs, 1.0]))
     counted = Counted(array)
-    banded = Banded(counted, axis)
+    banded: Any = Banded(counted, axis)
     volume = Volume(banded, geometry)
     found = np.empty(geometry.file_shape, np.int16)
     file_axis = geometry.file_axes[axis]
@@ -48,7 +56,9 @@ def test_bands_give_what_the_array_holds(monkeypatch, axis, signs, thick):
 
 
 @pytest.mark.parametrize("machine", [None, ArrayName.INITIAL_LABELS, ArrayName.PREDICTION])
-def test_working_labels_by_windows_are_those_in_memory(study, make_case, machine):
+def test_working_labels_by_windows_are_those_in_memory(
+    study: Study, make_case: Callable[..., NewCase], machine: ArrayName | None
+) -> None:
     case = study.add_case(make_case("b", labels=machine is not None))
     rng = np.random.default_rng(0)
     if machine is ArrayName.PREDICTION:
