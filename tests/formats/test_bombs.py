@@ -185,6 +185,12 @@ def test_a_chunk_of_zarr_that_unpacks_to_more(tmp_path: Path) -> None:
     refused(path, "unpacks to more than the 1,320 bytes")
 
 
+def test_a_chunk_of_zarr_with_nothing_before_what_unpacks_to_more(tmp_path: Path) -> None:
+    path = zarr_with(tmp_path / "a.zarr", GzipCodec())
+    chunk_of(path).write_bytes(gzip_of(b"") + gzip_zeros(6400))
+    refused(path, "unpacks to more than the 1,320 bytes")
+
+
 def test_a_chunk_of_zarr_that_says_it_unpacks_to_more(tmp_path: Path) -> None:
     path = zarr_with(tmp_path / "a.zarr", zarr.codecs.BloscCodec())
     packed = bytearray(chunk_of(path).read_bytes())
