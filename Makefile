@@ -14,7 +14,7 @@ QT := QT_API=$${QT_API:-pyqt6}
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-all lint format screenshots benchmarks lock clean setup system
+.PHONY: help run test test-all coverage figures lint format screenshots benchmarks lock clean setup system
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/make \1|\2/p' Makefile | column -t -s '|'
@@ -33,6 +33,12 @@ test: setup ## lint, types and all tests but the slow ones, windows under PyQt6 
 
 test-all: setup ## the same with the slow tests
 	@scripts/test.sh $(VENV) -q -o timeout=3600
+
+coverage: setup ## the same tests as `make test`, and which branches of the package they take
+	@scripts/coverage.sh $(VENV) -q -m "not slow"
+
+figures: setup ## files per folder, arrows between rooms, long functions, tests / code
+	@$(BIN)/python scripts/figures.py --names
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

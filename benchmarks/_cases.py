@@ -108,5 +108,5 @@ def _pass_flop(case: Case) -> tuple[int, int, int]:
 
     with torch.no_grad():
         forward = count(lambda: model(point, image))
-    both = count(lambda: model(point, image).sum().backward())
+    both = count(lambda: model(point, image).sum().backward())  # type: ignore[no-untyped-call]
     return forward, both, count(lambda: logit_derivative(model, point, point, image))

@@ -48,9 +48,8 @@ def both_weights(
         pseudo = pseudo_labels(network(seen.images).softmax(dim=1), seen.views)
 
     def agreement(probabilities: Tensor) -> Tensor:
-        return view_consistency(probabilities, seen.views) + (
-            (probabilities - taught).square().mean()
-        )
+        to_teacher: Tensor = (probabilities - taught).square().mean()
+        return view_consistency(probabilities, seen.views) + to_teacher
 
     velocity = {n: 0.01 * torch.randn_like(p) for n, p in network.named_parameters()}
     theirs = weights_by_double_backward(

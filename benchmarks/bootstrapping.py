@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import _shared
 import nibabel as nib
@@ -118,14 +119,15 @@ def spread(study: Study, count: int, *, seed: int) -> list[SliceKey]:
 
 
 def voxels(path: Path) -> NDArray[np.bool_]:
-    """Foreground of a NIfTI file, in the order of the file."""
-    return np.asarray(nib.load(path).dataobj) > 0
+    """Foreground of a NIfTI file, as it lies in the file."""
+    image: Any = nib.load(path)
+    return np.asarray(image.dataobj) > 0
 
 
 def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Dice of two masks; 0 if the prediction is empty."""
-    pair = (torch.from_numpy(mask)[None, None].float() for mask in (found, truth))
-    return float(compute_dice(*pair, ignore_empty=False)[0, 0])
+    """Dice of two masks; 0 where nothing was found."""
+    ours, other = (torch.from_numpy(mask)[None, None].float() for mask in (found, truth))
+    return float(compute_dice(ours, other, ignore_empty=False)[0, 0])
 
 
 def show(records: Sequence[dict[str, object]], console: Console) -> None:

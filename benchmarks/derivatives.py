@@ -23,6 +23,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from _shared import LA
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn import functional
@@ -80,14 +81,16 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _voxels(path: Path) -> NDArray[Any]:
+    image: Any = nib.load(path)
+    return np.asarray(image.dataobj)
+
+
 def slices_of(names: Sequence[str], count: int, size: int) -> tuple[Tensor, Tensor]:
     """Standardised slices and labels, `count` per case, between 30 and 70 percent of the height."""
     images, labels = [], []
     for name in names:
-        image, label = (
-            np.asarray(nib.load(LA / folder / f"{name}.nii.gz").dataobj)
-            for folder in ("images", "labels")
-        )
+        image, label = (_voxels(LA / folder / f"{name}.nii.gz") for folder in ("images", "labels"))
         for height in np.linspace(0.3, 0.7, count):
             at = round(float(height) * (image.shape[2] - 1))
             images.append(_resized(image[..., at].astype(np.float32), size, "bilinear"))
@@ -122,7 +125,9 @@ def compared(
     ways["decoder only"] = lambda: decoder_only(model, point, direction, images)
     labels = logits.argmax(dim=1)
     expected = value_of(label_prices(logits, exact), labels).flatten()
-    rows = [{"step": step, "loss": loss, "way": "exact", "rank": 1.0, "signs": 1.0, "cpu_s": slow}]
+    rows: list[dict[str, Any]] = [
+        {"step": step, "loss": loss, "way": "exact", "rank": 1.0, "signs": 1.0, "cpu_s": slow}
+    ]
     for way, act in ways.items():
         derivative, seconds = timed(act)
         found = value_of(label_prices(logits, derivative), labels).flatten()

@@ -99,12 +99,14 @@ def measure(
     study: Study, truth: latency.Truth, dimensions: str, options: argparse.Namespace
 ) -> Row:
     """A base model, its labels, the bootstrapping after it, and predictions of all volumes."""
-    config = Config(
-        dimensions=dimensions,
-        device=options.device,
-        slice_size=options.slice_size,
-        seed=options.seed,
-        validation_share=0,
+    config = Config.from_dict(
+        {
+            "dimensions": dimensions,
+            "device": options.device,
+            "slice_size": options.slice_size,
+            "seed": options.seed,
+            "validation_share": 0,
+        }
     )
     trainer = Trainer(study, config)
     trainer.read_clean_slices()

@@ -170,7 +170,7 @@ def carry_out(job: Job) -> dict[str, Any]:
     if job.device == "cuda":
         return _measured_step.measure(job)
     fork = "forkserver" in multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if fork else "spawn")
+    context: Any = multiprocessing.get_context("forkserver" if fork else "spawn")
     if fork:
         context.set_forkserver_preload(["_measured_step"])  # torch is imported only once
     receiver, sender = context.Pipe(duplex=False)

@@ -16,9 +16,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -80,7 +82,7 @@ def main() -> None:
         options.json.write_text(json.dumps({"shape": SHAPE, "formats": rows}, indent=2) + "\n")
 
 
-def ct_like() -> np.ndarray:
+def ct_like() -> NDArray[np.int16]:
     """Noise on a smooth body, about as compressible as a CT."""
     rng = np.random.default_rng(0)
     plane = 40 * np.sin(np.linspace(0, 9, 512))[:, None] * np.cos(np.linspace(0, 7, 512))
@@ -90,7 +92,7 @@ def ct_like() -> np.ndarray:
     return stored
 
 
-def measure(folder: Path, kind: str, stored: np.ndarray) -> dict:
+def measure(folder: Path, kind: str, stored: NDArray[np.int16]) -> dict[str, Any]:
     image = write(folder / "in", kind, stored)
     started = time.perf_counter()
     copy = shutil.copytree if image.is_dir() else shutil.copy
@@ -113,7 +115,7 @@ def measure(folder: Path, kind: str, stored: np.ndarray) -> dict:
     return {"format": kind, "size_mb": size / 1e6, "copy_s": copy_s, **jobs}
 
 
-def write(folder: Path, kind: str, stored: np.ndarray) -> Path:
+def write(folder: Path, kind: str, stored: NDArray[np.int16]) -> Path:
     """The same voxels in another format."""
     folder.mkdir()
     path = folder / f"ct.{kind}"
@@ -156,7 +158,7 @@ def write(folder: Path, kind: str, stored: np.ndarray) -> Path:
     return path
 
 
-def show(rows: list[dict]) -> None:
+def show(rows: list[dict[str, Any]]) -> None:
     table = Table(
         *("format", "MB", "copy s", "import s", "peak MB", "no progress s", "open + slice s"),
         *("labels out s", "weights out s", "peak MB"),

@@ -21,13 +21,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import _shared
 import numpy as np
 import torch
-from _shared import LA
+from _shared import LA as LA
 from numpy.typing import NDArray
 
 from napari_mlbseg.engine.config import Config
@@ -198,7 +199,7 @@ def measure(
     records = []
     for key in later:
         engine.inbox.put(Focus(key))
-        engine.wait_for(lambda e, k=key: is_new(e, k))
+        engine.wait_for(partial(is_new, key=key))
         time.sleep(rng.uniform(0.0, 1.5))
         records.append(accept_and_wait(engine, study, key, truth))
     engine.stop()

@@ -18,12 +18,12 @@ import time
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import _shared
 import numpy as np
 
-from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.config import Config, Device
 from napari_mlbseg.engine.events import (
     Event,
     Failed,
@@ -150,8 +150,10 @@ def in_process(path: Path, options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def measure(path: Path, steps: int, device: str, threads: int | None, sender: Connection) -> None:
-    """Train for some steps and publish meanwhile; send the peak memory and the work done."""
+def measure(
+    path: Path, steps: int, device: Device, threads: int | None, sender: Connection
+) -> None:
+    """Train for some steps and publish meanwhile; send the peak and what was done."""
     config = Config(base_steps=2, steps=10**6, device=device, threads=threads, seed=1)
     began, inbox, published, done = time.perf_counter(), Inbox(), 0, 0
     with Study.open(path) as study:
@@ -177,7 +179,7 @@ def measure(path: Path, steps: int, device: str, threads: int | None, sender: Co
     )
 
 
-def is_step(event: Event) -> bool:
+def is_step(event: Event) -> TypeGuard[StepDone]:
     return isinstance(event, StepDone) and event.stage is Stage.BOOTSTRAPPING
 
 

@@ -103,7 +103,7 @@ def _nearest(side: int, zoom: float) -> tuple[NDArray[np.int64], NDArray[np.bool
 
 def _positions(side: int, zoom: float) -> NDArray[np.float64]:
     middle = (side - 1) / 2
-    return middle + zoom * (np.arange(side) - middle)
+    return middle + zoom * (np.arange(side, dtype=np.float64) - middle)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def view_consistency(probabilities: Tensor, views: Sequence[Sequence[HostView]])
 
 
 def _by_slice(maps: Tensor, views: Sequence[Sequence[HostView]]) -> Sequence[Tensor]:
-    return maps.split([len(of_slice) for of_slice in views])
+    return torch.split(maps, [len(of_slice) for of_slice in views])
 
 
 def _tensor(array: NDArray[np.generic], like: Tensor) -> Tensor:
@@ -187,7 +187,7 @@ def weights_by_double_backward(
     clean
         Clean images and labels.
     """
-    point = dict(network.named_parameters())
+    point: dict[str, Tensor] = dict(network.named_parameters())
     logits = torch.func.functional_call(network, point, (images,))
     probabilities = logits.softmax(dim=1)
     labels = labels_of(probabilities)
@@ -265,9 +265,8 @@ class ReferenceStep:
     def _agreement(self, probabilities: Tensor, seen: Seen, taught_on: Tensor) -> Tensor:
         with torch.no_grad():
             taught = self.teacher(taught_on).softmax(dim=1)
-        return view_consistency(probabilities, seen.views) + (
-            (probabilities - taught).square().mean()
-        )
+        to_teacher: Tensor = (probabilities - taught).square().mean()
+        return view_consistency(probabilities, seen.views) + to_teacher
 
     def _clean_update(self, seen: Seen) -> None:
         taught_on = seen.images + TEACHER_NOISE * torch.randn_like(seen.images)
@@ -277,7 +276,7 @@ class ReferenceStep:
 
     def _update(self, loss: Tensor) -> None:
         self._optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
         self._optimiser.step()
         decay = min(1 - 1 / (self.steps + 1), EMA_DECAY)

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,12 @@ def measure_layout(
     row: dict[str, Any] = {"chunks": chunks, "shards": shards, "codec": codec}
     row |= {"MB": round(sum(file.stat().st_size for file in files) / 1e6), "files": len(files)}
     for axis, name in enumerate("zyx"):
-        row[f"{name} ms"] = median_ms(lambda i, k=axis: array[(slice(None),) * k + (i,)], axis)
+        row[f"{name} ms"] = median_ms(partial(slice_of, array, axis), axis)
     return row
+
+
+def slice_of(array: zarr.Array[Any], axis: int, index: int) -> object:
+    return array[(slice(None),) * axis + (index,)]
 
 
 def measure_study(path: Path, voxels: NDArray[np.int16]) -> dict[str, float]:
@@ -113,7 +118,7 @@ def measure_study(path: Path, voxels: NDArray[np.int16]) -> dict[str, float]:
         found["import the image"] = round(1e3 * (time.perf_counter() - start), 1)
         for axis, name in enumerate("zyx"):
             found[f"read an image slice along {name}"] = median_ms(
-                lambda i, k=axis: study.read_slice("ct", ArrayName.IMAGE, k, i), axis
+                partial(study.read_slice, "ct", ArrayName.IMAGE, axis), axis
             )
         for name, block in (
             (ArrayName.PREDICTION, mask),
@@ -121,12 +126,16 @@ def measure_study(path: Path, voxels: NDArray[np.int16]) -> dict[str, float]:
         ):
             study.create_array("ct", name)
             found[f"write a slice of {name}"] = median_ms(
-                lambda i, n=name, b=block: study.write_slices("ct", n, 0, i, b[None]), 0
+                partial(write_slice, study, name, block), 0
             )
         found["save a corrected slice"] = median_ms(
             lambda i: study.save_slice(SliceKey("ct", 0, i), mask, SliceState.CLEAN), 0
         )
     return found
+
+
+def write_slice(study: Study, name: ArrayName, block: NDArray[Any], index: int) -> None:
+    study.write_slices("ct", name, 0, index, block[None])
 
 
 def median_ms(act: Callable[[int], object], axis: int) -> float:

@@ -39,6 +39,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.data.slices import SliceSource
 from napari_mlbseg.engine.events import Stage
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.views import VIEWS
@@ -243,12 +244,21 @@ def one_slice(maps: Mapping[str, Tensor], shown: Tensor, truth: Tensor) -> dict[
     return found | {"right proposals": float(right[wrong].mean())}
 
 
+def source_of(trainer: Trainer) -> SliceSource:
+    assert isinstance(trainer.source, SliceSource)  # the settings ask for slices
+    return trainer.source
+
+
 def maps_of(
     trainer: Trainer, key: SliceKey, direction: Mapping[str, Tensor], plain: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """``1 classes y x`` each, on the grid of the network."""
-    images = trainer.source.unmoved([key]).images
-    common = {"model": trainer.model, "parameters": trainer.parameters, "images": images}
+    images = source_of(trainer).unmoved([key]).images
+    common: dict[str, Any] = {
+        "model": trainer.model,
+        "parameters": trainer.parameters,
+        "images": images,
+    }
     identity = [VIEWS["identity"]]
     averaged, trust = look_ahead(
         **common,
@@ -265,7 +275,7 @@ def maps_of(
 def plain_gradient(trainer: Trainer) -> dict[str, Tensor]:
     """Gradient of the clean loss of all clean slices at once, as in the released method."""
     keys = list(trainer.training_slices)
-    batch = trainer.source.unmoved(keys, [trainer.training_slices[k] for k in keys])
+    batch = source_of(trainer).unmoved(keys, [trainer.training_slices[k] for k in keys])
     return clean_gradient(trainer.model, trainer.parameters, batch.images, batch.labels)[0]
 
 
@@ -279,7 +289,9 @@ def length(gradient: Mapping[str, Tensor]) -> float:
 
 def indices(trainer: Trainer, mask: NDArray[Any], key: SliceKey) -> Tensor:
     """``1 y x``: class indices on the grid of the network, `IGNORE` outside the slice."""
-    return trainer.source.unmoved([key], [trainer.source.classes.indices(mask, key)]).labels
+    source = source_of(trainer)
+    labels: Tensor = source.unmoved([key], [source.classes.indices(mask, key)]).labels
+    return labels
 
 
 def auroc(score: NDArray[np.floating[Any]], wrong: NDArray[np.bool_]) -> float:

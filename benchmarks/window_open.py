@@ -18,7 +18,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import napari
 import numpy as np
@@ -31,6 +33,7 @@ from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.cases import LabelClass, NewCase
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Geometry
+from napari_mlbseg.widgets.case.annotation import Annotation
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
 
 SHAPE = (800, 512, 512)
@@ -43,10 +46,10 @@ class Source:
 
     geometry = GEOMETRY
 
-    def __init__(self, dtype: str, slice_of: Callable[[int], NDArray]) -> None:
+    def __init__(self, dtype: str, slice_of: Callable[[int], NDArray[Any]]) -> None:
         self.dtype, self._slice_of = np.dtype(dtype), slice_of
 
-    def slabs(self) -> Iterator[tuple[int, int, NDArray]]:
+    def slabs(self) -> Iterator[tuple[int, int, NDArray[Any]]]:
         for start in range(0, SHAPE[0], 16):
             stack = [self._slice_of(z) for z in range(start, start + 16)]
             yield 0, start, np.stack(stack).astype(self.dtype)
@@ -59,10 +62,11 @@ def make(path: Path) -> None:
     y, x = np.mgrid[: SHAPE[1], : SHAPE[2]]
     body = 40 * np.sin(y / 60) * np.cos(x / 70)
 
-    def organs(z: int) -> NDArray:
+    def organs(z: int) -> NDArray[Any]:
         radius = 60 + 50 * np.sin(z / 100)
         first = (y - 200) ** 2 + (x - 200) ** 2 < radius**2
-        return first + 2 * ((y - 370) ** 2 + (x - 370) ** 2 < radius**2 / 2)
+        second: NDArray[np.bool_] = (y - 370) ** 2 + (x - 370) ** 2 < radius**2 / 2
+        return np.asarray(first + 2 * second)
 
     image = Source("i2", lambda z: body + z / 8 + noise[z % 5])
     labels = Source("u1", organs)
@@ -146,12 +150,15 @@ def browse(dock: MLBSegDock, axis: int, name: str) -> dict[str, object]:
     turned = told(f"{name}, turn", timed(turn)) if axis else {}
     steps = []
     for index in range(200, 280):
-        steps.append(timed(lambda i=index: (annotation.go_to(i), painted())))
+        steps.append(timed(partial(shown, annotation, index)))
         time.sleep(0.02)
-    jumps = [
-        timed(lambda i=index: (annotation.go_to(i), painted())) for index in (20, 400, 90, 300)
-    ]
+    jumps = [timed(partial(shown, annotation, index)) for index in (20, 400, 90, 300)]
     return turned | told(f"{name}, step", *steps) | told(f"{name}, jump", *jumps)
+
+
+def shown(annotation: Annotation, index: int) -> None:
+    annotation.go_to(index)
+    painted()
 
 
 def paint(dock: MLBSegDock) -> dict[str, object]:
@@ -164,7 +171,7 @@ def paint(dock: MLBSegDock) -> dict[str, object]:
     annotation.go_to(300)
     layer = annotation.layers.working
     label = 0 if layer.data[300, 256, 100] else 2  # a study that is measured again is painted on
-    dabs = [timed(lambda x=x: layer.paint((300, 256, x), label)) for x in range(100, 140)]
+    dabs = [timed(partial(layer.paint, (300, 256, x), label)) for x in range(100, 140)]
     saved, accepted = timed(annotation.flush), timed(annotation.accept)
     return told("dab", *dabs) | told("save", saved) | told("accept and go on", accepted)
 

@@ -27,7 +27,8 @@ check() {
 on_screen() {
     # QT_API is for qtpy, PYTEST_QT_API for pytest-qt, which imports a binding first.
     xvfb-run -a -s "-screen 0 1600x1000x24" \
-        env QT_API="$1" PYTEST_QT_API="$1" "$bin/python" -m pytest "${@:2}"
+        env QT_API="$1" PYTEST_QT_API="$1" \
+        "$bin/python" ${MEASURE_COVERAGE:+-m coverage run} -m pytest "${@:2}"
 }
 
 main=$(mktemp)

@@ -28,7 +28,15 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def carried_out(script: str, *arguments: str, json_file: Path) -> dict[str, Any]:
-    command = [sys.executable, FOLDER / script, "--quick", "--threads", "1", "--json", json_file]
+    command: list[str | Path] = [
+        sys.executable,
+        FOLDER / script,
+        "--quick",
+        "--threads",
+        "1",
+        "--json",
+        json_file,
+    ]
     result = subprocess.run(
         [*command, *arguments], capture_output=True, text=True, timeout=600, check=False
     )

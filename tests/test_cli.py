@@ -17,6 +17,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from nifti_files import load_nifti
 from typer.testing import CliRunner
 
 from napari_mlbseg import demo
@@ -111,7 +112,7 @@ def one_sentence(result: Any) -> str:
 # --- studies ------------------------------------------------------------------
 
 
-def test_init_and_info_say_the_same(study: Path, mlbseg: Mlbseg):
+def test_init_and_info_say_the_same(study: Path, mlbseg: Mlbseg) -> None:
     told = document(mlbseg("info", study, "--json"))
     assert told["classes"][0] | {"value": 1, "name": "left atrium"} == told["classes"][0]
     assert [case["id"] for case in told["cases"]] == list(CASES)
@@ -125,14 +126,14 @@ def test_init_and_info_say_the_same(study: Path, mlbseg: Mlbseg):
     assert "left atrium" in mlbseg("info", study).stdout
 
 
-def test_init_without_labels(files: Path, mlbseg: Mlbseg):
+def test_init_without_labels(files: Path, mlbseg: Mlbseg) -> None:
     mlbseg("init", files / "s.mlbseg", files / "images", "--classes", "organ, lesion")
     told = document(mlbseg("info", files / "s.mlbseg", "--json"))
     assert [(c["value"], c["name"]) for c in told["classes"]] == [(1, "organ"), (2, "lesion")]
     assert all(case["labels"] is None for case in told["cases"])
 
 
-def test_init_takes_in_what_is_sound_and_lists_the_rest(files: Path, mlbseg: Mlbseg):
+def test_init_takes_in_what_is_sound_and_lists_the_rest(files: Path, mlbseg: Mlbseg) -> None:
     (files / "rough" / "b.nii.gz").write_bytes(b"")
     path = files / "s.mlbseg"
     options = ("--labels", files / "rough", "--json")
@@ -145,7 +146,7 @@ def test_init_takes_in_what_is_sound_and_lists_the_rest(files: Path, mlbseg: Mlb
     assert names == [name for name in CASES if name != "b"]
 
 
-def test_failed_init_leaves_nothing(files: Path, mlbseg: Mlbseg):
+def test_failed_init_leaves_nothing(files: Path, mlbseg: Mlbseg) -> None:
     for image in (files / "images").iterdir():
         image.write_bytes(b"")
     path = files / "s.mlbseg"
@@ -154,7 +155,7 @@ def test_failed_init_leaves_nothing(files: Path, mlbseg: Mlbseg):
     assert not path.exists()
 
 
-def test_one_frame_of_files_with_several(files: Path, mlbseg: Mlbseg):
+def test_one_frame_of_files_with_several(files: Path, mlbseg: Mlbseg) -> None:
     frames = np.arange(2 * np.prod(SHAPE), dtype=np.int16).reshape(*SHAPE, 2)
     nib.save(nib.Nifti1Image(frames, AFFINE), files / "four.nii")
     assert "2 frames" in mlbseg("init", files / "s.mlbseg", files / "four.nii", code=1).stderr
@@ -164,18 +165,20 @@ def test_one_frame_of_files_with_several(files: Path, mlbseg: Mlbseg):
     assert case["shape"] == list(SHAPE)
 
 
-def test_corrected_labels_may_be_stored_in_another_order(study: Path, files: Path, mlbseg: Mlbseg):
-    truth = nib.load(files / "truth" / "a.nii.gz")
+def test_corrected_labels_may_be_stored_in_another_order(
+    study: Path, files: Path, mlbseg: Mlbseg
+) -> None:
+    truth = load_nifti(files / "truth" / "a.nii.gz")
     turned = truth.as_reoriented([[1, -1], [0, 1], [2, -1]])
     nib.save(turned, files / "turned.nii.gz")
     options = ("--slices", "2", "--labels", files / "turned.nii.gz", "--axis", "2")
     mlbseg("accept", study, "a", *options)
     mlbseg("export", study, files / "out")
-    ours = np.asarray(nib.load(files / "out" / "a.nii.gz").dataobj)
+    ours = np.asarray(load_nifti(files / "out" / "a.nii.gz").dataobj)
     np.testing.assert_array_equal(ours[:, :, 2], np.asarray(truth.dataobj)[:, :, 2])
 
 
-def test_init_leaves_an_existing_study_alone(study: Path, files: Path, mlbseg: Mlbseg):
+def test_init_leaves_an_existing_study_alone(study: Path, files: Path, mlbseg: Mlbseg) -> None:
     one_sentence(mlbseg("init", study, files / "images", code=1))
     assert document(mlbseg("info", study, "--json"))["cases"]
 
@@ -183,7 +186,7 @@ def test_init_leaves_an_existing_study_alone(study: Path, files: Path, mlbseg: M
 @pytest.mark.parametrize("axis", [None, 0, 1, 2])
 def test_accepted_slices_are_those_of_the_file(
     axis: int | None, study: Path, files: Path, mlbseg: Mlbseg
-):
+) -> None:
     path = files / "truth" / "a.nii.gz"
     asked = [] if axis is None else ["--axis", axis]
     told = document(
@@ -191,10 +194,10 @@ def test_accepted_slices_are_those_of_the_file(
     )
     file_axis = 2 if axis is None else axis
     assert (told["axis"], told["slices"], told["clean_slices"]) == (file_axis, [3, 6, 8], 3)
-    truth = np.asarray(nib.load(path).dataobj)
+    truth = np.asarray(load_nifti(path).dataobj)
     mlbseg("export", study, files / "out")
-    labels = np.asarray(nib.load(files / "out" / "a.nii.gz").dataobj)
-    rough = np.asarray(nib.load(files / "rough" / "a.nii.gz").dataobj)
+    labels = np.asarray(load_nifti(files / "out" / "a.nii.gz").dataobj)
+    rough = np.asarray(load_nifti(files / "rough" / "a.nii.gz").dataobj)
     expected = rough.swapaxes(0, file_axis).copy()
     expected[told["slices"]] = truth.swapaxes(0, file_axis)[told["slices"]]
     np.testing.assert_array_equal(labels.swapaxes(0, file_axis), expected)
@@ -202,17 +205,19 @@ def test_accepted_slices_are_those_of_the_file(
     assert clean == [{"axis": file_axis, "slice": index} for index in told["slices"]]
 
 
-def test_export_keeps_names_and_geometry(accepted: Path, files: Path, mlbseg: Mlbseg):
+def test_export_keeps_names_and_geometry(accepted: Path, files: Path, mlbseg: Mlbseg) -> None:
     told = document(mlbseg("export", accepted, files / "out", "--what", "initial", "--json"))
     assert [Path(path).name for path in told["files"]] == [f"{name}.nii.gz" for name in CASES]
     for name in CASES:
-        ours = nib.load(files / "out" / f"{name}.nii.gz")
-        theirs = nib.load(files / "rough" / f"{name}.nii.gz")
+        ours = load_nifti(files / "out" / f"{name}.nii.gz")
+        theirs = load_nifti(files / "rough" / f"{name}.nii.gz")
         np.testing.assert_array_equal(ours.affine, theirs.affine)
         np.testing.assert_array_equal(np.asarray(ours.dataobj), np.asarray(theirs.dataobj))
 
 
-def test_export_in_another_format_with_provenance(accepted: Path, files: Path, mlbseg: Mlbseg):
+def test_export_in_another_format_with_provenance(
+    accepted: Path, files: Path, mlbseg: Mlbseg
+) -> None:
     out = files / "out"
     told = document(mlbseg("export", accepted, out, "--format", "nrrd", "--json"))
     assert told["format"] == "nrrd"
@@ -226,7 +231,7 @@ def test_export_in_another_format_with_provenance(accepted: Path, files: Path, m
         assert known["source"]["sha256"] == hashlib.sha256(image.read_bytes()).hexdigest()
 
 
-def test_export_of_volumes(accepted: Path, files: Path, mlbseg: Mlbseg):
+def test_export_of_volumes(accepted: Path, files: Path, mlbseg: Mlbseg) -> None:
     told = document(mlbseg("export", accepted, files / "out", "--what", "volumes", "--json"))
     (table,) = told["files"]
     rows = Path(table).read_text().splitlines()
@@ -234,20 +239,22 @@ def test_export_of_volumes(accepted: Path, files: Path, mlbseg: Mlbseg):
     assert [row.split(",")[:3] for row in rows[1:]] == [[n, "1", "left atrium"] for n in CASES]
 
 
-def test_formats_that_make_no_sense_are_refused(accepted: Path, files: Path, mlbseg: Mlbseg):
+def test_formats_that_make_no_sense_are_refused(
+    accepted: Path, files: Path, mlbseg: Mlbseg
+) -> None:
     result = mlbseg("export", accepted, files / "out", "--format", "rtstruct", code=1)
     assert "series that a case came from" in result.stderr
     mlbseg("export", accepted, files / "out", "--format", "docx", code=2)
     assert not (files / "out").exists()
 
 
-def test_the_options_of_export_are_those_of_the_project(mlbseg: Mlbseg):
+def test_the_options_of_export_are_those_of_the_project(mlbseg: Mlbseg) -> None:
     told = mlbseg("export", "--help").stdout
     offered = re.findall(r"--(?:what|format) +[<\[]([^>\]]+)[>\]]", told)
     assert [o.split("|") for o in offered] == [list(ExportKind), list(OutFormat)]
 
 
-def test_info_while_somebody_writes(study: Path, mlbseg: Mlbseg):
+def test_info_while_somebody_writes(study: Path, mlbseg: Mlbseg) -> None:
     with Study.open(study):
         assert document(mlbseg("info", study, "--json"))["cases"]
         mlbseg("run", study, code=1)
@@ -257,12 +264,12 @@ def test_info_while_somebody_writes(study: Path, mlbseg: Mlbseg):
     ("text", "expected"),
     [("3", [3]), ("44,10", [10, 44]), ("2-5", [2, 3, 4, 5]), ("0-9:4, 1", [0, 1, 4, 8])],
 )
-def test_parse_slices(text: str, expected: list[int]):
+def test_parse_slices(text: str, expected: list[int]) -> None:
     assert studies.parse_slices(text, 50) == expected
 
 
 @pytest.mark.parametrize("text", ["", "a", "1-", "-1", "1--2", "1:2:3", "1-4:0", "50", "5-3", "1,"])
-def test_parse_slices_refuses(text: str):
+def test_parse_slices_refuses(text: str) -> None:
     with pytest.raises(UserError):
         studies.parse_slices(text, 50)
 
@@ -294,7 +301,7 @@ def test_user_errors(
     files: Path,
     mlbseg: Mlbseg,
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> None:
     monkeypatch.chdir(files)
     moved = AFFINE.copy()
     moved[2, 3] += 3.0
@@ -317,13 +324,13 @@ def test_user_errors(
         ("export", "x", "y", "--what", "everything"),
     ],
 )
-def test_usage_errors(arguments: tuple[str, ...], mlbseg: Mlbseg):
+def test_usage_errors(arguments: tuple[str, ...], mlbseg: Mlbseg) -> None:
     result = mlbseg(*arguments, code=2)
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
 
 
-def test_unexpected_errors(mlbseg: Mlbseg, monkeypatch: pytest.MonkeyPatch):
+def test_unexpected_errors(mlbseg: Mlbseg, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(path: Path) -> None:
         raise ZeroDivisionError("not a\nuser's error")
 
@@ -358,7 +365,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> type[FakeBootstrapper]:
 
 def test_failures_tell_the_user_or_the_developer(
     study: Path, mlbseg: Mlbseg, engine: type[FakeBootstrapper], monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(engine, "script", (STARTED, Failed("Accept a slice first.", "")))
     result = mlbseg("run", study, "--json", code=1)
     assert result.stdout == ""
@@ -372,7 +379,7 @@ def test_failures_tell_the_user_or_the_developer(
 
 def test_dimensions_reach_the_engine(
     study: Path, mlbseg: Mlbseg, engine: type[FakeBootstrapper], monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     asked: list[str] = []
 
     def told(self: FakeBootstrapper, study: Study, config: Config) -> None:
@@ -387,7 +394,7 @@ def test_dimensions_reach_the_engine(
 
 def test_interrupt_asks_the_engine_to_stop(
     study: Path, mlbseg: Mlbseg, engine: type[FakeBootstrapper], monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     def interrupted(inbox: Inbox) -> Event:
         os.kill(os.getpid(), signal.SIGINT)
         stopped = inbox.drain(timeout_s=PATIENCE_S) == [Stop()]
@@ -403,7 +410,7 @@ def test_interrupt_asks_the_engine_to_stop(
 
 def test_second_interrupt_leaves_at_once(
     study: Path, mlbseg: Mlbseg, engine: type[FakeBootstrapper], monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     def interrupted_twice(inbox: Inbox) -> Event:
         os.kill(os.getpid(), signal.SIGINT)
         assert inbox.drain(timeout_s=PATIENCE_S) == [Stop()]
@@ -437,13 +444,13 @@ def without_torch(*arguments: object) -> subprocess.CompletedProcess[str]:
 )
 def test_what_is_missing_is_said_before_torch_is_loaded(
     study: Path, command: tuple[str, ...], options: tuple[str, ...], reason: str
-):
+) -> None:
     refused = without_torch(*command, study, *options)
     assert refused.returncode == 1, refused.stderr
     assert reason in refused.stderr.replace("\n", " ")
 
 
-def test_run_then_export(accepted: Path, files: Path, mlbseg: Mlbseg):
+def test_run_then_export(accepted: Path, files: Path, mlbseg: Mlbseg) -> None:
     options = ("--steps", 3, "--base-steps", 3, "--device", "cpu", "--network", "unet")
     told = document(mlbseg("run", accepted, *options, "--json"))
     assert told["stopped"] is False
@@ -456,7 +463,7 @@ def test_run_then_export(accepted: Path, files: Path, mlbseg: Mlbseg):
         written = document(mlbseg("export", accepted, out, "--what", what, "--json"))["files"]
         assert len(written) == count
         for path in written:
-            np.testing.assert_allclose(nib.load(path).affine, AFFINE)
+            np.testing.assert_allclose(load_nifti(path).affine, AFFINE)
 
 
 @contextmanager
@@ -499,7 +506,7 @@ def steps_are_logged(path: Path, process: subprocess.Popen[str]) -> None:
             time.sleep(0.05)
 
 
-def test_interrupted_process_resumes(accepted: Path, mlbseg: Mlbseg):
+def test_interrupted_process_resumes(accepted: Path, mlbseg: Mlbseg) -> None:
     options = ("--base-steps", "5", "--device", "cpu", "--network", "unet", "--json")
     with running("run", accepted, "--steps", 100000, *options) as process:
         said = lines_until(process, Stage.BOOTSTRAPPING.value)
@@ -525,7 +532,7 @@ def test_interrupted_process_resumes(accepted: Path, mlbseg: Mlbseg):
 
 def test_a_run_can_be_told_to_learn_more_carefully_or_afresh(
     accepted: Path, mlbseg: Mlbseg, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     asked: list[Config] = []
 
     def events(self: Bootstrapper, inbox: Inbox) -> Iterator[Event]:
@@ -550,7 +557,7 @@ def test_a_run_can_be_told_to_learn_more_carefully_or_afresh(
 @pytest.mark.slow
 def test_demo_improves_the_labels_and_is_told_again(
     tmp_path: Path, mlbseg: Mlbseg, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     # However busy the machine is, the demo takes all of its steps.
     whole = dataclasses.replace(demo.CONFIG, minutes=None)
     monkeypatch.setattr(demo, "CONFIG", whole)
@@ -561,25 +568,25 @@ def test_demo_improves_the_labels_and_is_told_again(
     assert "before" in mlbseg("demo", tmp_path / "demo").stdout
 
 
-def test_demo_leaves_other_folders_alone(tmp_path: Path, mlbseg: Mlbseg):
+def test_demo_leaves_other_folders_alone(tmp_path: Path, mlbseg: Mlbseg) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     one_sentence(mlbseg("demo", tmp_path, code=1))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_script_helps():
+def test_script_helps() -> None:
     done = subprocess.run([script(), "--help"], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0
     for command in ("init", "info", "accept", "run", "export", "gui", "demo"):
         assert command in done.stdout
 
 
-def test_version():
+def test_version() -> None:
     done = CliRunner().invoke(app, ["--version"])
     assert done.stdout.startswith("napari-mlbseg ")
 
 
-def test_keys_are_of_the_display_frame(accepted: Path):
+def test_keys_are_of_the_display_frame(accepted: Path) -> None:
     with Study.open(accepted, writable=False) as study:
         assert {key.axis for key in study.clean_slices()} == {0}
         assert study.slice_record(SliceKey("a", 0, 3)) is not None
@@ -588,7 +595,7 @@ def test_keys_are_of_the_display_frame(accepted: Path):
 # --- effort -------------------------------------------------------------------
 
 
-def test_suggest_names_open_slices_of_the_file(accepted: Path, mlbseg: Mlbseg):
+def test_suggest_names_open_slices_of_the_file(accepted: Path, mlbseg: Mlbseg) -> None:
     told = document(mlbseg("suggest", accepted, "-n", "7", "--json"))["suggestions"]
     assert len(told) == 7
     assert {one["axis"] for one in told} == {2}
@@ -601,9 +608,18 @@ def test_suggest_names_open_slices_of_the_file(accepted: Path, mlbseg: Mlbseg):
 
 def test_simulate_measures_once_and_only_reads_the_study(
     accepted: Path, files: Path, mlbseg: Mlbseg
-):
+) -> None:
     file, before = files / "effort.json", document(mlbseg("info", accepted, "--json"))
-    options = ("--truth", files / "truth", "--budget", "2", "--policy", "even", "--seeds", "1")
+    options: tuple[object, ...] = (
+        "--truth",
+        files / "truth",
+        "--budget",
+        "2",
+        "--policy",
+        "even",
+        "--seeds",
+        "1",
+    )
     options += ("--holdout", "b", "--base-steps", "2", "--steps", "1", "--json", file)
     first = mlbseg("simulate", accepted, *options)
     assert "held_out" in first.stdout
@@ -633,7 +649,7 @@ def test_simulate_measures_once_and_only_reads_the_study(
 )
 def test_simulate_says_what_is_wrong(
     study: Path, files: Path, mlbseg: Mlbseg, option: str, value: str, reason: str
-):
+) -> None:
     given = {"--truth": str(files / "truth"), "--budget": "2"} | {option: value}
     arguments = [part for pair in given.items() for part in pair]
     assert reason in one_sentence(mlbseg("simulate", study, *arguments, code=1))
@@ -644,7 +660,7 @@ def test_simulate_says_what_is_wrong(
 
 def test_what_a_score_says_nothing_about_and_what_was_not_reached_are_told(
     capsys: pytest.CaptureFixture[str],
-):
+) -> None:
     scored = ev.ValidationScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.81}, 0.02)
     left = tuple(SliceKey(case, 0, i) for case in ("a", "b") for i in range(3))
     summary = follow(

@@ -36,7 +36,7 @@ def test_proposed_labels_of_before_are_there(old: Path, writable: bool) -> None:
     with Study.open(old, writable=writable) as study:
         case_id = study.cases[0].id
         assert study.has_array(case_id, ArrayName.PROPOSED_LABELS)
-        labels = study.array(case_id, ArrayName.PROPOSED_LABELS)[:]
+        labels = np.asarray(study.array(case_id, ArrayName.PROPOSED_LABELS)[:])
         assert (labels[3] == 1).all()
         assert labels.sum() == labels[3].size
         names = {path.name for path in (old / "arrays" / case_id).iterdir()}

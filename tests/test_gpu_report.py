@@ -1,5 +1,6 @@
 """The report of a GPU runs from end to end, here on the CPU and with hardly any work."""
 
+import argparse
 import importlib
 import json
 import os
@@ -68,8 +69,7 @@ def test_a_part_that_is_cut_off_or_fails_does_not_end_the_report(
     monkeypatch.setattr(module, "GRACE_S", 0.0)
     (tmp_path / "endless.py").write_text("import time\nwhile True: time.sleep(1)\n")
     (tmp_path / "broken.py").write_text("raise SystemExit(3)\n")
-    options = type("Options", (), {"device": "cpu", "data": tmp_path, "out": tmp_path})
-    options.tiny = False
+    options = argparse.Namespace(device="cpu", data=tmp_path, out=tmp_path, tiny=False)
     problem = module.carried_out(module.Part("endless", 1.0), 1.0, options)
     assert problem.startswith("cut off")
     assert module.carried_out(module.Part("broken", 1.0), 600.0, options) == "ended with 3"

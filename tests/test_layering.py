@@ -124,7 +124,17 @@ HOME_OF = {
     "rich": {"cli"},
     "matplotlib": {"demo"},
 }
-HEAVY = ("torch", "monai", "napari", "qtpy", "PyQt5", "PyQt6", "matplotlib", "zarr", "scipy")
+HEAVY: tuple[str, ...] = (
+    "torch",
+    "monai",
+    "napari",
+    "qtpy",
+    "PyQt5",
+    "PyQt6",
+    "matplotlib",
+    "zarr",
+    "scipy",
+)
 HEAVY += ("pydicom", "h5py", "tifffile", "SimpleITK")
 
 
@@ -169,7 +179,7 @@ ALL = [found for path in sorted(ROOT.rglob("*.py")) for found in imports_of(path
 WITHIN = [found for found in ALL if found.target.split(".")[0] == "napari_mlbseg"]
 
 
-def test_there_is_something_to_check():
+def test_there_is_something_to_check() -> None:
     assert len(WITHIN) > 10
     assert {found.part for found in ALL} <= set(MAY_IMPORT), "a new part needs a place in the arrow"
 
@@ -179,7 +189,7 @@ def opens_a_window(found: Import, target: str) -> bool:
     return found.part == "cli" and found.lazy and target in ("widgets", "napari")
 
 
-def test_imports_follow_the_arrow():
+def test_imports_follow_the_arrow() -> None:
     wrong = []
     for found in WITHIN:
         target = found.target.split(".")[1]
@@ -214,7 +224,7 @@ def test_no_arrows_within_a_part_make_a_circle(part: str) -> None:
 
 
 @pytest.mark.parametrize("library", sorted(HOME_OF))
-def test_libraries_stay_at_home(library: str):
+def test_libraries_stay_at_home(library: str) -> None:
     wrong = [
         str(found)
         for found in ALL
@@ -239,11 +249,11 @@ def modules_after(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize("module", ["napari_mlbseg", "napari_mlbseg.cli"])
-def test_import_is_light(module: str):
+def test_import_is_light(module: str) -> None:
     assert not modules_after(f"import {module}") & set(HEAVY)
 
 
-def test_help_is_light():
+def test_help_is_light() -> None:
     code = """
 import sys
 from napari_mlbseg.cli import main
@@ -258,13 +268,13 @@ except SystemExit:
     assert not modules_after(code) & set(HEAVY)
 
 
-def test_discovery_imports_no_torch():
+def test_discovery_imports_no_torch() -> None:
     # What napari imports when the dock opens or a run is prepared, before a run starts.
     code = "import napari_mlbseg.engine.loop, napari_mlbseg.engine.config, napari_mlbseg.samples"
     assert not modules_after(code) & {"torch", "monai", "napari", "qtpy", "PyQt5", "PyQt6"}
 
 
-def test_engine_imports_where_qt_and_napari_are_blocked():
+def test_engine_imports_where_qt_and_napari_are_blocked() -> None:
     engine = sorted(
         ".".join(("napari_mlbseg", *path.relative_to(ROOT).with_suffix("").parts))
         for path in (ROOT / "engine").rglob("*.py")

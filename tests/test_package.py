@@ -35,7 +35,7 @@ def run(*arguments: str, **environment: str) -> str:
     return done.stdout
 
 
-def test_wheel_holds_the_package_and_nothing_else(wheel: Path):
+def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert tops == {"napari_mlbseg", f"napari_mlbseg-{napari_mlbseg.__version__}.dist-info"}
@@ -48,7 +48,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path):
     assert {"napari_mlbseg/napari.yaml", "napari_mlbseg/py.typed"} <= set(names)
 
 
-def test_manifest_of_the_wheel_is_valid(wheel: Path, tmp_path: Path):
+def test_manifest_of_the_wheel_is_valid(wheel: Path, tmp_path: Path) -> None:
     run(
         "-m",
         "pip",
@@ -73,7 +73,7 @@ print(manifest.name, len(manifest.contributions.commands))
     assert int(commands) >= 1
 
 
-def test_metadata():
+def test_metadata() -> None:
     found = metadata.metadata("napari-mlbseg")
     assert found["Version"] == napari_mlbseg.__version__
     assert "Framework :: napari" in found.get_all("Classifier", [])
@@ -83,7 +83,7 @@ def test_metadata():
     assert manifest.value == "napari_mlbseg:napari.yaml"
 
 
-def test_no_qt_binding_is_forced_on_anybody():
+def test_no_qt_binding_is_forced_on_anybody() -> None:
     base = [r for r in metadata.requires("napari-mlbseg") or [] if "extra ==" not in r]
     assert base
     assert not [r for r in base if r.lower().startswith(("pyqt5", "pyqt6", "pyside"))]

@@ -1,8 +1,10 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
-from orientations import ORIENTATIONS, grids, oriented
+from orientations import ORIENTATIONS, Grid, grids, oriented
 
 from napari_mlbseg.volume import Geometry, Volume
 
@@ -12,7 +14,7 @@ def numbered(shape: tuple[int, int, int]) -> NDArray[np.int64]:
 
 
 @given(grids())
-def test_the_way_to_the_display_and_back_is_the_identity(grid):
+def test_the_way_to_the_display_and_back_is_the_identity(grid: Grid) -> None:
     geometry = Geometry.from_affine(*grid)
     array = numbered(geometry.file_shape)
     shown = geometry.to_display(array)
@@ -22,7 +24,9 @@ def test_the_way_to_the_display_and_back_is_the_identity(grid):
 
 
 @pytest.mark.parametrize(("axes", "signs"), ORIENTATIONS)
-def test_axis_aligned_voxels_lie_where_origin_and_spacing_say(axes, signs):
+def test_axis_aligned_voxels_lie_where_origin_and_spacing_say(
+    axes: tuple[int, ...], signs: Sequence[int]
+) -> None:
     spacing, origin, shape = (0.7, 1.3, 2.9), (-31.0, 12.5, 140.0), (2, 3, 4)
     affine = oriented(axes, signs, spacing, origin)
     geometry = Geometry.from_affine(shape, affine)
@@ -35,7 +39,7 @@ def test_axis_aligned_voxels_lie_where_origin_and_spacing_say(axes, signs):
 
 
 @given(grids())
-def test_display_axes_run_to_superior_posterior_and_left(grid):
+def test_display_axes_run_to_superior_posterior_and_left(grid: Grid) -> None:
     geometry = Geometry.from_affine(*grid)
     columns = np.array(geometry.affine)[:3, :3]
     for axis, (ras, sign) in enumerate([(2, 1), (1, -1), (0, -1)]):
@@ -44,7 +48,7 @@ def test_display_axes_run_to_superior_posterior_and_left(grid):
 
 
 @given(grids())
-def test_the_origin_is_the_position_of_the_first_display_voxel(grid):
+def test_the_origin_is_the_position_of_the_first_display_voxel(grid: Grid) -> None:
     geometry = Geometry.from_affine(*grid)
     first = geometry.to_display(numbered(geometry.file_shape))[0, 0, 0]
     file_index = np.unravel_index(first, geometry.file_shape)
@@ -53,7 +57,7 @@ def test_the_origin_is_the_position_of_the_first_display_voxel(grid):
 
 
 @given(grids())
-def test_slice_indices_of_file_and_display_are_inverse_and_name_the_same_slice(grid):
+def test_slice_indices_of_file_and_display_are_inverse_and_name_the_same_slice(grid: Grid) -> None:
     geometry = Geometry.from_affine(*grid)
     array = numbered(geometry.file_shape)
     shown = geometry.to_display(array)
@@ -67,7 +71,7 @@ def test_slice_indices_of_file_and_display_are_inverse_and_name_the_same_slice(g
 
 
 @pytest.mark.parametrize("index", [-1, 4])
-def test_a_slice_outside_the_array_is_an_error(index):
+def test_a_slice_outside_the_array_is_an_error(index: int) -> None:
     geometry = Geometry.from_affine((4, 4, 4), np.eye(4))
     with pytest.raises(IndexError, match="0 to 3"):
         geometry.display_index(0, index)
@@ -77,7 +81,7 @@ def test_a_slice_outside_the_array_is_an_error(index):
 
 @given(grids())
 @settings(max_examples=50)
-def test_slices_are_annotated_along_the_thickest_axis(grid):
+def test_slices_are_annotated_along_the_thickest_axis(grid: Grid) -> None:
     geometry = Geometry.from_affine(*grid)
     spacing = geometry.spacing_mm
     if max(spacing) > 1.01 * min(spacing):
@@ -85,14 +89,16 @@ def test_slices_are_annotated_along_the_thickest_axis(grid):
 
 
 @pytest.mark.parametrize(("axes", "signs"), ORIENTATIONS)
-def test_isotropic_voxels_are_annotated_along_the_last_axis_of_the_file(axes, signs):
+def test_isotropic_voxels_are_annotated_along_the_last_axis_of_the_file(
+    axes: tuple[int, ...], signs: Sequence[int]
+) -> None:
     affine = oriented(axes, signs, (1.0, 1.0, 1.009))
     geometry = Geometry.from_affine((4, 5, 6), affine)
     assert geometry.file_axes[geometry.default_axis] == 2
 
 
 @given(grids())
-def test_geometries_are_plain_values(grid):
+def test_geometries_are_plain_values(grid: Grid) -> None:
     geometry = Geometry.from_affine(*grid)
     again = Geometry.from_affine(geometry.file_shape, np.array(geometry.affine))
     assert again == geometry
@@ -100,17 +106,17 @@ def test_geometries_are_plain_values(grid):
 
 
 @pytest.mark.parametrize("affine", [np.eye(3), np.full((4, 4), np.nan), np.full((4, 4), np.inf)])
-def test_what_is_no_affine_is_refused(affine):
+def test_what_is_no_affine_is_refused(affine: NDArray[np.float64]) -> None:
     with pytest.raises(ValueError, match="affine"):
         Geometry.from_affine((2, 2, 2), affine)
 
 
-def test_even_a_degenerate_affine_gives_a_permutation():
+def test_even_a_degenerate_affine_gives_a_permutation() -> None:
     geometry = Geometry.from_affine((2, 3, 4), np.zeros((4, 4)))
     assert sorted(geometry.file_axes) == [0, 1, 2]
 
 
-def test_arrays_of_another_shape_are_refused():
+def test_arrays_of_another_shape_are_refused() -> None:
     geometry = Geometry.from_affine((2, 3, 4), np.eye(4))
     with pytest.raises(ValueError, match="file's shape"):
         geometry.to_display(np.zeros((4, 3, 2)))

@@ -51,7 +51,7 @@ def described(device: str) -> dict[str, Any]:
         "memory_gb": properties.total_memory / 1e9,
         "multiprocessors": properties.multi_processor_count,
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "driver": driver(),
     }
 

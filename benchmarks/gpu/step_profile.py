@@ -14,7 +14,7 @@ import _part
 import _shared
 import latency
 import torch
-from torch.autograd import DeviceType
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
 from napari_mlbseg.engine.config import Config

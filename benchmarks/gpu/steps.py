@@ -13,8 +13,8 @@ from typing import Any
 import _part
 import _shared
 import torch
-from _cases import Case
-from _measured_step import DRAWN_VIEWS, FIVE_VIEWS, Job, measure
+from _cases import FIVE_VIEWS, Case
+from _measured_step import DRAWN_VIEWS, Job, measure
 
 CASES = (
     Case("large U-Net, 256", "unet", 2, 1, 256, 4, 8, large=True),

@@ -88,10 +88,11 @@ def _unpacked(packed: bytes, packer: str) -> Iterator[bytes]:
         while not unpack.eof:
             piece = unpack.decompress(packed, _PIECE)
             packed = getattr(unpack, "unconsumed_tail", b"")
-            if not piece and not packed:
+            if piece:
+                yield piece
+            elif not packed and not unpack.eof:
                 return
-            yield piece
-        # Another part may follow, as in concatenated files.
+        # Another part may follow, as in files that were put together.
         packed = unpack.unused_data if packer in _PUT_TOGETHER else b""
 
 

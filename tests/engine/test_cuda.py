@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Final
 
+import numpy as np
 import pytest
 import torch
 from small_study import QUICK, Phantoms, make_phantoms
@@ -26,7 +28,7 @@ from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.project.arrays.store import ArrayName
 
 LEARNING_RATE = 0.05
-DEVICE = "cuda"
+DEVICE: Final = "cuda"
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +81,7 @@ def by_double_backward(
 def test_weights_are_those_of_double_backward(dims: int, dtype: torch.dtype, most: float) -> None:
     """A leaky ReLU has a kink; in float32 rounding decides on which side a feature is."""
     network = network_on(DEVICE, dims=dims, dtype=dtype)
-    model, point = as_model(network), dict(network.named_parameters())
+    model, point = as_model(network), dict[str, Tensor](network.named_parameters())
     noisy, clean = batches(DEVICE, dims=dims, dtype=dtype)
     loss = clean_loss(model(point, clean.images), clean.labels)
     direction = dict(zip(point, torch.autograd.grad(loss, list(point.values())), strict=True))
@@ -294,7 +296,7 @@ def test_a_run_on_a_gpu_publishes_everything_and_gives_its_memory_back(
         for i in range(e.start, e.stop)
     }
     assert len(published) == sum(c.geometry.shape[c.axis] for c in rough_phantoms.study.cases)
-    found = rough_phantoms.study.array("phantom1", ArrayName.PREDICTION)[:]
+    found = np.asarray(rough_phantoms.study.array("phantom1", ArrayName.PREDICTION)[:])
     assert rough_phantoms.dice("phantom1", found) > 0.7
     assert torch.cuda.memory_allocated() - held < 64e6
 

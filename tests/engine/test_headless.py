@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
+from nifti_files import load_nifti
 
 from napari_mlbseg.samples import make_phantom_cohort
 
@@ -47,7 +47,7 @@ def test_the_whole_job_without_qt_and_napari(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     for path in sorted(cohort.images.iterdir()):
-        exported, image = nib.load(tmp_path / "exported" / path.name), nib.load(path)
+        exported, image = load_nifti(tmp_path / "exported" / path.name), load_nifti(path)
         assert exported.shape == image.shape
         assert np.array_equal(exported.affine, image.affine)
         assert set(np.unique(np.asarray(exported.dataobj))) <= {0, 1, 2}

@@ -6,6 +6,7 @@ Counted in layers of the network, not in seconds: after a request no further one
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class Layers:
         def after(module: nn.Module, images: Any, output: torch.Tensor) -> None:
             self.end()
             if output.requires_grad:
-                output.register_hook(lambda _: self.begin())
+                output.register_hook(lambda _: self.begin())  # type: ignore[no-untyped-call]
 
         for module in network.modules():
             if not any(module.children()):
@@ -80,7 +81,7 @@ class Layers:
 @contextmanager
 def counting(layers: Layers) -> Iterator[None]:
     """The network of every training that begins meanwhile is watched."""
-    build = design.build_network
+    build: Any = vars(design)["build_network"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(design, "build_network", lambda *a, **k: layers.watch(build(*a, **k)))
         yield
@@ -135,7 +136,7 @@ def test_a_stop_at_any_layer_computes_no_further_one_and_changes_nothing(
             (2 * number + 1) * total // (2 * places)
         )  # steps, initial labels, scores, slices on view
         broken, inbox = study(tmp_path / f"{number}.mlbseg"), Inbox()
-        layers = Layers(at, lambda inbox=inbox: inbox.put(Stop()))
+        layers = Layers(at, partial(inbox.put, Stop()))
         events = run(broken, config, layers, inbox=inbox)
         assert isinstance(events[-1], Finished), events[-1]
         assert events[-1].stopped
@@ -151,7 +152,7 @@ def test_a_pause_at_any_layer_holds_at_once_and_changes_nothing(tmp_path: Path) 
     total = layers_until(tmp_path / "counted.mlbseg", TINY, Stage.PUBLISHING)
     for at in (total // 5, 4 * total // 5):
         paused, inbox = study(tmp_path / f"{at}.mlbseg"), Inbox()
-        layers = Layers(at, lambda inbox=inbox: inbox.put(Pause()))
+        layers = Layers(at, partial(inbox.put, Pause()))
         held: list[int] = []
 
         def go_on(event: Event, inbox: Inbox, layers: Layers = layers, held: Any = held) -> None:
@@ -190,7 +191,8 @@ def test_a_network_asks_before_every_layer_and_goes_on_afterwards() -> None:
     images = torch.ones(4, 2)
 
     def model(parameters: Any, images: torch.Tensor) -> torch.Tensor:
-        return torch.func.functional_call(network, dict(parameters), (images,))
+        found: torch.Tensor = torch.func.functional_call(network, dict(parameters), (images,))
+        return found
 
     def backwards() -> list[torch.Tensor]:
         return list(torch.autograd.grad(model(point, images).sum(), list(point.values())))
@@ -363,9 +365,12 @@ def test_cases_that_are_closed_are_not_drawn_from(rough_phantoms: Phantoms) -> N
     drawn: list[SliceKey] = []
     with pytest.MonkeyPatch.context() as patch:
         labels = trainer.source.initial_labels
-        patch.setattr(
-            trainer.source, "initial_labels", lambda key: drawn.append(key) or labels(key)
-        )
+
+        def noted(key: SliceKey) -> object:
+            drawn.append(key)
+            return labels(key)
+
+        patch.setattr(trainer.source, "initial_labels", noted)
         trainer.source.noisy_batch(3, torch.Generator().manual_seed(0))
     assert drawn == [SliceKey("phantom1", 0, 4)] * 3
 

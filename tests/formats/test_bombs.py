@@ -8,6 +8,9 @@ import bz2
 import gzip
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -32,11 +35,11 @@ MOST_MB = 900
 SMALL = (10, 11, 12)
 
 
-def gzip_of(content):
+def gzip_of(content: bytes) -> bytes:
     return gzip.compress(content, 1, mtime=0)
 
 
-def refused(path, says):
+def refused(path: Path, says: str) -> None:
     held = sum(f.stat().st_size for f in [path, *path.rglob("*")] if f.is_file())
     assert held < 1 << 27
     taken, said = read(path)
@@ -48,19 +51,19 @@ def refused(path, says):
 # --- voxels in a row ------------------------------------------------------------------------------
 
 
-def test_more_behind_a_small_header_of_nifti(tmp_path):
+def test_more_behind_a_small_header_of_nifti(tmp_path: Path) -> None:
     path = tmp_path / "a.nii.gz"
     path.write_bytes(gzip_of(nifti_header(SMALL) + bytes(10 * 11 * 12)) + gzip_zeros(100_000))
     refused(path, "unpacks to more than the 10 x 11 x 12 voxels")
 
 
-def test_what_a_little_padding_follows_is_read(tmp_path):
+def test_what_a_little_padding_follows_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.nii.gz"
     path.write_bytes(gzip_of(nifti_header(SMALL) + bytes(10 * 11 * 12)) + gzip_of(b"a note" * 99))
     assert read_image(path)[0].voxels.shape == SMALL[::-1]
 
 
-def test_more_behind_a_small_header_of_nrrd(tmp_path):
+def test_more_behind_a_small_header_of_nrrd(tmp_path: Path) -> None:
     path = tmp_path / "a.nrrd"
     header = (
         b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 10 11 12\nencoding: gzip\nspacings: 1 1 1\n\n"
@@ -69,7 +72,7 @@ def test_more_behind_a_small_header_of_nrrd(tmp_path):
     refused(path, "unpacks to more than the 10 x 11 x 12 voxels")
 
 
-def test_voxels_far_behind_the_header(tmp_path):
+def test_voxels_far_behind_the_header(tmp_path: Path) -> None:
     path = tmp_path / "a.nii.gz"
     header = bytearray(nifti_header(SMALL))
     header[108:112] = np.float32(40e9).tobytes()
@@ -78,7 +81,7 @@ def test_voxels_far_behind_the_header(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha", ".bz2.nrrd"])
-def test_slices_that_do_not_fit_into_memory(tmp_path, suffix):
+def test_slices_that_do_not_fit_into_memory(tmp_path: Path, suffix: str) -> None:
     """As the header says: 40 slices of almost a gigabyte each."""
     sides = "30000 30000 40"
     path = tmp_path / f"a{suffix}"
@@ -99,7 +102,7 @@ def test_slices_that_do_not_fit_into_memory(tmp_path, suffix):
 
 
 @pytest.mark.slow
-def test_large_slices_are_imported_in_little_memory(tmp_path):
+def test_large_slices_are_imported_in_little_memory(tmp_path: Path) -> None:
     """A gigabyte in 16 slices: as the header says, and sound."""
     (tmp_path / "in").mkdir()
     path = tmp_path / "in" / "a.nii.gz"
@@ -112,7 +115,7 @@ def test_large_slices_are_imported_in_little_memory(tmp_path):
 # --- chunks ---------------------------------------------------------------------------------------
 
 
-def test_a_chunk_of_hdf5_that_unpacks_to_more(tmp_path):
+def test_a_chunk_of_hdf5_that_unpacks_to_more(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         image = file.create_dataset("image", SMALL, "u1", chunks=SMALL, compression="gzip")
@@ -121,7 +124,7 @@ def test_a_chunk_of_hdf5_that_unpacks_to_more(tmp_path):
 
 
 @pytest.mark.parametrize("packed", [None, "gzip", "lzf"])
-def test_chunks_of_hdf5_that_do_not_fit_into_memory(tmp_path, packed):
+def test_chunks_of_hdf5_that_do_not_fit_into_memory(tmp_path: Path, packed: str | None) -> None:
     path = tmp_path / "a.h5"
     sides = (2000, 1000, 1000)
     with h5py.File(path, "w") as file:
@@ -132,7 +135,7 @@ def test_chunks_of_hdf5_that_do_not_fit_into_memory(tmp_path, packed):
     refused(path, "parts of 2,000,000,000 bytes")
 
 
-def test_a_chunk_of_hdf5_that_is_packed_twice(tmp_path):
+def test_a_chunk_of_hdf5_that_is_packed_twice(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -144,7 +147,7 @@ def test_a_chunk_of_hdf5_that_is_packed_twice(tmp_path):
     refused(path, "filters that are not supported (numbers 1, 1)")
 
 
-def test_hdf5_that_is_packed_in_large_parts_is_read(tmp_path):
+def test_hdf5_that_is_packed_in_large_parts_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     stored = np.random.default_rng(0).integers(0, 99, (8, 512, 600)).astype(np.uint8)
     with h5py.File(path, "w") as file:
@@ -154,7 +157,7 @@ def test_hdf5_that_is_packed_in_large_parts_is_read(tmp_path):
     np.testing.assert_array_equal(found.geometry.to_file(found.voxels), stored)
 
 
-def test_a_link_into_another_file_is_not_followed(tmp_path):
+def test_a_link_into_another_file_is_not_followed(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "secret.h5", "w") as file:
         file["image"] = np.zeros(SMALL, np.uint8)
     path = tmp_path / "a.h5"
@@ -163,11 +166,11 @@ def test_a_link_into_another_file_is_not_followed(tmp_path):
     refused(path, "its arrays are: none")
 
 
-def chunk_of(path, name="c/0/0/0"):
+def chunk_of(path: Path, name: str = "c/0/0/0") -> Path:
     return path / "0" / name
 
 
-def zarr_with(path, codec, **options):
+def zarr_with(path: Path, codec: Any, **options: Any) -> Path:
     write_zarr(path, np.zeros(SMALL, np.uint8))
     shutil.rmtree(path / "0")
     zarr.create_array(
@@ -176,13 +179,19 @@ def zarr_with(path, codec, **options):
     return path
 
 
-def test_a_chunk_of_zarr_that_unpacks_to_more(tmp_path):
+def test_a_chunk_of_zarr_that_unpacks_to_more(tmp_path: Path) -> None:
     path = zarr_with(tmp_path / "a.zarr", GzipCodec())
     chunk_of(path).write_bytes(gzip_of(bytes(1320)) + gzip_zeros(6400))
     refused(path, "unpacks to more than the 1,320 bytes")
 
 
-def test_a_chunk_of_zarr_that_says_it_unpacks_to_more(tmp_path):
+def test_a_chunk_of_zarr_with_nothing_before_what_unpacks_to_more(tmp_path: Path) -> None:
+    path = zarr_with(tmp_path / "a.zarr", GzipCodec())
+    chunk_of(path).write_bytes(gzip_of(b"") + gzip_zeros(6400))
+    refused(path, "unpacks to more than the 1,320 bytes")
+
+
+def test_a_chunk_of_zarr_that_says_it_unpacks_to_more(tmp_path: Path) -> None:
     path = zarr_with(tmp_path / "a.zarr", zarr.codecs.BloscCodec())
     packed = bytearray(chunk_of(path).read_bytes())
     packed[4:8] = (2**31 - 64).to_bytes(4, "little")
@@ -194,7 +203,7 @@ def test_a_chunk_of_zarr_that_says_it_unpacks_to_more(tmp_path):
     refused(path, "unpacks to more than the 1,320 bytes")
 
 
-def test_a_shard_of_zarr_with_a_chunk_that_unpacks_to_more(tmp_path):
+def test_a_shard_of_zarr_with_a_chunk_that_unpacks_to_more(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     write_zarr(path, np.zeros(SMALL, np.uint8))
     shutil.rmtree(path / "0")
@@ -222,20 +231,22 @@ def test_a_shard_of_zarr_with_a_chunk_that_unpacks_to_more(tmp_path):
     refused(path, "unpacks to more than the 660 bytes")
 
 
-def huge_chunks(about):
+def huge_chunks(about: dict[str, Any]) -> None:
     about["chunk_grid"]["configuration"]["chunk_shape"] = [3000, 1000, 1000]
 
 
-def packed_twice(about):
+def packed_twice(about: dict[str, Any]) -> None:
     about["codecs"].append(about["codecs"][-1])
 
 
-def packed_strangely(about):
+def packed_strangely(about: dict[str, Any]) -> None:
     about["codecs"].append({"name": "numcodecs.pcodec", "configuration": {}})
 
 
 @pytest.mark.parametrize("change", [huge_chunks, packed_twice, packed_strangely])
-def test_zarr_that_cannot_be_read_in_little_memory(tmp_path, change):
+def test_zarr_that_cannot_be_read_in_little_memory(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
     path = zarr_with(tmp_path / "a.zarr", GzipCodec())
     described = path / "0" / "zarr.json"
     about = json.loads(described.read_text())
@@ -250,34 +261,34 @@ def test_zarr_that_cannot_be_read_in_little_memory(tmp_path, change):
 # --- strips and tiles -----------------------------------------------------------------------------
 
 
-def test_a_strip_of_tiff_that_unpacks_to_more(tmp_path):
+def test_a_strip_of_tiff_that_unpacks_to_more(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.zeros(SMALL, np.uint8), compression="zlib", photometric="minisblack")
     bomb = deflated_zeros(6400)
     place = path.stat().st_size
     with path.open("ab") as file:
         file.write(bomb)
-    with tifffile.TiffFile(path, mode="r+b") as file:
-        tags = file.pages[0].tags
+    with tifffile.TiffFile(path, mode="r+") as file:
+        tags = file.pages.first.tags
         tags["StripOffsets"].overwrite([place])
         tags["StripByteCounts"].overwrite([len(bomb)])
     refused(path, "unpacks to more than the 132 bytes")
 
 
-def test_tiles_of_tiff_that_do_not_fit_into_memory(tmp_path):
+def test_tiles_of_tiff_that_do_not_fit_into_memory(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(
         path, np.zeros((64, 64), np.uint8), compression="zlib", tile=(32, 32), metadata=None
     )
-    with tifffile.TiffFile(path, mode="r+b") as file:
+    with tifffile.TiffFile(path, mode="r+") as file:
         for name in ("TileWidth", "TileLength"):
-            file.pages[0].tags[name].overwrite(60_000)
+            file.pages.first.tags[name].overwrite(60_000)
     taken, said = read(path)
     assert str(path) in said
     assert taken < MOST_MB
 
 
-def test_a_stack_of_which_the_pages_are_not_the_slices_is_read_in_parts(tmp_path):
+def test_a_stack_of_which_the_pages_are_not_the_slices_is_read_in_parts(tmp_path: Path) -> None:
     """One page may describe a large stack: of 2 GB a part is read at a time."""
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, shape=(500, 2048, 2048), dtype="u1", truncate=True)
@@ -291,7 +302,7 @@ def test_a_stack_of_which_the_pages_are_not_the_slices_is_read_in_parts(tmp_path
 # --- DICOM ----------------------------------------------------------------------------------------
 
 
-def test_a_deflated_dicom_file_that_unpacks_to_more(tmp_path):
+def test_a_deflated_dicom_file_that_unpacks_to_more(tmp_path: Path) -> None:
     (file,) = write_series(tmp_path / "a", voxels((64, 48, 1)), lps_of())
     dataset = pydicom.dcmread(file)
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
@@ -305,12 +316,12 @@ def test_a_deflated_dicom_file_that_unpacks_to_more(tmp_path):
     refused(path, "parts of")
 
 
-def compressed(tmp_path, syntax):
+def compressed(tmp_path: Path, syntax: str) -> tuple[Path, Any]:
     (file,) = write_series(tmp_path / "a", voxels((64, 48, 1)), lps_of(), syntax=syntax)
     return file, pydicom.dcmread(file)
 
 
-def test_runs_of_dicom_that_unpack_to_more(tmp_path):
+def test_runs_of_dicom_that_unpack_to_more(tmp_path: Path) -> None:
     file, dataset = compressed(tmp_path, RLELossless)
     runs = b"\x81\x00" * (1 << 25)  # 128 zeros each
     header = np.array([2, 64, 64 + len(runs), *[0] * 13], "<u4").tobytes()
@@ -328,7 +339,9 @@ def test_runs_of_dicom_that_unpack_to_more(tmp_path):
     [(8, (60_000).to_bytes(4, "big")), (40, (16_000).to_bytes(2, "big"))],
     ids=["size", "components"],
 )
-def test_a_compressed_frame_that_announces_more(tmp_path, at, value, large):
+def test_a_compressed_frame_that_announces_more(
+    tmp_path: Path, at: int, value: bytes, large: bool
+) -> None:
     file, dataset = compressed(tmp_path, JPEG2000Lossless)
     stream = bytearray(next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1)))
     stream[at : at + len(value)] = value

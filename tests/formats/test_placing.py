@@ -1,6 +1,7 @@
 """Files that take their places together, after kills and beside other people's changes."""
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def hidden(out: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("swap", ["yes", "no"])
-def test_after_a_kill_all_is_old_or_all_is_new(tmp_path, swap):
+def test_after_a_kill_all_is_old_or_all_is_new(tmp_path: Path, swap: str) -> None:
     states = set()
     with killer(PROGRAM) as process:
         for step in range(1, 60):
@@ -66,7 +67,7 @@ def test_after_a_kill_all_is_old_or_all_is_new(tmp_path, swap):
     assert (("none", "old", "none") in states) == (swap == "no")
 
 
-def test_what_somebody_changed_since_a_kill_stays(tmp_path):
+def test_what_somebody_changed_since_a_kill_stays(tmp_path: Path) -> None:
     mine = 0
     with killer(PROGRAM) as process:
         for step in range(1, 60):
@@ -83,13 +84,15 @@ def test_what_somebody_changed_since_a_kill_stays(tmp_path):
     assert mine > 5
 
 
-def test_a_place_that_cannot_be_taken_keeps_what_is_there(tmp_path, monkeypatch):
+def test_a_place_that_cannot_be_taken_keeps_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     old_ones(out)
     monkeypatch.setattr(exchange, "_call", lambda: None)
-    replace = Path.replace
+    replace: Callable[[Path, Path], Path] = Path.replace
 
-    def refused(self, target):
+    def refused(self: Path, target: Path) -> Path:
         if self.parent.name == "new" and self.name == "store":
             raise OSError(errno.EACCES, "Permission denied")
         return replace(self, target)
@@ -105,7 +108,7 @@ def test_a_place_that_cannot_be_taken_keeps_what_is_there(tmp_path, monkeypatch)
     assert hidden(out) == []
 
 
-def test_a_folder_and_a_file_take_each_others_place(tmp_path):
+def test_a_folder_and_a_file_take_each_others_place(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with placing.replacing(tmp_path / "a") as new:
         new.write_text("a file")
@@ -116,7 +119,7 @@ def test_a_folder_and_a_file_take_each_others_place(tmp_path):
     assert hidden(tmp_path) == []
 
 
-def test_nothing_is_left_of_what_failed(tmp_path):
+def test_nothing_is_left_of_what_failed(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("old")
     with pytest.raises(RuntimeError), placing.replacing(tmp_path / "a.txt") as new:  # noqa: PT012
         new.write_text("half")
@@ -125,7 +128,7 @@ def test_nothing_is_left_of_what_failed(tmp_path):
     assert hidden(tmp_path) == []
 
 
-def test_a_folder_that_is_not_there_is_a_user_error(tmp_path):
+def test_a_folder_that_is_not_there_is_a_user_error(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "a.txt"
     with pytest.raises(UserError, match="cannot be written"), placing.replacing(path) as new:
         new.write_text("new")

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,23 +21,25 @@ from napari_mlbseg.volume import Geometry, Volume
         ("nii", "nii", ""),
     ],
 )
-def test_names_are_split_at_the_known_ending(name, stem, suffix):
+def test_names_are_split_at_the_known_ending(name: str, stem: str, suffix: str) -> None:
     path = Path("folder") / name
     assert (registry.stem_of(path), registry.suffix_of(path)) == (stem, suffix)
     assert (registry.format_of(path) is not None) == bool(suffix)
 
 
 @pytest.mark.parametrize("read", [registry.read_image, registry.read_labels])
-def test_an_unknown_ending_is_an_error_that_lists_the_known_ones(read):
+def test_an_unknown_ending_is_an_error_that_lists_the_known_ones(
+    read: Callable[[Path], object],
+) -> None:
     with pytest.raises(UserError, match=r"scan\.docx.*\.nii\.gz, \.nii"):
         read(Path("scan.docx"))
 
 
-def test_there_is_one_source_info():
+def test_there_is_one_source_info() -> None:
     assert registry.SourceInfo is source.SourceInfo
 
 
-def test_maps_are_written_in_the_format_of_their_name(tmp_path):
+def test_maps_are_written_in_the_format_of_their_name(tmp_path: Path) -> None:
     volume = Volume(np.zeros((2, 3, 4), np.uint8), Geometry.from_affine((4, 3, 2), np.eye(4)))
     dicom = source.SourceInfo("dicom", b"")
     for name in ("a.tif", "a.h5", "a.dcm", "a.txt"):

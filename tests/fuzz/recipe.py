@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import nibabel as nib
@@ -96,7 +97,8 @@ def numbered_uids() -> None:
     def uid() -> str:
         return f"1.2.826.0.1.3680043.8.498.1{next(numbers):07d}"
 
-    dicom_files.generate_uid = seg_files.generate_uid = uid
+    for module in (dicom_files, seg_files):
+        vars(module)["generate_uid"] = uid
 
 
 def seed_multiframe(path: Path) -> Path:
@@ -206,7 +208,8 @@ def _bits(data: bytearray, rng: np.random.Generator) -> bytearray:
 def _number(data: bytearray, rng: np.random.Generator) -> bytearray:
     value = HOSTILE_NUMBERS[rng.integers(len(HOSTILE_NUMBERS))]
     size = int(rng.choice([2, 4, 8]))
-    packed = (value % (1 << 8 * size)).to_bytes(size, str(rng.choice(["little", "big"])))
+    order: Literal["little", "big"] = "little" if rng.choice([True, False]) else "big"
+    packed = (value % (1 << 8 * size)).to_bytes(size, order)
     return _overwrite(data, packed, rng)
 
 

@@ -17,7 +17,9 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 from recipe import SEEDS, mutate, numbered_uids
@@ -53,9 +55,9 @@ def main() -> int:
     return 1 if report["bad"] else 0
 
 
-def fuzz(name: str, numbers: list[int]) -> dict:
+def fuzz(name: str, numbers: list[int]) -> dict[str, Any]:
     """Read the files of one format, with as many workers as it takes."""
-    results: dict[int, tuple] = {}
+    results: dict[int, tuple[Any, ...]] = {}
     bad = []
     context = mp.get_context("spawn")
     left = list(numbers)
@@ -90,7 +92,7 @@ def fuzz(name: str, numbers: list[int]) -> dict:
     }
 
 
-def collect(ours, worker, results) -> bool:
+def collect(ours: Any, worker: Any, results: dict[int, tuple[Any, ...]]) -> bool:
     """Results as they come; False if the worker died or hung."""
     while True:
         if not ours.poll(PATIENCE_SECONDS):
@@ -108,7 +110,7 @@ def collect(ours, worker, results) -> bool:
         results[message[0]] = message[1:]
 
 
-def work(name: str, numbers: list[int], pipe) -> None:
+def work(name: str, numbers: list[int], pipe: Any) -> None:
     """In a process of its own: make, read, report."""
     from napari_mlbseg.formats.registry import read_image, read_labels
 
@@ -138,7 +140,7 @@ def work(name: str, numbers: list[int], pipe) -> None:
     pipe.close()
 
 
-def attempt(reading, folder: Path) -> tuple[str, float, str]:
+def attempt(reading: Callable[[Path], object], folder: Path) -> tuple[str, float, str]:
     from napari_mlbseg.errors import UserError
     from napari_mlbseg.project.importing.pairing import files_in
 

@@ -17,10 +17,10 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
-def test_damaged_files_are_read_or_refused():
+def test_damaged_files_are_read_or_refused() -> None:
     assert "320 files" in run("--count", "320")
 
 
 @pytest.mark.slow
-def test_thousands_of_damaged_files_are_read_or_refused():
+def test_thousands_of_damaged_files_are_read_or_refused() -> None:
     assert "6400 files" in run("--count", "6400")

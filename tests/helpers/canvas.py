@@ -2,8 +2,8 @@
 
 from napari.viewer import Viewer
 from qtpy.QtCore import QPoint, QPointF, Qt
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
+from real_input import QTest
 
 LEFT = Qt.MouseButton.LeftButton
 PLAIN = Qt.KeyboardModifier.NoModifier

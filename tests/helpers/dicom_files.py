@@ -1,14 +1,16 @@
 """DICOM files made for tests: series of single slices and multi-frame files."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from orientations import rotation
-from pydicom import Dataset
+from pydicom import Dataset, sequence
 from pydicom.dataset import FileMetaDataset
-from pydicom.sequence import Sequence
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     EnhancedMRImageStorage,
     ExplicitVRLittleEndian,
@@ -24,14 +26,19 @@ PLANES = {
 }
 
 
-def lps_of(plane="axial", spacing=(0.7, 0.8, 2.5), origin=(-100.25, 50.5, -30.125), tilt=(0, 0, 0)):
+def lps_of(
+    plane: str = "axial",
+    spacing: tuple[float, float, float] = (0.7, 0.8, 2.5),
+    origin: tuple[float, float, float] = (-100.25, 50.5, -30.125),
+    tilt: tuple[float, float, float] = (0, 0, 0),
+) -> NDArray[np.float64]:
     lps = np.eye(4)
     lps[:3, :3] = rotation(tilt) @ PLANES[plane] * spacing
     lps[:3, 3] = origin
     return lps
 
 
-def voxels(shape=(6, 5, 4), seed=0):
+def voxels(shape: tuple[int, ...] = (6, 5, 4), seed: int = 0) -> NDArray[np.int16]:
     return np.random.default_rng(seed).integers(-900, 2000, shape).astype(np.int16)
 
 
@@ -40,13 +47,13 @@ def decimal(value: float) -> str:
     return f"{value:.10g}"[:16]
 
 
-def directions(affine: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
+def directions(affine: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Orientation (6) and spacing (row, column) of the first two columns of an LPS affine."""
     spacing = np.linalg.norm(affine[:3, :2], axis=0)
     return (affine[:3, :2] / spacing).T.ravel(), spacing[::-1]
 
 
-def dataset_of(sop_class: str = CTImageStorage, **elements) -> Dataset:
+def dataset_of(sop_class: UID = CTImageStorage, **elements: Any) -> Dataset:
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -73,7 +80,7 @@ def dataset_of(sop_class: str = CTImageStorage, **elements) -> Dataset:
     return dataset
 
 
-def set_pixels(dataset: Dataset, pixels: NDArray) -> None:
+def set_pixels(dataset: Dataset, pixels: NDArray[Any]) -> None:
     """Pixels (rows, columns) or (frames, rows, columns)."""
     dataset.Rows, dataset.Columns = pixels.shape[-2:]
     dataset.SamplesPerPixel = 1
@@ -86,11 +93,11 @@ def set_pixels(dataset: Dataset, pixels: NDArray) -> None:
 
 def write_series(
     folder: Path,
-    stored: NDArray,
+    stored: NDArray[Any],
     lps: NDArray[np.float64],
     *,
     syntax: str | None = None,
-    **elements,
+    **elements: Any,
 ) -> list[Path]:
     """Slices of an array (columns, rows, slices), written in a shuffled order of names."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +120,9 @@ def write_series(
     return written
 
 
-def write_multiframe(path: Path, stored: NDArray, lps: NDArray[np.float64], order=None) -> Path:
+def write_multiframe(
+    path: Path, stored: NDArray[Any], lps: NDArray[np.float64], order: Sequence[int] | None = None
+) -> Path:
     """An enhanced MR file with slices in any order."""
     orientation, spacing = directions(lps)
     order = range(stored.shape[2]) if order is None else order
@@ -132,16 +141,16 @@ def write_multiframe(path: Path, stored: NDArray, lps: NDArray[np.float64], orde
         position = (lps @ [0, 0, k, 1])[:3]
         frame.PlanePositionSequence = _one(ImagePositionPatient=list(map(decimal, position)))
         frames.append(frame)
-    dataset.SharedFunctionalGroupsSequence = Sequence([shared])
-    dataset.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    dataset.SharedFunctionalGroupsSequence = sequence.Sequence([shared])
+    dataset.PerFrameFunctionalGroupsSequence = sequence.Sequence(frames)
     dataset.NumberOfFrames = len(frames)
     set_pixels(dataset, np.ascontiguousarray(stored.transpose(2, 1, 0)[list(order)]))
     dataset.save_as(path, enforce_file_format=True)
     return path
 
 
-def _one(**elements) -> Sequence:
+def _one(**elements: Any) -> sequence.Sequence:
     item = Dataset()
     for name, value in elements.items():
         setattr(item, name, value)
-    return Sequence([item])
+    return sequence.Sequence([item])

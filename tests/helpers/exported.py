@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nifti_files import load_nifti
 from numpy.typing import NDArray
 
 from napari_mlbseg.engine.config import Config
@@ -77,7 +78,7 @@ def run_blocked(folder: Path, blocked: str, *arguments: object) -> None:
 
 def require_equal_labels(found: Path, expected: Path) -> None:
     """All but voxels at which two classes are tied to the last digits."""
-    ours, theirs = nib.load(found), nib.load(expected)
+    ours, theirs = load_nifti(found), load_nifti(expected)
     assert np.allclose(ours.affine, theirs.affine, atol=1e-5)
     a, b = np.asarray(ours.dataobj), np.asarray(theirs.dataobj)
     assert a.shape == b.shape

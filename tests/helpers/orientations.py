@@ -1,11 +1,13 @@
 """Grids of every orientation, for property tests."""
 
+from collections.abc import Sequence
 from itertools import permutations, product
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+Grid = tuple[tuple[int, int, int], NDArray[np.float64]]
 ORIENTATIONS = [
     (axes, signs) for axes in permutations(range(3)) for signs in product((1, -1), repeat=3)
 ]
@@ -16,7 +18,12 @@ origins = st.tuples(*[st.floats(-300, 300)] * 3)
 tilts = st.tuples(*[st.floats(-0.5, 0.5)] * 3)
 
 
-def oriented(axes, signs, spacing=(1.0, 1.0, 1.0), origin=(0.0, 0.0, 0.0)) -> NDArray[np.float64]:
+def oriented(
+    axes: Sequence[int],
+    signs: Sequence[int],
+    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    origin: Sequence[float] = (0.0, 0.0, 0.0),
+) -> NDArray[np.float64]:
     """File axis k runs along RAS axis ``axes[k]`` in the direction ``signs[k]``."""
     affine = np.eye(4)
     affine[:3, :3] = 0
@@ -26,7 +33,7 @@ def oriented(axes, signs, spacing=(1.0, 1.0, 1.0), origin=(0.0, 0.0, 0.0)) -> ND
     return affine
 
 
-def rotation(angles) -> NDArray[np.float64]:
+def rotation(angles: Sequence[float]) -> NDArray[np.float64]:
     matrix = np.eye(3)
     for axis, angle in enumerate(angles):
         turn = np.eye(3)
@@ -38,7 +45,7 @@ def rotation(angles) -> NDArray[np.float64]:
 
 
 @st.composite
-def grids(draw) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
+def grids(draw: st.DrawFn) -> Grid:
     """Shape and affine of a file: any orientation, tilted, left-handed too, down to one voxel."""
     axes, signs = draw(st.sampled_from(ORIENTATIONS))
     affine = oriented(axes, signs, draw(spacings), draw(origins))

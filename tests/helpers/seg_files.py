@@ -1,13 +1,25 @@
 """DICOM segmentations for tests, written by highdicom."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import highdicom as hd
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 
-def write_seg(path, files, labels, kind="BINARY", syntax=ExplicitVRLittleEndian, **options):
+def write_seg(
+    path: Path,
+    files: Sequence[Path],
+    labels: NDArray[Any],
+    kind: str = "BINARY",
+    syntax: str = ExplicitVRLittleEndian,
+    **options: Any,
+) -> Path:
     """A segmentation of labels (columns, rows, slices in the order of the files) by highdicom."""
     sources = [pydicom.dcmread(file) for file in files]
     values = [int(v) for v in np.unique(labels) if v]
@@ -21,7 +33,7 @@ def write_seg(path, files, labels, kind="BINARY", syntax=ExplicitVRLittleEndian,
         )
         for number in range(1, max(values) + 1)
     ]
-    pixels = labels.transpose(2, 1, 0).astype(np.uint8)
+    pixels: NDArray[Any] = labels.transpose(2, 1, 0).astype(np.uint8)
     if kind == "FRACTIONAL":
         pixels = np.stack([pixels == n + 1 for n in range(max(values))], -1).astype(float) * 0.8
     seg = hd.seg.Segmentation(

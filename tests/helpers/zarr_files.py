@@ -1,9 +1,21 @@
 """OME-Zarr stores for tests."""
 
+from pathlib import Path
+from typing import Any
+
 import zarr
+from numpy.typing import NDArray
 
 
-def write_zarr(path, stored, version="0.5", *, axes="zyx", unit="millimeter", **options):
+def write_zarr(
+    path: Path,
+    stored: NDArray[Any],
+    version: str = "0.5",
+    *,
+    axes: str = "zyx",
+    unit: str | None = "millimeter",
+    **options: Any,
+) -> zarr.Group:
     """A store with two levels; the finest is 2 x 0.5 x 0.25 and shifted."""
     new = version == "0.5"
     group = zarr.create_group(path, zarr_format=3 if new else 2, overwrite=True)
@@ -43,7 +55,7 @@ def write_zarr(path, stored, version="0.5", *, axes="zyx", unit="millimeter", **
         {"name": a, "type": kinds.get(a, "space")} | ({"unit": unit} if a in sizes and unit else {})
         for a in axes
     ]
-    image = {"axes": described, "datasets": datasets, "name": "x"}
+    image: dict[str, Any] = {"axes": described, "datasets": datasets, "name": "x"}
     if new:
         group.attrs.put({"ome": {"version": "0.5", "multiscales": [image]}})
     else:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import shutil
 import zlib
 from collections.abc import Callable
@@ -81,7 +82,7 @@ def test_a_failed_write_leaves_the_older_file(
         raise OSError(28, "No space left on device")
 
     before = path.read_bytes()
-    monkeypatch.setattr(rescues.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_rescue(path, replace(rescue, masks={}))
     assert path.read_bytes() == before

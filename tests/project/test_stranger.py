@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ GEOMETRY = {
 
 
 @pytest.fixture
-def made(study):
+def made(study: Study) -> Path:
     """The folder of a closed study with a prediction and a clean slice."""
     study.create_array("a", ArrayName.PREDICTION, [(0, np.ones((6, 7, 8), np.uint8))])
     study.save_slice(KEY, np.ones((7, 8), np.uint8), SliceState.CLEAN)
@@ -45,7 +46,7 @@ def use(study: Study) -> None:
     for case in study.cases:
         for name in ArrayName:
             if study.has_array(case.id, name):
-                assert study.array(case.id, name)[:].shape == (6, 7, 8)
+                assert np.asarray(study.array(case.id, name)[:]).shape == (6, 7, 8)
         study.working_labels(case.id)
     for record in study.slice_records():
         study.slice_mask(record.key)
@@ -69,13 +70,13 @@ def refused(folder: Path, text: str) -> None:
             opened_and_used(writable)
 
 
-def test_a_sound_study_can_be_used(made):
+def test_a_sound_study_can_be_used(made: Path) -> None:
     with Study.open(made) as study:
         use(study)
 
 
 @pytest.mark.parametrize("name", ["../../x", "/x", "", ".", "..", "a/b", "a\\b", "a/../../x"])
-def test_case_ids_lead_nowhere_else(made, name):
+def test_case_ids_lead_nowhere_else(made: Path, name: str) -> None:
     before = sorted(made.parent.rglob("*"))
     tamper(made, f"UPDATE cases SET id = '{name}'")
     refused(made, "not a valid name")
@@ -106,12 +107,12 @@ def test_case_ids_lead_nowhere_else(made, name):
         "ALTER TABLE classes ADD COLUMN more AS (abs(red))",
     ],
 )
-def test_what_acts_by_itself_is_refused(made, statement):
+def test_what_acts_by_itself_is_refused(made: Path, statement: str) -> None:
     tamper(made, statement)
     refused(made, "holds objects that this program does not make")
 
 
-def test_a_known_trigger_with_other_words_is_refused(made):
+def test_a_known_trigger_with_other_words_is_refused(made: Path) -> None:
     tamper(
         made,
         "DROP TRIGGER masks_no_update",
@@ -120,7 +121,7 @@ def test_a_known_trigger_with_other_words_is_refused(made):
     refused(made, "trigger masks_no_update")
 
 
-def test_a_trigger_that_is_called_a_table_is_refused(made):
+def test_a_trigger_that_is_called_a_table_is_refused(made: Path) -> None:
     sql = "CREATE TRIGGER t AFTER INSERT ON revisions BEGIN DELETE FROM classes; END"
     tamper(
         made,
@@ -131,14 +132,14 @@ def test_a_trigger_that_is_called_a_table_is_refused(made):
         Study.open(made)
 
 
-def test_tables_of_others_and_statistics_do_no_harm(made):
+def test_tables_of_others_and_statistics_do_no_harm(made: Path) -> None:
     tamper(made, "CREATE TABLE notes (text TEXT)", "ANALYZE")
     with Study.open(made) as study:
         use(study)
 
 
 @pytest.mark.parametrize("version", range(1, len(schema.MIGRATIONS) + 1))
-def test_every_version_knows_its_own_schema(version, monkeypatch):
+def test_every_version_knows_its_own_schema(version: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         with monkeypatch.context() as then:
             then.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:version])
@@ -146,7 +147,7 @@ def test_every_version_knows_its_own_schema(version, monkeypatch):
         assert schema.strangers_in(connection) == []
 
 
-def test_sqlite_is_told_to_trust_nothing(study):
+def test_sqlite_is_told_to_trust_nothing(study: Study) -> None:
     for pragma, value in {"trusted_schema": 0, "cell_size_check": 1}.items():
         assert study._database.rows(f"PRAGMA {pragma}") == [(value,)]
     connection = study._database._connection
@@ -177,7 +178,7 @@ def test_sqlite_is_told_to_trust_nothing(study):
         ("image_path", "nul\x00 byte"),
     ],
 )
-def test_a_case_that_cannot_be_is_explained(made, column, value):
+def test_a_case_that_cannot_be_is_explained(made: Path, column: str, value: Any) -> None:
     tamper(made, f"UPDATE cases SET {column} = '{value}'".replace("\x00", "' || char(0) || '"))
     if column == "image_path":  # a path like any other until it is opened
         with Study.open(made) as study:
@@ -189,7 +190,7 @@ def test_a_case_that_cannot_be_is_explained(made, column, value):
 @pytest.mark.parametrize(
     "place", ["axis = 1, slice = 7", "slice = 6", "slice = 10000000000", "slice = 'x'"]
 )
-def test_a_slice_that_its_case_does_not_have_is_explained(made, place):
+def test_a_slice_that_its_case_does_not_have_is_explained(made: Path, place: str) -> None:
     tamper(
         made,
         "DROP TRIGGER revisions_no_update",
@@ -202,13 +203,13 @@ def test_a_slice_that_its_case_does_not_have_is_explained(made, place):
 @pytest.mark.parametrize(
     "change", ["data = zeroblob(9)", "rows = 9999, columns = 9999", "dtype = '|O'", "data = 'text'"]
 )
-def test_a_mask_of_another_size_is_explained(made, change):
+def test_a_mask_of_another_size_is_explained(made: Path, change: Any) -> None:
     tamper(made, "DROP TRIGGER masks_no_update", f"UPDATE masks SET {change}")
     refused(made, "mask is damaged")
 
 
 @pytest.mark.parametrize("table", ["classes", "audit", "runs"])
-def test_other_rows_that_cannot_be_are_explained(made, table):
+def test_other_rows_that_cannot_be_are_explained(made: Path, table: str) -> None:
     values = {
         "classes": "(value, name, red, green, blue) VALUES (1, 'x', 'red', 0, 0)",
         "audit": "(created_at, author, action, details) VALUES ('then', 'x', 'y', '{}')",
@@ -237,7 +238,7 @@ LINKS = [
 
 
 @pytest.mark.parametrize("name", LINKS)
-def test_no_link_is_followed(made, tmp_path, name):
+def test_no_link_is_followed(made: Path, tmp_path: Path, name: str) -> None:
     outside, inside = tmp_path / "outside", made / name
     (made / "checkpoints").mkdir()
     for file in ("latest.pt", "latest.unfinished"):
@@ -251,9 +252,9 @@ def test_no_link_is_followed(made, tmp_path, name):
         refused_or_untouched(made)
         assert outside.read_bytes() == before
     else:
-        before = {p: p.read_bytes() for p in outside.rglob("*") if p.is_file()}
+        kept = {p: p.read_bytes() for p in outside.rglob("*") if p.is_file()}
         refused(made, "is a link")
-        assert {p: p.read_bytes() for p in outside.rglob("*") if p.is_file()} == before
+        assert {p: p.read_bytes() for p in outside.rglob("*") if p.is_file()} == kept
 
 
 def refused_or_untouched(folder: Path) -> None:
@@ -261,7 +262,7 @@ def refused_or_untouched(folder: Path) -> None:
         use(study)
 
 
-def test_a_leftover_that_is_a_link_is_not_written_through(made, tmp_path):
+def test_a_leftover_that_is_a_link_is_not_written_through(made: Path, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("precious")
     os.symlink(precious, made / "writer.json.new")
@@ -274,7 +275,7 @@ def test_a_leftover_that_is_a_link_is_not_written_through(made, tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that are files")
 @pytest.mark.parametrize("name", ["zarr.json", "c/0/0/0"])
-def test_a_pipe_is_not_waited_for(made, name):
+def test_a_pipe_is_not_waited_for(made: Path, name: str) -> None:
     file = made / "arrays" / "a" / "prediction.zarr" / name
     file.unlink()
     os.mkfifo(file)
@@ -320,7 +321,7 @@ def grid(*chunk: float) -> dict[str, object]:
         {"chunk_grid": None},
     ],
 )
-def test_arrays_that_no_study_makes_are_refused(made, change):
+def test_arrays_that_no_study_makes_are_refused(made: Path, change: Any) -> None:
     change_metadata(made, change)
     refused(made, "prediction.zarr is damaged")
 
@@ -336,6 +337,6 @@ def test_arrays_that_no_study_makes_are_refused(made, change):
         bytes(1 << 27),
     ],
 )
-def test_chunks_that_ask_for_more_than_a_chunk_are_refused(made, content):
+def test_chunks_that_ask_for_more_than_a_chunk_are_refused(made: Path, content: bytes) -> None:
     (made / "arrays" / "a" / "prediction.zarr" / "c" / "0" / "0" / "0").write_bytes(content)
     refused(made, "prediction.zarr is damaged")

@@ -1,7 +1,10 @@
 import inspect
 import math
 import pickle
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ import pytest
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import SourceInfo
 from napari_mlbseg.project.arrays.store import ArrayName
-from napari_mlbseg.project.records.cases import LabelClass
+from napari_mlbseg.project.records.cases import LabelClass, NewCase
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -32,7 +35,11 @@ def mask_of(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).choice([0, 1, 254], shape).astype(np.uint8)
 
 
-def test_a_new_process_finds_everything_again(study, make_case, other_process):
+def test_a_new_process_finds_everything_again(
+    study: Study,
+    make_case: Callable[..., Any],
+    other_process: Callable[..., subprocess.Popen[str]],
+) -> None:
     study.set_classes(CLASSES)
     study.add_cases([make_case("b", labels=True), make_case("ü x", dtype=">i2")])
     mask = mask_of((7, 8))
@@ -48,7 +55,7 @@ def test_a_new_process_finds_everything_again(study, make_case, other_process):
     expected = _everything(study)
     study.close()
 
-    process = other_process(f"{inspect.getsource(_everything)}{REOPEN}", study.path)
+    process: Any = other_process(f"{inspect.getsource(_everything)}{REOPEN}", study.path)
     out, _ = process.communicate(timeout=600)
     assert pickle.loads(bytes.fromhex(out)) == expected
 
@@ -71,7 +78,7 @@ def test_a_new_process_finds_everything_again(study, make_case, other_process):
         )
         assert again.metrics(run, "loss") == [(1, 0.5), (2, math.inf)]
         assert math.isnan(again.metrics(run, "dice")[0][1])
-        weights = again.array("a", ArrayName.META_WEIGHTS_PSEUDO)[:]
+        weights = np.asarray(again.array("a", ArrayName.META_WEIGHTS_PSEUDO)[:])
         assert weights.dtype == np.float16
         assert weights.sum() == 1.5 * 2 * 7 * 8
         assert weights[1:3].min() == 1.5
@@ -83,7 +90,7 @@ def test_a_new_process_finds_everything_again(study, make_case, other_process):
         )
 
 
-def _everything(study):
+def _everything(study: Study) -> tuple[object, ...]:
     """All that a study holds, as values that can be compared."""
     return (
         study.classes,
@@ -102,7 +109,7 @@ def _everything(study):
     )
 
 
-def test_a_slice_goes_through_its_states(study):
+def test_a_slice_goes_through_its_states(study: Study) -> None:
     key = SliceKey("a", 1, 3)
     assert study.slice_record(key) is None
     with pytest.raises(UserError, match="no corrected mask"):
@@ -121,13 +128,15 @@ def test_a_slice_goes_through_its_states(study):
     assert all(r.has_mask for r in (draft, accepted, reopened, untouched))
     assert study.slice_records() == (untouched,)
     assert study.slice_records(state=SliceState.DRAFT) == ()
-    assert study.slice_record(key).author == "ada"
+    kept = study.slice_record(key)
+    assert kept is not None
+    assert kept.author == "ada"
     np.testing.assert_array_equal(study.slice_mask(key), mask)
     with pytest.raises(UserError, match="has no mask"):
         study.revision_mask(skipped.revision)
 
 
-def test_every_act_leaves_a_line_in_the_audit_log(study):
+def test_every_act_leaves_a_line_in_the_audit_log(study: Study) -> None:
     key = SliceKey("a", 0, 0)
     study.set_classes(CLASSES)
     study.save_slice(key, mask_of((7, 8)), SliceState.DRAFT)
@@ -153,7 +162,7 @@ def test_every_act_leaves_a_line_in_the_audit_log(study):
     assert saved.created_at.tzinfo is not None
 
 
-def test_a_value_without_a_class_may_be_drafted_but_never_becomes_clean(study):
+def test_a_value_without_a_class_may_be_drafted_but_never_becomes_clean(study: Study) -> None:
     key = SliceKey("a", 0, 0)
     study.set_classes(CLASSES)
     mask = mask_of((7, 8))
@@ -170,8 +179,8 @@ def test_a_value_without_a_class_may_be_drafted_but_never_becomes_clean(study):
     assert study.set_state(key, SliceState.CLEAN).state is SliceState.CLEAN
 
 
-def test_cases_come_in_all_or_none(study, make_case):
-    def cases():
+def test_cases_come_in_all_or_none(study: Study, make_case: Callable[..., Any]) -> None:
+    def cases() -> Iterator[NewCase]:
         yield make_case("b")
         yield make_case("c", labels=True)
         yield make_case("A")
@@ -184,12 +193,12 @@ def test_cases_come_in_all_or_none(study, make_case):
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "a\\b"])
-def test_a_case_never_leaves_the_folder(make_case, name):
+def test_a_case_never_leaves_the_folder(make_case: Callable[..., Any], name: str) -> None:
     with pytest.raises(UserError, match="cannot be the name"):
         make_case(name)
 
 
-def test_unknown_names_and_slices_are_explained(study):
+def test_unknown_names_and_slices_are_explained(study: Study) -> None:
     with pytest.raises(UserError, match=r"no case 'z'.* a\."):
         study.case("z")
     with pytest.raises(UserError, match="slices 0 to 5"):
@@ -204,7 +213,7 @@ def test_unknown_names_and_slices_are_explained(study):
     assert study.classes == ()
 
 
-def test_create_refuses_what_is_there_and_other_names(study, tmp_path):
+def test_create_refuses_what_is_there_and_other_names(study: Study, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exists already"):
         Study.create(study.path)
     with pytest.raises(UserError, match=r"NAME\.mlbseg"):

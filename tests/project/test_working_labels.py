@@ -1,5 +1,7 @@
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hypothesis import example, given, settings
@@ -17,7 +19,7 @@ def mask_of(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 255, shape).astype(np.uint8)
 
 
-def test_another_axis_keeps_the_slices_of_the_old_one(study):
+def test_another_axis_keeps_the_slices_of_the_old_one(study: Study) -> None:
     mask = mask_of((7, 8))
     study.save_slice(SliceKey("a", 0, 2), mask, SliceState.CLEAN)
     study.set_axis("a", 2)
@@ -30,7 +32,9 @@ def test_another_axis_keeps_the_slices_of_the_old_one(study):
     np.testing.assert_array_equal(labels[2, :, :5], mask[:, :5])
 
 
-def test_what_is_seen_is_prediction_then_initial_labels_then_nothing(study, make_case):
+def test_what_is_seen_is_prediction_then_initial_labels_then_nothing(
+    study: Study, make_case: Callable[..., Any]
+) -> None:
     study.add_case(make_case("b", labels=True))
     assert not study.machine_labels("a").any()
     initial = make_case("b", labels=True).labels.voxels
@@ -60,7 +64,7 @@ ACTS = st.lists(
 @given(acts=ACTS)
 @example(acts=[(2, 2, "draft", 1), (0, 2, "clean", 2), (2, 2, "accept", 0)])
 @example(acts=[(2, 2, "draft", 1), (1, 2, "draft", 2), (0, 2, "draft", 3)])
-def test_of_two_slices_that_cross_the_one_revised_last_is_seen(acts):
+def test_of_two_slices_that_cross_the_one_revised_last_is_seen(acts: Any) -> None:
     shape = (6, 7, 8)
     newest: dict[tuple[int, int], tuple[str, int]] = {}  # ordered by the last revision
     with (

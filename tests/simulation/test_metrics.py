@@ -1,5 +1,7 @@
 """Scores against a slow reference and against what is known of simple shapes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -19,10 +21,11 @@ def block(z: int = 4, y: int = 6, x: int = 6) -> NDArray[np.bool_]:
 
 
 def surface_mm(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    return np.argwhere(mask & ~ndimage.binary_erosion(mask)) * np.array(SPACING)
+    places: NDArray[Any] = np.argwhere(mask & ~ndimage.binary_erosion(mask)) * np.array(SPACING)
+    return places
 
 
-def test_same_masks_are_perfect_also_at_the_end_of_the_volume():
+def test_same_masks_are_perfect_also_at_the_end_of_the_volume() -> None:
     edge = np.zeros(SHAPE, dtype=bool)
     edge[:3, :, :4] = True
     for mask in (block(), edge):
@@ -30,7 +33,7 @@ def test_same_masks_are_perfect_also_at_the_end_of_the_volume():
 
 
 @pytest.mark.parametrize(("moved", "mm"), [((5, 6, 6), 3.0), ((4, 7, 6), 1.0), ((4, 6, 7), 0.5)])
-def test_distances_are_in_mm_of_the_right_axis(moved: tuple[int, int, int], mm: float):
+def test_distances_are_in_mm_of_the_right_axis(moved: tuple[int, int, int], mm: float) -> None:
     found = score(block(*moved), block(), SPACING)
     assert found is not None
     assert found.hd95_mm == pytest.approx(mm)
@@ -38,7 +41,7 @@ def test_distances_are_in_mm_of_the_right_axis(moved: tuple[int, int, int], mm: 
     assert (found.surface_dice_1mm > 0.999) == (mm <= 1)
 
 
-def test_distances_are_those_of_the_definition():
+def test_distances_are_those_of_the_definition() -> None:
     generator = np.random.default_rng(0)
     blurred = (ndimage.gaussian_filter(generator.normal(size=SHAPE), 2) for _ in range(2))
     a, b = (noise > np.quantile(noise, 0.8) for noise in blurred)
@@ -52,7 +55,7 @@ def test_distances_are_those_of_the_definition():
     assert found.hd95_mm == pytest.approx(worst, rel=1e-3)
 
 
-def test_empty_predictions_are_failures_and_counted():
+def test_empty_predictions_are_failures_and_counted() -> None:
     nothing = np.zeros(SHAPE, dtype=bool)
     diagonal = float(np.sqrt(42**2 + 20**2 + 12**2))
     assert score(nothing, block(), SPACING) == Scores(0.0, 0.0, diagonal, diagonal, 1)
@@ -60,7 +63,7 @@ def test_empty_predictions_are_failures_and_counted():
     assert score(nothing, nothing, SPACING) is None
 
 
-def test_means_leave_out_cases_without_the_class():
+def test_means_leave_out_cases_without_the_class() -> None:
     one, two = Scores(1.0, 1.0, 0.0, 0.0, 0), Scores(0.0, 0.0, 10.0, 4.0, 1)
     assert mean_scores([one, None, two, two]) == Scores(1 / 3, 1 / 3, 20 / 3, 8 / 3, 2)
     assert mean_scores([None]) is None

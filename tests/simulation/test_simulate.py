@@ -42,7 +42,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def test_suggested_slices_are_corrected_trained_on_and_measured(
     cohort: Phantoms, truth_folder: Path, tmp_path: Path
-):
+) -> None:
     cohort.accept("phantom0", 5)  # a person's work, which the simulation must not see or change
     before = hashes(cohort.study.path)
     made = simulation(cohort, truth_folder, tmp_path / "work", PLAN)
@@ -70,7 +70,9 @@ def test_suggested_slices_are_corrected_trained_on_and_measured(
     assert [r.dice for r in again] == [r.dice for r in records if r.budget == 4]
 
 
-def test_methods_share_slices_and_base_model(cohort: Phantoms, truth_folder: Path, tmp_path: Path):
+def test_methods_share_slices_and_base_model(
+    cohort: Phantoms, truth_folder: Path, tmp_path: Path
+) -> None:
     methods = ("supervised", "initial", "copy-paste", "mean-teacher")
     plan = replace(PLAN, budgets=(3,), policies=(Policy.EVEN,), methods=methods, holdout=())
     made = simulation(cohort, truth_folder, tmp_path / "work", plan)
@@ -86,7 +88,7 @@ def test_methods_share_slices_and_base_model(cohort: Phantoms, truth_folder: Pat
         simulation(cohort, truth_folder, tmp_path / "work", other)
 
 
-def test_every_method_has_the_same_steps_and_views_of_a_prediction():
+def test_every_method_has_the_same_steps_and_views_of_a_prediction() -> None:
     config = PLAN.config
     for method in METHODS.values():
         ours = method.config(config)
@@ -95,7 +97,7 @@ def test_every_method_has_the_same_steps_and_views_of_a_prediction():
 
 
 @pytest.mark.parametrize("policy", [Policy.EVEN, Policy.RANDOM])
-def test_policies_go_on_where_they_were(cohort: Phantoms, policy: Policy):
+def test_policies_go_on_where_they_were(cohort: Phantoms, policy: Policy) -> None:
     cases = cohort.study.cases
 
     def order(clean: list[SliceKey], seed: int) -> list[SliceKey]:
@@ -107,7 +109,7 @@ def test_policies_go_on_where_they_were(cohort: Phantoms, policy: Policy):
     assert order([], 1) != everything
 
 
-def test_every_class_is_shown_before_training(cohort: Phantoms, truth_folder: Path):
+def test_every_class_is_shown_before_training(cohort: Phantoms, truth_folder: Path) -> None:
     truth = Truth(truth_folder, cohort.study)
     ends = [SliceKey("phantom0", 0, 0), SliceKey("phantom1", 0, 0), SliceKey("phantom2", 0, 0)]
     middle = SliceKey("phantom0", 0, 6)
@@ -121,13 +123,13 @@ def test_every_class_is_shown_before_training(cohort: Phantoms, truth_folder: Pa
     assert take(ends, 2, truth=truth, missing=frozenset()) == ends[:2]
 
 
-def test_truth_must_be_there_for_every_case(cohort: Phantoms, truth_folder: Path):
+def test_truth_must_be_there_for_every_case(cohort: Phantoms, truth_folder: Path) -> None:
     (truth_folder / "phantom1.nii.gz").unlink()
     with pytest.raises(UserError, match="no true labels for phantom1"):
         Truth(truth_folder, cohort.study)
 
 
-def test_records_survive_the_file(tmp_path: Path):
+def test_records_survive_the_file(tmp_path: Path) -> None:
     record = Record("m", "even", 0, 4, "exported", "organ", 0.5, 0.4, 3.0, 1.0, 1, 9, 2.5, "cpu")
     other = replace(record, seed=1, dice=0.7, empty=2)
     path = tmp_path / "new" / "records.json"
@@ -143,6 +145,6 @@ def test_records_survive_the_file(tmp_path: Path):
 
 
 @pytest.mark.parametrize("budgets", [(), (4, 2), (0, 3)])
-def test_budgets_grow(budgets: tuple[int, ...]):
+def test_budgets_grow(budgets: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match="grow"):
         replace(PLAN, budgets=budgets)

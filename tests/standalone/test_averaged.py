@@ -21,7 +21,7 @@ def test_what_the_engine_averages_over(views: tuple[str, ...], space: tuple[int,
     wanted = averaged_views(views)
     ours = probabilities(as_model(network), dict(network.named_parameters()), images, views=wanted)
     with torch.no_grad():
-        found = ViewAveraged(network, [v.name for v in wanted], space[-2:])(images)
+        found = ViewAveraged(network, [v.name for v in wanted], (space[-2], space[-1]))(images)
         alone = network(images).softmax(dim=1)
     assert (found - ours).abs().max() <= 1e-5
     assert len(wanted) == 1 or (ours - alone).abs().max() > 1e-3, "the views say something else"

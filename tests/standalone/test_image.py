@@ -1,9 +1,12 @@
 """How exported models read a volume, against the code of the project."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from napari_mlbseg.project.records.cases import Intensity
 from napari_mlbseg.standalone.image import layout_of, scale_of
@@ -12,7 +15,7 @@ from napari_mlbseg.volume import Geometry
 
 @st.composite
 def geometries(draw: st.DrawFn) -> Geometry:
-    shape = tuple(draw(st.lists(st.integers(1, 6), min_size=3, max_size=3)))
+    shape = draw(st.tuples(*[st.integers(1, 6)] * 3))
     seed = draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
     rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
@@ -38,7 +41,7 @@ def test_volumes_are_cut_as_the_project_does(geometry: Geometry) -> None:
 @pytest.mark.parametrize("kind", ["noise", "mostly background", "constant"])
 def test_intensities_are_measured_as_the_project_does(dtype: type, kind: str) -> None:
     rng = np.random.default_rng(0)
-    volume = np.full((7, 30, 31), 3, dtype=dtype)
+    volume: NDArray[Any] = np.full((7, 30, 31), 3, dtype=dtype)
     if kind == "noise":
         volume = rng.normal(100, 20, volume.shape).clip(0, 250).astype(dtype)
     elif kind == "mostly background":

@@ -55,7 +55,8 @@ def distance_from(centre: tuple[float, ...], shape: Shape, spacing: tuple[float,
     """In mm, at voxels around the origin."""
     places = [(np.arange(n) + 0.5 - n / 2) * mm for n, mm in zip(shape, spacing, strict=True)]
     apart = [p - c for p, c in zip(np.meshgrid(*places, indexing="ij"), centre, strict=True)]
-    return np.sqrt(np.square(apart).sum(axis=0)).astype(np.float32)
+    found: Grids = np.sqrt(np.square(apart).sum(axis=0)).astype(np.float32)
+    return found
 
 
 def test_a_ball_lies_where_it_was_on_the_grid_and_after_it() -> None:
@@ -73,7 +74,7 @@ def test_a_ball_lies_where_it_was_on_the_grid_and_after_it() -> None:
     assert np.abs(found - expected)[inner].max() < 0.5
     assert np.abs(found - expected)[inner].mean() < 0.05
 
-    organ = np.clip(0.5 + (8 - expected) / 8, 0, 1)
+    organ = np.clip(0.5 + (8 - expected) / 8, 0, 1).astype(np.float32)
     labels = hardened(np.stack([1 - organ, organ])[None], layout_of(shape, affine, "z"), PLAIN)
     sure = np.abs(volume - 8) > 0.2
     assert np.array_equal(labels[sure], np.where(volume < 8, 7, 0)[sure])

@@ -9,7 +9,6 @@ import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent, QWindow
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
@@ -28,6 +27,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from real_input import QTest
 
 from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.slices import SliceState
@@ -93,8 +93,9 @@ class Hands:
         QTest.mouseClick(self.screen, LEFT, pos=self.at(x, y))
         QApplication.processEvents()
 
-    def click(self, widget: QWidget, place: QPoint | None = None) -> None:
+    def click(self, widget: QWidget | None, place: QPoint | None = None) -> None:
         """Where it lies on the screen, the pointer having been moved there."""
+        assert widget is not None
         place = widget.rect().center() if place is None else place
         QTest.mouseMove(self.screen, widget.mapTo(self.main, place))
         QTest.mouseClick(self.screen, LEFT, pos=widget.mapTo(self.main, place))

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import napari
 import numpy as np
@@ -19,7 +20,7 @@ from napari_mlbseg.widgets.dock import open_dock
 
 LEFT = Qt.MouseButton.LeftButton
 # Imported labels would stand in place of what so short a training makes of them, but for "none".
-TINY = {
+TINY: dict[str, Any] = {
     "base_steps": 15,
     "steps": 10,
     "slice_size": 48,

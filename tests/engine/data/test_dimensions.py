@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_study import make_phantoms
 
-from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.config import Config, WantedDimensions
 from napari_mlbseg.engine.data.choose import batch_sizes, choose_source
 from napari_mlbseg.engine.data.dimensions import anisotropy, choose_dimensions
 
@@ -58,7 +58,7 @@ def test_a_rounded_header_decides_as_the_exact_one(rounded: float) -> None:
 def test_what_is_wanted_comes_before_the_rule(
     tmp_path: Path,
     spacing_mm: tuple[float, float, float],
-    wanted: str,
+    wanted: WantedDimensions,
     kind: str,
     channels: int,
 ) -> None:

@@ -71,7 +71,8 @@ class Recorded:
         span = np.arange(side) - (side - 1) / 2
         z, y, x = np.meshgrid(span, span, span, indexing="ij")
         at = np.einsum("ij,j...->i...", move[:, :3], np.stack([x, y, z]))
-        return (at + move[:, 3][:, None, None, None])[::-1] * resolution_mm
+        found: NDArray[np.float64] = (at + move[:, 3][:, None, None, None])[::-1] * resolution_mm
+        return found
 
 
 def nearest(labels: NDArray[np.int64], at: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -107,7 +108,7 @@ def test_a_noisy_patch_is_cut_out_of_the_resampled_volume(
         np.testing.assert_allclose(batch.images[number, 0], expected, atol=2e-3)
         assert (batch.labels[number].numpy() == nearest(labels, at)).mean() > 0.999
     assert len({tuple(m.flatten().tolist()) for m in seen.moves}) == 6
-    assert len(batch.labels.unique()) >= 3
+    assert len(torch.unique(batch.labels)) >= 3
 
 
 @pytest.mark.parametrize("resolution_mm", [1.0, FAR])

@@ -8,7 +8,7 @@ import torch
 from small_study import QUICK, Phantoms
 from torch import Tensor
 
-from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.config import Config, ViewName, WantedDimensions
 from napari_mlbseg.engine.data.choose import choose_source
 from napari_mlbseg.engine.data.placement import random_turn
 from napari_mlbseg.engine.nets.views import averaged_views
@@ -30,10 +30,10 @@ def test_only_the_axes_asked_for_are_mirrored(dims: int, mirrored: tuple[bool, b
 @pytest.mark.parametrize("dimensions", ["2d", "3d"])
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_samples_are_mirrored_where_a_mirrored_view_is_among_the_views(
-    rough_phantoms: Phantoms, dimensions: str, mirrored: bool
+    rough_phantoms: Phantoms, dimensions: WantedDimensions, mirrored: bool
 ) -> None:
     # The initial labels lie to the right of what they are of.
-    views = ("identity", "flip_x") if mirrored else ("identity",)
+    views: tuple[ViewName, ...] = ("identity", "flip_x") if mirrored else ("identity",)
     config = replace(QUICK, dimensions=dimensions, views=views)
     _, source = choose_source(rough_phantoms.study, config, torch.device("cpu"))
     batch = source.noisy_batch(24, torch.Generator().manual_seed(0))

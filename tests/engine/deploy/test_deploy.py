@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -115,13 +116,18 @@ def test_monai_finds_the_network_as_the_metadata_say(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(bundle))
+    verify: Any = partial(
+        monai.bundle.verify_net_in_out,
+        net_id="network_def",
+        meta_file=str(bundle / "configs" / "metadata.json"),
+        config_file=str(bundle / "configs" / "inference.json"),
+        device="cpu",
+    )
+    said_of_output = "_meta_#network_data_format#outputs#pred#num_channels"
     try:
-        monai.bundle.verify_net_in_out(
-            net_id="network_def",
-            meta_file=str(bundle / "configs" / "metadata.json"),
-            config_file=str(bundle / "configs" / "inference.json"),
-            device="cpu",
-        )
+        verify()
+        with pytest.raises(ValueError, match="output channel number"):
+            verify(**{said_of_output: 99})
     finally:
         for name in [m for m in sys.modules if m.split(".")[0] == "scripts"]:
             del sys.modules[name]
@@ -191,7 +197,7 @@ def test_a_model_that_says_something_else_is_refused(study: Study, tmp_path: Pat
     )
     for off in (2e-4, np.nan):
         with pytest.raises(UserError, match="differs from the network"):
-            require_same(trained, lambda x, off=off: said(x, off), grids, "test")
+            require_same(trained, partial(said, off=off), grids, "test")
 
 
 def test_nothing_is_left_of_a_model_that_was_refused(

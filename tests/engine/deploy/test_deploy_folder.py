@@ -1,5 +1,7 @@
 """The folder of an exported model: there as a whole, or not at all."""
 
+from pathlib import Path
+
 import pytest
 from killed import killer
 
@@ -19,7 +21,9 @@ serve(write)
 
 
 @pytest.mark.parametrize("empty", [True, False])
-def test_a_killed_export_of_a_model_leaves_nothing_or_all_and_is_swept(tmp_path, empty):
+def test_a_killed_export_of_a_model_leaves_nothing_or_all_and_is_swept(
+    tmp_path: Path, empty: bool
+) -> None:
     kills = 0
     with killer(PROGRAM) as process:
         for step in range(1, 60):
@@ -40,7 +44,7 @@ def test_a_killed_export_of_a_model_leaves_nothing_or_all_and_is_swept(tmp_path,
     assert len([p for p in path.rglob("*") if p.is_file()]) == 3
 
 
-def test_what_earlier_versions_left_is_swept(tmp_path):
+def test_what_earlier_versions_left_is_swept(tmp_path: Path) -> None:
     (tmp_path / ".model-ab_12xyz" / "model").mkdir(parents=True)
     (tmp_path / ".model-holidays" / "photos").mkdir(parents=True)
     (tmp_path / ".other-ab_12xyz" / "model").mkdir(parents=True)
@@ -50,7 +54,7 @@ def test_what_earlier_versions_left_is_swept(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == kept
 
 
-def test_a_folder_that_fills_meanwhile_stays(tmp_path):
+def test_a_folder_that_fills_meanwhile_stays(tmp_path: Path) -> None:
     with (  # noqa: PT012 - it is the end of the block that raises
         pytest.raises(UserError, match="cannot be written to"),
         new_folder(tmp_path / "model"),

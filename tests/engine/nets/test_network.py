@@ -1,6 +1,6 @@
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from napari_mlbseg.engine.nets import network
 from napari_mlbseg.engine.nets.batch import Batch
@@ -53,8 +53,13 @@ def test_a_norm_in_elementary_operations_is_the_norm(
     direction = {name: torch.randn_like(value) for name, value in point.items()}
     images = torch.randn(2, 1, *(32,) * dims)
     exact = logit_derivative(as_model(net), point, direction, images)
-    asked: list[bool] = []
-    monkeypatch.setattr(network, "_needs_plain", lambda x: asked.append(True) or True)
+    asked: list[Tensor] = []
+
+    def plain_here(x: Tensor) -> bool:
+        asked.append(x)
+        return True
+
+    monkeypatch.setattr(network, "_needs_plain", plain_here)
     for plain, native in zip(
         logit_derivative(as_model(net), point, direction, images), exact, strict=True
     ):
@@ -63,13 +68,16 @@ def test_a_norm_in_elementary_operations_is_the_norm(
     assert asked
     layer = sound(nn.InstanceNorm2d(4, affine=True)).bfloat16()
     value = torch.randn(2, 4, 8, 8).bfloat16()
-    found, tangent = torch.func.jvp(lambda x: layer(x), (value,), (torch.ones_like(value),))
+    found, tangent = torch.func.jvp(  # type: ignore[misc]
+        lambda x: layer(x), (value,), (torch.ones_like(value),)
+    )
     assert found.dtype is tangent.dtype is torch.bfloat16
 
 
 def test_only_forward_mode_in_bfloat16_on_cuda_needs_it() -> None:
-    layer = sound(nn.Sequential(nn.InstanceNorm3d(2, affine=True)))[0]
+    (layer,) = sound(nn.Sequential(nn.InstanceNorm3d(2, affine=True))).children()
     assert type(layer) is not nn.InstanceNorm3d
+    assert isinstance(layer.eps, float)
     images = torch.randn(1, 2, 4, 4, 4)
     with torch.no_grad():
         assert torch.equal(layer(images), nn.functional.instance_norm(images, eps=layer.eps))

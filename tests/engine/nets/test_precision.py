@@ -16,13 +16,17 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("can", ["avx512_bf16", "amx_bf16"])
-def test_a_processor_that_multiplies_bfloat16_is_used_that_way(monkeypatch, can) -> None:
+def test_a_processor_that_multiplies_bfloat16_is_used_that_way(
+    monkeypatch: pytest.MonkeyPatch, can: str
+) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {can: True})
     assert choose_precision("auto", CPU) is torch.bfloat16
     assert choose_precision("float32", CPU) is torch.float32
 
 
-def test_another_processor_computes_in_float32_unless_it_is_told(monkeypatch) -> None:
+def test_another_processor_computes_in_float32_unless_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
     assert choose_precision("auto", CPU) is torch.float32
     assert choose_precision("bfloat16", CPU) is torch.bfloat16
@@ -30,7 +34,7 @@ def test_another_processor_computes_in_float32_unless_it_is_told(monkeypatch) ->
 
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(UserError, match="float16"):
-        Config(precision="float16")
+        Config(precision="float16")  # type: ignore[arg-type]
 
 
 def test_gradients_and_prices_in_bfloat16_are_nearly_those_in_float32() -> None:

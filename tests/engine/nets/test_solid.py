@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,8 +104,8 @@ def test_stopping_and_resuming_in_3d_changes_nothing(
     run(broken, config)
     assert same(checkpoint(broken), checkpoint(straight))
     for name in (ArrayName.PREDICTION, ArrayName.TRUST):
-        pair = [np.asarray(p.study.array("phantom1", name)[:]) for p in (broken, straight)]
-        np.testing.assert_array_equal(*pair)
+        ours, theirs = (np.asarray(p.study.array("phantom1", name)[:]) for p in (broken, straight))
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_checkpoint_of_slices_does_not_fit_volumes(tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_out_of_memory_shrinks_the_batch_of_patches(
 ) -> None:
     phantoms = solid_phantoms(tmp_path / "solid.mlbseg")
     phantoms.accept("phantom0", 6, 11, 16, axis=phantoms.study.cases[0].axis)
-    gradient = objective.clean_gradient
+    gradient: Any = vars(objective)["clean_gradient"]
 
     def hungry(model: object, parameters: object, images: torch.Tensor, labels: object) -> object:
         if len(images) > 2:

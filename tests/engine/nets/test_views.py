@@ -24,7 +24,9 @@ def smooth(*shape: int) -> Tensor:
     """Two channels of long waves, which resampling hardly blurs."""
     axes = [torch.linspace(0, math.pi, n, dtype=torch.float64) for n in shape]
     mesh = torch.meshgrid(*axes, indexing="ij")
-    return torch.stack([sum(torch.sin(m + i) for m in mesh) for i in range(2)])[None]
+    return torch.stack([sum((torch.sin(m + i) for m in mesh), torch.zeros(())) for i in range(2)])[
+        None
+    ]
 
 
 @pytest.mark.parametrize("shape", [(48, 64), (6, 48, 64)])
@@ -123,7 +125,7 @@ def test_disagreement_vanishes_when_views_agree_and_reaches_every_view() -> None
     assert view_disagreement(views, agreeing) < 1e-20
     torch.manual_seed(0)
     noisy = [(p + 0.1 * torch.randn_like(p)).requires_grad_() for p in agreeing]
-    view_disagreement(views, noisy).backward()
+    view_disagreement(views, noisy).backward()  # type: ignore[no-untyped-call]
     norms = [p.grad.norm() for p in noisy if p.grad is not None]
     assert len(norms) == len(views)
     assert max(norms) < 2 * min(norms)

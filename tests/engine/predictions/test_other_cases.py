@@ -15,7 +15,7 @@ from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.cases import LabelClass
 
 
-def test_same_cases_elsewhere_get_the_same_prediction(phantoms: Phantoms, tmp_path: Path):
+def test_same_cases_elsewhere_get_the_same_prediction(phantoms: Phantoms, tmp_path: Path) -> None:
     config = replace(QUICK, base_steps=6, steps=2)
     others = make_phantoms(tmp_path / "others.mlbseg").study
     phantoms.accept("phantom0", 4, 6)
@@ -26,7 +26,7 @@ def test_same_cases_elsewhere_get_the_same_prediction(phantoms: Phantoms, tmp_pa
     progress = list(predict_other_cases(phantoms.study, others))
     assert progress[-1] == (24, 24)
     for case in others.cases:
-        ours = phantoms.study.array(case.id, ArrayName.PREDICTION)[:]
+        ours = np.asarray(phantoms.study.array(case.id, ArrayName.PREDICTION)[:])
         theirs = others.array(case.id, ArrayName.PREDICTION)[:]
         assert np.mean(np.asarray(ours) == np.asarray(theirs)) > 0.999
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import highdicom as hd
 import nibabel as nib
@@ -13,6 +14,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_files import lps_of, write_series
+from nifti_files import load_nifti
 from numpy.typing import NDArray
 from small_study import QUICK, Phantoms, ellipsoid, make_phantoms
 
@@ -112,7 +114,9 @@ def most_probable(maps: NDArray[np.float32], values: list[int]) -> NDArray[np.ui
     return labels
 
 
-def require_prediction(maps: NDArray[np.float32], values: list[int], predicted: NDArray) -> None:
+def require_prediction(
+    maps: NDArray[np.float32], values: list[int], predicted: NDArray[Any]
+) -> None:
     """All but voxels at which two classes are tied to the last digits."""
     assert (predicted > 0).any(), "there is something to compare"
     wrong = most_probable(maps, values) != predicted
@@ -169,14 +173,14 @@ def test_files_agree_with_the_exported_prediction_in_every_geometry(
     assert seen[-1] == (9 + 9 + 11, 9 + 9 + 11)
     predictions = export_study(trained, tmp_path / "hard", ExportKind.PREDICTION)
     for number, (case, hard) in enumerate(zip(trained.cases, predictions, strict=True)):
-        files = [nib.load(path) for path in written[2 * number : 2 * number + 2]]
+        files = [load_nifti(path) for path in written[2 * number : 2 * number + 2]]
         for file in files:
             assert file.get_data_dtype() == np.float32
-            assert file.affine.tobytes() == nib.load(case.image_path).affine.tobytes()
+            assert file.affine.tobytes() == load_nifti(case.image_path).affine.tobytes()
         maps = np.stack([np.asarray(file.dataobj) for file in files])
         assert maps.min() >= 0
         assert maps.max() <= 1
-        require_prediction(maps, [1, 7], np.asarray(nib.load(hard).dataobj))
+        require_prediction(maps, [1, 7], np.asarray(load_nifti(hard).dataobj))
 
 
 @pytest.mark.parametrize("form", [OutFormat.NRRD, OutFormat.MHA, OutFormat.OME_ZARR])
@@ -185,7 +189,7 @@ def test_other_formats_hold_the_same(trained: Study, tmp_path: Path, form: OutFo
     theirs = export_predicted_probabilities(trained, tmp_path, case_id="b", form=form)
     case = trained.case("b")
     for one, other in zip(ours, theirs, strict=True):
-        expected = case.geometry.to_display(np.asarray(nib.load(one).dataobj))
+        expected = case.geometry.to_display(np.asarray(load_nifti(one).dataobj))
         volume, _ = read_image(other)
         np.testing.assert_array_equal(volume.voxels, expected)
         np.testing.assert_allclose(
@@ -248,13 +252,13 @@ def test_what_changed_since_the_training(trained: Study, cohort: Path, tmp_path:
         found = export_predicted_probabilities(study, tmp_path / "out")
         expected = export_predicted_probabilities(trained, tmp_path / "theirs", case_id="b")
         for one, other in zip(found, expected, strict=True):
-            ours, theirs = (np.asarray(nib.load(path).dataobj) for path in (one, other))
+            ours, theirs = (np.asarray(load_nifti(path).dataobj) for path in (one, other))
             np.testing.assert_allclose(ours, theirs, atol=1e-6)
         wide = nib.Nifti1Image(ellipsoid(5, (80, 60, 5))[0], np.diag([2.0, 2.0, 4.0, 1.0]))
         nib.save(wide, tmp_path / "wide.nii.gz")
         import_images(study, [tmp_path / "wide.nii.gz"], {})
         for path in export_predicted_probabilities(study, tmp_path / "out", case_id="wide"):
-            assert nib.load(path).shape == (80, 60, 5)
+            assert load_nifti(path).shape == (80, 60, 5)
         study.set_classes(ORGANS[:1])
         with pytest.raises(UserError, match="classes 1, 7, but the study has 1 now"):
             export_predicted_probabilities(study, tmp_path / "out")

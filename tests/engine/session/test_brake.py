@@ -108,7 +108,7 @@ def test_what_was_made_worse_before_is_put_back_without_a_network(tmp_path: Path
     assert event is not None
     assert event.arrays == (ArrayName.PREDICTION.value,)
     found, imported = (
-        study.array("phantom0", ArrayName.PREDICTION)[:],
+        np.asarray(study.array("phantom0", ArrayName.PREDICTION)[:]),
         initial(phantoms, "phantom0"),
     )
     for index in range(24):
@@ -122,7 +122,7 @@ def test_a_run_leaves_imported_labels_alone_where_nobody_looked(tmp_path: Path) 
     events = carried_out(phantoms, replace(QUICK, base_steps=3, steps=3))
     assert isinstance(events[-1], Finished), events[-1]
     for case in phantoms.study.cases:
-        found = phantoms.study.array(case.id, ArrayName.PREDICTION)[:]
+        found = np.asarray(phantoms.study.array(case.id, ArrayName.PREDICTION)[:])
         for index in (*range(9), *range(14, 24)):
             assert (found[index] == initial(phantoms, case.id)[index]).all()
     (path,) = export_case(
@@ -206,7 +206,7 @@ def test_a_run_shows_imported_labels_while_its_network_does_worse(
     assert isinstance(events[-1], Finished), events[-1]
     assert [e.kept for e in events if isinstance(e, ImportedLabelsKept)] == [True]
     for case in rough_phantoms.study.cases:
-        found = rough_phantoms.study.array(case.id, ArrayName.PREDICTION)[:]
+        found = np.asarray(rough_phantoms.study.array(case.id, ArrayName.PREDICTION)[:])
         assert (found == initial(rough_phantoms, case.id)).all()
 
 
@@ -216,7 +216,7 @@ def test_a_run_shows_a_network_that_does_better(rough_phantoms: Phantoms) -> Non
     events = carried_out(rough_phantoms, replace(QUICK, steps=4))
     assert isinstance(events[-1], Finished), events[-1]
     assert not any(isinstance(e, ImportedLabelsKept) for e in events)
-    found = rough_phantoms.study.array("phantom0", ArrayName.PREDICTION)[1:11]
+    found = np.asarray(rough_phantoms.study.array("phantom0", ArrayName.PREDICTION)[1:11])
     assert (found != initial(rough_phantoms, "phantom0")[1:11]).any(axis=(1, 2)).all()
 
 

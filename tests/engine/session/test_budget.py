@@ -72,7 +72,7 @@ def run(
 def slow(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Says how long a step, and publishing a slice, take by the clock."""
     monkeypatch.setattr("napari_mlbseg.engine.session.pace.REPORT_EVERY_S", 0.0)
-    works = {
+    works: dict[type, tuple[Callable[..., object], ...]] = {
         Trainer: (Trainer.base_step, Trainer.bootstrap_step),
         Publisher: (Publisher.publish, Publisher.write_initial_labels),
     }

@@ -1,5 +1,7 @@
 """Steps of other methods: what is mixed, and what is learnt from it."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from napari_mlbseg.engine.steps.baselines import (
 SIZE = 24
 
 
-def model(parameters: dict[str, Tensor], images: Tensor) -> Tensor:
+def model(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
     """Pixel by pixel, so that what happens in one place stays there."""
     weight = parameters["weight"].reshape(2, 1, 1, 1)
     return torch.nn.functional.conv2d(images, weight)
@@ -33,7 +35,7 @@ def parameters() -> dict[str, Tensor]:
     return {"weight": torch.tensor([0.3, -0.4], dtype=torch.float64)}
 
 
-def test_initial_labels_are_learnt_like_clean_ones():
+def test_initial_labels_are_learnt_like_clean_ones() -> None:
     noisy, clean = batch(0), batch(1)
     found = initial_labels_gradient(model, parameters(), noisy, clean)
     point = {n: v.clone().requires_grad_() for n, v in parameters().items()}
@@ -42,7 +44,7 @@ def test_initial_labels_are_learnt_like_clean_ones():
     torch.testing.assert_close(found.gradient["weight"], expected)
 
 
-def test_mixing_takes_images_and_labels_from_the_same_place():
+def test_mixing_takes_images_and_labels_from_the_same_place() -> None:
     under, over = batch(2), batch(3)
     where = torch.zeros(3, 1, SIZE, SIZE, dtype=torch.bool)
     where[1, :, 4:9, 2:7] = True
@@ -58,7 +60,7 @@ def seen_by_the_student(noisy: Batch, clean: Batch) -> tuple[Tensor, dict[str, T
     """The images of one step, and the losses."""
     shown: list[Tensor] = []
 
-    def watched(p: dict[str, Tensor], images: Tensor) -> Tensor:
+    def watched(p: Mapping[str, Tensor], images: Tensor) -> Tensor:
         shown.append(images.detach())
         return model(p, images)
 
@@ -74,7 +76,7 @@ def seen_by_the_student(noisy: Batch, clean: Batch) -> tuple[Tensor, dict[str, T
     return shown[1], dict(found.losses)
 
 
-def test_boxes_go_both_ways_and_cover_two_thirds_of_each_side():
+def test_boxes_go_both_ways_and_cover_two_thirds_of_each_side() -> None:
     noisy, clean = batch(4), batch(6, count=6)
     noisy = Batch(torch.full_like(noisy.images, 9.0), noisy.labels)
     images, _ = seen_by_the_student(noisy, clean)
@@ -86,7 +88,7 @@ def test_boxes_go_both_ways_and_cover_two_thirds_of_each_side():
     assert lent == [True] * 6
 
 
-def test_noisy_pixels_learn_from_the_teacher_not_from_the_initial_labels():
+def test_noisy_pixels_learn_from_the_teacher_not_from_the_initial_labels() -> None:
     noisy, clean = batch(7), batch(8)
     _, losses = seen_by_the_student(noisy, clean)
     other = Batch(noisy.images, 1 - noisy.labels)

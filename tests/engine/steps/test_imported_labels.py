@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def square(size: int, *, at: int = 8, label: int = 1) -> Tensor:
 
 def test_disagreement_is_what_is_missing_to_dice() -> None:
     ours, theirs = square(30), square(30, at=14)
-    dice = DiceMetric(include_background=True)(theirs[None, None], ours[None, None])
+    dice: Any = DiceMetric(include_background=True)(theirs[None, None], ours[None, None])
     softened = (1 - float(dice)) * 1800 / (1800 + SOFTENING * SIDE**2)
     assert float(disagreement(ours, theirs)) == pytest.approx(softened)
     assert float(disagreement(ours, ours)) == 0

@@ -34,7 +34,7 @@ def trained(phantoms: Phantoms) -> Phantoms:
 @pytest.mark.parametrize("fixture", ["phantoms", "trained"])
 def test_open_slices_once_each_and_no_more_than_asked(
     fixture: str, count: int, request: pytest.FixtureRequest
-):
+) -> None:
     phantoms: Phantoms = request.getfixturevalue(fixture)
     clean = set(phantoms.accept("phantom0", 3, 7))
     skipped = SliceKey("phantom1", 0, 6)
@@ -46,7 +46,7 @@ def test_open_slices_once_each_and_no_more_than_asked(
     assert found == [one.key for one in suggest(phantoms.study, count)]
 
 
-def test_a_batch_begins_with_smaller_ones_and_adds_less_and_less(trained: Phantoms):
+def test_a_batch_begins_with_smaller_ones_and_adds_less_and_less(trained: Phantoms) -> None:
     trained.accept("phantom0", 2)
     six, three = suggest(trained.study, 6), suggest(trained.study, 3)
     assert six[:3] == three
@@ -56,7 +56,7 @@ def test_a_batch_begins_with_smaller_ones_and_adds_less_and_less(trained: Phanto
     assert sum(costless) < 1 / (1 - next_slice.COST_SHARE)
 
 
-def test_doubt_draws_suggestions(trained: Phantoms):
+def test_doubt_draws_suggestions(trained: Phantoms) -> None:
     first = suggest(trained.study, 1)[0]
     assert first.key.case_id == "phantom1"
     assert first.doubtful_mm2 == pytest.approx(0.8 * SHAPE[1] * SHAPE[2], rel=0.01)
@@ -64,7 +64,7 @@ def test_doubt_draws_suggestions(trained: Phantoms):
 
 def test_a_corrected_slice_is_not_suggested_again_nor_are_its_neighbours_at_once(
     trained: Phantoms,
-):
+) -> None:
     first = suggest(trained.study, 1)[0].key
     trained.accept(first.case_id, first.index)
     after = suggest(trained.study, 1)[0].key
@@ -72,7 +72,7 @@ def test_a_corrected_slice_is_not_suggested_again_nor_are_its_neighbours_at_once
     assert after.case_id != first.case_id or abs(after.index - first.index) > 1
 
 
-def test_without_trust_maps_every_slice_counts_alike(phantoms: Phantoms):
+def test_without_trust_maps_every_slice_counts_alike(phantoms: Phantoms) -> None:
     study = phantoms.study
     study.create_array("phantom0", ArrayName.PREDICTION)
     found = suggest(study, 4)
@@ -80,7 +80,7 @@ def test_without_trust_maps_every_slice_counts_alike(phantoms: Phantoms):
     assert np.all(next_slice.relative_doubt(np.full(5, np.nan)) == 1)
 
 
-def test_twins_are_not_suggested_together():
+def test_twins_are_not_suggested_together() -> None:
     """Two kinds of slices, many of each: the first two suggestions are one of each."""
     kinds = np.repeat(np.eye(2, dtype=np.float32), [9, 4], axis=0)
     similarity = next_slice.alike(kinds)
@@ -95,7 +95,7 @@ def test_twins_are_not_suggested_together():
 
 @settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 4))
-def test_greedy_is_near_the_best_batch(seed: int, count: int):
+def test_greedy_is_near_the_best_batch(seed: int, count: int) -> None:
     """With equal costs greedy gets at least 1 - 1/e of the best (Nemhauser et al. 1978)."""
     from itertools import combinations
 
@@ -108,7 +108,7 @@ def test_greedy_is_near_the_best_batch(seed: int, count: int):
     assert value >= (1 - 1 / np.e) * best
 
 
-def test_similarity_is_that_of_slices():
+def test_similarity_is_that_of_slices() -> None:
     generator = np.random.default_rng(0)
     features, heights = generator.normal(size=(20, 3)), np.linspace(0, 1, 20)
     found = next_slice.alike(features.astype(np.float32), np.full((20, 2), 7, dtype=np.float32))
@@ -122,7 +122,7 @@ def test_similarity_is_that_of_slices():
     assert np.all(np.diff(close[0, :10]) < 0)
 
 
-def test_progress_names_every_case_and_can_end_it(trained: Phantoms):
+def test_progress_names_every_case_and_can_end_it(trained: Phantoms) -> None:
     told: list[tuple[str, int, int]] = []
     suggest(trained.study, 1, progress=lambda *step: told.append(step))
     cases = trained.study.cases
@@ -135,7 +135,7 @@ def test_progress_names_every_case_and_can_end_it(trained: Phantoms):
         suggest(trained.study, 1, progress=give_up)
 
 
-def test_slices_that_nobody_looked_at_come_first_and_are_named(trained: Phantoms):
+def test_slices_that_nobody_looked_at_come_first_and_are_named(trained: Phantoms) -> None:
     study = trained.study
     trained.accept("phantom0", 5, 6)
     cases, found = study.cases, suggest(study, 16)
@@ -155,14 +155,14 @@ def test_slices_that_nobody_looked_at_come_first_and_are_named(trained: Phantoms
         known.add(one.key)
 
 
-def test_before_the_first_run_they_come_first_too(phantoms: Phantoms):
+def test_before_the_first_run_they_come_first_too(phantoms: Phantoms) -> None:
     phantoms.accept("phantom0", 3, 6, 9)
     found = [one.never_looked_at for one in suggest(phantoms.study, 24)]
     assert found == sorted(found, reverse=True)
     assert set(found) == {True, False}
 
 
-def test_pooling_keeps_means_and_takes_small_images():
+def test_pooling_keeps_means_and_takes_small_images() -> None:
     image = np.random.default_rng(0).normal(size=(24, 40)).astype(np.float32)
     slow = image.reshape(8, 3, 8, 5).mean(axis=(1, 3))
     assert np.allclose(next_slice.pooled(image, 8), slow, atol=1e-5)
@@ -170,7 +170,7 @@ def test_pooling_keeps_means_and_takes_small_images():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_any_beginning_is_spread_over_cases_and_heights(seed: int):
+def test_any_beginning_is_spread_over_cases_and_heights(seed: int) -> None:
     counts = [88] * 12
     order = list(next_slice.evenly_spread(counts, seed=seed))
     assert len(set(order)) == sum(counts)
@@ -184,5 +184,5 @@ def test_any_beginning_is_spread_over_cases_and_heights(seed: int):
     assert order != list(next_slice.evenly_spread(counts, seed=seed + 1))
 
 
-def test_cases_of_all_lengths_are_used_up():
+def test_cases_of_all_lengths_are_used_up() -> None:
     assert sorted(next_slice.evenly_spread([1, 3, 0], seed=0)) == [(0, 0), (1, 0), (1, 1), (1, 2)]

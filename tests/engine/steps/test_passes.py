@@ -93,7 +93,7 @@ def test_logits_and_their_derivative_in_chunks_are_those_of_the_whole_batch(
 def test_shares_of_unequal_parts_are_their_own_gradients_and_add_up(network: nn.Module) -> None:
     images, model = batch(5, seed=6).images, as_model(network)
     point = dict(network.named_parameters())
-    parts = images.split([2, 1, 2])
+    parts = torch.split(images, [2, 1, 2])
     seen = Recorded.forward(model, point, parts)
     cotangent = torch.randn_like(seen.logits())
     whole = seen.pull_back(cotangent, once_more=True)

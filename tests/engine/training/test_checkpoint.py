@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from napari_mlbseg.engine.nets.network import build_network
-from napari_mlbseg.engine.training import checkpoint as checkpoint_module
 from napari_mlbseg.engine.training.checkpoint import read_checkpoint, write
 from napari_mlbseg.engine.training.design import NetworkDesign
 from napari_mlbseg.engine.training.state import TrainingState
@@ -65,7 +64,7 @@ def test_hash_and_content_are_of_the_same_bytes(
         newer.replace(path)
         return load(*arguments, **named)
 
-    monkeypatch.setattr(checkpoint_module.torch, "load", late)
+    monkeypatch.setattr(torch, "load", late)
     found = read_checkpoint(path)
     assert (found.design.class_values, found.sha256) == ((0, 1), digest)
 

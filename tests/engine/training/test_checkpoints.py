@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_study import QUICK, Phantoms, checkpoint, make_phantoms, same
@@ -30,7 +31,6 @@ from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.predictions.probabilities import export_predicted_probabilities
 from napari_mlbseg.engine.session.guard import Guard
 from napari_mlbseg.engine.session.recovery import CAUTION
-from napari_mlbseg.engine.training import checkpoint as checkpoint_module
 from napari_mlbseg.engine.training.checkpoint import load
 from napari_mlbseg.engine.training.checkpoints import BEST, PREVIOUS, Checkpoints
 from napari_mlbseg.engine.training.finite import UnstableError, is_finite
@@ -203,7 +203,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_says_so(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint_module.torch, "save", full)
+        patch.setattr(torch, "save", full)
         events = run(trained)
     assert isinstance(events[-1], Failed)
     assert "No space left" in events[-1].message
@@ -417,7 +417,9 @@ def test_a_network_that_is_not_finite_is_not_published(
 
     def look(event: Event, inbox: Inbox) -> None:
         if isinstance(event, SlicesPublished):
-            trust = trained.study.array(event.case_id, ArrayName.TRUST)[event.start : event.stop]
+            trust = np.asarray(
+                trained.study.array(event.case_id, ArrayName.TRUST)[event.start : event.stop]
+            )
             sound.append(is_finite(torch.from_numpy(trust)))
 
     events = run(trained, replace(TINY, steps=4, publish_share=0.99), look)

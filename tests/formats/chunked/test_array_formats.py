@@ -2,15 +2,19 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import h5py
-import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import tifffile
 import zarr
 from damaged import refused_at_once
+from nifti_files import load_nifti
+from numpy.typing import DTypeLike, NDArray
 from zarr_files import write_zarr
 
 from napari_mlbseg.errors import UserError
@@ -31,11 +35,13 @@ LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SHAPE = (5, 6, 7)
 
 
-def numbers(shape=SHAPE, dtype=np.uint16, seed=0):
+def numbers(
+    shape: tuple[int, ...] = SHAPE, dtype: DTypeLike = np.uint16, seed: int = 0
+) -> NDArray[Any]:
     return np.random.default_rng(seed).integers(0, 200, shape).astype(dtype)
 
 
-def as_stored(volume):
+def as_stored(volume: Volume) -> NDArray[Any]:
     return volume.geometry.to_file(volume.voxels)
 
 
@@ -43,7 +49,7 @@ def as_stored(volume):
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_ome_zarr_in_and_labels_out(tmp_path, version):
+def test_ome_zarr_in_and_labels_out(tmp_path: Path, version: str) -> None:
     path = tmp_path / "scan.ome.zarr"
     write_zarr(path, numbers(), version)
     volume, source = read_image(path)
@@ -69,11 +75,11 @@ def test_ome_zarr_in_and_labels_out(tmp_path, version):
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_labels_inside_a_store(tmp_path, version):
+def test_labels_inside_a_store(tmp_path: Path, version: str) -> None:
     path = tmp_path / "scan.zarr"
     write_zarr(path, numbers(), version)
     inner = zarr.create_group(path / "labels", zarr_format=3 if version == "0.5" else 2)
-    names = {"labels": ["organs"]}
+    names: dict[str, Any] = {"labels": ["organs"]}
     inner.attrs.put({"ome": names} if version == "0.5" else names)
     write_zarr(path / "labels" / "organs", numbers(dtype=np.int32, seed=1), version)
     labels, _ = read_labels(path)
@@ -81,7 +87,7 @@ def test_labels_inside_a_store(tmp_path, version):
     assert labels.geometry == read_image(path)[0].geometry
 
 
-def test_channels_and_time_points_are_chosen_by_number(tmp_path):
+def test_channels_and_time_points_are_chosen_by_number(tmp_path: Path) -> None:
     stored = numbers((2, 3, *SHAPE))
     write_zarr(tmp_path / "a.zarr", stored, axes="tczyx", unit="micrometer")
     with pytest.raises(UserError, match="6 frames"):
@@ -95,7 +101,7 @@ def test_channels_and_time_points_are_chosen_by_number(tmp_path):
     assert read_labels(tmp_path / "o.ome.zarr")[0].geometry == volume.geometry
 
 
-def test_shards_and_flat_images(tmp_path):
+def test_shards_and_flat_images(tmp_path: Path) -> None:
     write_zarr(tmp_path / "a.zarr", numbers((12, 12, 12)), shards=(6, 6, 6))
     np.testing.assert_array_equal(
         as_stored(read_image(tmp_path / "a.zarr")[0]), numbers((12, 12, 12))
@@ -109,20 +115,30 @@ def test_shards_and_flat_images(tmp_path):
     assert zarr.open_array(tmp_path / "o.ome.zarr" / "0").shape == (4, 5)
 
 
-def spoiled(path, change):
+def spoiled(path: Path, change: Callable[..., Any]) -> None:
     found = json.loads((path / "zarr.json").read_text())
     change(found["attributes"]["ome"]["multiscales"][0])
     (path / "zarr.json").write_text(json.dumps(found))
 
 
-def level(path, **fields):
+def level(path: Path, **fields: Any) -> None:
     found = json.loads((path / "0" / "zarr.json").read_text()) | fields
     (path / "0" / "zarr.json").write_text(json.dumps(found))
 
 
-ZARR_DAMAGE = {
-    "no folder": lambda p: (shutil.rmtree(p), p.write_text("x")),
-    "empty": lambda p: (shutil.rmtree(p), p.mkdir()),
+def a_file_in_its_place(path: Path) -> None:
+    shutil.rmtree(path)
+    path.write_text("x")
+
+
+def emptied(path: Path) -> None:
+    shutil.rmtree(path)
+    path.mkdir()
+
+
+ZARR_DAMAGE: dict[str, Callable[[Path], object]] = {
+    "no folder": a_file_in_its_place,
+    "empty": emptied,
     "no json": lambda p: (p / "zarr.json").write_text("{"),
     "empty json": lambda p: (p / "zarr.json").write_bytes(b""),
     "a list": lambda p: (p / "zarr.json").write_text("[1]"),
@@ -144,7 +160,7 @@ ZARR_DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", ZARR_DAMAGE)
-def test_a_damaged_store_is_named_at_once(tmp_path, damage):
+def test_a_damaged_store_is_named_at_once(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "victim.zarr"
     write_zarr(path, numbers())
     ZARR_DAMAGE[damage](path)
@@ -157,9 +173,11 @@ def test_a_damaged_store_is_named_at_once(tmp_path, damage):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("kind", ["imagej", "ome"])
-def test_tiff_stacks_with_spacing(tmp_path, dtype, compression, kind):
+def test_tiff_stacks_with_spacing(
+    tmp_path: Path, dtype: DTypeLike, compression: str | None, kind: str
+) -> None:
     path = tmp_path / "scan.tif"
-    options = {
+    ways: dict[str, dict[str, Any]] = {
         "imagej": {
             "imagej": True,
             "resolution": (4.0, 2.0),
@@ -176,9 +194,9 @@ def test_tiff_stacks_with_spacing(tmp_path, dtype, compression, kind):
                 "PhysicalSizeZ": 3000,
             },
         },
-    }[kind]
+    }
     stored = numbers(dtype=dtype)
-    tifffile.imwrite(path, stored, compression=compression, **options)
+    tifffile.imwrite(path, stored, compression=compression, **ways[kind])
     volume, source = read_image(path)
     np.testing.assert_array_equal(as_stored(volume), stored)
     assert volume.voxels.dtype == dtype
@@ -189,13 +207,13 @@ def test_tiff_stacks_with_spacing(tmp_path, dtype, compression, kind):
     out = tmp_path / "out.nii.gz"
     labels = Volume((volume.voxels > 90).astype(np.uint8), volume.geometry)
     write_labels(out, labels, source)
-    again = nib.load(out)
+    again = load_nifti(out)
     # x, y, z as ITK orders the axes of the stack itself
     np.testing.assert_allclose(again.affine, volume.geometry.transposed().affine, atol=1e-5)
     np.testing.assert_array_equal(np.asarray(again.dataobj).T, stored > 90)
 
 
-def test_plain_and_flat_tiffs_say_what_is_assumed(tmp_path):
+def test_plain_and_flat_tiffs_say_what_is_assumed(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", numbers(), photometric="minisblack")
     scan = open_image(tmp_path / "a.tif")
     assert any("1 mm is assumed" in note for note in scan.notes)
@@ -204,7 +222,7 @@ def test_plain_and_flat_tiffs_say_what_is_assumed(tmp_path):
     assert read_image(tmp_path / "b.tiff")[0].voxels.shape == (1, 9, 8)
 
 
-def test_channels_of_a_tiff(tmp_path):
+def test_channels_of_a_tiff(tmp_path: Path) -> None:
     stored = numbers((5, 3, 6, 7))
     tifffile.imwrite(tmp_path / "a.tif", stored, imagej=True, metadata={"axes": "ZCYX"})
     with pytest.raises(UserError, match="3 frames"):
@@ -213,7 +231,7 @@ def test_channels_of_a_tiff(tmp_path):
     np.testing.assert_array_equal(as_stored(volume), stored[:, 2])
 
 
-def test_colours_are_refused(tmp_path):
+def test_colours_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", numbers((9, 8, 3), np.uint8), photometric="rgb")
     with pytest.raises(UserError, match=r"a\.tif holds colours"):
         read_image(tmp_path / "a.tif")
@@ -222,14 +240,14 @@ def test_colours_are_refused(tmp_path):
 # --- HDF5 -----------------------------------------------------------------------------------------
 
 
-def write_h5(path, **arrays):
+def write_h5(path: Path, **arrays: Any) -> Path:
     with h5py.File(path, "w") as file:
         for name, stored in arrays.items():
             file.create_dataset(name, data=stored, compression="gzip")
     return path
 
 
-def test_hdf5_as_benchmarks_ship_it(tmp_path):
+def test_hdf5_as_benchmarks_ship_it(tmp_path: Path) -> None:
     image = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
     path = write_h5(tmp_path / "a.h5", image=image, label=numbers(dtype=np.uint8))
     volume, source = read_image(path)
@@ -242,7 +260,7 @@ def test_hdf5_as_benchmarks_ship_it(tmp_path):
     assert export_suffix(path, source) == ".nii.gz"
 
 
-def test_hdf5_with_a_spacing_and_with_one_array(tmp_path):
+def test_hdf5_with_a_spacing_and_with_one_array(tmp_path: Path) -> None:
     path = write_h5(tmp_path / "a.hdf5", anything=numbers())
     with h5py.File(path, "a") as file:
         file["anything"].attrs["spacing"] = [0.5, 1, 2]
@@ -253,7 +271,7 @@ def test_hdf5_with_a_spacing_and_with_one_array(tmp_path):
     assert read_image(flat)[0].voxels.size == 36
 
 
-def test_hdf5_without_an_image_lists_what_is_there(tmp_path):
+def test_hdf5_without_an_image_lists_what_is_there(tmp_path: Path) -> None:
     path = write_h5(tmp_path / "a.h5", one=numbers(), two=numbers())
     with pytest.raises(UserError, match=r"no array 'image'; its arrays are: 'one', 'two'"):
         read_image(path)
@@ -261,7 +279,7 @@ def test_hdf5_without_an_image_lists_what_is_there(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".tif", ".h5"])
 @pytest.mark.parametrize("damage", ["empty", "text", "half", "start", "nan"])
-def test_damaged_files_are_named_at_once(tmp_path, suffix, damage):
+def test_damaged_files_are_named_at_once(tmp_path: Path, suffix: str, damage: str) -> None:
     path = tmp_path / f"victim{suffix}"
     stored = numbers((20, 30, 30)).astype(np.float32)
     if damage == "nan":
@@ -282,12 +300,12 @@ def test_damaged_files_are_named_at_once(tmp_path, suffix, damage):
     refused_at_once(read_image, path)
 
 
-def test_names_decide_which_format_it_is(tmp_path):
+def test_names_decide_which_format_it_is(tmp_path: Path) -> None:
     (tmp_path / "plain folder").mkdir()
     assert format_of(tmp_path / "plain folder") is None
     for name, kind in (("a.ome.zarr", "ome-zarr"), ("b.zarr", "ome-zarr")):
         (tmp_path / name).mkdir()
         assert format_of(tmp_path / name) == kind
-    for name, kind in (("a.OME.TIF", "tiff"), ("b.h5", "hdf5"), ("c.gz", None), ("d.npz", None)):
+    for name, file in (("a.OME.TIF", "tiff"), ("b.h5", "hdf5"), ("c.gz", None), ("d.npz", None)):
         (tmp_path / name).touch()
-        assert format_of(tmp_path / name) == kind
+        assert format_of(tmp_path / name) == file

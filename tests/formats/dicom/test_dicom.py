@@ -1,6 +1,8 @@
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -19,7 +21,10 @@ from dicom_files import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nifti_files import load_nifti
+from numpy.typing import DTypeLike, NDArray
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLSLossless,
@@ -40,7 +45,7 @@ from napari_mlbseg.formats.registry import (
 from napari_mlbseg.volume import Volume
 
 
-def as_stored(volume):
+def as_stored(volume: Volume) -> NDArray[Any]:
     return volume.geometry.to_file(volume.voxels)
 
 
@@ -51,7 +56,13 @@ def as_stored(volume):
     tilt=st.tuples(*[st.floats(-0.4, 0.4)] * 3),
     shape=st.tuples(st.integers(2, 5), st.integers(2, 5), st.integers(1, 5)),
 )
-def test_a_series_lies_where_simpleitk_sees_it(tmp_path_factory, plane, spacing, tilt, shape):
+def test_a_series_lies_where_simpleitk_sees_it(
+    tmp_path_factory: pytest.TempPathFactory,
+    plane: str,
+    spacing: tuple[float, float, float],
+    tilt: tuple[float, float, float],
+    shape: tuple[int, int, int],
+) -> None:
     folder = tmp_path_factory.mktemp("series")
     stored = voxels(shape)
     files = write_series(folder, stored, lps_of(plane, spacing, tilt=tilt), RescaleIntercept=-1024)
@@ -76,7 +87,7 @@ def test_a_series_lies_where_simpleitk_sees_it(tmp_path_factory, plane, spacing,
     out = folder.parent / f"{folder.name}{export_suffix(folder, source)}"
     write_labels(out, labels, source)
     assert out.name.endswith(".nii.gz")
-    again = nib.load(out)
+    again = load_nifti(out)
     np.testing.assert_allclose(again.affine, volume.geometry.affine, atol=1e-5)
     np.testing.assert_array_equal(np.asarray(again.dataobj), stored.astype(int) - 1024 > 0)
 
@@ -85,7 +96,7 @@ def test_a_series_lies_where_simpleitk_sees_it(tmp_path_factory, plane, spacing,
     "syntax", [None, RLELossless, JPEGLSLossless, JPEG2000Lossless, DeflatedExplicitVRLittleEndian]
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16])
-def test_transfer_syntaxes(tmp_path, syntax, dtype):
+def test_transfer_syntaxes(tmp_path: Path, syntax: UID | None, dtype: DTypeLike) -> None:
     stored = np.arange(40 * 36 * 3).reshape(40, 36, 3).astype(dtype)
     if np.dtype(dtype).kind == "i" and syntax in (JPEGLSLossless, JPEG2000Lossless):
         stored = stored - 500
@@ -106,7 +117,7 @@ def test_transfer_syntaxes(tmp_path, syntax, dtype):
     np.testing.assert_array_equal(as_stored(read_image(tmp_path / "s")[0]), stored)
 
 
-def test_lossless_jpeg_of_the_old_kind(tmp_path):
+def test_lossless_jpeg_of_the_old_kind(tmp_path: Path) -> None:
     import gdcm
 
     stored = np.arange(20 * 18 * 2).reshape(20, 18, 2).astype(np.uint16)
@@ -128,7 +139,7 @@ def test_lossless_jpeg_of_the_old_kind(tmp_path):
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
-def test_multi_frame_files(tmp_path, order):
+def test_multi_frame_files(tmp_path: Path, order: list[int]) -> None:
     stored = voxels()
     path = write_multiframe(tmp_path / "mr.dcm", stored, lps_of("coronal"), order)
     volume, _ = read_image(path)
@@ -143,7 +154,7 @@ def test_multi_frame_files(tmp_path, order):
     ("slope", "inter", "dtype"),
     [(1, 0, np.int16), (1, -1024, np.int32), (1, 0.5, np.float32), (2, 0, np.float32)],
 )
-def test_rescaling(tmp_path, slope, inter, dtype):
+def test_rescaling(tmp_path: Path, slope: int, inter: float, dtype: DTypeLike) -> None:
     stored = voxels()
     write_series(tmp_path / "s", stored, lps_of(), RescaleSlope=slope, RescaleIntercept=inter)
     volume, _ = read_image(tmp_path / "s")
@@ -151,7 +162,7 @@ def test_rescaling(tmp_path, slope, inter, dtype):
     np.testing.assert_array_equal(as_stored(volume), stored * float(slope) + inter)
 
 
-def test_a_slope_of_its_own_for_each_slice(tmp_path):
+def test_a_slope_of_its_own_for_each_slice(tmp_path: Path) -> None:
     stored = voxels()
     for k, file in enumerate(write_series(tmp_path / "s", stored, lps_of())):
         dataset = pydicom.dcmread(file)
@@ -162,7 +173,7 @@ def test_a_slope_of_its_own_for_each_slice(tmp_path):
     )
 
 
-def test_a_tilted_gantry_is_told_and_kept(tmp_path):
+def test_a_tilted_gantry_is_told_and_kept(tmp_path: Path) -> None:
     lps = lps_of()
     lps[1, 2] = 0.5
     write_series(tmp_path / "s", voxels(), lps)
@@ -171,7 +182,7 @@ def test_a_tilted_gantry_is_told_and_kept(tmp_path):
     assert any("gantry tilted by 11.3 degrees" in note for note in scan.notes)
 
 
-def test_positions_that_were_rounded_are_told(tmp_path):
+def test_positions_that_were_rounded_are_told(tmp_path: Path) -> None:
     files = write_series(tmp_path / "s", voxels((4, 4, 9)), lps_of(spacing=(1, 1, 1.25)))
     for k, file in enumerate(files):
         dataset = pydicom.dcmread(file)
@@ -180,7 +191,7 @@ def test_positions_that_were_rounded_are_told(tmp_path):
     assert any("off an even grid" in note for note in open_image(tmp_path / "s").notes)
 
 
-def edit(file, **elements):
+def edit(file: Path, **elements: Any) -> None:
     dataset = pydicom.dcmread(file)
     for name, value in elements.items():
         if value is None:
@@ -190,51 +201,51 @@ def edit(file, **elements):
     dataset.save_as(file)
 
 
-def missing(folder, files):
+def missing(folder: Path, files: list[Path]) -> None:
     files[2].unlink()
 
 
-def uneven(folder, files):
+def uneven(folder: Path, files: list[Path]) -> None:
     edit(files[2], ImagePositionPatient=[-100.25, 50.5, -30.125 + 2.5 * 2.4])
 
 
-def doubled(folder, files):
+def doubled(folder: Path, files: list[Path]) -> None:
     edit(files[2], ImagePositionPatient=[-100.25, 50.5, -30.125 + 2.5])
 
 
-def truncated(folder, files):
+def truncated(folder: Path, files: list[Path]) -> None:
     files[1].write_bytes(files[1].read_bytes()[:-20])
 
 
-def short_header(folder, files):
+def short_header(folder: Path, files: list[Path]) -> None:
     files[1].write_bytes(files[1].read_bytes()[:400])
 
 
-def empty(folder, files):
+def empty(folder: Path, files: list[Path]) -> None:
     files[1].write_bytes(b"")
 
 
-def colour(folder, files):
+def colour(folder: Path, files: list[Path]) -> None:
     edit(files[1], SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=0)
 
 
-def without_position(folder, files):
+def without_position(folder: Path, files: list[Path]) -> None:
     edit(files[1], ImagePositionPatient=None)
 
 
-def without_spacing(folder, files):
+def without_spacing(folder: Path, files: list[Path]) -> None:
     edit(files[1], PixelSpacing=None)
 
 
-def nan_position(folder, files):
+def nan_position(folder: Path, files: list[Path]) -> None:
     edit(files[0], ImagePositionPatient=["nan", "0", "0"])
 
 
-def skewed(folder, files):
+def skewed(folder: Path, files: list[Path]) -> None:
     edit(files[0], ImageOrientationPatient=[1, 0, 0, 1, 0, 0])
 
 
-def absurd_rows(folder, files):
+def absurd_rows(folder: Path, files: list[Path]) -> None:
     for file in files:
         edit(file, Rows=65535, Columns=65535)
 
@@ -258,13 +269,15 @@ def absurd_rows(folder, files):
 )
 @pytest.mark.filterwarnings("ignore:Invalid value for VR")
 @pytest.mark.filterwarnings("ignore:The value length")
-def test_what_is_wrong_with_a_series_is_told_at_once(tmp_path, spoil, says):
+def test_what_is_wrong_with_a_series_is_told_at_once(
+    tmp_path: Path, spoil: Callable[..., Any], says: str
+) -> None:
     files = write_series(tmp_path / "s", voxels((6, 5, 6)), lps_of())
     spoil(tmp_path / "s", files)
     refused_at_once(read_image, tmp_path / "s", says)
 
 
-def test_a_slice_that_was_copied_twice_counts_once(tmp_path):
+def test_a_slice_that_was_copied_twice_counts_once(tmp_path: Path) -> None:
     files = write_series(tmp_path / "s", voxels(), lps_of())
     shutil.copy(files[0], tmp_path / "s" / "copy")
     scan = open_image(tmp_path / "s")
@@ -272,7 +285,7 @@ def test_a_slice_that_was_copied_twice_counts_once(tmp_path):
     np.testing.assert_array_equal(as_stored(scan.volume()), voxels())
 
 
-def test_time_points_of_one_series_are_chosen_by_number(tmp_path):
+def test_time_points_of_one_series_are_chosen_by_number(tmp_path: Path) -> None:
     first, second = voxels(seed=1), voxels(seed=2)
     write_series(tmp_path / "s", first, lps_of(), AcquisitionNumber=1)
     for file in write_series(tmp_path / "t", second, lps_of(), AcquisitionNumber=2):
@@ -285,7 +298,7 @@ def test_time_points_of_one_series_are_chosen_by_number(tmp_path):
         np.testing.assert_array_equal(as_stored(volume), expected)
 
 
-def test_several_series_are_listed_to_choose_from(tmp_path):
+def test_several_series_are_listed_to_choose_from(tmp_path: Path) -> None:
     write_series(tmp_path / "s", voxels(seed=1), lps_of())
     more = write_series(
         tmp_path / "t", voxels((3, 3, 3)), lps_of(), SeriesInstanceUID="1.9", SeriesNumber=12
@@ -300,11 +313,11 @@ def test_several_series_are_listed_to_choose_from(tmp_path):
     assert source.choice == Choice(series="series_12")
 
 
-def test_a_localizer_is_a_series_of_its_own_and_reports_are_left_out(tmp_path):
+def test_a_localizer_is_a_series_of_its_own_and_reports_are_left_out(tmp_path: Path) -> None:
     write_series(tmp_path / "s", voxels(), lps_of())
     for file in write_series(tmp_path / "t", voxels((9, 9, 1)), lps_of("coronal")):
         shutil.move(file, tmp_path / "s" / "localizer")
-    report = dataset_of("1.2.840.10008.5.1.4.1.1.88.11")
+    report = dataset_of(UID("1.2.840.10008.5.1.4.1.1.88.11"))
     report.save_as(tmp_path / "s" / "report.dcm", enforce_file_format=True)
     (tmp_path / "s" / "notes.txt").write_text("seen")
     (tmp_path / "s" / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
@@ -312,7 +325,7 @@ def test_a_localizer_is_a_series_of_its_own_and_reports_are_left_out(tmp_path):
     assert sorted(names) == [("series_3", 4), ("series_3_2", 1)]
 
 
-def test_nothing_about_the_patient_is_kept(tmp_path):
+def test_nothing_about_the_patient_is_kept(tmp_path: Path) -> None:
     write_series(tmp_path / "s", voxels(), lps_of())
     source = open_image(tmp_path / "s").source
     for secret in (PATIENT, "SECRET", "19500101"):  # UIDs hold short numbers by chance
@@ -320,7 +333,7 @@ def test_nothing_about_the_patient_is_kept(tmp_path):
     assert b"1.2.3.4" in source.header
 
 
-def test_only_dicom_is_taken_for_dicom(tmp_path):
+def test_only_dicom_is_taken_for_dicom(tmp_path: Path) -> None:
     folder = tmp_path / "s"
     files = write_series(folder, voxels(), lps_of())
     assert format_of(folder) == format_of(files[0]) == "dicom"
@@ -332,7 +345,7 @@ def test_only_dicom_is_taken_for_dicom(tmp_path):
         read_image(tmp_path / "scan.dcm")
 
 
-def test_a_single_slice_of_unknown_thickness_is_told(tmp_path):
+def test_a_single_slice_of_unknown_thickness_is_told(tmp_path: Path) -> None:
     (file,) = write_series(tmp_path / "s", voxels((4, 4, 1)), lps_of())
     edit(file, SliceThickness=None)
     scan = open_image(tmp_path / "s")
@@ -340,7 +353,7 @@ def test_a_single_slice_of_unknown_thickness_is_told(tmp_path):
     assert scan.geometry.spacing_mm[0] == 1.0
 
 
-def test_frames_without_positions_are_refused(tmp_path):
+def test_frames_without_positions_are_refused(tmp_path: Path) -> None:
     dataset = dataset_of(NumberOfFrames=2, PixelSpacing=[1, 1])
     set_pixels(dataset, np.zeros((2, 4, 4), np.uint8))
     dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
@@ -348,7 +361,7 @@ def test_frames_without_positions_are_refused(tmp_path):
         read_image(tmp_path / "a.dcm")
 
 
-def test_the_real_series_and_its_labels(real_data):
+def test_the_real_series_and_its_labels(real_data: Path) -> None:
     volume, _ = read_image(real_data / "ct_dicom" / "series")
     reader = sitk.ImageSeriesReader()
     folder = str(real_data / "ct_dicom" / "series")

@@ -1,4 +1,6 @@
 import shutil
+from pathlib import Path
+from typing import Any
 
 import highdicom as hd
 import nibabel as nib
@@ -6,7 +8,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_files import lps_of, voxels, write_multiframe, write_series
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+from nifti_files import load_nifti
+from numpy.typing import NDArray
+from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
 from seg_files import write_seg
 
 from napari_mlbseg.errors import UserError
@@ -21,13 +25,13 @@ from napari_mlbseg.project.study import Study
 SHAPE = (6, 5, 7)
 
 
-def random_labels(seed=0):
+def random_labels(seed: int = 0) -> NDArray[Any]:
     labels = np.random.default_rng(seed).integers(0, 4, SHAPE).astype(np.uint8)
     labels[:, :, [0, 3]] = 0  # these frames are left out of the file
     return labels
 
 
-def on_image(path, folder):
+def on_image(path: Path, folder: Path) -> NDArray[Any] | None:
     image = open_image(folder)
     scan = on_grid_of(open_labels(path), image.geometry, path, folder).volume()
     assert scan.geometry == image.geometry
@@ -44,7 +48,9 @@ def on_image(path, folder):
         ("LABELMAP", ExplicitVRLittleEndian),
     ],
 )
-def test_segmentations_of_highdicom_lie_on_their_image(tmp_path, plane, kind, syntax):
+def test_segmentations_of_highdicom_lie_on_their_image(
+    tmp_path: Path, plane: str, kind: str, syntax: UID
+) -> None:
     files = write_series(tmp_path / "s", voxels(SHAPE), lps_of(plane, tilt=(0.1, 0.2, 0.05)))
     labels = random_labels()
     path = write_seg(tmp_path / "seg.dcm", files, labels, kind, syntax)
@@ -64,7 +70,7 @@ def test_segmentations_of_highdicom_lie_on_their_image(tmp_path, plane, kind, sy
         assert own.voxels[tuple(np.rint(ours).astype(int))] == volume.array[tuple(index)]
 
 
-def test_a_segmentation_of_few_slices(tmp_path):
+def test_a_segmentation_of_few_slices(tmp_path: Path) -> None:
     files = write_series(tmp_path / "s", voxels(SHAPE), lps_of())
     labels = np.zeros(SHAPE, np.uint8)
     labels[1:3, 2, 4] = 1
@@ -72,14 +78,14 @@ def test_a_segmentation_of_few_slices(tmp_path):
     np.testing.assert_array_equal(on_image(path, tmp_path / "s"), labels)
 
 
-def test_a_segmentation_of_a_multi_frame_file(tmp_path):
+def test_a_segmentation_of_a_multi_frame_file(tmp_path: Path) -> None:
     path = write_multiframe(tmp_path / "mr.dcm", voxels(SHAPE), lps_of("coronal"))
     labels = random_labels()
     seg = write_seg(tmp_path / "seg.dcm", [path], labels)
     np.testing.assert_array_equal(on_image(seg, path), labels)
 
 
-def test_a_segmentation_of_another_image_is_refused(tmp_path):
+def test_a_segmentation_of_another_image_is_refused(tmp_path: Path) -> None:
     files = write_series(tmp_path / "s", voxels(SHAPE), lps_of())
     write_series(tmp_path / "t", voxels(SHAPE), lps_of(origin=(0.1, 0, 0)))
     path = write_seg(tmp_path / "seg.dcm", files, random_labels())
@@ -89,7 +95,7 @@ def test_a_segmentation_of_another_image_is_refused(tmp_path):
         read_image(path)
 
 
-def test_a_study_from_dicom_alone(tmp_path):
+def test_a_study_from_dicom_alone(tmp_path: Path) -> None:
     for name in ("one", "two"):
         files = write_series(tmp_path / "images" / name, voxels(SHAPE), lps_of())
         (tmp_path / "labels").mkdir(exist_ok=True)
@@ -101,11 +107,13 @@ def test_a_study_from_dicom_alone(tmp_path):
         assert [c.name for c in study.classes] == ["organ 1", "organ 2", "organ 3"]
         assert isinstance(study.classes[0], LabelClass)
         for case in study.cases:
-            shown = study.array(case.id, ArrayName.INITIAL_LABELS)[:]
+            shown = np.asarray(study.array(case.id, ArrayName.INITIAL_LABELS)[:])
             np.testing.assert_array_equal(case.geometry.to_file(shown), random_labels())
 
 
-def test_the_real_series_with_labels_in_another_voxel_order(tmp_path, real_data):
+def test_the_real_series_with_labels_in_another_voxel_order(
+    tmp_path: Path, real_data: Path
+) -> None:
     """From a DICOM folder and a NIfTI file in LAS to a study and out again."""
     folder, truth = (
         real_data / "ct_dicom" / "series",
@@ -119,12 +127,14 @@ def test_the_real_series_with_labels_in_another_voxel_order(tmp_path, real_data)
         assert len(study.classes) == 31  # and the background
         out, *_ = export_case(study, case.id, tmp_path / "out", ExportKind.LABELS, OutFormat.NIFTI)
         # Rebuilding turns the labels again.
-        before = study.array(case.id, ArrayName.INITIAL_LABELS)[:]
+        before = np.asarray(study.array(case.id, ArrayName.INITIAL_LABELS)[:])
         shutil.rmtree(study.path / "arrays" / case.id)
         study.rebuild_arrays()
-        np.testing.assert_array_equal(study.array(case.id, ArrayName.INITIAL_LABELS)[:], before)
+        np.testing.assert_array_equal(
+            np.asarray(study.array(case.id, ArrayName.INITIAL_LABELS)[:]), before
+        )
     assert out.name == "series.nii.gz"
-    theirs, ours = nib.load(truth), nib.load(out)
+    theirs, ours = load_nifti(truth), load_nifti(out)
     assert nib.aff2axcodes(theirs.affine) == ("L", "A", "S")
     assert nib.aff2axcodes(ours.affine) == ("L", "P", "S")
     turned = nib.orientations.io_orientation(np.linalg.solve(ours.affine, theirs.affine))

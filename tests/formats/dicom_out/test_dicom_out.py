@@ -1,5 +1,9 @@
 """DICOM-SEG and RTSTRUCT, read back by pydicom, highdicom and SimpleITK."""
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
 import highdicom as hd
 import numpy as np
 import pydicom
@@ -7,6 +11,9 @@ import pytest
 import SimpleITK as sitk
 from dicom_files import PATIENT, PLANES, decimal, lps_of, voxels, write_multiframe, write_series
 from matplotlib.path import Path as Outline
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.dataset import FileDataset
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.dicom_out.about import About, Segment
@@ -33,7 +40,7 @@ MAP = About("trust", (Segment(1, "trust", (1, 2, 3)),), True, "ada", "1.2.3")
 TILTS = {"straight": (0, 0, 0), "oblique": (0.1, 0.2, -0.3)}
 
 
-def labels_of(shape, seed=0):
+def labels_of(shape: tuple[int, int, int], seed: int = 0) -> NDArray[Any]:
     labels = np.random.default_rng(seed).choice([0, 0, 2, 3, 9], shape).astype(np.uint8)
     labels[:, :, 1] = 0  # frames that are left out of the file
     return labels
@@ -42,21 +49,21 @@ def labels_of(shape, seed=0):
 class Case:
     """A series or a multi-frame file with labels (columns, rows, slices)."""
 
-    def __init__(self, path, lps, labels):
+    def __init__(self, path: Path, lps: NDArray[Any], labels: NDArray[Any]) -> None:
         self.path, self.lps, self.labels = path, lps, labels
         scan = open_image(path)
         self.geometry, self.source = scan.geometry, scan.source
         self.volume = Volume(scan.geometry.to_display(labels), scan.geometry)
         self.origin = origin_of(path, scan.source)
 
-    def back(self, path):
+    def back(self, path: Path) -> NDArray[Any]:
         """What our reader finds on the grid of the image, in the file's frame."""
         scan = on_grid_of(open_labels(path), self.geometry, path, self.path).volume()
         return self.geometry.to_file(scan.voxels)
 
 
 @pytest.fixture(params=[f"{plane} {tilt}" for plane in PLANES for tilt in TILTS])
-def case(request, tmp_path):
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case | list[str]:
     plane, tilt = request.param.split()
     lps = lps_of(plane, tilt=TILTS[tilt])
     write_series(tmp_path / "s", voxels(SHAPE), lps)
@@ -64,12 +71,14 @@ def case(request, tmp_path):
 
 
 @pytest.fixture
-def axial(tmp_path):
+def axial(tmp_path: Path) -> Case:
     write_series(tmp_path / "s", voxels(SHAPE), lps_of())
     return Case(tmp_path / "s", lps_of(), labels_of(SHAPE))
 
 
-def frames(dataset):
+def frames(
+    dataset: Dataset,
+) -> Iterator[tuple[int, NDArray[np.float64], NDArray[Any], Dataset]]:
     """Segment number, position and pixels (row, column) of each frame, by pydicom alone."""
     pixels = np.atleast_3d(dataset.pixel_array).reshape(-1, dataset.Rows, dataset.Columns)
     for group, plane in zip(dataset.PerFrameFunctionalGroupsSequence, pixels, strict=True):
@@ -80,7 +89,7 @@ def frames(dataset):
         yield int(number), np.array(position, float), plane, group
 
 
-def test_a_segmentation_has_the_voxels_where_they_were(case, tmp_path):
+def test_a_segmentation_has_the_voxels_where_they_were(case: Case, tmp_path: Path) -> None:
     path = tmp_path / "seg.dcm"
     write_label_segmentation(path, case.volume, case.origin, ABOUT)
     np.testing.assert_array_equal(case.back(path), case.labels)
@@ -110,7 +119,7 @@ def test_a_segmentation_has_the_voxels_where_they_were(case, tmp_path):
     assert count == np.count_nonzero(case.labels)
 
 
-def test_patient_and_study_are_those_of_the_series(axial, tmp_path):
+def test_patient_and_study_are_those_of_the_series(axial: Case, tmp_path: Path) -> None:
     path = tmp_path / "seg.dcm"
     write_label_segmentation(path, axial.volume, axial.origin, ABOUT)
     write_rtstruct(tmp_path / "rt.dcm", axial.volume, axial.origin, ABOUT)
@@ -131,7 +140,7 @@ def test_patient_and_study_are_those_of_the_series(axial, tmp_path):
     assert len(references.ReferencedInstanceSequence) == SHAPE[2]
 
 
-def test_segments_say_what_they_are(axial, tmp_path):
+def test_segments_say_what_they_are(axial: Case, tmp_path: Path) -> None:
     write_label_segmentation(tmp_path / "seg.dcm", axial.volume, axial.origin, ABOUT)
     kidney, other, lesion = pydicom.dcmread(tmp_path / "seg.dcm").SegmentSequence
     assert [s.SegmentLabel for s in (kidney, other, lesion)] == [s.name for s in SEGMENTS]
@@ -150,7 +159,7 @@ def test_segments_say_what_they_are(axial, tmp_path):
     assert open_labels(tmp_path / "seg.dcm").names == {s.value: s.name for s in SEGMENTS}
 
 
-def test_a_multi_frame_file_with_frames_in_any_order(tmp_path):
+def test_a_multi_frame_file_with_frames_in_any_order(tmp_path: Path) -> None:
     lps = lps_of("coronal")
     order = [3, 0, 6, 1, 5, 2, 4]
     path = write_multiframe(tmp_path / "mr.dcm", voxels(SHAPE), lps, order)
@@ -166,7 +175,7 @@ def test_a_multi_frame_file_with_frames_in_any_order(tmp_path):
     assert_contours(tmp_path / "rt.dcm", case)
 
 
-def test_a_single_slice(tmp_path):
+def test_a_single_slice(tmp_path: Path) -> None:
     shape = (12, 10, 1)
     write_series(tmp_path / "s", voxels(shape), lps_of())
     case = Case(tmp_path / "s", lps_of(), np.roll(labels_of((12, 10, 2))[:, :, :1], 1))
@@ -176,7 +185,7 @@ def test_a_single_slice(tmp_path):
     assert_contours(tmp_path / "rt.dcm", case)
 
 
-def test_maps_are_fractions(case, tmp_path):
+def test_maps_are_fractions(case: Case, tmp_path: Path) -> None:
     values = np.random.default_rng(0).random(SHAPE).astype(np.float32)
     volume = Volume(case.geometry.to_display(values), case.geometry)
     write_map_segmentation(tmp_path / "map.dcm", volume, case.origin, MAP)
@@ -194,7 +203,7 @@ def test_maps_are_fractions(case, tmp_path):
         assert sorted(image.ravel()) == sorted(dataset.pixel_array.ravel())
 
 
-def test_weights_above_one_are_divided_by_the_largest(axial, tmp_path):
+def test_weights_above_one_are_divided_by_the_largest(axial: Case, tmp_path: Path) -> None:
     values = np.full(SHAPE, 2, np.float32)
     values[0] = 4
     volume = Volume(axial.geometry.to_display(values), axial.geometry)
@@ -207,7 +216,7 @@ def test_weights_above_one_are_divided_by_the_largest(axial, tmp_path):
 # --- contours -------------------------------------------------------------------------------------
 
 
-def rasterised(dataset, case, number):
+def rasterised(dataset: FileDataset, case: Case, number: Any) -> NDArray[Any]:
     """Voxels whose centres are inside of the contours of a region, in the file's frame."""
     by_uid = {}
     for k, plane in enumerate(case.origin.planes):
@@ -229,7 +238,7 @@ def rasterised(dataset, case, number):
     return found
 
 
-def assert_contours(path, case):
+def assert_contours(path: Path, case: Case) -> None:
     dataset = pydicom.dcmread(path)
     assert dataset.SOPClassUID == "1.2.840.10008.5.1.4.1.1.481.3"
     assert dataset.Modality == "RTSTRUCT"
@@ -241,12 +250,12 @@ def assert_contours(path, case):
         assert 2 * (found & expected).sum() / (found.sum() + expected.sum()) > 0.99
 
 
-def test_contours_filled_again_are_the_labels(case, tmp_path):
+def test_contours_filled_again_are_the_labels(case: Case, tmp_path: Path) -> None:
     write_rtstruct(tmp_path / "rt.dcm", case.volume, case.origin, ABOUT)
     assert_contours(tmp_path / "rt.dcm", case)
 
 
-def test_a_long_contour_is_written_whole(tmp_path):
+def test_a_long_contour_is_written_whole(tmp_path: Path) -> None:
     """More than the 64 kB that explicit lengths allow: a comb with many teeth."""
     shape = (200, 160, 1)
     write_series(tmp_path / "s", voxels(shape), lps_of())
@@ -261,7 +270,7 @@ def test_a_long_contour_is_written_whole(tmp_path):
     assert len(contour.ContourData) == 3 * contour.NumberOfContourPoints
 
 
-def test_coordinates_fit_a_decimal_string(case, tmp_path):
+def test_coordinates_fit_a_decimal_string(case: Case, tmp_path: Path) -> None:
     write_rtstruct(tmp_path / "rt.dcm", case.volume, case.origin, ABOUT)
     for region in pydicom.dcmread(tmp_path / "rt.dcm").ROIContourSequence:
         for contour in region.ContourSequence:
@@ -271,14 +280,14 @@ def test_coordinates_fit_a_decimal_string(case, tmp_path):
 # --- what cannot be done --------------------------------------------------------------------------
 
 
-def test_without_the_original_series_there_is_no_dicom(axial):
+def test_without_the_original_series_there_is_no_dicom(axial: Case) -> None:
     victim = next(axial.path.iterdir())
     victim.unlink()
     with pytest.raises(UserError, match=r"original series and needs its files"):
         origin_of(axial.path, axial.source)
 
 
-def test_another_series_in_its_place_is_told(axial, tmp_path):
+def test_another_series_in_its_place_is_told(axial: Case, tmp_path: Path) -> None:
     for file in axial.path.iterdir():
         dataset = pydicom.dcmread(file)
         dataset.SOPInstanceUID = pydicom.uid.generate_uid()
@@ -288,13 +297,15 @@ def test_another_series_in_its_place_is_told(axial, tmp_path):
 
 
 @pytest.mark.parametrize("write", [write_label_segmentation, write_rtstruct])
-def test_without_classes_there_is_nothing_to_describe(axial, tmp_path, write):
+def test_without_classes_there_is_nothing_to_describe(
+    axial: Case, tmp_path: Path, write: Callable[..., Any]
+) -> None:
     with pytest.raises(UserError, match="Name one first"):
         write(tmp_path / "x.dcm", axial.volume, axial.origin, About("x", (), True, "a", "1"))
     assert not (tmp_path / "x.dcm").exists()
 
 
-def test_files_without_identifiers_get_the_same_ones_each_time(tmp_path):
+def test_files_without_identifiers_get_the_same_ones_each_time(tmp_path: Path) -> None:
     files = write_series(tmp_path / "s", voxels(SHAPE), lps_of())
     for file in files:
         dataset = pydicom.dcmread(file)
@@ -313,7 +324,7 @@ def test_files_without_identifiers_get_the_same_ones_each_time(tmp_path):
     assert made[0].PatientSex in ("", None)
 
 
-def test_an_empty_label_map_is_written(axial, tmp_path):
+def test_an_empty_label_map_is_written(axial: Case, tmp_path: Path) -> None:
     empty = Volume(np.zeros_like(axial.volume.voxels), axial.geometry)
     write_label_segmentation(tmp_path / "seg.dcm", empty, axial.origin, ABOUT)
     assert not axial.back(tmp_path / "seg.dcm").any()
@@ -321,7 +332,7 @@ def test_an_empty_label_map_is_written(axial, tmp_path):
     assert len(pydicom.dcmread(tmp_path / "rt.dcm").StructureSetROISequence) == 0
 
 
-def test_positions_that_are_rounded_unevenly_stay_to_the_letter(tmp_path):
+def test_positions_that_are_rounded_unevenly_stay_to_the_letter(tmp_path: Path) -> None:
     """Each frame lies where its slice says, not where an even grid would have it."""
     files = write_series(tmp_path / "s", voxels(SHAPE), lps_of())
     for k, file in enumerate(sorted(files)):

@@ -2,15 +2,19 @@
 
 import bz2
 import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from damaged import refused_at_once
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from orientations import grids
+from nifti_files import load_nifti
+from numpy.typing import NDArray
+from orientations import Grid, grids
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import (
@@ -27,7 +31,7 @@ LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SUFFIXES = [".mha", ".mhd", ".nrrd", ".nhdr"]
 
 
-def itk_image(stored, affine):
+def itk_image(stored: NDArray[Any], affine: NDArray[Any]) -> sitk.Image:
     image = sitk.GetImageFromArray(np.ascontiguousarray(stored.transpose(2, 1, 0)))
     lps = LPS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
@@ -37,7 +41,7 @@ def itk_image(stored, affine):
     return image
 
 
-def itk_affine(path):
+def itk_affine(path: Path) -> NDArray[Any]:
     image = sitk.ReadImage(str(path))
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
@@ -45,12 +49,12 @@ def itk_affine(path):
     return LPS @ affine
 
 
-def save(path, stored, affine, *, compress=False):
+def save(path: Path, stored: NDArray[Any], affine: NDArray[Any], *, compress: bool = False) -> Path:
     sitk.WriteImage(itk_image(stored, affine), str(path), compress)
     return path
 
 
-def geometry_lines(path):
+def geometry_lines(path: Path) -> list[bytes]:
     names = (b"TransformMatrix", b"Offset", b"CenterOf", b"ElementSpacing", b"space")
     return [line for line in path.read_bytes()[:4000].split(b"\n") if line.startswith(names)]
 
@@ -62,7 +66,13 @@ def geometry_lines(path):
     compress=st.booleans(),
     dtype=st.sampled_from(["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"]),
 )
-def test_image_in_and_labels_out(tmp_path_factory, grid, suffix, compress, dtype):
+def test_image_in_and_labels_out(
+    tmp_path_factory: pytest.TempPathFactory,
+    grid: Grid,
+    suffix: str,
+    compress: bool,
+    dtype: str,
+) -> None:
     shape, affine = grid
     folder = tmp_path_factory.mktemp("itk")
     stored = np.random.default_rng(0).integers(0, 120, shape).astype(dtype)
@@ -89,12 +99,12 @@ def test_image_in_and_labels_out(tmp_path_factory, grid, suffix, compress, dtype
     nifti = folder / "second.nii"
     sitk.WriteImage(seen, str(nifti))
     np.testing.assert_array_equal(
-        np.asarray(nib.load(nifti).dataobj), volume.geometry.to_file(labels)
+        np.asarray(load_nifti(nifti).dataobj), volume.geometry.to_file(labels)
     )
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
-def test_maps(tmp_path, suffix):
+def test_maps(tmp_path: Path, suffix: str) -> None:
     path = save(tmp_path / f"in{suffix}", np.zeros((4, 5, 6), np.int16), np.diag([1, 2, 3, 1.0]))
     volume, source = read_image(path)
     weights = np.random.default_rng(0).random(volume.voxels.shape, np.float32)
@@ -105,7 +115,7 @@ def test_maps(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
-def test_a_sheared_grid_stays_sheared(tmp_path, suffix):
+def test_a_sheared_grid_stays_sheared(tmp_path: Path, suffix: str) -> None:
     affine = np.diag([1.0, 2.0, 3.0, 1.0])
     affine[0, 2] = 0.7
     volume = Volume(np.zeros((4, 3, 2), np.uint8), Geometry.from_affine((2, 3, 4), affine))
@@ -144,7 +154,9 @@ NRRD = (
     ("encoding", "pack"), [(b"raw", bytes), (b"gzip", gzip.compress), (b"bzip2", bz2.compress)]
 )
 @pytest.mark.parametrize("endian", [b"little", b"big"])
-def test_encodings_and_byte_orders(tmp_path, encoding, pack, endian):
+def test_encodings_and_byte_orders(
+    tmp_path: Path, encoding: bytes, pack: Callable[..., Any] | type[Any], endian: bytes
+) -> None:
     stored = np.arange(60, dtype=np.int16).reshape(3, 4, 5) - 30
     ordered = stored.astype("<i2" if endian == b"little" else ">i2")
     path = tmp_path / "in.nrrd"
@@ -154,7 +166,7 @@ def test_encodings_and_byte_orders(tmp_path, encoding, pack, endian):
     assert volume.geometry.spacing_mm == (3, 2, 1)
 
 
-def frames(suffix, in_front=False):
+def frames(suffix: str, in_front: bool = False) -> tuple[bytes, NDArray[Any]]:
     stored = np.arange(2 * 3 * 4 * 5, dtype=np.int16).reshape(2, 3, 4, 5)
     if suffix == ".mha":
         text = (
@@ -174,7 +186,7 @@ def frames(suffix, in_front=False):
 
 
 @pytest.mark.parametrize(("suffix", "front"), [(".mha", False), (".nrrd", False), (".nrrd", True)])
-def test_one_frame_of_several(tmp_path, suffix, front):
+def test_one_frame_of_several(tmp_path: Path, suffix: str, front: bool) -> None:
     content, stored = frames(suffix, front)
     path = tmp_path / f"in{suffix}"
     path.write_bytes(content)
@@ -194,11 +206,11 @@ def test_one_frame_of_several(tmp_path, suffix, front):
     )
 
 
-def replaced(old, new):
+def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
     return lambda data: data.replace(old, new, 1)
 
 
-DAMAGE = {
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda data: b"",
     "half": lambda data: data[: len(data) - 300],
     "header only": lambda data: data[
@@ -222,7 +234,9 @@ DAMAGE = {
 @pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("read", [read_image, read_labels])
-def test_a_damaged_file_is_named_at_once(tmp_path, suffix, damage, read):
+def test_a_damaged_file_is_named_at_once(
+    tmp_path: Path, suffix: str, damage: str, read: Callable[..., Any]
+) -> None:
     affine = np.diag([0.75, 0.75, 2, 1])
     path = save(tmp_path / f"victim{suffix}", np.ones((10, 11, 12), np.int16), affine)
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
@@ -230,14 +244,14 @@ def test_a_damaged_file_is_named_at_once(tmp_path, suffix, damage, read):
 
 
 @pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
-def test_a_lost_file_of_voxels_is_named(tmp_path, suffix):
+def test_a_lost_file_of_voxels_is_named(tmp_path: Path, suffix: str) -> None:
     path = save(tmp_path / f"in{suffix}", np.ones((4, 4, 4), np.int16), np.eye(4))
     (tmp_path / "in.raw").unlink()
     with pytest.raises(UserError, match=r"in\.raw cannot be read"):
         read_image(path)
 
 
-def detached(folder, suffix, name):
+def detached(folder: Path, suffix: str, name: str) -> Path:
     """A header that names a file of voxels."""
     if suffix == ".mhd":
         text = (
@@ -255,7 +269,7 @@ def detached(folder, suffix, name):
 
 
 @pytest.fixture
-def secret(tmp_path):
+def secret(tmp_path: Path) -> Path:
     """A file elsewhere that is large enough to be voxels, and the folder of a header."""
     (tmp_path / "study").mkdir()
     (tmp_path / "elsewhere").mkdir()
@@ -267,7 +281,9 @@ def secret(tmp_path):
 @pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
 @pytest.mark.parametrize("way", ["absolute", "up", "file link", "folder link", "chain"])
 @pytest.mark.parametrize("read", [read_image, read_labels])
-def test_a_header_reads_no_file_outside_its_folder(tmp_path, secret, suffix, way, read):
+def test_a_header_reads_no_file_outside_its_folder(
+    tmp_path: Path, secret: Path, suffix: str, way: str, read: Callable[..., Any]
+) -> None:
     study = tmp_path / "study"
     (study / "link.raw").symlink_to(secret)
     (study / "folder").symlink_to(secret.parent, target_is_directory=True)
@@ -287,7 +303,9 @@ def test_a_header_reads_no_file_outside_its_folder(tmp_path, secret, suffix, way
 
 
 @pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
-def test_a_header_that_leads_in_a_circle_is_refused(tmp_path, secret, suffix):
+def test_a_header_that_leads_in_a_circle_is_refused(
+    tmp_path: Path, secret: Path, suffix: str
+) -> None:
     study = tmp_path / "study"
     (study / "a.raw").symlink_to(study / "b.raw")
     (study / "b.raw").symlink_to(study / "a.raw")
@@ -297,14 +315,16 @@ def test_a_header_that_leads_in_a_circle_is_refused(tmp_path, secret, suffix):
 
 @pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
 @pytest.mark.parametrize("name", ["LIST", "LIST 2", "a%02d.raw 1 4 1"])
-def test_a_header_of_several_files_is_refused(tmp_path, secret, suffix, name):
+def test_a_header_of_several_files_is_refused(
+    tmp_path: Path, secret: Path, suffix: str, name: str
+) -> None:
     path = detached(tmp_path / "study", suffix, name)
     with pytest.raises(UserError, match=r"over several files\. Save it as one file"):
         read_image(path)
 
 
 @pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
-def test_a_header_reads_files_of_its_own_folder(tmp_path, secret, suffix):
+def test_a_header_reads_files_of_its_own_folder(tmp_path: Path, secret: Path, suffix: str) -> None:
     study = tmp_path / "study"
     (study / "raw").mkdir()
     (study / "raw" / "a.raw").write_bytes(bytes(64))

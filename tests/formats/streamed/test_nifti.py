@@ -1,7 +1,9 @@
 import gzip
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -10,7 +12,9 @@ import SimpleITK
 from damaged import refused_at_once
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from orientations import grids
+from nifti_files import load_nifti
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+from orientations import Grid, grids
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import read_image, read_labels, write_labels, write_map
@@ -23,8 +27,15 @@ files = settings(
 )
 
 
-def save(path: Path, voxels, affine=None, *, version=1, **header) -> Path:
-    cls = nib.Nifti1Image if version == 1 else nib.Nifti2Image
+def save(
+    path: Path,
+    voxels: NDArray[Any],
+    affine: ArrayLike | None = None,
+    *,
+    version: int = 1,
+    **header: Any,
+) -> Path:
+    cls: Any = nib.Nifti1Image if version == 1 else nib.Nifti2Image
     image = cls(voxels, np.eye(4) if affine is None else affine)
     image.set_qform(image.affine, 1)
     image.set_sform(image.affine, 2)
@@ -35,11 +46,11 @@ def save(path: Path, voxels, affine=None, *, version=1, **header) -> Path:
     return path
 
 
-def rewrite(path: Path, change) -> Path:
+def rewrite(path: Path, change: Callable[..., Any]) -> Path:
     """Change the raw bytes of a file, inside the gzip stream where there is one."""
     zipped = path.name.endswith(".gz")
-    data = bytearray(gzip.decompress(path.read_bytes()) if zipped else path.read_bytes())
-    data = bytes(change(data) or data)
+    raw = bytearray(gzip.decompress(path.read_bytes()) if zipped else path.read_bytes())
+    data = bytes(change(raw) or raw)
     path.write_bytes(gzip.compress(data) if zipped else data)
     return path
 
@@ -73,7 +84,13 @@ def itk_corners(path: Path) -> np.ndarray:
     suffix=st.sampled_from([".nii", ".nii.gz"]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_labels_come_out_where_the_image_came_in(tmp_path_factory, grid, version, suffix, seed):
+def test_labels_come_out_where_the_image_came_in(
+    tmp_path_factory: pytest.TempPathFactory,
+    grid: Grid,
+    version: int,
+    suffix: str,
+    seed: int,
+) -> None:
     geometry = Geometry.from_affine(*grid)
     # A folder per example: asked for out.nii.gz, ITK reads an out.nii beside it.
     tmp_path = tmp_path_factory.mktemp("out")
@@ -85,7 +102,7 @@ def test_labels_come_out_where_the_image_came_in(tmp_path_factory, grid, version
     out = tmp_path / f"out{suffix}"
     write_labels(out, Volume(labels, volume.geometry), source)
 
-    before, after = nib.load(source_path), nib.load(out)
+    before, after = load_nifti(source_path), load_nifti(out)
     assert type(before) is type(after)
     np.testing.assert_array_equal(volume.geometry.to_file(volume.voxels), stored)
     np.testing.assert_array_equal(np.asarray(after.dataobj), volume.geometry.to_file(labels))
@@ -107,7 +124,9 @@ def test_labels_come_out_where_the_image_came_in(tmp_path_factory, grid, version
 
 @files
 @given(grid=grids())
-def test_an_independent_reader_puts_the_voxels_where_the_geometry_says(tmp_path, grid):
+def test_an_independent_reader_puts_the_voxels_where_the_geometry_says(
+    tmp_path: Path, grid: Grid
+) -> None:
     geometry = Geometry.from_affine(*grid)
     path = save(tmp_path / "in.nii", np.zeros(geometry.file_shape, np.int16), geometry.affine)
     corners = [
@@ -120,20 +139,20 @@ def test_an_independent_reader_puts_the_voxels_where_the_geometry_says(tmp_path,
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-def test_maps_keep_their_values_and_their_place(tmp_path, suffix):
+def test_maps_keep_their_values_and_their_place(tmp_path: Path, suffix: str) -> None:
     affine = np.diag([2.0, 3.0, 4.0, 1.0])
     source_path = save(tmp_path / f"in{suffix}", np.zeros((4, 5, 6), np.int16), affine)
     volume, source = read_image(source_path)
     weights = np.random.default_rng(0).random(volume.voxels.shape, np.float32)
     write_map(tmp_path / f"out{suffix}", Volume(weights, volume.geometry), source)
-    again = nib.load(tmp_path / f"out{suffix}")
+    again = load_nifti(tmp_path / f"out{suffix}")
     assert again.get_data_dtype() == np.float32
     np.testing.assert_array_equal(np.asarray(again.dataobj), volume.geometry.to_file(weights))
     np.testing.assert_array_equal(again.affine, affine)
 
 
 @pytest.mark.parametrize(("qform_code", "sform_code"), [(0, 0), (1, 0), (0, 3), (2, 4)])
-def test_orientation_codes_stay(tmp_path, qform_code, sform_code):
+def test_orientation_codes_stay(tmp_path: Path, qform_code: int, sform_code: int) -> None:
     affine = np.array([[0, -2, 0, 5], [1, 0, 0, 7], [0, 0, 3, -9], [0, 0, 0, 1.0]])
     path = save(tmp_path / "in.nii", np.zeros((3, 4, 5), np.int16), affine)
     patched(path, 252, np.array([qform_code, sform_code], np.int16).tobytes())
@@ -141,13 +160,13 @@ def test_orientation_codes_stay(tmp_path, qform_code, sform_code):
     write_labels(
         tmp_path / "out.nii", Volume(volume.voxels.astype(np.uint8), volume.geometry), source
     )
-    before, after = nib.load(path), nib.load(tmp_path / "out.nii")
+    before, after = load_nifti(path), load_nifti(tmp_path / "out.nii")
     for field in ("qform_code", "sform_code", "quatern_b", "qoffset_x", "srow_x", "pixdim"):
         assert before.header[field].tobytes() == after.header[field].tobytes()
     assert before.affine.tobytes() == after.affine.tobytes()
 
 
-def test_labels_carry_no_scaling_range_or_text_of_the_image(tmp_path):
+def test_labels_carry_no_scaling_range_or_text_of_the_image(tmp_path: Path) -> None:
     path = save(
         tmp_path / "in.nii",
         np.zeros((3, 4, 5), np.int16),
@@ -171,12 +190,12 @@ def test_labels_carry_no_scaling_range_or_text_of_the_image(tmp_path):
     np.testing.assert_array_equal(read_labels(tmp_path / "out.nii")[0].voxels, labels)
 
 
-def test_big_endian_files_are_read_and_written(tmp_path):
+def test_big_endian_files_are_read_and_written(tmp_path: Path) -> None:
     stored = np.arange(60, dtype=">i2").reshape(3, 4, 5)
     image = nib.Nifti1Image(stored, np.eye(4), nib.Nifti1Header(endianness=">"))
     image.set_data_dtype(np.int16)
     nib.save(image, tmp_path / "in.nii")
-    assert nib.load(tmp_path / "in.nii").header.endianness == ">"
+    assert load_nifti(tmp_path / "in.nii").header.endianness == ">"
     volume, source = read_image(tmp_path / "in.nii")
     assert volume.voxels.dtype == np.int16
     assert volume.voxels.dtype.isnative
@@ -184,25 +203,25 @@ def test_big_endian_files_are_read_and_written(tmp_path):
     write_map(
         tmp_path / "out.nii", Volume(volume.voxels.astype(np.float32), volume.geometry), source
     )
-    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "out.nii").dataobj), stored)
+    np.testing.assert_array_equal(np.asarray(load_nifti(tmp_path / "out.nii").dataobj), stored)
     seen = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "out.nii")))
     np.testing.assert_array_equal(seen.transpose(2, 1, 0), stored)
 
 
 @pytest.mark.parametrize("shape", [(6, 7, 5, 1), (6, 7, 5, 1, 1), (6, 7)])
-def test_axes_of_length_one_come_and_go_unchanged(tmp_path, shape):
+def test_axes_of_length_one_come_and_go_unchanged(tmp_path: Path, shape: tuple[int, ...]) -> None:
     path = save(tmp_path / "in.nii", np.arange(np.prod(shape), dtype=np.int16).reshape(shape))
     volume, source = read_image(path)
     assert volume.geometry.file_shape == (*shape, 1)[:3]
     write_labels(
         tmp_path / "out.nii", Volume(volume.voxels.astype(np.uint8), volume.geometry), source
     )
-    again = nib.load(tmp_path / "out.nii")
+    again = load_nifti(tmp_path / "out.nii")
     assert again.shape == shape
-    np.testing.assert_array_equal(np.asarray(again.dataobj), np.asarray(nib.load(path).dataobj))
+    np.testing.assert_array_equal(np.asarray(again.dataobj), np.asarray(load_nifti(path).dataobj))
 
 
-def test_units_other_than_mm_are_converted_for_display_and_kept_in_the_file(tmp_path):
+def test_units_other_than_mm_are_converted_for_display_and_kept_in_the_file(tmp_path: Path) -> None:
     path = save(tmp_path / "in.nii", np.zeros((3, 4, 5), np.int16), np.diag([500, 600, 700, 1.0]))
     patched(path, 123, bytes([3]))
     volume, source = read_image(path)
@@ -210,14 +229,14 @@ def test_units_other_than_mm_are_converted_for_display_and_kept_in_the_file(tmp_
     write_labels(
         tmp_path / "out.nii", Volume(volume.voxels.astype(np.uint8), volume.geometry), source
     )
-    assert nib.load(tmp_path / "out.nii").affine.tobytes() == nib.load(path).affine.tobytes()
+    assert load_nifti(tmp_path / "out.nii").affine.tobytes() == load_nifti(path).affine.tobytes()
 
 
 # --- numbers --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"])
-def test_images_keep_their_number_type(tmp_path, dtype):
+def test_images_keep_their_number_type(tmp_path: Path, dtype: DTypeLike) -> None:
     stored = np.arange(24).reshape(2, 3, 4).astype(dtype)
     image = nib.Nifti1Image(stored, np.eye(4), dtype=dtype)
     nib.save(image, tmp_path / "in.nii.gz")
@@ -226,25 +245,25 @@ def test_images_keep_their_number_type(tmp_path, dtype):
     np.testing.assert_array_equal(volume.geometry.to_file(volume.voxels), stored)
 
 
-def test_scaled_images_become_float32_as_nibabel_reads_them(tmp_path):
+def test_scaled_images_become_float32_as_nibabel_reads_them(tmp_path: Path) -> None:
     path = save(tmp_path / "in.nii", np.arange(-30, 30, dtype=np.int16).reshape(3, 4, 5))
     patched(path, 112, np.array([0.37, -1024], np.float32).tobytes())
     volume, _ = read_image(path)
     assert volume.voxels.dtype == np.float32
     np.testing.assert_allclose(
-        volume.geometry.to_file(volume.voxels), nib.load(path).get_fdata(), rtol=1e-6
+        volume.geometry.to_file(volume.voxels), load_nifti(path).get_fdata(), rtol=1e-6
     )
 
 
 @pytest.mark.parametrize("slope", [0.0, np.nan, 1.0])
-def test_no_scaling_is_no_scaling_however_it_is_spelt(tmp_path, slope):
+def test_no_scaling_is_no_scaling_however_it_is_spelt(tmp_path: Path, slope: float) -> None:
     path = save(tmp_path / "in.nii", np.arange(60, dtype=np.int16).reshape(3, 4, 5))
     patched(path, 112, np.array([slope, 0], np.float32).tobytes())
     assert read_image(path)[0].voxels.dtype == np.int16
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, np.float32, np.float64])
-def test_labels_of_any_number_type_become_uint8(tmp_path, dtype):
+def test_labels_of_any_number_type_become_uint8(tmp_path: Path, dtype: DTypeLike) -> None:
     stored = np.array([0, 1, 2, 254] * 15, dtype).reshape(3, 4, 5)
     nib.save(nib.Nifti1Image(stored, np.eye(4), dtype=dtype), tmp_path / "in.nii")
     volume, _ = read_labels(tmp_path / "in.nii")
@@ -252,7 +271,7 @@ def test_labels_of_any_number_type_become_uint8(tmp_path, dtype):
     np.testing.assert_array_equal(volume.geometry.to_file(volume.voxels), stored)
 
 
-def test_labels_that_were_scaled_on_saving_are_whole_again(tmp_path):
+def test_labels_that_were_scaled_on_saving_are_whole_again(tmp_path: Path) -> None:
     stored = np.array([0.0, 1, 2, 3] * 15).reshape(3, 4, 5)
     image = nib.Nifti1Image(stored, np.eye(4))
     image.set_data_dtype(np.int16)
@@ -264,7 +283,7 @@ def test_labels_that_were_scaled_on_saving_are_whole_again(tmp_path):
 @pytest.mark.parametrize(
     ("value", "named"), [(0.5, "0.5"), (-1, "-1"), (256, "256"), (np.nan, "nan"), (np.inf, "inf")]
 )
-def test_what_is_no_label_is_named(tmp_path, value, named):
+def test_what_is_no_label_is_named(tmp_path: Path, value: Any, named: str) -> None:
     stored = np.zeros((3, 4, 5), np.float32)
     stored[1, 2, :3] = value
     path = save(tmp_path / "bad_labels.nii.gz", stored)
@@ -273,7 +292,9 @@ def test_what_is_no_label_is_named(tmp_path, value, named):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_images_with_voxels_that_are_not_finite_are_refused_with_their_number(tmp_path, value):
+def test_images_with_voxels_that_are_not_finite_are_refused_with_their_number(
+    tmp_path: Path, value: Any
+) -> None:
     stored = np.zeros((10, 11, 12), np.float32)
     stored[3, :, 0] = value
     path = save(tmp_path / "holes.nii", stored)
@@ -281,7 +302,7 @@ def test_images_with_voxels_that_are_not_finite_are_refused_with_their_number(tm
         read_image(path)
 
 
-def test_an_image_beyond_32_bit_floats_is_refused(tmp_path):
+def test_an_image_beyond_32_bit_floats_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "huge.nii", np.full((2, 2, 2), 1e200))
     with pytest.raises(UserError, match=r"huge\.nii holds 8 voxels"):
         read_image(path)
@@ -298,7 +319,7 @@ def dims(*sizes: int) -> bytes:
     return np.array([len(sizes), *sizes, *[1] * (7 - len(sizes))], np.int16).tobytes()
 
 
-DAMAGE = {
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda p: p.write_bytes(b""), "empty"),
     "half": (lambda p: p.write_bytes(p.read_bytes()[: p.stat().st_size // 2]), "truncated|damaged"),
     "last byte": (lambda p: p.write_bytes(p.read_bytes()[:-1]), "truncated|damaged"),
@@ -328,7 +349,9 @@ DAMAGE = {
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("read", [read_image, read_labels])
-def test_a_damaged_file_is_named_at_once(tmp_path, damage, suffix, read):
+def test_a_damaged_file_is_named_at_once(
+    tmp_path: Path, damage: str, suffix: str, read: Callable[[Path], object]
+) -> None:
     path = good(tmp_path / f"victim{suffix}")
     spoil, says = DAMAGE[damage]
     spoil(path)
@@ -336,14 +359,14 @@ def test_a_damaged_file_is_named_at_once(tmp_path, damage, suffix, read):
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-def test_a_nifti_2_header_with_absurd_sizes_is_refused(tmp_path, suffix):
+def test_a_nifti_2_header_with_absurd_sizes_is_refused(tmp_path: Path, suffix: str) -> None:
     path = save(tmp_path / f"in{suffix}", np.zeros((4, 4, 4), np.int16), version=2)
     patched(path, 24, np.array([2**40, 2**40, 2**40], np.int64).tobytes())
     with pytest.raises(UserError, match="can hold no more"):
         read_image(path)
 
 
-def test_a_flipped_bit_in_a_compressed_file_is_noticed(tmp_path):
+def test_a_flipped_bit_in_a_compressed_file_is_noticed(tmp_path: Path) -> None:
     path = good(tmp_path / "victim.nii.gz")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 16
@@ -352,7 +375,7 @@ def test_a_flipped_bit_in_a_compressed_file_is_noticed(tmp_path):
         read_image(path)
 
 
-def test_names_that_lie_about_compression(tmp_path):
+def test_names_that_lie_about_compression(tmp_path: Path) -> None:
     good(tmp_path / "a.nii").rename(tmp_path / "plain.nii.gz")
     with pytest.raises(UserError, match=r"plain\.nii\.gz ends in \.gz but"):
         read_image(tmp_path / "plain.nii.gz")
@@ -361,7 +384,7 @@ def test_names_that_lie_about_compression(tmp_path):
         read_image(tmp_path / "zipped.nii")
 
 
-def test_a_missing_file_and_a_folder_are_named(tmp_path):
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.nii cannot be read"):
         read_image(tmp_path / "gone.nii")
     (tmp_path / "folder.nii").mkdir()
@@ -374,7 +397,9 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(where=st.integers(0, 351), garbage=st.binary(min_size=1, max_size=40))
-def test_garbage_in_a_header_is_read_or_refused_but_never_crashes(tmp_path, where, garbage):
+def test_garbage_in_a_header_is_read_or_refused_but_never_crashes(
+    tmp_path: Path, where: int, garbage: bytes
+) -> None:
     path = tmp_path / "fuzz.nii"
     if not (tmp_path / "good.nii").exists():
         good(tmp_path / "good.nii")
@@ -392,7 +417,7 @@ def test_garbage_in_a_header_is_read_or_refused_but_never_crashes(tmp_path, wher
 # --- writing --------------------------------------------------------------------------------------
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = good(tmp_path / "in.nii")
     _, source = read_image(path)
     out = tmp_path / "out"
@@ -406,7 +431,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX resource limit")
-def test_a_full_disk_is_a_user_error_that_leaves_the_old_file(tmp_path):
+def test_a_full_disk_is_a_user_error_that_leaves_the_old_file(tmp_path: Path) -> None:
     import resource
     import signal
 
@@ -428,7 +453,7 @@ def test_a_full_disk_is_a_user_error_that_leaves_the_old_file(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.nii", "out.nii"]
 
 
-def test_a_folder_that_is_not_there_is_a_user_error(tmp_path):
+def test_a_folder_that_is_not_there_is_a_user_error(tmp_path: Path) -> None:
     volume, source = read_image(good(tmp_path / "in.nii"))
     labels = Volume(np.zeros(volume.voxels.shape, np.uint8), volume.geometry)
     with pytest.raises(UserError, match="cannot be written"):
@@ -445,16 +470,18 @@ def test_a_folder_that_is_not_there_is_a_user_error(tmp_path):
         ("ct_multiorgan/image.nii.gz", "ct_multiorgan/segmentation.nii.gz"),
     ],
 )
-def test_real_labels_survive_the_round_trip(real_data, tmp_path, image, labels):
+def test_real_labels_survive_the_round_trip(
+    real_data: Path, tmp_path: Path, image: str, labels: str
+) -> None:
     image_path, labels_path = (sorted(real_data.glob(p))[0] for p in (image, labels))
     volume, source = read_image(image_path)
     truth, _ = read_labels(labels_path)
     assert truth.geometry == volume.geometry
     out = tmp_path / image_path.name
     write_labels(out, truth, source)
-    before, after = nib.load(labels_path), nib.load(out)
+    before, after = load_nifti(labels_path), load_nifti(out)
     np.testing.assert_array_equal(np.asarray(after.dataobj), np.asarray(before.dataobj))
-    assert after.affine.tobytes() == nib.load(image_path).affine.tobytes()
+    assert after.affine.tobytes() == load_nifti(image_path).affine.tobytes()
     ours, theirs = SimpleITK.ReadImage(str(out)), SimpleITK.ReadImage(str(labels_path))
     np.testing.assert_array_equal(
         SimpleITK.GetArrayFromImage(ours), SimpleITK.GetArrayFromImage(theirs)

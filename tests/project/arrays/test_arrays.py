@@ -1,11 +1,15 @@
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
 import zarr
+from nifti_files import load_nifti
+from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import read_image, read_labels
@@ -17,19 +21,19 @@ from napari_mlbseg.project.study import Study
 WEIGHTS = (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO, ArrayName.TRUST)
 
 
-def test_arrays_are_zarr_v3_for_everybody(study, make_case):
+def test_arrays_are_zarr_v3_for_everybody(study: Study, make_case: Callable[..., Any]) -> None:
     study.add_case(make_case("b", labels=True, dtype=">f4"))
     for name in (ArrayName.PREDICTION, ArrayName.PROPOSED_LABELS, *WEIGHTS):
         study.create_array("b", name)
     for name in ArrayName:
         path = study.path / "arrays" / "b" / f"{name}.zarr"
         assert json.loads((path / "zarr.json").read_text())["zarr_format"] == 3
-        plain = zarr.open(path, mode="r")
-        np.testing.assert_array_equal(plain[:], study.array("b", name)[:])
+        plain: Any = zarr.open(path, mode="r")
+        np.testing.assert_array_equal(plain[:], np.asarray(study.array("b", name)[:]))
         assert plain.metadata.dimension_names == ("z", "y", "x")
         assert plain.shape == (6, 7, 8)
     np.testing.assert_array_equal(
-        study.array("b", ArrayName.IMAGE)[:], make_case("b", dtype="f4").image.voxels
+        np.asarray(study.array("b", ArrayName.IMAGE)[:]), make_case("b", dtype="f4").image.voxels
     )
     assert study.array("b", ArrayName.INITIAL_LABELS).dtype == np.uint8
     assert study.array("b", ArrayName.PREDICTION).dtype == np.uint8
@@ -38,7 +42,7 @@ def test_arrays_are_zarr_v3_for_everybody(study, make_case):
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("name", [ArrayName.PREDICTION, *WEIGHTS])
-def test_writing_slices_leaves_all_others_alone(study, axis, name):
+def test_writing_slices_leaves_all_others_alone(study: Study, axis: int, name: ArrayName) -> None:
     study.set_axis("a", axis)
     array = study.create_array("a", name)
     whole = np.arange(6 * 7 * 8).reshape(6, 7, 8).astype(array.dtype) % 100 + 1
@@ -51,7 +55,7 @@ def test_writing_slices_leaves_all_others_alone(study, axis, name):
     assert before.keys() == after.keys()
     assert sum(before[file] != after[file] for file in before) == 2
     np.moveaxis(whole, axis, 0)[2:4] = 7
-    np.testing.assert_array_equal(study.array("a", name)[:], whole)
+    np.testing.assert_array_equal(np.asarray(study.array("a", name)[:]), whole)
     # Not even read: garbage in every other chunk goes unnoticed.
     for file in before:
         if before[file] == after[file] and file.name != "zarr.json":
@@ -65,7 +69,7 @@ def _files(folder: Path) -> dict[Path, int]:
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_slices_open_along_any_axis(study, make_case, axis):
+def test_slices_open_along_any_axis(study: Study, make_case: Callable[..., Any], axis: int) -> None:
     voxels = make_case().image.voxels
     for index in range(voxels.shape[axis]):
         seen = study.read_slice("a", ArrayName.IMAGE, axis, index)
@@ -73,33 +77,34 @@ def test_slices_open_along_any_axis(study, make_case, axis):
     study.create_array("a", ArrayName.PREDICTION)
     other = np.arange(6 * 7 * 8).reshape(6, 7, 8).astype(np.uint8)
     study.write_slices("a", ArrayName.PREDICTION, axis, 0, np.moveaxis(other, axis, 0))
-    np.testing.assert_array_equal(study.array("a", ArrayName.PREDICTION)[:], other)
+    np.testing.assert_array_equal(np.asarray(study.array("a", ArrayName.PREDICTION)[:]), other)
 
 
-def test_what_does_not_fit_is_refused(study):
+def test_what_does_not_fit_is_refused(study: Study) -> None:
     study.create_array("a", ArrayName.PREDICTION)
-    for start, block in [
+    blocks: list[tuple[int, NDArray[Any]]] = [
         (5, np.zeros((2, 7, 8), np.uint8)),
         (-1, np.zeros((1, 7, 8), np.uint8)),
         (0, np.zeros((1, 8, 7), np.uint8)),
         (0, np.zeros((1, 7, 8), np.int64)),
         (0, np.zeros((1, 7, 8), np.float32)),
-    ]:
+    ]
+    for start, block in blocks:
         with pytest.raises(ValueError, match=r"outside|shape|holds"):
             study.write_slices("a", ArrayName.PREDICTION, 0, start, block)
     with pytest.raises(ValueError, match="imported"):
         study.create_array("a", ArrayName.IMAGE)
-    assert not study.array("a", ArrayName.PREDICTION)[:].any()
+    assert not np.asarray(study.array("a", ArrayName.PREDICTION)[:]).any()
 
 
-def test_a_new_array_is_empty(study):
+def test_a_new_array_is_empty(study: Study) -> None:
     study.create_array("a", ArrayName.PREDICTION)
     study.write_slices("a", ArrayName.PREDICTION, 0, 0, np.ones((6, 7, 8), np.uint8))
     study.create_array("a", ArrayName.PREDICTION)
-    assert not study.array("a", ArrayName.PREDICTION)[:].any()
+    assert not np.asarray(study.array("a", ArrayName.PREDICTION)[:]).any()
 
 
-def test_absent_arrays_say_what_to_do(study):
+def test_absent_arrays_say_what_to_do(study: Study) -> None:
     with pytest.raises(UserError, match="run the training"):
         study.array("a", ArrayName.PREDICTION)
     shutil.rmtree(study.path / "arrays")
@@ -109,14 +114,14 @@ def test_absent_arrays_say_what_to_do(study):
 
 
 @pytest.mark.parametrize("file", ["zarr.json", "c/0/0/0"])
-def test_a_damaged_array_is_explained(study, file):
+def test_a_damaged_array_is_explained(study: Study, file: str) -> None:
     (study.path / "arrays" / "a" / "image.zarr" / file).write_bytes(b"{")
     with pytest.raises(UserError, match=r"is damaged .* rebuilding the arrays"):
         study.read_slice("a", ArrayName.IMAGE, 0, 0)
 
 
 @pytest.fixture
-def sources(tmp_path):
+def sources(tmp_path: Path) -> tuple[Path, Path]:
     """An image and its labels as files."""
     rng = np.random.default_rng(5)
     affine = np.diag([-0.5, 0.5, 3.0, 1.0])
@@ -127,14 +132,16 @@ def sources(tmp_path):
 
 
 @pytest.fixture
-def imported(study, sources):
+def imported(study: Study, sources: tuple[Path, Path]) -> Study:
     image, source = read_image(sources[0])
     labels, _ = read_labels(sources[1])
     study.add_case(NewCase("scan", sources[0], image, source, sources[1], labels))
     return study
 
 
-def test_arrays_come_back_from_the_source_files(imported, sources):
+def test_arrays_come_back_from_the_source_files(
+    imported: Study, sources: tuple[Path, Path]
+) -> None:
     names = (ArrayName.IMAGE, ArrayName.INITIAL_LABELS)
     before = [imported.array("scan", name)[:] for name in names]
     imported.save_slice(SliceKey("scan", 0, 1), np.ones((8, 9), np.uint8), SliceState.CLEAN)
@@ -148,7 +155,7 @@ def test_arrays_come_back_from_the_source_files(imported, sources):
         np.testing.assert_array_equal(again.working_labels("scan"), labels)
 
 
-def test_what_is_there_is_not_rebuilt(imported, sources):
+def test_what_is_there_is_not_rebuilt(imported: Study, sources: tuple[Path, Path]) -> None:
     for path in sources:
         path.unlink()
     imported.rebuild_arrays()
@@ -158,8 +165,10 @@ def test_what_is_there_is_not_rebuilt(imported, sources):
 
 
 @pytest.mark.parametrize("change", ["intensities", "geometry"])
-def test_another_image_is_not_slipped_under_the_masks(imported, sources, change):
-    voxels = nibabel.load(sources[0]).get_fdata().astype("f4")
+def test_another_image_is_not_slipped_under_the_masks(
+    imported: Study, sources: tuple[Path, Path], change: str
+) -> None:
+    voxels = load_nifti(sources[0]).get_fdata().astype("f4")
     spacing = 3.0 if change == "intensities" else 2.5
     voxels = voxels * 2 if change == "intensities" else voxels
     affine = np.diag([-0.5, 0.5, spacing, 1.0])

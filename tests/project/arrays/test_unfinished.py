@@ -3,15 +3,20 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.folder.durable import put_in_place, settle
+from napari_mlbseg.project.records.cases import NewCase
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -60,7 +65,7 @@ def look(study):
     for case in study.cases:
         for name in ArrayName:
             if study.has_array(case.id, name):
-                values = np.unique(study.array(case.id, name)[:]).tolist()
+                values = np.unique(np.asarray(study.array(case.id, name)[:])).tolist()
                 seen[case.id + " " + name] = values
     return [[case.id for case in study.cases], seen]
 
@@ -111,7 +116,7 @@ while not survived:
 
 
 @pytest.fixture
-def small(tmp_path):
+def small(tmp_path: Path) -> Path:
     """A closed study with one case of 3 x 4 x 5 voxels and its imported labels, all 2."""
     from napari_mlbseg.formats.source import SourceInfo
     from napari_mlbseg.project.records.cases import NewCase
@@ -127,9 +132,11 @@ def small(tmp_path):
     return study.path
 
 
-def killed_everywhere(other_process, path: Path, act: str) -> list[tuple[list, list]]:
+def killed_everywhere(
+    other_process: Callable[..., subprocess.Popen[str]], path: Path, act: str
+) -> list[tuple[list[Any], list[Any]]]:
     """What a reader and then a writer sees after a kill before each file operation."""
-    process = other_process(KILL_EVERYWHERE, path, path.parent / "work.mlbseg", act)
+    process: Any = other_process(KILL_EVERYWHERE, path, path.parent / "work.mlbseg", act)
     out, _ = process.communicate(timeout=600)
     assert process.returncode == 0
     answers = [json.loads(line) for line in out.splitlines()]
@@ -146,7 +153,9 @@ OLD = {"a image": [5], "a initial_labels": [2]}
 NEW = {"a prediction": [7]}
 
 
-def test_killed_initial_labels_are_whole_or_absent(other_process, small):
+def test_killed_initial_labels_are_whole_or_absent(
+    other_process: Callable[..., subprocess.Popen[str]], small: Path
+) -> None:
     answers = killed_everywhere(other_process, small, "step_by_step")
     for pair in answers:
         for cases, seen in pair:
@@ -156,7 +165,9 @@ def test_killed_initial_labels_are_whole_or_absent(other_process, small):
     assert answers[-1] == ([["a"], OLD | NEW],) * 2
 
 
-def test_a_prediction_that_is_replaced_is_there_all_the_time(other_process, small):
+def test_a_prediction_that_is_replaced_is_there_all_the_time(
+    other_process: Callable[..., subprocess.Popen[str]], small: Path
+) -> None:
     with Study.open(small) as study:
         study.create_array("a", ArrayName.PREDICTION, [(0, np.full((3, 4, 5), 4, np.uint8))])
     answers = killed_everywhere(other_process, small, "replace")
@@ -166,7 +177,9 @@ def test_a_prediction_that_is_replaced_is_there_all_the_time(other_process, smal
     assert answers[-1] == ([["a"], OLD | NEW],) * 2
 
 
-def test_a_killed_import_leaves_a_whole_case_or_none(other_process, small):
+def test_a_killed_import_leaves_a_whole_case_or_none(
+    other_process: Callable[..., subprocess.Popen[str]], small: Path
+) -> None:
     answers = killed_everywhere(other_process, small, "add")
     both = OLD | {"b image": [7], "b initial_labels": [7]}
     for pair in answers:
@@ -175,7 +188,9 @@ def test_a_killed_import_leaves_a_whole_case_or_none(other_process, small):
     assert answers[-1] == ([["a", "b"], both],) * 2
 
 
-def test_a_killed_import_does_not_lend_its_labels_to_the_next(small, make_case):
+def test_a_killed_import_does_not_lend_its_labels_to_the_next(
+    small: Path, make_case: Callable[..., NewCase]
+) -> None:
     with Study.open(small) as study:
         stale = study.path / "arrays" / "b" / "initial_labels.zarr"
         shutil.copytree(study.path / "arrays" / "a" / "initial_labels.zarr", stale)
@@ -184,8 +199,8 @@ def test_a_killed_import_does_not_lend_its_labels_to_the_next(small, make_case):
         assert not study.has_array("b", ArrayName.INITIAL_LABELS)
 
 
-def test_blocks_that_cannot_be_had_leave_what_was_there(study):
-    def blocks(*, until: int):
+def test_blocks_that_cannot_be_had_leave_what_was_there(study: Study) -> None:
+    def blocks(*, until: int) -> Iterator[tuple[int, NDArray[Any]]]:
         for start in range(until):
             yield start, np.full((1, 7, 8), 3, np.uint8)
         raise UserError("no more")
@@ -196,7 +211,7 @@ def test_blocks_that_cannot_be_had_leave_what_was_there(study):
     study.create_array("a", ArrayName.PREDICTION, [(0, np.ones((6, 7, 8), np.uint8))])
     with pytest.raises(UserError, match="no more"):
         study.create_array("a", ArrayName.PREDICTION, blocks(until=4))
-    assert study.array("a", ArrayName.PREDICTION)[:].min() == 1
+    assert np.asarray(study.array("a", ArrayName.PREDICTION)[:]).min() == 1
     names = {p.name for p in (study.path / "arrays" / "a").iterdir()}
     assert names == {"image.zarr", "prediction.zarr"}
 
@@ -234,9 +249,11 @@ with Study.open(Path(sys.argv[1])) as study:
 """
 
 
-def test_a_full_disk_is_told_and_breaks_nothing(study, other_process):
+def test_a_full_disk_is_told_and_breaks_nothing(
+    study: Study, other_process: Callable[..., subprocess.Popen[str]]
+) -> None:
     study.close()
-    process = other_process(FULL, study.path)
+    process: Any = other_process(FULL, study.path)
     out, _ = process.communicate(timeout=600)
     assert process.returncode == 0
     told = out.splitlines()
@@ -272,21 +289,23 @@ for value in itertools.count():
 
 
 @pytest.mark.parametrize("rounds", [1, 3, 7, 20])
-def test_kills_at_any_time_leave_whole_slices_and_no_leftovers(study, other_process, rounds):
+def test_kills_at_any_time_leave_whole_slices_and_no_leftovers(
+    study: Study, other_process: Callable[..., subprocess.Popen[str]], rounds: int
+) -> None:
     study.close()
-    process = other_process(WRITE_FOREVER, study.path)
+    process: Any = other_process(WRITE_FOREVER, study.path)
     for _ in range(rounds):
         process.stdout.readline()
     process.kill()
     process.wait(timeout=600)
     with Study.open(study.path) as again:
-        seen = again.array("a", ArrayName.PREDICTION)[:]
+        seen = np.asarray(again.array("a", ArrayName.PREDICTION)[:])
         assert seen.min() == seen.max() > 0
     left = [p for p in study.path.rglob("*") if p.name.endswith(LEFTOVERS)]
     assert left == []
 
 
-def test_leftovers_of_any_writer_are_swept(study):
+def test_leftovers_of_any_writer_are_swept(study: Study) -> None:
     arrays = study.path / "arrays"
     study.create_array("a", ArrayName.PREDICTION, [(0, np.ones((6, 7, 8), np.uint8))])
     study.close()
@@ -305,7 +324,7 @@ def test_leftovers_of_any_writer_are_swept(study):
         assert reader.read_slice("a", ArrayName.IMAGE, 0, 0).any()
     with Study.open(study.path) as again:
         assert again.read_slice("a", ArrayName.IMAGE, 0, 0).any()
-        assert again.array("a", ArrayName.PREDICTION)[:].min() == 1
+        assert np.asarray(again.array("a", ArrayName.PREDICTION)[:]).min() == 1
     assert [p.name for p in sorted(arrays.iterdir())] == ["a"]
     assert [p.name for p in sorted((arrays / "a").iterdir())] == ["image.zarr", "prediction.zarr"]
     assert [p.name for p in (study.path / "checkpoints").iterdir()] == ["latest.pt"]
@@ -313,14 +332,16 @@ def test_leftovers_of_any_writer_are_swept(study):
     assert [p for p in study.path.rglob("*.partial")] == []
 
 
-def test_a_folder_that_cannot_be_put_in_place_leaves_the_one_before(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "x.zarr"
     for folder, text in ((path, "old"), (tmp_path / "x.new", "new")):
         folder.mkdir()
         (folder / "file").write_text(text)
     replace = os.replace
 
-    def refuses_the_new(source, target):
+    def refuses_the_new(source: Path, target: Path) -> None:
         if Path(source).suffix == ".new":
             raise PermissionError("in use")
         replace(source, target)
@@ -334,7 +355,7 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_one_before(tmp_path, mo
     assert (path / "file").read_text() == "old"
 
 
-def test_human_work_is_no_leftover(study):
+def test_human_work_is_no_leftover(study: Study) -> None:
     study.save_slice(SliceKey("a", 0, 0), np.ones((7, 8), np.uint8), SliceState.CLEAN)
     before = study.audit()
     study.close()

@@ -1,4 +1,5 @@
 import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ def mask_of(number: int) -> np.ndarray:
 
 
 @pytest.fixture
-def catalogue(study):
+def catalogue(study: Study) -> Path:
     """The file of a closed study with one saved slice."""
     for index in range(6):
         study.save_slice(SliceKey("a", 0, index), mask_of(index), SliceState.DRAFT)
@@ -34,14 +35,14 @@ def catalogue(study):
         "INSERT OR REPLACE INTO {t} SELECT * FROM {t} WHERE number = 1",
     ],
 )
-def test_history_can_only_grow(catalogue, table, statement):
+def test_history_can_only_grow(catalogue: Path, table: str, statement: str) -> None:
     connection = sqlite3.connect(catalogue)
     with pytest.raises(sqlite3.IntegrityError, match=f"{table} is append-only"):
         connection.execute(statement.format(t=table))
     connection.close()
 
 
-def test_the_file_is_durable_and_known(study):
+def test_the_file_is_durable_and_known(study: Study) -> None:
     (mode,) = sqlite_answer(study.path, "PRAGMA journal_mode")
     assert mode == "wal"
     assert study._database.rows("PRAGMA synchronous") == [(2,)]  # FULL: fsync on every commit
@@ -49,16 +50,17 @@ def test_the_file_is_durable_and_known(study):
     assert sqlite_answer(study.path, "PRAGMA user_version") == (len(schema.MIGRATIONS),)
 
 
-def sqlite_answer(folder, sql):
+def sqlite_answer(folder: Path, sql: str) -> tuple[int | str, ...]:
     connection = sqlite3.connect(folder / "catalogue.sqlite")
     try:
-        return connection.execute(sql).fetchone()
+        found: tuple[int | str, ...] = connection.execute(sql).fetchone()
+        return found
     finally:
         connection.close()
 
 
 @pytest.mark.parametrize("writable", [True, False])
-def test_a_newer_catalogue_is_refused(catalogue, writable):
+def test_a_newer_catalogue_is_refused(catalogue: Path, writable: bool) -> None:
     _execute(catalogue, f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
     with pytest.raises(UserError, match="newer version of napari-mlbseg"):
         Study.open(catalogue.parent, writable=writable)
@@ -68,7 +70,7 @@ def test_a_newer_catalogue_is_refused(catalogue, writable):
 
 
 @pytest.mark.parametrize("writable", [True, False])
-def test_another_database_is_no_study(tmp_path, writable):
+def test_another_database_is_no_study(tmp_path: Path, writable: bool) -> None:
     folder = tmp_path / "other.mlbseg"
     folder.mkdir()
     _execute(folder / "catalogue.sqlite", "CREATE TABLE birds (name TEXT)")
@@ -76,7 +78,9 @@ def test_another_database_is_no_study(tmp_path, writable):
         Study.open(folder, writable=writable)
 
 
-def test_an_older_catalogue_is_brought_up_to_date_when_written(catalogue, monkeypatch):
+def test_an_older_catalogue_is_brought_up_to_date_when_written(
+    catalogue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     newer = (*schema.MIGRATIONS, ("ALTER TABLE cases ADD COLUMN note TEXT",))
     monkeypatch.setattr(schema, "MIGRATIONS", newer)
     with pytest.raises(UserError, match="older version"):
@@ -87,7 +91,9 @@ def test_an_older_catalogue_is_brought_up_to_date_when_written(catalogue, monkey
     Study.open(catalogue.parent, writable=False).close()
 
 
-def test_a_failed_migration_changes_nothing(catalogue, monkeypatch):
+def test_a_failed_migration_changes_nothing(
+    catalogue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     released = schema.MIGRATIONS
     broken = (*released, ("ALTER TABLE cases ADD COLUMN note TEXT", "NO SQL"))
     monkeypatch.setattr(schema, "MIGRATIONS", broken)
@@ -99,13 +105,13 @@ def test_a_failed_migration_changes_nothing(catalogue, monkeypatch):
 
 
 @pytest.mark.parametrize("writable", [True, False])
-def test_a_file_that_is_no_database_is_explained(catalogue, writable):
+def test_a_file_that_is_no_database_is_explained(catalogue: Path, writable: bool) -> None:
     catalogue.write_bytes(b"no database at all" * 1000)
     with pytest.raises(UserError, match=r"is damaged .*Copy the whole folder .*recover"):
         Study.open(catalogue.parent, writable=writable)
 
 
-def test_damage_in_the_middle_is_noticed_before_more_is_written(catalogue):
+def test_damage_in_the_middle_is_noticed_before_more_is_written(catalogue: Path) -> None:
     content = bytearray(catalogue.read_bytes())
     content[4096 * 2 :] = bytes(len(content) - 4096 * 2)
     catalogue.write_bytes(content)
@@ -113,7 +119,7 @@ def test_damage_in_the_middle_is_noticed_before_more_is_written(catalogue):
         Study.open(catalogue.parent)
 
 
-def test_a_damaged_mask_is_explained(study):
+def test_a_damaged_mask_is_explained(study: Study) -> None:
     record = study.save_slice(KEY, np.ones((7, 8), np.uint8), SliceState.CLEAN)
     study._database._connection.execute("DROP TRIGGER masks_no_update")
     study._database._connection.execute("UPDATE masks SET data = x'00ff'")
@@ -121,7 +127,7 @@ def test_a_damaged_mask_is_explained(study):
         study.revision_mask(record.revision)
 
 
-def test_two_identical_cases_never_reach_the_catalogue(study):
+def test_two_identical_cases_never_reach_the_catalogue(study: Study) -> None:
     case = study.case("a")
     with pytest.raises(UserError, match=r"refused a change .*UNIQUE.* Nothing was changed"):
         study._catalogue.add_cases([case])
@@ -129,19 +135,19 @@ def test_two_identical_cases_never_reach_the_catalogue(study):
     assert [entry.action for entry in study.audit()].count("add case") == 1
 
 
-def _execute(path, sql):
+def _execute(path: Path, sql: str) -> None:
     connection = sqlite3.connect(path)
     connection.execute(sql)
     connection.commit()
     connection.close()
 
 
-def test_a_full_disk_is_told_and_the_next_save_works(study):
+def test_a_full_disk_is_told_and_the_next_save_works(study: Study) -> None:
     connection = study._database._connection
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")
 
-    def fill():
+    def fill() -> None:
         for number in range(1000):
             study.save_slice(KEY, mask_of(number), SliceState.DRAFT)
 
@@ -153,7 +159,7 @@ def test_a_full_disk_is_told_and_the_next_save_works(study):
     assert len(study.slice_history(KEY)) == saved + 1
 
 
-def test_a_catalogue_in_use_is_told_and_the_next_save_works(study):
+def test_a_catalogue_in_use_is_told_and_the_next_save_works(study: Study) -> None:
     study._database._connection.execute("PRAGMA busy_timeout = 1")
     other = sqlite3.connect(study.path / "catalogue.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -164,7 +170,7 @@ def test_a_catalogue_in_use_is_told_and_the_next_save_works(study):
     study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
 
 
-def test_a_catalogue_that_may_not_be_written_is_told(study):
+def test_a_catalogue_that_may_not_be_written_is_told(study: Study) -> None:
     study._database._connection.execute("PRAGMA query_only = ON")
     with pytest.raises(UserError, match="may not be written"):
         study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
@@ -172,7 +178,7 @@ def test_a_catalogue_that_may_not_be_written_is_told(study):
     study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
 
 
-def test_a_closed_study_is_told(study):
+def test_a_closed_study_is_told(study: Study) -> None:
     study.close()
     with pytest.raises(UserError, match=r"no longer open .*Open the study again"):
         study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
@@ -192,8 +198,8 @@ def test_a_closed_study_is_told(study):
         sqlite3.Error("x"),
     ],
 )
-def test_no_error_of_sqlite_arrives_as_it_is(tmp_path, error):
-    def fails():
+def test_no_error_of_sqlite_arrives_as_it_is(tmp_path: Path, error: sqlite3.Error) -> None:
+    def fails() -> None:
         with explained(tmp_path / "catalogue.sqlite"):
             raise error
 

@@ -1,6 +1,7 @@
 import os
 import shutil
 import sqlite3
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,7 @@ MUTATIONS: dict[str, Callable[[Study], object]] = {
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_a_reader_changes_nothing(study, name):
+def test_a_reader_changes_nothing(study: Study, name: str) -> None:
     study.close()
     before = _bytes_in(study.path)
     with Study.open(study.path, writable=False) as reader:
@@ -46,7 +47,7 @@ def test_a_reader_changes_nothing(study, name):
     assert _bytes_in(study.path) == before
 
 
-def test_sqlite_itself_refuses_a_reader(study):
+def test_sqlite_itself_refuses_a_reader(study: Study) -> None:
     with (
         Study.open(study.path, writable=False) as reader,
         pytest.raises(sqlite3.OperationalError, match="readonly"),
@@ -77,7 +78,9 @@ except PermissionError:
 
 
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="needs POSIX permissions")
-def test_a_study_on_a_read_only_disk_opens_for_reading(study, other_process):
+def test_a_study_on_a_read_only_disk_opens_for_reading(
+    study: Study, other_process: Callable[..., subprocess.Popen[str]]
+) -> None:
     study.close()
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(shutil.copytree(study.path, Path(parent) / "s.mlbseg"))

@@ -1,14 +1,21 @@
 """Maps that pass through the disk on their way into files."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.exporting.computed import kept_meanwhile
+from napari_mlbseg.project.study import Study
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_blocks_of_slices_become_volumes_that_are_gone_afterwards(study, tmp_path, axis):
+def test_blocks_of_slices_become_volumes_that_are_gone_afterwards(
+    study: Study, tmp_path: Path, axis: int
+) -> None:
     study.set_axis("a", axis)
     case = study.case("a")
     shape = case.geometry.shape
@@ -26,8 +33,8 @@ def test_blocks_of_slices_become_volumes_that_are_gone_afterwards(study, tmp_pat
     assert list(folder.iterdir()) == []
 
 
-def test_a_folder_without_room_is_a_user_error(study, tmp_path):
-    def full():
+def test_a_folder_without_room_is_a_user_error(study: Study, tmp_path: Path) -> None:
+    def full() -> Iterator[Any]:
         raise OSError(28, "No space left on device")
         yield
 

@@ -1,13 +1,17 @@
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
 from hypothesis import HealthCheck, given, settings
-from orientations import grids
+from nifti_files import load_nifti
+from numpy.typing import NDArray
+from orientations import Grid, grids
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
@@ -22,6 +26,7 @@ from napari_mlbseg.project.exporting.export import (
 from napari_mlbseg.project.exporting.outputs import ARRAYS
 from napari_mlbseg.project.exporting.provenance import NOBODY, provenance_path
 from napari_mlbseg.project.importing.cohort import import_folder, import_images
+from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import make_phantom_cohort
@@ -29,7 +34,7 @@ from napari_mlbseg.volume import Geometry
 
 
 @pytest.fixture
-def study(tmp_path):
+def study(tmp_path: Path) -> Iterator[Study]:
     phantoms = make_phantom_cohort(tmp_path, cases=2)
     with Study.create(tmp_path / "s.mlbseg") as made:
         import_folder(made, phantoms.images, phantoms.labels)
@@ -40,11 +45,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def loaded(path: Path) -> np.ndarray:
-    return np.asarray(nib.load(path).dataobj)
+def loaded(path: Path | None) -> NDArray[Any]:
+    assert path is not None
+    return np.asarray(load_nifti(path).dataobj)
 
 
-def test_labels_are_what_a_person_sees(study, tmp_path):
+def test_labels_are_what_a_person_sees(study: Study, tmp_path: Path) -> None:
     case = study.cases[1]
     mask = np.zeros(case.slice_shape(0), np.uint8)
     mask[3:9, 4:20] = 2
@@ -56,7 +62,7 @@ def test_labels_are_what_a_person_sees(study, tmp_path):
     np.testing.assert_array_equal(case.geometry.to_display(loaded(path)), expected)
 
 
-def test_one_file_per_case_named_as_it_came_in(study, tmp_path):
+def test_one_file_per_case_named_as_it_came_in(study: Study, tmp_path: Path) -> None:
     seen = []
     written = export_study(
         study, tmp_path / "new" / "out", ExportKind.INITIAL, lambda *what: seen.append(what[1:])
@@ -68,12 +74,12 @@ def test_one_file_per_case_named_as_it_came_in(study, tmp_path):
     assert seen == [(0, 2), (1, 2), (2, 2)]
     for path, case in zip(written, study.cases, strict=True):
         np.testing.assert_array_equal(loaded(path), loaded(case.labels_path))
-        image, labels = nib.load(case.image_path), nib.load(path)
+        image, labels = load_nifti(case.image_path), load_nifti(path)
         assert labels.get_data_dtype() == np.uint8
         assert labels.affine.tobytes() == image.affine.tobytes()
 
 
-def test_a_prediction_is_exported_without_corrections(study, tmp_path):
+def test_a_prediction_is_exported_without_corrections(study: Study, tmp_path: Path) -> None:
     case = study.cases[0]
     study.create_array(case.id, ArrayName.PREDICTION)[:] = 1
     study.save_slice(
@@ -83,7 +89,7 @@ def test_a_prediction_is_exported_without_corrections(study, tmp_path):
     assert set(np.unique(loaded(path))) == {1}
 
 
-def test_weights_are_two_maps_of_float32(study, tmp_path):
+def test_weights_are_two_maps_of_float32(study: Study, tmp_path: Path) -> None:
     case = study.cases[1]
     weights = np.random.default_rng(0).random(case.geometry.shape).astype(np.float16)
     study.create_array(case.id, ArrayName.META_WEIGHTS_INITIAL)[:] = weights
@@ -92,12 +98,12 @@ def test_weights_are_two_maps_of_float32(study, tmp_path):
     assert initial.name == "phantom_02_meta_weights_initial.nii.gz"
     assert pseudo.name == "phantom_02_meta_weights_pseudo.nii.gz"
     for path, expected in ((initial, weights), (pseudo, 2 * weights)):
-        assert nib.load(path).get_data_dtype() == np.float32
-        assert nib.load(path).affine.tobytes() == nib.load(case.image_path).affine.tobytes()
+        assert load_nifti(path).get_data_dtype() == np.float32
+        assert load_nifti(path).affine.tobytes() == load_nifti(case.image_path).affine.tobytes()
         np.testing.assert_array_equal(case.geometry.to_display(loaded(path)), expected)
 
 
-def test_trust_is_a_map_of_float32_and_the_votes_are_labels(study, tmp_path):
+def test_trust_is_a_map_of_float32_and_the_votes_are_labels(study: Study, tmp_path: Path) -> None:
     case = study.cases[1]
     trust = np.random.default_rng(0).random(case.geometry.shape).astype(np.float16)
     study.create_array(case.id, ArrayName.TRUST)[:] = trust
@@ -105,8 +111,8 @@ def test_trust_is_a_map_of_float32_and_the_votes_are_labels(study, tmp_path):
     trusted, votes = export_case(study, case.id, tmp_path / "out", ExportKind.TRUST)
     assert trusted.name == "phantom_02_trust.nii.gz"
     assert votes.name == "phantom_02_proposed_labels.nii.gz"
-    assert nib.load(trusted).get_data_dtype() == np.float32
-    assert nib.load(votes).get_data_dtype() == np.uint8
+    assert load_nifti(trusted).get_data_dtype() == np.float32
+    assert load_nifti(votes).get_data_dtype() == np.uint8
     np.testing.assert_array_equal(case.geometry.to_display(loaded(trusted)), trust)
     np.testing.assert_array_equal(case.geometry.to_display(loaded(votes)), trust > 0.5)
 
@@ -116,7 +122,9 @@ def test_trust_is_a_map_of_float32_and_the_votes_are_labels(study, tmp_path):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(grid=grids())
-def test_import_then_export_is_the_identity_in_every_orientation(tmp_path_factory, grid):
+def test_import_then_export_is_the_identity_in_every_orientation(
+    tmp_path_factory: pytest.TempPathFactory, grid: Grid
+) -> None:
     geometry = Geometry.from_affine(*grid)
     folder = tmp_path_factory.mktemp("identity")
     stored = np.random.default_rng(0).integers(0, 5, geometry.file_shape).astype(np.uint8)
@@ -128,7 +136,7 @@ def test_import_then_export_is_the_identity_in_every_orientation(tmp_path_factor
         import_images(study, [folder / "image.nii"], {"image": folder / "labels.nii"})
         (path,) = export_case(study, "image", folder / "out", ExportKind.LABELS)
     np.testing.assert_array_equal(loaded(path), stored)
-    assert nib.load(path).affine.tobytes() == nib.load(folder / "image.nii").affine.tobytes()
+    assert load_nifti(path).affine.tobytes() == load_nifti(folder / "image.nii").affine.tobytes()
     ours, theirs = (SimpleITK.ReadImage(str(p)) for p in (path, folder / "image.nii"))
     np.testing.assert_array_equal(
         SimpleITK.GetArrayFromImage(ours), SimpleITK.GetArrayFromImage(theirs)
@@ -138,7 +146,7 @@ def test_import_then_export_is_the_identity_in_every_orientation(tmp_path_factor
     assert ours.GetSpacing() == theirs.GetSpacing()
 
 
-def test_what_was_exported_can_be_imported_again(study, tmp_path):
+def test_what_was_exported_can_be_imported_again(study: Study, tmp_path: Path) -> None:
     export_study(study, tmp_path / "out", ExportKind.LABELS)
     with Study.create(tmp_path / "again.mlbseg") as again:
         import_folder(again, study.cases[0].image_path.parent, tmp_path / "out")
@@ -148,7 +156,7 @@ def test_what_was_exported_can_be_imported_again(study, tmp_path):
             )
 
 
-def test_an_earlier_export_is_replaced(study, tmp_path):
+def test_an_earlier_export_is_replaced(study: Study, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "phantom_01.nii.gz").write_bytes(b"earlier")
     (path,) = export_case(study, "phantom_01", tmp_path / "out", ExportKind.LABELS)
@@ -162,7 +170,9 @@ def test_an_earlier_export_is_replaced(study, tmp_path):
         (ExportKind.WEIGHTS, "no weight maps yet: phantom_02.*training"),
     ],
 )
-def test_nothing_is_written_unless_every_case_has_it(study, tmp_path, kind, says):
+def test_nothing_is_written_unless_every_case_has_it(
+    study: Study, tmp_path: Path, kind: ExportKind, says: str
+) -> None:
     for name in (
         ArrayName.PREDICTION,
         ArrayName.META_WEIGHTS_INITIAL,
@@ -175,7 +185,7 @@ def test_nothing_is_written_unless_every_case_has_it(study, tmp_path, kind, says
     assert not (tmp_path / "out").exists()
 
 
-def test_without_initial_labels_the_error_says_where_they_come_from(tmp_path):
+def test_without_initial_labels_the_error_says_where_they_come_from(tmp_path: Path) -> None:
     phantoms = make_phantom_cohort(tmp_path, cases=1)
     with Study.create(tmp_path / "s.mlbseg") as study:
         with pytest.raises(UserError, match="no cases"):
@@ -198,7 +208,9 @@ MAP_FORMATS = [OutFormat.NIFTI, OutFormat.NRRD, OutFormat.MHA]
 
 @pytest.mark.parametrize("bad", [np.nan, -np.inf])
 @pytest.mark.parametrize(("kind", "name"), MAPS)
-def test_a_case_with_nan_is_refused_and_the_others_are_written(study, tmp_path, kind, name, bad):
+def test_a_case_with_nan_is_refused_and_the_others_are_written(
+    study: Study, tmp_path: Path, kind: ExportKind, name: ArrayName, bad: float
+) -> None:
     for case in study.cases:
         for array in ARRAYS[kind]:
             study.create_array(case.id, array)
@@ -214,10 +226,10 @@ def test_a_case_with_nan_is_refused_and_the_others_are_written(study, tmp_path, 
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_probabilities_that_are_none_are_refused(study, tmp_path, bad):
+def test_probabilities_that_are_none_are_refused(study: Study, tmp_path: Path, bad: float) -> None:
     case = study.cases[0]
 
-    def blocks(case):
+    def blocks(case: Case) -> Iterator[tuple[int, NDArray[Any]]]:
         count = case.geometry.shape[case.axis]
         found = np.full((count, len(study.classes), *case.slice_shape(case.axis)), 0.5, np.float32)
         found[count // 2, 0, 0, 0] = bad
@@ -232,12 +244,12 @@ def test_probabilities_that_are_none_are_refused(study, tmp_path, bad):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_provenance_has_no_number_that_is_none(study, tmp_path):
+def test_provenance_has_no_number_that_is_none(study: Study, tmp_path: Path) -> None:
     study.create_array("phantom_01", ArrayName.PREDICTION)
     study.start_run({"rates": [float("nan"), 0.5], "minutes": float("inf")}, seed=0, device="cpu")
     (path,) = export_case(study, "phantom_01", tmp_path / "out", ExportKind.LABELS)
 
-    def refused(word):
+    def refused(word: str) -> None:
         raise AssertionError(word)
 
     told = json.loads(provenance_path(path).read_text(), parse_constant=refused)
@@ -247,7 +259,7 @@ def test_provenance_has_no_number_that_is_none(study, tmp_path):
 # --- what must never be overwritten ---------------------------------------------------------------
 
 
-def test_sources_are_never_overwritten(study, tmp_path):
+def test_sources_are_never_overwritten(study: Study, tmp_path: Path) -> None:
     before = contents(tmp_path / "images") | contents(tmp_path / "labels")
     for folder in ("images", "labels", "out/../images"):
         (tmp_path / "out").mkdir(exist_ok=True)
@@ -256,7 +268,7 @@ def test_sources_are_never_overwritten(study, tmp_path):
     assert contents(tmp_path / "images") | contents(tmp_path / "labels") == before
 
 
-def test_sources_are_recognised_through_links(study, tmp_path):
+def test_sources_are_recognised_through_links(study: Study, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "images", target_is_directory=True)
     (tmp_path / "hard").mkdir()
     os.link(tmp_path / "labels" / "phantom_01.nii.gz", tmp_path / "hard" / "phantom_01.nii.gz")
@@ -268,25 +280,25 @@ def test_sources_are_recognised_through_links(study, tmp_path):
 
 
 @pytest.mark.parametrize("folder", [".", "arrays", "new/out"])
-def test_nothing_is_exported_into_the_study(study, folder):
+def test_nothing_is_exported_into_the_study(study: Study, folder: str) -> None:
     before = sorted(study.path.rglob("*"))
     with pytest.raises(UserError, match="inside the study"):
         export_study(study, study.path / folder, ExportKind.LABELS)
     assert sorted(study.path.rglob("*")) == before
 
 
-def test_a_file_in_place_of_the_folder_is_a_user_error(study, tmp_path):
+def test_a_file_in_place_of_the_folder_is_a_user_error(study: Study, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(UserError, match="cannot be made"):
         export_study(study, tmp_path / "out", ExportKind.LABELS)
 
 
-def test_an_unknown_case_is_named(study, tmp_path):
+def test_an_unknown_case_is_named(study: Study, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nobody.*phantom_01, phantom_02"):
         export_case(study, "nobody", tmp_path / "out", ExportKind.LABELS)
 
 
-def test_real_cases_keep_their_geometry(tmp_path, real_data):
+def test_real_cases_keep_their_geometry(tmp_path: Path, real_data: Path) -> None:
     ct = real_data / "ct_multiorgan"
     la = sorted((real_data / "la" / "images").iterdir())[0]
     with Study.create(tmp_path / "s.mlbseg") as study:
@@ -302,7 +314,7 @@ def test_real_cases_keep_their_geometry(tmp_path, real_data):
             export_study(study, tmp_path / "out", ExportKind.LABELS), study.cases, strict=True
         ):
             np.testing.assert_array_equal(loaded(path), loaded(case.labels_path))
-            assert nib.load(path).affine.tobytes() == nib.load(case.image_path).affine.tobytes()
+            assert load_nifti(path).affine.tobytes() == load_nifti(case.image_path).affine.tobytes()
             ours, theirs = (SimpleITK.ReadImage(str(p)) for p in (path, case.image_path))
             assert ours.GetOrigin() == theirs.GetOrigin()
             assert ours.GetDirection() == theirs.GetDirection()

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +45,7 @@ serve(export)
 
 
 @pytest.fixture
-def study(tmp_path):
+def study(tmp_path: Path) -> Iterator[Study]:
     """Two upright series, one of them with a corrected slice and with maps."""
     for name in (CASE, OTHER):
         write_series(tmp_path / "in" / name, voxels(SHAPE), lps_of())
@@ -58,7 +60,7 @@ def study(tmp_path):
         yield made
 
 
-def correct(study, value):
+def correct(study: Study, value: Any) -> None:
     mask = np.zeros(study.case(CASE).slice_shape(0), np.uint8)
     mask[2:6, 3:8] = value
     study.save_slice(SliceKey(CASE, 0, 3), mask, SliceState.CLEAN)
@@ -89,7 +91,9 @@ WAYS = [
 
 
 @pytest.mark.parametrize(("kind", "form", "swap"), WAYS)
-def test_a_killed_export_leaves_the_old_or_the_new_and_is_mended(study, tmp_path, kind, form, swap):
+def test_a_killed_export_leaves_the_old_or_the_new_and_is_mended(
+    study: Study, tmp_path: Path, kind: ExportKind, form: OutFormat, swap: str
+) -> None:
     first = tmp_path / "first"
     old_paths = export_case(study, CASE, first, kind, form)
     assert all(told(path) == sha256_of(path) for path in old_paths)
@@ -127,7 +131,7 @@ def test_a_killed_export_leaves_the_old_or_the_new_and_is_mended(study, tmp_path
     assert not [p for p in out.iterdir() if p.name.startswith(".")]
 
 
-def test_the_same_after_a_kill_in_a_folder_that_was_empty(study, tmp_path):
+def test_the_same_after_a_kill_in_a_folder_that_was_empty(study: Study, tmp_path: Path) -> None:
     out, kills = tmp_path / "out", 0
     with killer(PROGRAM) as process:
         while True:
@@ -150,7 +154,7 @@ def test_the_same_after_a_kill_in_a_folder_that_was_empty(study, tmp_path):
     assert kills > 5
 
 
-def test_what_earlier_versions_left_is_swept(study, tmp_path):
+def test_what_earlier_versions_left_is_swept(study: Study, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     left = [f".{CASE}.0123abcd.nii.gz", f".{CASE}.provenance.json.89abcdef"]
@@ -165,7 +169,7 @@ def test_what_earlier_versions_left_is_swept(study, tmp_path):
     assert sorted(p.name for p in out.iterdir() if p.name.startswith(".")) == sorted(kept)
 
 
-def test_an_export_under_way_is_not_swept_by_another(study, tmp_path):
+def test_an_export_under_way_is_not_swept_by_another(study: Study, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     with placing.workplace(out) as work:

@@ -6,6 +6,9 @@ import json
 import logging
 import os
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -13,6 +16,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_files import PATIENT, lps_of, voxels, write_series
+from numpy.typing import NDArray
 from seg_files import write_seg
 
 from napari_mlbseg.errors import UserError
@@ -33,12 +37,12 @@ VOXEL_FORMATS = (OutFormat.NIFTI, OutFormat.NRRD, OutFormat.MHA)
 IDENTIFIERS = (PATIENT, "JANE", "12345-SECRET", "19500101")
 
 
-def labels():
+def labels() -> NDArray[Any]:
     return np.random.default_rng(0).integers(0, 3, SHAPE).astype(np.uint8)
 
 
 @pytest.fixture
-def study(tmp_path):
+def study(tmp_path: Path) -> Iterator[Study]:
     """One oblique series with its segmentation, a corrected slice and machine work."""
     lps = lps_of(tilt=(0.1, 0.2, 0.3))
     files = write_series(tmp_path / "in" / "scan", voxels(SHAPE), lps)
@@ -55,12 +59,14 @@ def study(tmp_path):
         yield made
 
 
-def file_frame(study, shown):
+def file_frame(study: Study, shown: NDArray[Any]) -> NDArray[Any]:
     return study.cases[0].geometry.to_file(shown)
 
 
 @pytest.mark.parametrize("form", VOXEL_FORMATS)
-def test_a_case_leaves_in_another_format_than_it_came_in(study, tmp_path, form):
+def test_a_case_leaves_in_another_format_than_it_came_in(
+    study: Study, tmp_path: Path, form: OutFormat
+) -> None:
     (path,) = export_case(study, "scan", tmp_path / "out", ExportKind.LABELS, form)
     image = sitk.ReadImage(str(path))
     found = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
@@ -70,7 +76,9 @@ def test_a_case_leaves_in_another_format_than_it_came_in(study, tmp_path, form):
     np.testing.assert_allclose(again.geometry.display_affine, ours.display_affine, atol=2e-5)
 
 
-def test_dicom_is_the_own_format_of_labels_and_nifti_that_of_maps(study, tmp_path):
+def test_dicom_is_the_own_format_of_labels_and_nifti_that_of_maps(
+    study: Study, tmp_path: Path
+) -> None:
     (path,) = export_case(study, "scan", tmp_path / "out", ExportKind.LABELS)
     assert path.name == "scan_seg.dcm"
     assert pydicom.dcmread(path).Modality == "SEG"
@@ -87,7 +95,7 @@ def test_dicom_is_the_own_format_of_labels_and_nifti_that_of_maps(study, tmp_pat
     assert contours.name == "scan_rtstruct.dcm"
 
 
-def test_exported_dicom_can_be_imported_again(study, tmp_path):
+def test_exported_dicom_can_be_imported_again(study: Study, tmp_path: Path) -> None:
     export_study(study, tmp_path / "out", ExportKind.LABELS)
     with Study.create(tmp_path / "again.mlbseg") as again:
         imported = import_folder(again, tmp_path / "in", tmp_path / "out")
@@ -96,7 +104,9 @@ def test_exported_dicom_can_be_imported_again(study, tmp_path):
         assert [c.name for c in again.classes] == [c.name for c in study.classes if c.value < 3]
 
 
-def test_formats_that_cannot_hold_a_case_are_refused_before_anything_is_written(study, tmp_path):
+def test_formats_that_cannot_hold_a_case_are_refused_before_anything_is_written(
+    study: Study, tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match=r"scan cannot be written as ome-zarr.*oblique"):
         export_study(study, tmp_path / "out", ExportKind.LABELS, form=OutFormat.OME_ZARR)
     with pytest.raises(UserError, match="outlines of labels"):
@@ -106,7 +116,7 @@ def test_formats_that_cannot_hold_a_case_are_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_what_came_as_nifti_cannot_become_dicom(tmp_path):
+def test_what_came_as_nifti_cannot_become_dicom(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.eye(4)), tmp_path / "in" / "a.nii")
     with Study.create(tmp_path / "s.mlbseg") as study:
@@ -117,7 +127,7 @@ def test_what_came_as_nifti_cannot_become_dicom(tmp_path):
             export_study(study, tmp_path / "out", ExportKind.LABELS, form=OutFormat.DICOM_SEG)
 
 
-def test_a_map_with_nan_never_becomes_dicom(study, tmp_path):
+def test_a_map_with_nan_never_becomes_dicom(study: Study, tmp_path: Path) -> None:
     study.array("scan", ArrayName.TRUST)[3, 2, 1] = np.nan
     with pytest.raises(UserError, match=r"trust of scan hold.*NaN or infinite"):
         export_case(study, "scan", tmp_path / "out", ExportKind.TRUST, OutFormat.DICOM_SEG)
@@ -134,7 +144,9 @@ def test_a_map_with_nan_never_becomes_dicom(study, tmp_path):
         (("x" * 300, "y"), ("x" * 40, "y")),
     ],
 )
-def test_files_of_probabilities_are_called_after_their_classes(study, tmp_path, names, expected):
+def test_files_of_probabilities_are_called_after_their_classes(
+    study: Study, tmp_path: Path, names: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
     classes = [LabelClass(k, name, (1, 2, k)) for k, name in enumerate(names, 1)]
     found = probability_targets(study.cases[0], tmp_path, OutFormat.DICOM_SEG, classes)
     ours = [f"scan_probability_{name}.dcm" for name in expected]
@@ -145,7 +157,7 @@ def test_files_of_probabilities_are_called_after_their_classes(study, tmp_path, 
 # --- volumes --------------------------------------------------------------------------------------
 
 
-def test_volumes_of_exported_labels(study, tmp_path):
+def test_volumes_of_exported_labels(study: Study, tmp_path: Path) -> None:
     (path,) = export_study(study, tmp_path / "out", ExportKind.VOLUMES)
     rows = list(csv.DictReader(path.read_text().splitlines()))
     assert list(rows[0]) == ["case", "value", "name", "voxels", "volume_ml"]
@@ -163,7 +175,7 @@ def test_volumes_of_exported_labels(study, tmp_path):
         assert float(row["volume_ml"]) == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_sheared_voxel_is_as_large_as_its_box(tmp_path):
+def test_a_sheared_voxel_is_as_large_as_its_box(tmp_path: Path) -> None:
     """A tilted gantry: the product of the spacings would be too much."""
     (tmp_path / "in").mkdir()
     affine = np.array([[2.0, 0, 0, 0], [0, 1, 1.5, 0], [0, 0, 2, 0], [0, 0, 0, 1]])
@@ -187,11 +199,12 @@ def test_a_sheared_voxel_is_as_large_as_its_box(tmp_path):
 # --- provenance -----------------------------------------------------------------------------------
 
 
-def provenance(path):
-    return json.loads(provenance_path(path).read_text())
+def provenance(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(provenance_path(path).read_text())
+    return found
 
 
-def test_every_file_says_where_it_comes_from(study, tmp_path):
+def test_every_file_says_where_it_comes_from(study: Study, tmp_path: Path) -> None:
     run = study.start_run({"steps": 5, "network": "unet"}, seed=3, device="cpu")
     study.finish_run(run, outcome="finished")
     study.checkpoint_path.parent.mkdir()
@@ -220,14 +233,14 @@ def test_every_file_says_where_it_comes_from(study, tmp_path):
     assert told["model"]["checkpoint_sha256"] in parameters
 
 
-def test_imported_labels_have_no_model(study, tmp_path):
+def test_imported_labels_have_no_model(study: Study, tmp_path: Path) -> None:
     study.start_run({}, seed=0, device="cpu")
     (path,) = export_case(study, "scan", tmp_path / "out", ExportKind.INITIAL, OutFormat.MHA)
     told = provenance(path)
     assert (told["model"], told["run"], told["slices_in_file"]) == (None, None, False)
 
 
-def test_a_run_that_left_no_checkpoint_has_no_share(study, tmp_path):
+def test_a_run_that_left_no_checkpoint_has_no_share(study: Study, tmp_path: Path) -> None:
     study.create_array("scan", ArrayName.PREDICTION)
     first = study.start_run({"steps": 5}, seed=3, device="cpu")
     study.checkpoint_path.parent.mkdir()
@@ -240,7 +253,7 @@ def test_a_run_that_left_no_checkpoint_has_no_share(study, tmp_path):
     assert provenance(path)["run"]["id"] == first
 
 
-def test_a_table_and_maps_have_their_provenance_too(study, tmp_path):
+def test_a_table_and_maps_have_their_provenance_too(study: Study, tmp_path: Path) -> None:
     (path,) = export_study(study, tmp_path / "out", ExportKind.VOLUMES)
     assert [case["case"] for case in provenance(path)["cases"]] == ["scan"]
     for path in export_study(study, tmp_path / "out", ExportKind.TRUST):
@@ -248,11 +261,11 @@ def test_a_table_and_maps_have_their_provenance_too(study, tmp_path):
     assert len(list((tmp_path / "out").glob("*.provenance.json"))) == 3
 
 
-def test_imported_labels_that_nobody_changed_are_named(study, tmp_path):
+def test_imported_labels_that_nobody_changed_are_named(study: Study, tmp_path: Path) -> None:
     case = study.cases[0]
     shown = [i for i in range(SHAPE[2]) if study.read_slice("scan", INITIAL, 0, i).any()]
 
-    def told(kind):
+    def told(kind: ExportKind) -> Any:
         (path,) = export_case(study, "scan", tmp_path / "out", kind, OutFormat.NIFTI)[:1]
         return provenance(path)["imported_labels"]
 
@@ -271,7 +284,7 @@ def test_imported_labels_that_nobody_changed_are_named(study, tmp_path):
     assert told(ExportKind.TRUST) is None
 
 
-def test_slices_that_nobody_looked_at_are_named(study, tmp_path):
+def test_slices_that_nobody_looked_at_are_named(study: Study, tmp_path: Path) -> None:
     case, count = study.cases[0], SHAPE[2]
     draft, clean = (SliceKey("scan", 0, i) for i in (count - 1, 4))
     for key, state in ((draft, SliceState.DRAFT), (clean, SliceState.CLEAN)):
@@ -284,7 +297,7 @@ def test_slices_that_nobody_looked_at_are_named(study, tmp_path):
     assert in_words(study, case).endswith(f" {len(unseen)} of {count} slices were never looked at.")
 
 
-def test_a_source_that_is_gone_has_no_hash(study, tmp_path):
+def test_a_source_that_is_gone_has_no_hash(study: Study, tmp_path: Path) -> None:
     (tmp_path / "in" / "scan").rename(tmp_path / "elsewhere")
     (path,) = export_case(study, "scan", tmp_path / "out", ExportKind.LABELS, OutFormat.NIFTI)
     assert provenance(path)["source"]["sha256"] is None
@@ -293,7 +306,7 @@ def test_a_source_that_is_gone_has_no_hash(study, tmp_path):
         export_case(study, "scan", tmp_path / "out", ExportKind.LABELS)
 
 
-def test_the_hash_of_a_file_is_that_of_sha256sum(tmp_path):
+def test_the_hash_of_a_file_is_that_of_sha256sum(tmp_path: Path) -> None:
     file = tmp_path / "a.bin"
     file.write_bytes(bytes(3_000_000))
     assert sha256_of(file) == hashlib.sha256(bytes(3_000_000)).hexdigest()
@@ -304,7 +317,9 @@ def test_the_hash_of_a_file_is_that_of_sha256sum(tmp_path):
 # --- patients -------------------------------------------------------------------------------------
 
 
-def test_nothing_of_a_patient_is_copied_unless_dicom_is_asked_for(study, tmp_path, caplog):
+def test_nothing_of_a_patient_is_copied_unless_dicom_is_asked_for(
+    study: Study, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.DEBUG):
         for kind in (ExportKind.LABELS, ExportKind.INITIAL, ExportKind.TRUST):
             for form in VOXEL_FORMATS:
@@ -320,7 +335,7 @@ def test_nothing_of_a_patient_is_copied_unless_dicom_is_asked_for(study, tmp_pat
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nrrd", ".mha"])
-def test_free_text_of_headers_is_not_kept(tmp_path, suffix):
+def test_free_text_of_headers_is_not_kept(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "in").mkdir()
     path = tmp_path / "in" / f"a{suffix}"
     image = sitk.GetImageFromArray(np.zeros((4, 5, 6), np.int16))

@@ -1,7 +1,10 @@
+from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from napari_mlbseg.formats.streamed.stream import file_slabs
 from napari_mlbseg.project.exporting import voxels
@@ -12,26 +15,29 @@ from napari_mlbseg.volume import Geometry, Volume
 class Counted:
     """An array that remembers which part of it was read."""
 
-    def __init__(self, array):
+    def __init__(self, array: NDArray[Any]) -> None:
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
-        self.read = []
+        self.read: list[Any] = []
 
-    def __getitem__(self, window):
+    def __getitem__(self, window: Any) -> NDArray[Any]:
         self.read.append(window)
-        return self.array[window]
+        found: NDArray[Any] = self.array[window]
+        return found
 
 
 @pytest.mark.parametrize(
     ("axis", "signs", "thick"), list(product(range(3), ([1, 1, 1], [-1, -1, -1]), (1, 2, 5)))
 )
-def test_bands_give_what_the_array_holds(monkeypatch, axis, signs, thick):
+def test_bands_give_what_the_array_holds(
+    monkeypatch: pytest.MonkeyPatch, axis: int, signs: Sequence[int], thick: int
+) -> None:
     """Forwards and backwards; and little more than once."""
     shape = (11, 12, 13)
     array = np.random.default_rng(0).integers(0, 99, shape).astype(np.int16)
     monkeypatch.setattr(voxels, "BAND_BYTES", 4 * array.nbytes // shape[axis])
     geometry = Geometry.from_affine(shape[::-1], np.diag([*signs, 1.0]))
     counted = Counted(array)
-    banded = Banded(counted, axis)
+    banded: Any = Banded(counted, axis)
     volume = Volume(banded, geometry)
     found = np.empty(geometry.file_shape, np.int16)
     file_axis = geometry.file_axes[axis]

@@ -2,7 +2,10 @@
 
 import shutil
 import sqlite3
+import subprocess
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,9 +34,11 @@ def mask_number(number: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("saves", [1, 4, 25])
-def test_a_killed_writer_loses_nothing_that_was_saved(study, other_process, saves):
+def test_a_killed_writer_loses_nothing_that_was_saved(
+    study: Study, other_process: Callable[..., subprocess.Popen[str]], saves: Any
+) -> None:
     study.close()
-    process = other_process(SAVE_FOREVER, study.path)
+    process: Any = other_process(SAVE_FOREVER, study.path)
     first = "".join(process.stdout.readline() for _ in range(saves))
     process.kill()
     rest, _ = process.communicate(timeout=600)
@@ -58,9 +63,11 @@ def test_a_killed_writer_loses_nothing_that_was_saved(study, other_process, save
     assert revisions == masks == lines
 
 
-def test_a_reader_follows_a_writer_at_work(study, other_process):
+def test_a_reader_follows_a_writer_at_work(
+    study: Study, other_process: Callable[..., subprocess.Popen[str]]
+) -> None:
     study.close()
-    process = other_process(SAVE_FOREVER, study.path)
+    process: Any = other_process(SAVE_FOREVER, study.path)
     with Study.open(study.path, writable=False) as reader:
         for _ in range(30):
             revision = int(process.stdout.readline().split()[1])
@@ -72,7 +79,7 @@ def test_a_reader_follows_a_writer_at_work(study, other_process):
     assert process.poll() is None
 
 
-def test_a_reader_sees_whole_slices_of_arrays_that_are_being_written(study):
+def test_a_reader_sees_whole_slices_of_arrays_that_are_being_written(study: Study) -> None:
     study.create_array("a", ArrayName.PREDICTION)
     done = threading.Event()
 
@@ -94,7 +101,7 @@ def test_a_reader_sees_whole_slices_of_arrays_that_are_being_written(study):
         assert reader.read_slice("a", ArrayName.PREDICTION, 0, 3).min() == 149
 
 
-def test_a_reader_notices_a_replaced_array(study):
+def test_a_reader_notices_a_replaced_array(study: Study) -> None:
     study.create_array("a", ArrayName.PREDICTION)
     with Study.open(study.path, writable=False) as reader:
         assert reader.array("a", ArrayName.PREDICTION).chunks == (1, 7, 8)
@@ -105,7 +112,7 @@ def test_a_reader_notices_a_replaced_array(study):
         assert reader.machine_labels("a").min() == 5
 
 
-def test_losing_the_arrays_loses_nothing_that_a_person_did(study):
+def test_losing_the_arrays_loses_nothing_that_a_person_did(study: Study) -> None:
     key = SliceKey("a", 0, 1)
     study.save_slice(key, mask_number(1), SliceState.CLEAN)
     audit = study.audit()
@@ -118,12 +125,12 @@ def test_losing_the_arrays_loses_nothing_that_a_person_did(study):
         assert again.audit() == audit
 
 
-def test_two_threads_share_a_study(study):
+def test_two_threads_share_a_study(study: Study) -> None:
     errors: list[BaseException] = []
     run = study.start_run({}, seed=0, device="cpu")
     study.create_array("a", ArrayName.PREDICTION)
 
-    def guarded(work) -> threading.Thread:
+    def guarded(work: Callable[[], object]) -> threading.Thread:
         def target() -> None:
             try:
                 work()
@@ -156,4 +163,6 @@ def test_two_threads_share_a_study(study):
     assert len(study.slice_history(SliceKey("a", 0, 5))) == 20
     revisions = [r.revision for i in range(6) for r in study.slice_history(SliceKey("a", 0, i))]
     assert sorted(revisions) == list(range(1, 121))
-    assert study.array("a", ArrayName.PREDICTION)[:, 0, 0].tolist() == list(range(54, 60))
+    assert np.asarray(study.array("a", ArrayName.PREDICTION)[:, 0, 0]).tolist() == list(
+        range(54, 60)
+    )

@@ -2,7 +2,10 @@ import getpass
 import json
 import os
 import socket
+import subprocess
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -24,15 +27,20 @@ study.close()
 
 
 @pytest.fixture
-def held(study, other_process):
+def held(
+    study: Study, other_process: Callable[..., subprocess.Popen[str]]
+) -> subprocess.Popen[str]:
     """A process that has the study open for writing."""
     study.close()
     process = other_process(HOLD, study.path)
+    assert process.stdout is not None
     assert process.stdout.readline() == "open\n"
     return process
 
 
-def test_a_second_writer_is_told_who_has_the_study(study, held):
+def test_a_second_writer_is_told_who_has_the_study(
+    study: Study, held: subprocess.Popen[str]
+) -> None:
     with pytest.raises(StudyLocked) as caught:
         Study.open(study.path)
     message = str(caught.value)
@@ -40,19 +48,20 @@ def test_a_second_writer_is_told_who_has_the_study(study, held):
     assert socket.gethostname() in message
     assert f"process {held.pid}" in message
     assert "reading only" in message
+    assert caught.value.holder is not None
     assert caught.value.holder.pid == held.pid
     assert isinstance(caught.value, UserError)
     with Study.open(study.path, writable=False) as reader:
         assert [case.id for case in reader.cases] == ["a"]
 
 
-def test_the_lock_ends_with_the_study(study, held):
+def test_the_lock_ends_with_the_study(study: Study, held: subprocess.Popen[str]) -> None:
     held.communicate(timeout=600)
     assert not (study.path / "writer.json").exists()
     Study.open(study.path).close()
 
 
-def test_the_lock_ends_with_a_killed_process(study, held):
+def test_the_lock_ends_with_a_killed_process(study: Study, held: subprocess.Popen[str]) -> None:
     held.kill()
     held.wait(timeout=600)
     assert (study.path / "writer.json").exists()
@@ -60,7 +69,7 @@ def test_the_lock_ends_with_a_killed_process(study, held):
         Study.open(study.path)
 
 
-def test_one_process_cannot_write_twice(study):
+def test_one_process_cannot_write_twice(study: Study) -> None:
     with pytest.raises(StudyLocked, match=f"process {os.getpid()}"):
         Study.open(study.path)
     study.close()
@@ -68,14 +77,14 @@ def test_one_process_cannot_write_twice(study):
     Study.open(study.path).close()
 
 
-def test_any_thread_may_close(study):
+def test_any_thread_may_close(study: Study) -> None:
     thread = threading.Thread(target=study.close)
     thread.start()
     thread.join()
     Study.open(study.path).close()
 
 
-def test_a_lock_without_a_name_is_still_a_lock(study):
+def test_a_lock_without_a_name_is_still_a_lock(study: Study) -> None:
     (study.path / "writer.json").write_text("{", encoding="utf-8")
     with pytest.raises(StudyLocked, match="by another process") as caught:
         Study.open(study.path)
@@ -83,14 +92,14 @@ def test_a_lock_without_a_name_is_still_a_lock(study):
 
 
 @pytest.mark.parametrize("since", ["yesterday", 5, None])
-def test_a_holder_from_somewhere_else_is_still_a_lock(study, since):
+def test_a_holder_from_somewhere_else_is_still_a_lock(study: Study, since: object) -> None:
     told = {"user": "eve", "host": "x", "pid": 1, "since": since}
     (study.path / "writer.json").write_text(json.dumps(told), encoding="utf-8")
     with pytest.raises(StudyLocked, match="by another process"):
         Study.open(study.path)
 
 
-def test_a_folder_that_cannot_be_written_is_explained(tmp_path):
+def test_a_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     (tmp_path / "writer.json").mkdir()
     lock = WriterLock(Place(tmp_path))
     with pytest.raises(UserError, match="cannot be opened for writing"):

@@ -3,7 +3,9 @@
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from napari_mlbseg.errors import StudyGone, UserError
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.folder import place
+from napari_mlbseg.project.records.cases import NewCase
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -32,7 +35,7 @@ CHANGES = {
 
 
 @pytest.fixture
-def opened(study):
+def opened(study: Study) -> Study:
     """An open study with a prediction, which was begun and read."""
     study.create_array("a", ArrayName.PREDICTION)
     study.read_slice("a", ArrayName.PREDICTION, 0, 0)
@@ -41,7 +44,7 @@ def opened(study):
 
 
 @pytest.fixture
-def other(tmp_path, make_case):
+def other(tmp_path: Path, make_case: Callable[..., NewCase]) -> Path:
     """A closed study with a case of the same name."""
     with Study.create(tmp_path / "other.mlbseg") as other:
         other.add_case(make_case())
@@ -54,7 +57,7 @@ def everything_in(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_removed_study_is_not_written_and_not_made_again(opened, change):
+def test_a_removed_study_is_not_written_and_not_made_again(opened: Study, change: Any) -> None:
     shutil.rmtree(opened.path)
     for _ in range(2):
         with pytest.raises(StudyGone, match=r"removed, moved or replaced\. .*not saved"):
@@ -63,7 +66,9 @@ def test_a_removed_study_is_not_written_and_not_made_again(opened, change):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_study_that_took_the_place_is_left_alone(opened, other, tmp_path, change):
+def test_a_study_that_took_the_place_is_left_alone(
+    opened: Study, other: Path, tmp_path: Path, change: Any
+) -> None:
     opened.path.rename(tmp_path / "away")
     other.rename(opened.path)
     before = everything_in(opened.path)
@@ -74,7 +79,7 @@ def test_a_study_that_took_the_place_is_left_alone(opened, other, tmp_path, chan
 
 @pytest.mark.parametrize("name", ["catalogue.sqlite", "catalogue.sqlite-wal", "writer.lock"])
 @pytest.mark.parametrize("replaced", [True, False])
-def test_a_single_file_that_is_gone_is_noticed(opened, name, replaced):
+def test_a_single_file_that_is_gone_is_noticed(opened: Study, name: str, replaced: bool) -> None:
     file = opened.path / name
     copy = file.read_bytes()
     file.unlink()
@@ -86,7 +91,9 @@ def test_a_single_file_that_is_gone_is_noticed(opened, name, replaced):
         opened.write_slices("a", ArrayName.PREDICTION, 0, 0, BLOCK)
 
 
-def test_what_was_gone_once_stays_so_until_it_is_opened_again(opened, tmp_path):
+def test_what_was_gone_once_stays_so_until_it_is_opened_again(
+    opened: Study, tmp_path: Path
+) -> None:
     opened.path.rename(tmp_path / "away")
     with pytest.raises(StudyGone):
         opened.save_slice(KEY, MASK, SliceState.CLEAN)
@@ -99,8 +106,8 @@ def test_what_was_gone_once_stays_so_until_it_is_opened_again(opened, tmp_path):
         again.save_slice(KEY, MASK, SliceState.CLEAN)
 
 
-def test_a_folder_that_goes_within_a_transaction_is_noticed(opened, tmp_path):
-    def work():
+def test_a_folder_that_goes_within_a_transaction_is_noticed(opened: Study, tmp_path: Path) -> None:
+    def work() -> None:
         with opened._database.transaction() as write:
             write.note("something")
             opened.path.rename(tmp_path / "away")
@@ -113,11 +120,13 @@ def test_a_folder_that_goes_within_a_transaction_is_noticed(opened, tmp_path):
         assert "something" not in {entry.action for entry in again.audit()}
 
 
-def test_a_folder_that_goes_with_the_commit_is_noticed(opened, tmp_path, monkeypatch):
+def test_a_folder_that_goes_with_the_commit_is_noticed(
+    opened: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class LastLook(place.Place):
         looks = 0
 
-        def check(self):
+        def check(self) -> None:
             super().check()
             self.looks += 1
             if self.looks == 2:  # the last one before the commit
@@ -130,7 +139,9 @@ def test_a_folder_that_goes_with_the_commit_is_noticed(opened, tmp_path, monkeyp
         opened.save_slice(KEY, MASK, SliceState.CLEAN)
 
 
-def test_closing_leaves_the_lock_and_the_log_of_the_other_alone(opened, other, tmp_path):
+def test_closing_leaves_the_lock_and_the_log_of_the_other_alone(
+    opened: Study, other: Path, tmp_path: Path
+) -> None:
     opened.path.rename(tmp_path / "away")
     other.rename(opened.path)
     with Study.open(opened.path) as new:
@@ -144,7 +155,7 @@ def test_closing_leaves_the_lock_and_the_log_of_the_other_alone(opened, other, t
         assert len(again.slice_history(KEY)) == 2
 
 
-def test_only_a_study_of_its_own_is_discarded(opened, other, tmp_path):
+def test_only_a_study_of_its_own_is_discarded(opened: Study, other: Path, tmp_path: Path) -> None:
     opened.path.rename(tmp_path / "away")
     other.rename(opened.path)
     before = everything_in(opened.path)
@@ -155,12 +166,14 @@ def test_only_a_study_of_its_own_is_discarded(opened, other, tmp_path):
     assert not opened.path.exists()
 
 
-def test_a_disk_that_does_not_answer_may_come_back(opened, monkeypatch):
-    def unreachable(path):
+def test_a_disk_that_does_not_answer_may_come_back(
+    opened: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(path: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as broken:
-        broken.setattr(place.os, "stat", unreachable)
+        broken.setattr(os, "stat", unreachable)
         with pytest.raises(UserError, match=r"cannot be reached .*nothing was saved") as caught:
             opened.save_slice(KEY, MASK, SliceState.CLEAN)
     assert not isinstance(caught.value, StudyGone)
@@ -168,7 +181,7 @@ def test_a_disk_that_does_not_answer_may_come_back(opened, monkeypatch):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_closed_study_is_not_written(opened, change):
+def test_a_closed_study_is_not_written(opened: Study, change: Any) -> None:
     array = opened.array("a", ArrayName.PREDICTION)
     opened.close()
     before = everything_in(opened.path)
@@ -179,7 +192,7 @@ def test_a_closed_study_is_not_written(opened, change):
     assert everything_in(opened.path) == before
 
 
-def test_a_study_may_be_reached_by_a_link(opened, tmp_path):
+def test_a_study_may_be_reached_by_a_link(opened: Study, tmp_path: Path) -> None:
     opened.close()
     link = tmp_path / "link.mlbseg"
     os.symlink(opened.path, link, target_is_directory=True)

@@ -1,7 +1,9 @@
 """Images that do not fit: onto the disk, or into memory while they are stored."""
 
 import shutil
+from collections.abc import Callable
 from math import prod
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -12,14 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.folder import room
 from napari_mlbseg.project.folder.room import MOST_IN_MEMORY, within_memory
 from napari_mlbseg.project.importing.cohort import import_folder, make_study
+from napari_mlbseg.project.records.cases import NewCase
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Volume
 
 
-def test_a_hundred_gigabytes_behind_a_small_header_are_refused_before_anything_is_stored(tmp_path):
+def test_a_hundred_gigabytes_behind_a_small_header_are_refused_before_anything_is_stored(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "in").mkdir()
     nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.eye(4)), tmp_path / "in" / "b.nii")
     path = tmp_path / "in" / "a.nii"
@@ -40,12 +44,14 @@ def test_a_hundred_gigabytes_behind_a_small_header_are_refused_before_anything_i
 
 
 @pytest.mark.parametrize(("free", "fits"), [(4 * 5 * 6 * 3, True), (4 * 5 * 6 * 3 - 1, False)])
-def test_image_and_labels_have_to_fit(tmp_path, monkeypatch, free, fits):
+def test_image_and_labels_have_to_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, fits: bool
+) -> None:
     for name, dtype in (("images", np.int16), ("labels", np.uint8)):
         (tmp_path / name).mkdir()
         nib.save(nib.Nifti1Image(np.ones((4, 5, 6), dtype), np.eye(4)), tmp_path / name / "a.nii")
     usage = SimpleNamespace(free=free)
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
     with Study.create(tmp_path / "s.mlbseg") as study:
         if fits:
             assert len(import_folder(study, tmp_path / "images", tmp_path / "labels").cases) == 1
@@ -60,8 +66,11 @@ def test_image_and_labels_have_to_fit(tmp_path, monkeypatch, free, fits):
     itemsize=st.sampled_from([1, 2, 4, 8]),
     axis=st.integers(0, 2),
 )
-def test_a_row_of_chunks_fits_into_memory(shape, itemsize, axis):
-    wanted = tuple(min(n, 32 if k == axis else 128) for k, n in enumerate(shape))
+def test_a_row_of_chunks_fits_into_memory(
+    shape: tuple[int, int, int], itemsize: int, axis: int
+) -> None:
+    z, y, x = (min(n, 32 if k == axis else 128) for k, n in enumerate(shape))
+    wanted = (z, y, x)
     chunks = within_memory(wanted, shape, itemsize)
     for k, side in enumerate(chunks):
         row = prod(shape) // shape[k] * side * itemsize
@@ -70,13 +79,15 @@ def test_a_row_of_chunks_fits_into_memory(shape, itemsize, axis):
         assert side == wanted[k] or row + prod(shape) // shape[k] * itemsize > MOST_IN_MEMORY
 
 
-def test_chunks_of_usual_scans_stay_as_they_are():
+def test_chunks_of_usual_scans_stay_as_they_are() -> None:
     for shape in ((300, 512, 512), (88, 576, 576), (1000, 1024, 1024)):
         assert within_memory((32, 128, 128), shape, 2) == (32, 128, 128)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_an_image_in_memory_with_nan_is_refused(tmp_path, make_case, bad):
+def test_an_image_in_memory_with_nan_is_refused(
+    tmp_path: Path, make_case: Callable[..., NewCase], bad: float
+) -> None:
     new = make_case("b", dtype="float32")
     assert isinstance(new.image, Volume)
     new.image.voxels[2, 3, 4] = bad

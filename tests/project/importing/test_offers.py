@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from dicom_files import PATIENT, lps_of, voxels, write_series
+from nifti_files import load_nifti
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import Choice
@@ -93,5 +94,5 @@ def test_chosen_series_and_frames_become_cases(tmp_path: Path) -> None:
             assert [case.id for case in study.cases] == ids
             assert study.case("a").source.choice == Choice(frame=2)
             stored = np.asarray(study.array("a", ArrayName.IMAGE)[:])
-    expected = np.asarray(nib.load(file).dataobj)[..., 2].transpose(2, 1, 0)[:, ::-1, ::-1]
+    expected = np.asarray(load_nifti(file).dataobj)[..., 2].transpose(2, 1, 0)[:, ::-1, ::-1]
     np.testing.assert_array_equal(stored, expected)

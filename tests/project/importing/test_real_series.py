@@ -1,6 +1,8 @@
 """A real CT series from the scanner to a study and back, seen by other readers."""
 
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import highdicom as hd
 import nibabel as nib
@@ -8,6 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from nifti_files import load_nifti
 
 from napari_mlbseg.formats.dicom_out.origin import origin_of
 from napari_mlbseg.project.arrays.store import ArrayName
@@ -21,7 +24,9 @@ CORRECTED = 7
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory, real_data):
+def exported(
+    tmp_path_factory: pytest.TempPathFactory, real_data: Path
+) -> tuple[Any, Any, Any, Any]:
     """The series with 31 organs from NIfTI in LAS, one slice corrected, exported four times."""
     folder = real_data / "ct_dicom" / "series"
     out = tmp_path_factory.mktemp("real")
@@ -41,23 +46,25 @@ def exported(tmp_path_factory, real_data):
     return case, files, labels, values
 
 
-def series_by_itk(folder):
+def series_by_itk(folder: Path) -> Any:
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
     return reader.Execute()
 
 
-def test_only_the_corrected_slice_differs_from_the_file_that_came_in(exported, real_data):
+def test_only_the_corrected_slice_differs_from_the_file_that_came_in(
+    exported: tuple[Any, Any, Any, Any], real_data: Path
+) -> None:
     """By world positions, although the file that came in counts its rows the other way."""
     _, _, labels, _ = exported
-    came = nib.load(real_data / "ct_dicom" / "segmentation.nii.gz")
+    came = load_nifti(real_data / "ct_dicom" / "segmentation.nii.gz")
     assert nib.aff2axcodes(came.affine) == ("L", "A", "S")
     expected = np.asarray(came.dataobj)[:, ::-1].copy()
     expected[200:260, 100:140, CORRECTED] = 5
     np.testing.assert_array_equal(labels, expected)
 
 
-def test_highdicom_and_pydicom_read_the_segmentation(exported):
+def test_highdicom_and_pydicom_read_the_segmentation(exported: tuple[Any, Any, Any, Any]) -> None:
     case, files, labels, values = exported
     path = files[OutFormat.AUTO]
     volume = hd.seg.segread(path).get_volume(combine_segments=True)
@@ -82,7 +89,9 @@ def test_highdicom_and_pydicom_read_the_segmentation(exported):
     assert {i.ReferencedSOPInstanceUID for i in series.ReferencedInstanceSequence} == uids
 
 
-def test_itk_finds_the_labels_on_its_own_reading_of_the_series(exported):
+def test_itk_finds_the_labels_on_its_own_reading_of_the_series(
+    exported: tuple[Any, Any, Any, Any],
+) -> None:
     case, files, labels, _ = exported
     image = series_by_itk(case.image_path)
     for form in (OutFormat.NIFTI, OutFormat.NRRD):
@@ -93,7 +102,9 @@ def test_itk_finds_the_labels_on_its_own_reading_of_the_series(exported):
         np.testing.assert_array_equal(sitk.GetArrayFromImage(written).transpose(2, 1, 0), labels)
 
 
-def test_dcm2niix_converts_the_series_to_where_our_labels_lie(exported, tmp_path):
+def test_dcm2niix_converts_the_series_to_where_our_labels_lie(
+    exported: tuple[Any, Any, Any, Any], tmp_path: Path
+) -> None:
     """Its image has our voxels at our positions, after its own choice of axes."""
     converter = pytest.importorskip("dcm2niix", reason="the converter is not installed")
     case, files, labels, _ = exported
@@ -101,18 +112,19 @@ def test_dcm2niix_converts_the_series_to_where_our_labels_lie(exported, tmp_path
     command = [converter.bin, "-z", "n", "-b", "n", "-f", "out", "-o", str(tmp_path)]
     subprocess.run([*command, str(case.image_path)], check=True, capture_output=True)
     (found,) = tmp_path.glob("*.nii")
-    image = nib.load(found)
+    image = load_nifti(found)
     assert np.prod(image.shape) == labels.size
-    theirs = Geometry.from_affine(image.shape, image.affine)
+    x, y, z = image.shape
+    theirs = Geometry.from_affine((x, y, z), image.affine)
     aligned = theirs.aligned_with(case.geometry)
     assert aligned is not None
     with Study.open(study_path, writable=False) as study:
-        pixels = study.array(case.id, ArrayName.IMAGE)[:]
+        pixels = np.asarray(study.array(case.id, ArrayName.IMAGE)[:])
     np.testing.assert_array_equal(aligned.to_display(np.asarray(image.dataobj)), pixels)
     np.testing.assert_allclose(aligned.display_affine, case.geometry.display_affine, atol=1e-4)
 
 
-def test_contours_filled_again_are_the_labels(exported):
+def test_contours_filled_again_are_the_labels(exported: tuple[Any, Any, Any, Any]) -> None:
     """In the plane of each slice; the largest organ and the smallest ones."""
     from matplotlib.path import Path as Outline
 

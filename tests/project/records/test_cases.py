@@ -1,10 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import SourceInfo
@@ -17,7 +19,7 @@ from napari_mlbseg.volume import Geometry, Volume
         np.int16, hnp.array_shapes(min_dims=3, max_dims=3), elements=st.integers(-2000, 3000)
     )
 )
-def test_intensity_agrees_with_its_definition(voxels):
+def test_intensity_agrees_with_its_definition(voxels: NDArray[Any]) -> None:
     found = Intensity.of(voxels)
     low, high = np.percentile(voxels, (0.5, 99.5))
     if low == high:
@@ -30,7 +32,7 @@ def test_intensity_agrees_with_its_definition(voxels):
         assert found.std == pytest.approx(clipped.std(), rel=1e-4)
 
 
-def test_a_small_object_in_an_even_background_is_not_clipped_away():
+def test_a_small_object_in_an_even_background_is_not_clipped_away() -> None:
     voxels = np.zeros((10, 20, 20), np.int16)
     voxels[5, 5, 5:8] = 100
     found = Intensity.of(voxels)
@@ -38,21 +40,21 @@ def test_a_small_object_in_an_even_background_is_not_clipped_away():
     assert found.std == pytest.approx(voxels.std())
 
 
-def test_intensity_over_several_pieces():
+def test_intensity_over_several_pieces() -> None:
     voxels = np.random.default_rng(0).normal(1e4, 3, (9, 700, 700)).astype(np.float32)
     found = Intensity.of(voxels)
     assert found.mean == pytest.approx(1e4, abs=0.1)
     assert found.std == pytest.approx(np.clip(voxels, found.low, found.high).std(dtype=float))
 
 
-def test_voxels_that_are_not_finite_do_not_count():
+def test_voxels_that_are_not_finite_do_not_count() -> None:
     voxels = np.array([[[1.0, np.nan, 3.0, np.inf]]])
     assert Intensity.of(voxels) == Intensity.of(np.array([[[1.0, 3.0]]]))
     with pytest.raises(UserError, match="no finite voxel"):
         Intensity.of(np.full((2, 2, 2), np.nan))
 
 
-def test_a_constant_image_has_a_positive_spread():
+def test_a_constant_image_has_a_positive_spread() -> None:
     assert Intensity.of(np.full((2, 2, 2), 7)) == Intensity(7.0, 7.0, 7.0, 1.0)
 
 
@@ -60,7 +62,7 @@ def test_a_constant_image_has_a_positive_spread():
     "fields",
     [(0, "x", (0, 0, 0)), (255, "x", (0, 0, 0)), (1, " ", (0, 0, 0)), (1, "x", (0, 0, 256))],
 )
-def test_a_class_has_a_value_a_name_and_a_colour(fields):
+def test_a_class_has_a_value_a_name_and_a_colour(fields: tuple[Any, ...]) -> None:
     with pytest.raises(UserError):
         LabelClass(*fields)
 
@@ -77,7 +79,7 @@ def new_case(labels: np.ndarray) -> NewCase:
     "labels",
     [np.zeros((2, 3, 5), np.uint8), np.full((2, 3, 4), 255, np.uint8), np.full((2, 3, 4), -1)],
 )
-def test_labels_fit_their_image(labels):
+def test_labels_fit_their_image(labels: NDArray[Any]) -> None:
     with pytest.raises(UserError, match=r"l\.nii"):
         new_case(labels)
     assert new_case(np.full((2, 3, 4), 254)).labels is not None

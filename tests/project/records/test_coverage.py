@@ -71,7 +71,7 @@ def test_without_clean_slices_nobody_looked_anywhere() -> None:
 def test_further_from_the_clean_slices_is_never_nearer(clean: list[float]) -> None:
     """Going away from the outermost ones, and from one towards the middle of a gap."""
     for edge, step in ((min(clean), -0.5), (max(clean), 0.5)):
-        going = near(edge + step * np.arange(100), np.array(clean))
+        going = near(edge + step * np.arange(100.0), np.array(clean))
         assert (np.diff(going.astype(int)) <= 0).all()
     for low, high in zip(sorted(clean), sorted(clean)[1:], strict=False):
         going = near(np.linspace(low, (low + high) / 2, 50), np.array(clean))

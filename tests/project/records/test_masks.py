@@ -1,11 +1,15 @@
+import subprocess
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.records.masks import PackedMask
@@ -14,7 +18,7 @@ VALUES = st.integers(0, 254)
 
 
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2), elements=VALUES))
-def test_unpacking_inverts_packing(mask):
+def test_unpacking_inverts_packing(mask: NDArray[Any]) -> None:
     for given_mask in (mask, mask.T):
         unpacked = PackedMask.pack(given_mask).unpack(given_mask.shape)
         np.testing.assert_array_equal(unpacked, given_mask)
@@ -22,14 +26,14 @@ def test_unpacking_inverts_packing(mask):
         unpacked[:] = 0  # it is the caller's own
 
 
-def test_masks_are_small():
+def test_masks_are_small() -> None:
     mask = np.zeros((512, 512), np.uint8)
     mask[100:300, 50:400] = 3
     assert len(PackedMask.pack(mask).data) < 2000
 
 
 @pytest.mark.parametrize("mask", [np.zeros((2, 2), np.int64), np.zeros((2, 2, 2), np.uint8)])
-def test_only_masks_are_packed(mask):
+def test_only_masks_are_packed(mask: NDArray[Any]) -> None:
     with pytest.raises(ValueError, match="2-D and uint8"):
         PackedMask.pack(mask)
 
@@ -45,10 +49,10 @@ def test_only_masks_are_packed(mask):
         PackedMask(9, 9, "|u1", PackedMask.pack(np.zeros((9, 9), np.uint8)).data),
         PackedMask(2, 2, "<i2", PackedMask.pack(np.zeros((2, 2), np.uint8)).data),
         PackedMask(2, 2, "|O", PackedMask.pack(np.zeros((2, 2), np.uint8)).data),
-        PackedMask(2, 2, "|u1", "text"),
+        PackedMask(2, 2, "|u1", "text"),  # type: ignore[arg-type]
     ],
 )
-def test_damage_is_explained(packed):
+def test_damage_is_explained(packed: PackedMask) -> None:
     with pytest.raises(UserError, match="damaged"):
         packed.unpack((2, 2))
 
@@ -71,6 +75,8 @@ except UserError as error:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to bound memory")
-def test_no_more_is_unpacked_than_a_slice_has_pixels(other_process):
+def test_no_more_is_unpacked_than_a_slice_has_pixels(
+    other_process: Callable[..., subprocess.Popen[str]],
+) -> None:
     out, _ = other_process(BOMB).communicate(timeout=600)
     assert "damaged (not 56 pixels)" in out

@@ -1,8 +1,11 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import DTypeLike, NDArray
 
 from napari_mlbseg.project.records.percentiles import distribution_of, parts_of
 
@@ -10,7 +13,7 @@ DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"]
 
 
 @st.composite
-def arrays(draw):
+def arrays(draw: st.DrawFn) -> NDArray[Any]:
     dtype = np.dtype(draw(st.sampled_from(DTYPES)))
     elements = None
     if dtype.kind == "f":
@@ -22,7 +25,8 @@ def arrays(draw):
         }
         return draw(hnp.arrays(dtype, hnp.array_shapes(min_dims=3, max_dims=3), elements=elements))
     # Beyond 2 ** 52 numpy interpolates in rounded numbers.
-    low, high = max(np.iinfo(dtype).min, -(2**50)), min(np.iinfo(dtype).max, 2**50)
+    whole: Any = dtype
+    low, high = max(np.iinfo(whole).min, -(2**50)), min(np.iinfo(whole).max, 2**50)
     return draw(
         hnp.arrays(dtype, hnp.array_shapes(min_dims=3, max_dims=3), elements=st.integers(low, high))
     )
@@ -30,14 +34,14 @@ def arrays(draw):
 
 @settings(max_examples=200)
 @given(arrays(), st.lists(st.floats(0, 100), min_size=1, max_size=3))
-def test_percentiles_are_those_of_numpy(voxels, percents):
+def test_percentiles_are_those_of_numpy(voxels: NDArray[Any], percents: list[float]) -> None:
     found = distribution_of(voxels).percentiles(percents)
     expected = np.percentile(voxels.astype(float), percents)
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", ["i2", "i4", "f4", "f8"])
-def test_large_images_take_several_parts(dtype):
+def test_large_images_take_several_parts(dtype: DTypeLike) -> None:
     voxels = np.random.default_rng(0).normal(0, 1000, (7, 900, 900)).astype(dtype)
     assert len(list(parts_of(voxels)())) > 1
     found = distribution_of(voxels)

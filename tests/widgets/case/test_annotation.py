@@ -1,6 +1,6 @@
 """One case at work, on a viewer without a window."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -338,7 +338,7 @@ def test_a_stroke_that_is_given_up_leaves_a_clean_slice_clean(qtbot: QtBot, desk
     assert desk.annotation.history.last.name == "accept slice 5"
 
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[[Annotation], object]] = {
     "accept slice 5": Annotation.accept,
     "reopen slice 5": Annotation.reopen,
     "skip slice 5": Annotation.skip,
@@ -586,7 +586,7 @@ class Proposals:
         desk.annotation.published(event)
 
     def after(self, columns: slice) -> NDArray[np.uint8]:
-        taken = self.shown.copy()
+        taken: NDArray[np.uint8] = self.shown.copy()
         taken[3, columns] = 2
         return taken
 

@@ -10,8 +10,8 @@ import pytest
 from canvas import LEFT, SHIFT, Hand
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication
+from real_input import QTest
 
 from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.slices import SliceKey, SliceState

@@ -52,10 +52,10 @@ def test_it_reads_and_writes_like_the_array_that_it_stands_for(
     labels = over(plain.copy())
     for axis, key, value in writes:
         labels.axis = axis
-        plain[key] = value  # type: ignore[index]
+        plain[key] = value  # type: ignore[call-overload]
         labels[key] = value
     np.testing.assert_array_equal(np.asarray(labels), plain)
-    np.testing.assert_array_equal(labels[asked], plain[asked])  # type: ignore[index]
+    np.testing.assert_array_equal(labels[asked], plain[asked])  # type: ignore[call-overload]
     for axis in range(3):
         np.testing.assert_array_equal(labels.read(axis, 2), plain[plane(axis, 2)])
 
@@ -175,6 +175,6 @@ def test_every_write_is_heard() -> None:
 
 def test_a_duplicate_is_a_plain_array() -> None:
     labels = over(volume())
-    copy = deepcopy(labels)
+    copy: object = deepcopy(labels)
     assert type(copy) is np.ndarray
     np.testing.assert_array_equal(copy, volume())

@@ -8,8 +8,8 @@ import pytest
 from full_disk import REASON, Disk
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDockWidget, QMessageBox, QPushButton
+from real_input import QTest
 from scripted import ScriptedEngine
 
 from napari_mlbseg.engine import events as ev

@@ -3,7 +3,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -62,7 +62,8 @@ def test_every_control_says_what_it_does(qtbot: QtBot, panel: Callable[[], QWidg
     for kind in (QAbstractButton, QComboBox, QAbstractSpinBox):
         for control in widget.findChildren(kind):
             inner = ("QDialogButtonBox", "QTableView", "QTableWidget")
-            if control.parent().metaObject().className() not in inner:
+            parent: Any = control.parent()
+            if parent.metaObject().className() not in inner:
                 assert control.toolTip(), control
     for edit in widget.findChildren(QLineEdit):
         assert edit.toolTip() or isinstance(edit.parent(), QAbstractSpinBox)
@@ -330,22 +331,65 @@ def test_curves_follow_the_losses_and_the_validation_dice(qtbot: QtBot) -> None:
     assert panel.plot.points("clean") == panel.plot.points("dice") == []
 
 
-@pytest.mark.parametrize(
-    "event",
-    [
-        RUN,
-        ev.CleanSlicesChanged(3, 1),
-        ev.BatchShrunk(2, "Out of memory: smaller batches."),
-        ev.Heartbeat(),
-        ev.CheckpointSaved("x", 3),
-        ev.SlicesPublished("a", 0, 0, 3, ("prediction",), 1),
-        dataclasses.replace(STEP, steps=None, remaining_s=None),
-    ],
-)
-def test_every_event_can_be_shown(qtbot: QtBot, event: ev.Event) -> None:
+KEY = SliceKey("a", 0, 3)
+SAID = [
+    (RUN, "run", "unet (1.2 M parameters) on cpu"),
+    (dataclasses.replace(RUN, resumed_step=400), "run", ", resumed at step 400"),
+    (RUN, "clean_slices", "5 for training, 1 for validation"),
+    (ev.StageStarted(ev.Stage.BASE_MODEL, 50), "status", "Base model…"),
+    (STEP, "status", "8.0 steps/s, 3 min 20 s left"),
+    (dataclasses.replace(STEP, steps=None, remaining_s=None), "status", "8.0 steps/s"),
+    (ev.ValidationScored(ev.Stage.BASE_MODEL, 20, 0.81, {1: 0.81}, 0.02), "score", "0.810 ± 0.020"),
+    (ev.CleanSlicesChanged(3, 1), "clean_slices", "3 for training, 1 for validation"),
+    (ev.ImportedLabelsKept(True), "note", "worse than the imported labels so far"),
+    (ev.OutOfTime((KEY,)), "note", "1 slices in 1 of the cases"),
+    (ev.BatchShrunk(2, "Out of memory: smaller batches."), "note", "smaller batches."),
+    (ev.FellBack("From an older checkpoint.", "x", 3, 1e-3), "note", "an older checkpoint."),
+    (ev.OnlyCleanSlicesLeft("No rough labels are left."), "note", "No rough labels are left."),
+    (ev.Paused(), "status", "Paused."),
+    (ev.Resumed(), "status", "Going on…"),
+    (ev.Finished(1, 11, False, 61.0), "status", "Finished after 1 min 01 s."),
+    (ev.Failed("The GPU went away.", "Traceback ..."), "status", "The GPU went away."),
+]
+UNSAID = [
+    ev.SlicesPublished("a", 0, 0, 3, ("prediction",), 1),
+    ev.CheckpointSaved("x", 3),
+    ev.Heartbeat(),
+]
+
+
+def texts(panel: TrainingPanel) -> dict[str, str]:
+    names = ("status", "run", "clean_slices", "score", "note")
+    return {name: getattr(panel, name).text() for name in names}
+
+
+def test_every_event_is_listed_here() -> None:
+    listed = {type(event) for event, _, _ in SAID} | {type(event) for event in UNSAID}
+    assert listed == set(get_args(ev.Event))
+
+
+@pytest.mark.parametrize(("event", "where", "text"), SAID)
+def test_an_event_is_told_in_its_place(
+    qtbot: QtBot, event: ev.Event, where: str, text: str
+) -> None:
     panel = TrainingPanel()
     qtbot.addWidget(panel)
+    panel.begin()
+    before = texts(panel)
     panel.apply(event)
+    assert text in texts(panel)[where]
+    assert text not in before[where]
+
+
+@pytest.mark.parametrize("event", UNSAID)
+def test_what_needs_no_words_leaves_the_texts_alone(qtbot: QtBot, event: ev.Event) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    panel.begin()
+    before = texts(panel)
+    panel.apply(event)
+    assert texts(panel) == before
+    assert shown(panel) == {"pause", "stop"}
 
 
 @pytest.mark.parametrize(
@@ -358,14 +402,19 @@ def test_durations_are_for_people(seconds: float, text: str) -> None:
 # --- study and export -----------------------------------------------------------------------------
 
 
+def can(button: QAbstractButton | None) -> bool:
+    assert button is not None
+    return button.isEnabled()
+
+
 def test_a_new_study_needs_images_a_place_and_a_name(qtbot: QtBot) -> None:
     dialog = NewStudyDialog()
     qtbot.addWidget(dialog)
-    assert not dialog.ok.isEnabled()
+    assert not can(dialog.ok)
     dialog.images.text.setText("/data/images")
     dialog.folder.text.setText("/data")
     dialog.name.setText("Livers")
-    assert dialog.ok.isEnabled()
+    assert can(dialog.ok)
     assert dialog.answer() == NewStudy(Path("/data/Livers.mlbseg"), Path("/data/images"), None)
     dialog.labels.text.setText("/data/labels")
     assert dialog.answer().labels == Path("/data/labels")
