@@ -228,7 +228,7 @@ def largest(wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def train(camera: Photographer) -> None:
     """Start as the button does, take a picture on the way, and wait for the end."""
     panel = camera.dock.training_panel
-    panel.steps.setValue(STEPS)
+    panel.form.control("steps").setValue(STEPS)
     camera.rest()
     panel.start_requested.emit(replace(panel.config(), base_steps=BASE_STEPS, dimensions="2.5d"))
 

@@ -193,10 +193,11 @@ def test_starting_afresh_asks_where_something_would_be_forgotten(
     engine = ScriptedEngine()
     dock.workbench.engine = engine
     panel = dock.training_panel
+    box = panel.form.control("resume")
 
     def start(*, afresh: bool, answer: str | None = None) -> None:
         if afresh:
-            panel.afresh.click()
+            box.click()
         qtbot.mouseClick(panel.start, LEFT)
         asked = panel.findChildren(QMessageBox)
         assert len(asked) == (answer is not None)
@@ -205,7 +206,7 @@ def test_starting_afresh_asks_where_something_would_be_forgotten(
             qtbot.mouseClick(button, LEFT)
             qtbot.waitUntil(lambda: not panel.findChildren(QMessageBox))
         if dock.workbench.bridge.running:
-            assert not panel.afresh.isChecked()
+            assert not box.isChecked()
             dock.workbench.send(ev.Stop())
             qtbot.waitUntil(panel.start.isEnabled)
 
@@ -216,7 +217,7 @@ def test_starting_afresh_asks_where_something_would_be_forgotten(
     (checkpoints / "latest.pt").touch()
     start(afresh=True, answer="Cancel")
     assert len(engine.started) == 1
-    assert panel.afresh.isChecked()
+    assert box.isChecked()
     start(afresh=False, answer="afresh")
     start(afresh=False)
     assert [config.resume for _, config in engine.started] == [False, False, True]
