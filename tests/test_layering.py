@@ -107,6 +107,7 @@ HOME_OF = {
     "pyqtgraph": {"widgets"},
     "PyQt5": set(),
     "PyQt6": set(),
+    "PySide6": set(),
     "sqlite3": {"project"},
     "filelock": {"project", "formats"},
     "platformdirs": {"project"},
@@ -122,7 +123,7 @@ HOME_OF = {
     "matplotlib": {"demo"},
 }
 HEAVY = ("torch", "monai", "napari", "qtpy", "PyQt5", "PyQt6", "matplotlib", "zarr", "scipy")
-HEAVY += ("pydicom", "h5py", "tifffile", "SimpleITK")
+HEAVY += ("pydicom", "h5py", "tifffile", "SimpleITK", "PySide6")
 
 
 @dataclass(frozen=True)

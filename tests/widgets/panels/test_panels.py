@@ -32,6 +32,8 @@ from napari_mlbseg.widgets.shortcuts import EVERY, MOVES, VIEWS, sheet
 
 LEFT = Qt.MouseButton.LeftButton
 
+pytestmark = pytest.mark.every_binding
+
 
 def heard(signal: Any) -> list[Any]:
     """Everything that a signal emits from now on."""

@@ -18,6 +18,8 @@ from napari_mlbseg.widgets.panels.training import TrainingPanel
 
 LEFT = Qt.MouseButton.LeftButton
 
+pytestmark = pytest.mark.every_binding
+
 
 def heard(signal: Any) -> list[Any]:
     """Everything that a signal emits from now on."""
