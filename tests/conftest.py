@@ -1,5 +1,6 @@
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ from jaxtyping import install_import_hook
 from left_open import ends_with_the_test, is_open, still_running, studies_watched, threads
 
 from napari_mlbseg.project.study import Study
+
+if find_spec("PyQt6"):  # where several bindings are there pytest-qt would take another one
+    os.environ.setdefault("PYTEST_QT_API", "pyqt6")
 
 # Shapes and types of the numerics are checked whenever a test calls them.
 install_import_hook(

@@ -50,7 +50,7 @@ class Closing(QObject):
 
     def _may_close(self) -> bool:
         bench = self._bench
-        bench.show(Annotation.flush)
+        bench.view.show(Annotation.flush)
         # A viewer that is closed by a program takes its layers away first, and cannot be kept.
         gone = bench.annotation is not None and not bench.annotation.layers.any_left
         return self._sure or gone or not bench.leaving.at_work
