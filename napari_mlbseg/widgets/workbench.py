@@ -132,7 +132,7 @@ class Workbench(QObject):
                 self.view.show(lambda annotation: annotation.set_classes(now))
                 self.classes_changed.emit()
                 if known != wanted:
-                    self.told.emit("Classes saved. The next training begins anew with them.")
+                    self.told.emit("Classes saved. The next training starts afresh with them.")
 
             self.errands.run(jobs.change_of_classes(study, classes), done)
 
@@ -211,7 +211,7 @@ class Workbench(QObject):
             self.view.choose(study.cases[0].id)
         if imported is not None:
             if imported.failures:
-                self.failed.emit(f"Some files were not taken in.\n{imported.summary}")
+                self.failed.emit(f"Some files were not imported.\n{imported.summary}")
             self.imported.emit(imported)
 
     def _release(self, *, remove_layers: bool = True) -> None:

@@ -97,7 +97,7 @@ def test_classes_are_changed_from_the_panel(
     assert window.layers["working labels"].selected_label == 1
 
 
-def test_objections_and_proposals_from_keys_and_buttons(
+def test_trust_and_proposed_labels_from_keys_and_buttons(
     qtbot: QtBot, dock: MLBSegDock, window: napari.Viewer
 ) -> None:
     layer = window.layers["trust"]
@@ -109,7 +109,7 @@ def test_objections_and_proposals_from_keys_and_buttons(
     press["Shift+W"](window)
     assert window.layers["meta-weights: initial labels"].visible
     press["Shift+T"](window)
-    assert "no proposals yet" in dock.study_panel.message.text()
+    assert "no proposed labels yet" in dock.study_panel.message.text()
 
 
 def test_another_axis_from_the_panel(dock: MLBSegDock, window: napari.Viewer) -> None:

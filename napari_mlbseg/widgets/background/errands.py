@@ -53,7 +53,7 @@ class Errands(QObject):
             if error is None:
                 done(result)
             elif isinstance(error, CancelledError):
-                self.told.emit("Cancelled. Nothing was taken in, and nothing was changed.")
+                self.told.emit("Cancelled. Nothing was imported, and nothing changed.")
             else:
                 prefix = "" if isinstance(error, UserError) else "An unexpected error: "
                 self.failed.emit(f"{prefix}{error}")

@@ -12,7 +12,7 @@ from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.widgets.case.history import Look
 from napari_mlbseg.widgets.case.journal import Journal
 from napari_mlbseg.widgets.case.layers import CaseLayers
-from napari_mlbseg.widgets.case.proposed_labels import with_proposals
+from napari_mlbseg.widgets.case.proposed_labels import with_proposed_labels
 from napari_mlbseg.widgets.case.slice_states import SliceStates
 from napari_mlbseg.widgets.case.stored import CaseArrays
 from napari_mlbseg.widgets.case.working_labels import WorkingLabels
@@ -109,7 +109,7 @@ class SliceCommands(QObject):
         """
         key = self._ready("take proposed labels")
         shown = self._shown(key)
-        taken = with_proposals(self._arrays, shown, key.axis, key.index, below)
+        taken = with_proposed_labels(self._arrays, shown, key.axis, key.index, below)
         self._journal.draft("take proposed labels on", key, taken)
         return int((taken != shown).sum())
 

@@ -36,18 +36,18 @@ class TrainingPanel(QWidget):
         super().__init__()
         self._available = self._running = self._paused = False
         self.start = button(
-            "Start", "Train on the clean slices; goes on where it stopped", self._start
+            "Start", "Train on the clean slices, from the last checkpoint on", self._start
         )
-        self.pause = button("Pause", "Hold within a second; nothing is lost", self._pause)
-        self.stop = button("Stop", "Save a checkpoint and finish, within a second", self._stop)
+        self.pause = button("Pause", "Pause within a second; nothing is lost", self._pause)
+        self.stop = button("Stop", "Save a checkpoint and stop, within a second", self._stop)
         self.form = SettingsForm()
         self.progress = QProgressBar()
         self.progress.setToolTip("Steps of the stage under way")
-        self.status = Note("What the engine is working at", "Accept a few slices, then start.")
+        self.status = Note("What the engine is doing", "Accept a few slices, then start.")
         self.run = Note("Network, device and checkpoint of this run")
-        self.clean_slices = Note("Clean slices that the engine knows of")
+        self.clean_slices = Note("Clean slices that this training uses")
         self.score = Note("Dice on validation slices, which the network never learns from")
-        self.note = Messages("What else happened")
+        self.note = Messages("What else happened in this run")
         self.plot = TrainingPlot()
         self._lay_out()
         self._show_buttons()
@@ -167,7 +167,9 @@ class TrainingPanel(QWidget):
         classes = ", ".join(f"{value}: {dice:.2f}" for value, dice in event.dice_per_class.items())
         each = f"  (class {classes})" if len(event.dice_per_class) > 1 else ""
         spread = "" if event.uncertainty is None else f" ± {event.uncertainty:.3f}"
-        kept = "" if event.shown else "  worse than before: the better model is shown"
+        kept = (
+            "" if event.shown else "  worse than before: the better network makes the predictions"
+        )
         unseen = of_never_looked_at(event)
         self.score.say(f"Validation Dice {event.dice:.3f}{spread}{each}{kept}{unseen}")
 

@@ -620,7 +620,7 @@ def test_proposals_leave_alone_what_a_person_painted(desk: Desk) -> None:
 
 
 def test_without_a_training_nothing_is_proposed(desk: Desk) -> None:
-    with pytest.raises(UserError, match="no proposals yet"):
+    with pytest.raises(UserError, match="no proposed labels yet"):
         desk.annotation.commands.take_proposed_labels(0.5)
 
 
@@ -634,6 +634,6 @@ def test_objections_follow_what_is_published(desk: Desk, viewer: ViewerModel) ->
     np.testing.assert_allclose(layer.data[5, 3, 3:6], (0.1, 0.2, 0.45), atol=1e-3)
     colors = layer.colormap.map(np.array([0.0, 0.25, 0.5, 1.0]))
     light = colors[:, :3] @ (0.2126, 0.7152, 0.0722)
-    assert (np.diff(light[:3]) < 0).all()  # lightness alone tells how strong an objection is
+    assert (np.diff(light[:3]) < 0).all()  # lightness alone tells how low the trust is
     assert colors[0, 3] == 1
     assert colors[2:, 3].max() == 0
