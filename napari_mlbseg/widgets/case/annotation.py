@@ -97,20 +97,7 @@ class Annotation(QObject):
         self._late.watch(self._arrays, self.layers)
         self._index = self.layers.index(case.axis)
         self.history = History() if history is None else history
-        keeper = SliceKeeper(
-            study,
-            self._states,
-            self._working,
-            changed=self._on_look,
-            request=self.request.emit,
-        )
-        self._journal = Journal(
-            keeper,
-            self.history,
-            here=lambda: self.key,
-            tool=lambda: self.layers.working.tool,
-            changed=self.history_changed.emit,
-        )
+        self._journal = self._begin_journal()
         self.commands = SliceCommands(
             self, self._journal, self._states, self._arrays, self._working, self.layers, self
         )
@@ -212,6 +199,22 @@ class Annotation(QObject):
             self._arrays.close()
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _begin_journal(self) -> Journal:
+        keeper = SliceKeeper(
+            self._study,
+            self._states,
+            self._working,
+            changed=self._on_look,
+            request=self.request.emit,
+        )
+        return Journal(
+            keeper,
+            self.history,
+            here=lambda: self.key,
+            tool=lambda: self.layers.working.tool,
+            changed=self.history_changed.emit,
+        )
 
     def _listen(self, viewer: ViewerModel) -> list[tuple[Any, Callable[[Any], None]]]:
         """Hear what napari tells; the result is what `close` ends."""

@@ -74,7 +74,7 @@ class Closing(QObject):
     def _ask(self) -> None:
         if self._asking.closing:
             return
-        self._asking.closing = True
+        self._asking.begin_closing()
         bench = self._bench
         if bench.bridge.running and bench.holding.unsaved is None:
             self._asking.ask_closing(self._leave, self._stay)
@@ -85,10 +85,10 @@ class Closing(QObject):
         self._bench.leaving.everything(self._close, self._stay)
 
     def _stay(self) -> None:
-        self._asking.closing = False
+        self._asking.end_closing()
 
     def _close(self) -> None:
-        self._asking.closing = False
+        self._asking.end_closing()
         self._sure = True
         if self.window is not None:
             # Not napari's own `close`, which would forget whether the application ends with it.

@@ -94,7 +94,7 @@ class UnsavedQuestion(Question):
 
     def __init__(self, unsaved: Unsaved, also: str = "", parent: QWidget | None = None) -> None:
         super().__init__("Edits are not saved", "", parent)
-        self._also = also
+        self._also, self._count = also, unsaved.slices
         self.add("Try again", self.try_again.emit)
         self.add(
             "Save elsewhere…",
