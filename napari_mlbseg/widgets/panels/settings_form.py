@@ -8,14 +8,15 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from magicgui.widgets import Container, create_widget
 from magicgui.widgets.bases import ValueWidget
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.widgets.panels.style import narrow
 
-FIRST: Final = ("device", "steps", "minutes", "weights", "resume")
-MORE: Final = ("learning_rate", "base_steps", "network", "dimensions", "seed")
+FIRST: Final = ("device", "steps", "minutes", "weights")
+MORE: Final = ("resume", "learning_rate", "base_steps", "network", "dimensions", "seed")
 """Together with `FIRST` the settings that ``mlbseg run`` has: what belongs to a study or a machine.
 The others belong to the method."""
 
@@ -82,6 +83,8 @@ _FIELDS: Final = {
     ),
     "seed": _Field("Seed", options={"min": 0, "max": 1_000_000, "step": 1}),
 }
+_FOLDED: Final = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}"
+_OPEN: Final = "\N{BLACK DOWN-POINTING SMALL TRIANGLE}"
 _AFRESH: Final = (
     "Forget at the next start what the network has learnt so far, and train from the beginning;"
     " your slices and the imported labels stay. For one start only."
@@ -191,16 +194,24 @@ def _rows(controls: list[ValueWidget[Any]]) -> "Container[ValueWidget[Any]]":
 
 
 def _section(title: str, content: QWidget) -> QCollapsible:
-    section = QCollapsible(title, expandedIcon="\N{BLACK DOWN-POINTING SMALL TRIANGLE}")
-    section.setCollapsedIcon("\N{BLACK RIGHT-POINTING SMALL TRIANGLE}")
+    # The mark is part of the text: an icon would keep the colour that the theme has now.
+    section = QCollapsible(title)
+    section.setExpandedIcon(QIcon())
+    section.setCollapsedIcon(QIcon())
     section.setDuration(0)
-    section.toggleButton().setToolTip("Show or hide the settings that are seldom changed")
+    toggle = section.toggleButton()
+    toggle.setToolTip("Show or hide the settings that are seldom changed")
+    toggle.setStyleSheet("text-align: left; border: none; background: transparent;")
     section.addWidget(content)
     layout = section.layout()
     assert layout is not None
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setSpacing(0)
-    # A section that is folded has no height, but Tab would lead into it.
-    section.content().hide()
-    section.toggled.connect(section.content().setVisible)
+
+    def show(on: bool) -> None:
+        section.setText(f"{_OPEN if on else _FOLDED} {title}")
+        section.content().setVisible(on)  # it has no height, but Tab would lead into it
+
+    section.toggled.connect(show)
+    show(False)
     return section
