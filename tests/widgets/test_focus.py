@@ -405,6 +405,7 @@ def test_the_wheel_scrolls_the_dock_and_changes_nothing(hands: Hands, qtbot: QtB
     assert bar is not None
     hands.main.resize(1400, 500)
     qtbot.waitUntil(lambda: bar.maximum() > bar.minimum(), timeout=PATIENCE_MS)
+    hands.dock.training_panel.form.more.expand()
     controls = turned_by_wheel(hands.dock)
     scrolled = set()
     for tab in range(hands.dock.tabs.count()):
