@@ -8,13 +8,14 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 OUT ?= demo
 SCREEN := env -u WAYLAND_DISPLAY LIBGL_ALWAYS_SOFTWARE=1 xvfb-run -a -s "-screen 0 1600x1000x24"
-# .venv has both bindings; napari is about to drop PyQt5.
+# .venv has all bindings; napari is about to drop PyQt5.
 QT := QT_API=$${QT_API:-pyqt6}
 
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-all coverage figures lint format screenshots benchmarks lock clean setup system
+.PHONY: help run test test-all coverage figures newest lint format screenshots benchmarks lock clean \
+    setup system
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/make \1|\2/p' Makefile | column -t -s '|'
@@ -28,7 +29,7 @@ run: setup ## the demo: a phantom cohort from rough labels to corrected ones, th
 	    echo "No screen here; the window looks like this: $(OUT)/window.png"; \
 	fi
 
-test: setup ## lint, types and all tests but the slow ones, windows under PyQt6 and PyQt5
+test: setup ## lint, types and all tests but the slow ones, windows under every Qt binding
 	@scripts/test.sh $(VENV) -q -m "not slow"
 
 test-all: setup ## the same with the slow tests
@@ -39,6 +40,9 @@ coverage: setup ## the same tests as `make test`, and which branches of the pack
 
 figures: setup ## files per folder, arrows between rooms, long functions, tests / code
 	@$(BIN)/python scripts/figures.py --names
+
+newest: system ## windows from start to end with the newest napari, in a fresh environment
+	@scripts/newest.sh
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
@@ -69,6 +73,6 @@ setup: system $(INSTALLED)
 system:
 	@scripts/system_packages.sh
 
-$(INSTALLED): pyproject.toml requirements.lock scripts/venv.sh
+$(INSTALLED): pyproject.toml requirements.lock scripts/venv.sh scripts/torch_cpu.sh
 	@scripts/venv.sh $(VENV)
 	@touch $@

@@ -172,7 +172,7 @@ def paint(dock: MLBSegDock) -> dict[str, object]:
     layer = annotation.layers.working
     label = 0 if layer.data[300, 256, 100] else 2  # a study that is measured again is painted on
     dabs = [timed(partial(layer.paint, (300, 256, x), label)) for x in range(100, 140)]
-    saved, accepted = timed(annotation.flush), timed(annotation.accept)
+    saved, accepted = timed(annotation.flush), timed(annotation.commands.accept)
     return told("dab", *dabs) | told("save", saved) | told("accept and go on", accepted)
 
 

@@ -70,7 +70,7 @@ def look_at(
     """Bring a case and a slice into view, see `screenshot`."""
     bench = dock.workbench
     if case is not None:
-        bench.choose_case(case)
+        bench.view.choose(case)
     annotation = bench.annotation
     if annotation is None:
         return

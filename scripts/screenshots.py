@@ -34,6 +34,7 @@ from napari_mlbseg.samples import make_phantom_cohort
 from napari_mlbseg.widgets.case.annotation import Annotation
 from napari_mlbseg.widgets.case.layers import LAYER_NAMES, WORKING_LABELS
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
+from napari_mlbseg.widgets.requests import case_rows
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MLBSEG_DATA", ROOT.parent / "shared" / "data")) / "la"
@@ -139,7 +140,7 @@ class Photographer:
 
     def show(self, *names: str, case: int, index: int) -> None:
         """Bring a slice of a case into view, with these layers only."""
-        self.dock.workbench.choose_case(self.dock.workbench.case_rows()[case].case_id)
+        self.dock.workbench.view.choose(case_rows(self.dock.workbench.study)[case].case_id)
         self.annotation.go_to(index)
         for layer in self.viewer.layers:
             if layer.visible != (layer.name in names):
@@ -186,7 +187,7 @@ class Photographer:
 def take_all(camera: Photographer) -> None:
     """Train in the window, and take pictures on the way."""
     last = len(CLEAN_SLICES) - 1
-    truth = true_mask(camera.cohort, camera.dock.workbench.case_rows()[last].case_id)
+    truth = true_mask(camera.cohort, case_rows(camera.dock.workbench.study)[last].case_id)
     camera.show(IMAGE, PREDICTION, WORKING, case=last, index=fullest(truth))
     train(camera)
     index = worth_correcting(np.asarray(camera.annotation.layers.working.data), truth)
@@ -198,7 +199,7 @@ def take_all(camera: Photographer) -> None:
     camera.take("prediction")
     correct(camera, truth[index])
     camera.take("correcting")
-    first = true_mask(camera.cohort, camera.dock.workbench.case_rows()[0].case_id)
+    first = true_mask(camera.cohort, case_rows(camera.dock.workbench.study)[0].case_id)
     camera.show(IMAGE, PREDICTION, WORKING, case=0, index=fullest(first))
     camera.take("window")
 
@@ -229,7 +230,7 @@ def largest(wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def train(camera: Photographer) -> None:
     """Press Start, take a picture on the way, and wait for the end."""
     panel = camera.dock.training_panel
-    panel.steps.setValue(STEPS)
+    panel.form.control("steps").setValue(STEPS)
     camera.rest()
     panel.start_requested.emit(replace(panel.config(), base_steps=BASE_STEPS, dimensions="2.5d"))
 

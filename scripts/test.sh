@@ -7,15 +7,8 @@ set -uo pipefail
 bin=${1:?usage: scripts/test.sh VENV [pytest arguments]}/bin
 shift
 
-if ! command -v xvfb-run >/dev/null; then
-    echo "xvfb-run is missing (Debian: apt-get install xvfb xauth)" >&2
-    exit 1
-fi
-# One thread: several of them spin while they wait for each other, which takes ten times as long
-# where other processes have the cores.
-export MPLBACKEND=Agg NAPARI_ENSURE_PLUGIN_MAIN_THREAD=1 OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-export LIBGL_ALWAYS_SOFTWARE=1 QT_LOGGING_RULES="${QT_LOGGING_RULES:-*.debug=false}"
-unset QT_PLUGIN_PATH QT_QPA_PLATFORM QT_QPA_PLATFORM_PLUGIN_PATH WAYLAND_DISPLAY
+# What every binding has to show; the last -m counts.
+quick=(-m "every_binding and not slow")
 
 failed=()
 check() {
@@ -25,10 +18,7 @@ check() {
     "$@" || failed+=("$name")
 }
 on_screen() {
-    # QT_API is for qtpy, PYTEST_QT_API for pytest-qt, which imports a binding first.
-    xvfb-run -a -s "-screen 0 1600x1000x24" \
-        env QT_API="$1" PYTEST_QT_API="$1" \
-        "$bin/python" ${MEASURE_COVERAGE:+-m coverage run} -m pytest "${@:2}"
+    scripts/windows.sh "$bin/python" "$@"
 }
 
 main=$(mktemp)
@@ -43,6 +33,8 @@ check "ruff format" "$bin/ruff" format --check .
 check "mypy" "$bin/mypy"
 check "window tests, PyQt6" on_screen pyqt6 tests/widgets "$@"
 check "window tests, PyQt5" on_screen pyqt5 tests/widgets "$@"
+check "window tests from start to end, PySide6" on_screen pyside6 tests/widgets "$@" "${quick[@]}"
+check "window tests from start to end, a newer napari" scripts/newest.sh --if-newer
 [ ${#failed[@]} -eq 0 ] || printf '!! failed: %s\n' "${failed[@]}"
 echo "== all other tests"
 tail -n +1 -f --pid="$main_id" "$main"

@@ -1,5 +1,6 @@
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ install_import_hook("napari_mlbseg.engine", "checked.annotations")
 # No test fails because a machine is busy: nothing that Hypothesis does is timed.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+if find_spec("PyQt6"):  # where several bindings are there pytest-qt would take another one
+    os.environ.setdefault("PYTEST_QT_API", "pyqt6")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -88,11 +88,13 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "background": {"requests"},
         "case": {"background"},
         "keeping": {"background", "case"},
-        "workbench": {"background", "case", "keeping", "requests"},
+        "refusals": set(),
+        "on_view": {"background", "case", "keeping", "refusals"},
+        "workbench": {"background", "case", "keeping", "on_view", "refusals", "requests"},
         "lifetime": {"background", "case", "keeping", "panels", "workbench"},
         "dock": {
-            *("background", "case", "focus", "keeping", "lifetime", "panels", "shortcuts"),
-            "workbench",
+            *("background", "case", "focus", "keeping", "lifetime", "panels", "requests"),
+            *("shortcuts", "workbench"),
         },
         "reader": {"panels"},
         "contributions": {"case", "dock", "requests"},
@@ -110,6 +112,7 @@ HOME_OF = {
     "pyqtgraph": {"widgets"},
     "PyQt5": set(),
     "PyQt6": set(),
+    "PySide6": set(),
     "sqlite3": {"project"},
     "filelock": {"project", "formats"},
     "platformdirs": {"project"},
@@ -135,7 +138,7 @@ HEAVY: tuple[str, ...] = (
     "zarr",
     "scipy",
 )
-HEAVY += ("pydicom", "h5py", "tifffile", "SimpleITK")
+HEAVY += ("pydicom", "h5py", "tifffile", "SimpleITK", "PySide6")
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,13 @@
 """The dock widget: builds the panels and connects them with the bench."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer, current_viewer
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QLabel, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Failed, Pause, Resume, Stop
@@ -17,29 +16,21 @@ from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.widgets import shortcuts
 from napari_mlbseg.widgets.background.suggester import Suggester
-from napari_mlbseg.widgets.case.annotation import Annotation
+from napari_mlbseg.widgets.case.commands import BY_NAME, SliceCommands
 from napari_mlbseg.widgets.case.unseen import Unseen
 from napari_mlbseg.widgets.focus import FocusKeeper
 from napari_mlbseg.widgets.keeping.holding import Unsaved
 from napari_mlbseg.widgets.lifetime.dock_life import NAME, Lifetime
 from napari_mlbseg.widgets.panels.cases import CasesPanel
 from napari_mlbseg.widgets.panels.export import ExportPanel
+from napari_mlbseg.widgets.panels.layout import key_sheet, scrolled_upright
 from napari_mlbseg.widgets.panels.slices import SlicesPanel
 from napari_mlbseg.widgets.panels.study import StudyPanel
 from napari_mlbseg.widgets.panels.suggestions import SuggestionsPanel
 from napari_mlbseg.widgets.panels.training import TrainingPanel
+from napari_mlbseg.widgets.requests import CaseRow, case_rows
 from napari_mlbseg.widgets.workbench import Workbench
 
-_ACTIONS: dict[str, Callable[[Annotation], None]] = {
-    "accept": Annotation.accept,
-    "reopen": Annotation.reopen,
-    "skip": Annotation.skip,
-    "revert": Annotation.revert,
-    "copy_previous": lambda annotation: annotation.copy_from(-1),
-    "copy_next": lambda annotation: annotation.copy_from(+1),
-    "undo": Annotation.undo,
-    "redo": Annotation.redo,
-}
 _VIEWS = {
     "weights": ArrayName.META_WEIGHTS_INITIAL,
     "trust": ArrayName.TRUST,
@@ -90,11 +81,11 @@ class MLBSegDock(QWidget):
         self.study_panel.create_requested.connect(bench.create_study)
         self.study_panel.close_requested.connect(bench.close_study)
         self.study_panel.cancel_requested.connect(bench.errands.cancel)
-        self.cases_panel.case_chosen.connect(bench.choose_case)
+        self.cases_panel.case_chosen.connect(bench.view.choose)
         self.slices_panel.command.connect(self._command)
-        self.slices_panel.axis_chosen.connect(bench.choose_axis)
-        self.slices_panel.slice_chosen.connect(lambda i: bench.show(lambda a: a.go_to(i)))
-        self.slices_panel.label_chosen.connect(lambda v: bench.show(lambda a: a.paint_with(v)))
+        self.slices_panel.axis_chosen.connect(bench.view.turn)
+        self.slices_panel.slice_chosen.connect(lambda i: bench.view.show(lambda a: a.go_to(i)))
+        self.slices_panel.label_chosen.connect(lambda v: bench.view.show(lambda a: a.paint_with(v)))
         self.slices_panel.classes_chosen.connect(bench.set_classes)
         self.training_panel.start_requested.connect(self._train)
         self.training_panel.pause_requested.connect(lambda: bench.send(Pause()))
@@ -102,29 +93,29 @@ class MLBSegDock(QWidget):
         self.training_panel.stop_requested.connect(lambda: bench.send(Stop()))
         self.export_panel.export_requested.connect(bench.export)
         self.export_panel.model_requested.connect(bench.export_model)
-        self.suggestions_panel.chosen.connect(bench.go_to)
+        self.suggestions_panel.chosen.connect(bench.view.go_to)
 
     def _command(self, name: str) -> None:
         if name in _VIEWS:
-            self.workbench.show(lambda annotation: annotation.layers.toggle(_VIEWS[name]))
+            self.workbench.view.show(lambda annotation: annotation.layers.toggle(_VIEWS[name]))
         elif name == "next_suggested":
             self._go_to_suggested()
         elif name == "take_proposed_labels":
-            self.workbench.act(self._take_proposed_labels)
+            self.workbench.view.act(self._take_proposed_labels)
         else:
-            self.workbench.act(_ACTIONS[name])
+            self.workbench.view.act(BY_NAME[name])
 
     def _go_to_suggested(self) -> None:
         annotation = self.workbench.annotation
         key = self.suggester.after(annotation.key if annotation else None)
         if key is not None:
-            self.workbench.go_to(key)
+            self.workbench.view.go_to(key)
         else:
             self.study_panel.show_message(self.suggestions_panel.note.text())
 
-    def _take_proposed_labels(self, annotation: Annotation) -> None:
-        taken = annotation.take_proposed_labels(self.slices_panel.doubt.value())
-        text = f"{taken} pixels of slice {annotation.key.index} have the proposed label now."
+    def _take_proposed_labels(self, commands: SliceCommands) -> None:
+        taken = commands.take_proposed_labels(self.slices_panel.doubt.value())
+        text = f"{taken} pixels of the slice have the proposed label now."
         self.study_panel.show_message(text if taken else "Nothing is proposed for this slice.")
 
     def _train(self, config: Config) -> None:
@@ -143,12 +134,12 @@ class MLBSegDock(QWidget):
     def _connect_workbench(self) -> None:
         bench = self.workbench
         bench.study_changed.connect(self._show_study)
-        bench.case_changed.connect(self._show_case)
+        bench.view.changed.connect(self._show_case)
         bench.classes_changed.connect(self._show_classes)
-        bench.slice_changed.connect(self._show_slice_state)
-        bench.moved.connect(self._show_slice)
-        bench.label_picked.connect(self.slices_panel.set_label)
-        bench.history_changed.connect(self._show_history)
+        bench.view.slice_changed.connect(self._show_slice_state)
+        bench.view.moved.connect(self._show_slice)
+        bench.view.label_picked.connect(self.slices_panel.set_label)
+        bench.view.history_changed.connect(self._show_history)
         bench.engine_event.connect(self._show_event)
         bench.failed.connect(self._show_failure)
         bench.told.connect(self.study_panel.show_message)
@@ -162,7 +153,7 @@ class MLBSegDock(QWidget):
     def _connect_suggester(self) -> None:
         bench, suggester = self.workbench, self.suggester
         bench.study_changed.connect(lambda: suggester.set_study(bench.study))
-        bench.slice_changed.connect(suggester.slice_changed)
+        bench.view.slice_changed.connect(suggester.slice_changed)
         bench.engine_event.connect(suggester.hear)
         # After the bench has heard of it: suggestions lie along the axes of the cases.
         self.slices_panel.axis_chosen.connect(suggester.refresh)
@@ -170,7 +161,7 @@ class MLBSegDock(QWidget):
 
     def _show_study(self) -> None:
         study = self.workbench.study
-        rows = self.workbench.case_rows()
+        rows = case_rows(study)
         self.cases_panel.set_rows(rows)
         self.study_panel.show_message("")
         if study is None:
@@ -203,7 +194,9 @@ class MLBSegDock(QWidget):
 
     def _show_slice_state(self, key: SliceKey) -> None:
         self._unseen.forget()
-        self.cases_panel.set_row(self.workbench.case_row(key.case_id))
+        study = self.workbench.study
+        assert study is not None, "slices change in an open study"
+        self.cases_panel.set_row(CaseRow.of(study, key.case_id))
         self._show_slice()
 
     def _show_slice(self) -> None:
@@ -257,19 +250,10 @@ class MLBSegDock(QWidget):
     # --- looks -----------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
-        keys = QLabel(shortcuts.sheet())
-        keys.setAlignment(Qt.AlignmentFlag.AlignTop)
-        keys.setWordWrap(True)
-        keys.setToolTip("Keys work while the pointer is over the image")
         self.tabs.addTab(self.training_panel, "Training")
         self.tabs.addTab(self.suggestions_panel, "Suggested")
         self.tabs.addTab(self.export_panel, "Export")
-        # Scrolls by itself: the longest tab would else make all of them as high.
-        sheet = QScrollArea()
-        sheet.setWidget(keys)
-        sheet.setWidgetResizable(True)
-        sheet.setFrameShape(QScrollArea.Shape.NoFrame)
-        self.tabs.addTab(sheet, "Keys")
+        self.tabs.addTab(key_sheet(), "Keys")
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 4, 6, 4)
@@ -278,18 +262,9 @@ class MLBSegDock(QWidget):
         column.addWidget(self.cases_panel, 1)
         column.addWidget(self.slices_panel)
         column.addWidget(self.tabs, 5)
-        area = QScrollArea()
-        area.setWidget(inside)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(area)
-        bar = area.verticalScrollBar()
-        area.setMinimumWidth(
-            inside.minimumSizeHint().width() + (bar.sizeHint().width() if bar else 0)
-        )
+        layout.addWidget(scrolled_upright(inside))
 
 
 def dock_of(viewer: Viewer) -> MLBSegDock:

@@ -52,6 +52,11 @@ class CaseRow:
         return "in work" if self.clean + self.drafts + self.skipped else "untouched"
 
 
+def case_rows(study: Study | None) -> list[CaseRow]:
+    """The cases of a study with their progress; none without a study."""
+    return [CaseRow.of(study, case.id) for case in study.cases] if study else []
+
+
 @dataclass(frozen=True)
 class Export:
     """What is written where; all cases when `case_id` is None."""

@@ -1,8 +1,8 @@
 """Keys of the slice commands, bound to the viewer at run time.
 
-napari ignores key bindings in manifests. None of these keys is used by napari while a labels
-layer is painted on, but those of undo and redo, which the working labels hand on themselves: here
-they are bound for the time when another layer is selected.
+napari ignores key bindings in manifests. While somebody paints on a labels layer it uses none of
+these keys but those of undo and redo, and the working labels pass these two on; the bindings here
+serve while another layer is selected.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from napari.components import ViewerModel
 
 @dataclass(frozen=True)
 class SliceCommand:
-    """Something that can be done to the slice on view, or shown there, or the way to another.
+    """A command for the slice on view: it changes the slice, shows a map, or goes to another one.
 
     Attributes
     ----------
@@ -38,25 +38,24 @@ class SliceCommand:
 
 COMMANDS = (
     SliceCommand(
-        "accept", "Shift-A", "Accept", "This slice is right as it is shown: make it clean"
+        "accept", "Shift-A", "Accept", "Accept this slice as it is shown: it becomes clean"
     ),
-    SliceCommand("reopen", "Shift-O", "Reopen", "Take acceptance or skipping back"),
+    SliceCommand("reopen", "Shift-O", "Reopen", "Take back the acceptance or the skip"),
     SliceCommand("skip", "Shift-S", "Skip", "Leave this slice to the machine and go on"),
     SliceCommand(
-        "revert", "Shift-R", "Revert", "Take the prediction in place of your edits; undo works"
+        "revert", "Shift-R", "Revert", "Replace your edits by the prediction; undo brings them back"
     ),
     SliceCommand(
-        "copy_previous", "Shift-C", "Copy previous", "Take the labels of the slice before this one"
+        "copy_previous", "Shift-C", "Copy previous", "Copy the labels of the slice before this one"
     ),
     SliceCommand(
-        "copy_next", "Shift-N", "Copy next", "Take the labels of the slice after this one"
+        "copy_next", "Shift-N", "Copy next", "Copy the labels of the slice after this one"
     ),
     SliceCommand(
         "take_proposed_labels",
         "Shift-T",
-        "Take proposals",
-        "Where trust in the prediction is low, take the label that the clean slices vote for; "
-        "undo works",
+        "Take proposed",
+        "Take the proposed labels where trust in the prediction is low; undo brings yours back",
     ),
 )
 MOVES = (
@@ -69,13 +68,16 @@ MOVES = (
 )
 VIEWS = (
     SliceCommand(
-        "weights", "Shift-W", "Weights", "Show or hide how much each initial label counts"
+        "weights",
+        "Shift-W",
+        "Weights",
+        "Show or hide the meta-weights: how much each initial label counts in training",
     ),
     SliceCommand(
         "trust",
         "Shift-D",
-        "Objections",
-        "Show or hide where the clean slices object to the prediction: the lighter, the less trust",
+        "Trust",
+        "Show or hide trust: the lighter a spot, the less the clean slices bear out the prediction",
     ),
 )
 TRAVELS = (
@@ -84,7 +86,7 @@ TRAVELS = (
 )
 EVERY = (*COMMANDS, *MOVES, *VIEWS, *TRAVELS)
 
-# Of napari itself, worth knowing while correcting.
+# Keys of napari that help with correcting.
 NAPARI_KEYS = (
     ("2 or P, 1 or E", "Paint, erase"),
     ("4 or F, 3", "Fill, polygon"),

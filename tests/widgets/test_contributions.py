@@ -18,6 +18,7 @@ from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets import contributions
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
 from napari_mlbseg.widgets.lifetime.rescues import FoundRescue
+from napari_mlbseg.widgets.requests import case_rows
 
 PLUGIN = "napari-mlbseg"
 
@@ -122,7 +123,7 @@ def test_a_command_opens_a_study_of_phantoms(qtbot: QtBot, window: napari.Viewer
     contributions.open_phantom_study(window)
     bench = open_dock(window).workbench
     qtbot.waitUntil(lambda: bench.annotation is not None)
-    assert len(bench.case_rows()) == 4
+    assert len(case_rows(bench.study)) == 4
 
 
 def test_the_command_opens_one_dock(window: napari.Viewer) -> None:

@@ -97,7 +97,7 @@ def test_classes_are_changed_from_the_panel(
     assert window.layers["working labels"].selected_label == 1
 
 
-def test_objections_and_proposals_from_keys_and_buttons(
+def test_trust_and_proposed_labels_from_keys_and_buttons(
     qtbot: QtBot, dock: MLBSegDock, window: napari.Viewer
 ) -> None:
     layer = window.layers["trust"]
@@ -109,7 +109,7 @@ def test_objections_and_proposals_from_keys_and_buttons(
     press["Shift+W"](window)
     assert window.layers["meta-weights: initial labels"].visible
     press["Shift+T"](window)
-    assert "no proposals yet" in dock.study_panel.message.text()
+    assert "no proposed labels yet" in dock.study_panel.message.text()
 
 
 def test_another_axis_from_the_panel(dock: MLBSegDock, window: napari.Viewer) -> None:
@@ -193,10 +193,11 @@ def test_starting_afresh_asks_where_something_would_be_forgotten(
     engine = ScriptedEngine()
     dock.workbench.engine = engine
     panel = dock.training_panel
+    box = panel.form.control("resume")
 
     def start(*, afresh: bool, answer: str | None = None) -> None:
         if afresh:
-            panel.afresh.click()
+            box.click()
         qtbot.mouseClick(panel.start, LEFT)
         asked = panel.findChildren(QMessageBox)
         assert len(asked) == (answer is not None)
@@ -205,7 +206,7 @@ def test_starting_afresh_asks_where_something_would_be_forgotten(
             qtbot.mouseClick(button, LEFT)
             qtbot.waitUntil(lambda: not panel.findChildren(QMessageBox))
         if dock.workbench.bridge.running:
-            assert not panel.afresh.isChecked()
+            assert not box.isChecked()
             dock.workbench.send(ev.Stop())
             qtbot.waitUntil(panel.start.isEnabled)
 
@@ -216,7 +217,7 @@ def test_starting_afresh_asks_where_something_would_be_forgotten(
     (checkpoints / "latest.pt").touch()
     start(afresh=True, answer="Cancel")
     assert len(engine.started) == 1
-    assert panel.afresh.isChecked()
+    assert box.isChecked()
     start(afresh=False, answer="afresh")
     start(afresh=False)
     assert [config.resume for _, config in engine.started] == [False, False, True]

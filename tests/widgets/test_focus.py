@@ -197,8 +197,9 @@ def test_a_digit_after_choosing_a_class_chooses_no_other(hands: Hands) -> None:
 def test_keys_work_after_a_click_on_anything_but_a_text(hands: Hands, qtbot: QtBot) -> None:
     dock = hands.dock
     training, slices = dock.training_panel, dock.slices_panel
-    hands.click(training.steps, arrow_of(training.steps))
-    assert training.steps.value() == 1100
+    steps = training.form.control("steps")
+    hands.click(steps, arrow_of(steps))
+    assert steps.value() == 1100
     assert hands.canvas.hasFocus()
     bar = dock.tabs.tabBar()
     assert bar is not None
@@ -238,7 +239,7 @@ def test_a_control_reached_by_tab_hands_the_keyboard_back_after_the_choice(
 
 
 def test_the_pointer_over_the_canvas_takes_the_keyboard(hands: Hands) -> None:
-    steps = hands.dock.training_panel.steps
+    steps = hands.dock.training_panel.form.control("steps")
     holders: list[QWidget] = [hands.dock.cases_panel.table, hands.dock.slices_panel.axis]
     for holder in holders:
         hands.point_at_dock()
@@ -252,7 +253,7 @@ def test_the_pointer_over_the_canvas_takes_the_keyboard(hands: Hands) -> None:
 
 
 def test_a_number_that_is_being_typed_is_typed_to_its_end(hands: Hands) -> None:
-    steps = hands.dock.training_panel.steps
+    steps = hands.dock.training_panel.form.control("steps")
     hands.click(text_of(steps))
     text_of(steps).selectAll()
     hands.type("25")
@@ -306,7 +307,7 @@ def test_a_dock_that_floats_gives_the_keyboard_back_too(hands: Hands, qtbot: QtB
 
 
 def test_the_click_that_ends_typing_does_not_paint(hands: Hands) -> None:
-    steps = hands.dock.training_panel.steps
+    steps = hands.dock.training_panel.form.control("steps")
     hands.click(text_of(steps))
     hands.type("7")
     hands.point_at_canvas()
@@ -405,6 +406,7 @@ def test_the_wheel_scrolls_the_dock_and_changes_nothing(hands: Hands, qtbot: QtB
     assert bar is not None
     hands.main.resize(1400, 500)
     qtbot.waitUntil(lambda: bar.maximum() > bar.minimum(), timeout=PATIENCE_MS)
+    hands.dock.training_panel.form.more.expand()
     controls = turned_by_wheel(hands.dock)
     scrolled = set()
     for tab in range(hands.dock.tabs.count()):
@@ -423,7 +425,7 @@ def test_the_wheel_scrolls_the_dock_and_changes_nothing(hands: Hands, qtbot: QtB
 
 
 def test_the_wheel_changes_a_number_after_a_click_into_it(hands: Hands) -> None:
-    steps = hands.dock.training_panel.steps
+    steps = hands.dock.training_panel.form.control("steps")
     hands.click(text_of(steps))
     turn(steps)
     assert steps.value() == 900

@@ -30,7 +30,8 @@ from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import PhantomCohort
 from napari_mlbseg.widgets.case.annotation import Annotation
-from napari_mlbseg.widgets.requests import Export, ModelExport, NewStudy
+from napari_mlbseg.widgets.case.commands import SliceCommands
+from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy, case_rows
 from napari_mlbseg.widgets.workbench import Workbench
 
 
@@ -61,7 +62,7 @@ def paint(bench: Workbench, index: int, label: int = 2) -> None:
 
 
 def test_opening_shows_the_first_case(bench: Workbench, viewer: ViewerModel) -> None:
-    assert [row.case_id for row in bench.case_rows()] == ["phantom_01", "phantom_02"]
+    assert [row.case_id for row in case_rows(bench.study)] == ["phantom_01", "phantom_02"]
     assert on_view(bench).case.id == "phantom_01"
     assert len(viewer.layers) == 7
 
@@ -70,8 +71,8 @@ def test_another_case_replaces_the_layers_and_saves_the_paint(
     bench: Workbench, viewer: ViewerModel
 ) -> None:
     paint(bench, 5)
-    bench.choose_case("phantom_02")
-    assert bench.case_row("phantom_01").drafts == 1
+    bench.view.choose("phantom_02")
+    assert CaseRow.of(bench.study, "phantom_01").drafts == 1
     assert len(viewer.layers) == 7
     second = np.asarray(on_view(bench).layers.working.data)
     on_view(bench).layers.working.undo()
@@ -83,7 +84,7 @@ def test_choosing_the_case_again_brings_deleted_layers_back(
 ) -> None:
     paint(bench, 5)
     viewer.layers.remove("working labels")
-    bench.choose_case("phantom_01")
+    bench.view.choose("phantom_01")
     assert len(viewer.layers) == 7
     assert viewer.layers["working labels"].data[5, 4, 4] == 2
 
@@ -108,7 +109,7 @@ def test_a_locked_study_is_offered_for_reading(
     assert bench.study is not None
     assert not bench.study.writable
     with qtbot.waitSignal(bench.failed) as failed:
-        bench.act(Annotation.accept)
+        bench.view.act(SliceCommands.accept)
     assert failed.args == ["This study is open for reading only."]
     assert not bench.train(Config())
     bench.shut_down()
@@ -126,10 +127,10 @@ def test_a_study_is_made_from_folders(
     qtbot: QtBot, viewer: ViewerModel, cohort: PhantomCohort, tmp_path: Path
 ) -> None:
     bench = Workbench(viewer)
-    with qtbot.waitSignal(bench.case_changed):
+    with qtbot.waitSignal(bench.view.changed):
         bench.create_study(NewStudy(tmp_path / "new.mlbseg", cohort.images, cohort.labels))
     assert bench.study is not None
-    assert len(bench.case_rows()) == 2
+    assert len(case_rows(bench.study)) == 2
     bench.shut_down()
 
 
@@ -145,7 +146,7 @@ def test_a_study_without_label_files_has_classes_too(
     found: list[str],
 ) -> None:
     bench = Workbench(viewer)
-    with qtbot.waitSignal(bench.case_changed):
+    with qtbot.waitSignal(bench.view.changed):
         bench.create_study(NewStudy(tmp_path / "new.mlbseg", cohort.images, None, names))
     assert bench.study is not None
     assert [(c.value, c.name) for c in bench.study.classes] == list(enumerate(found, start=1))
@@ -233,7 +234,7 @@ def test_files_that_cannot_be_taken_in_are_told(
         bench.create_study(NewStudy(tmp_path / "new.mlbseg", tmp_path / "images", None))
     assert failed.args is not None
     assert "torn.nii.gz" in failed.args[0]
-    assert len(bench.case_rows()) == 2
+    assert len(case_rows(bench.study)) == 2
     bench.shut_down()
 
 
@@ -254,13 +255,13 @@ def test_the_engine_hears_of_slices_and_of_what_is_looked_at(
     assert engine.started[0][1].steps == 3
     on_view(bench).go_to(5)
     key = on_view(bench).key
-    bench.act(Annotation.accept)
+    bench.view.act(SliceCommands.accept)
     qtbot.waitUntil(lambda: ev.Focus(on_view(bench).key) in engine.heard)
     assert ev.SliceAccepted(key) in engine.heard
     paint(bench, 5)
     on_view(bench).flush()
     qtbot.waitUntil(lambda: ev.SliceReopened(key) in engine.heard)
-    bench.choose_case("phantom_02")
+    bench.view.choose("phantom_02")
     qtbot.waitUntil(lambda: ev.Focus(on_view(bench).key) in engine.heard)
 
 
@@ -345,8 +346,8 @@ def test_a_model_needs_a_training_that_has_ended(
 def test_the_trained_model_is_written(qtbot: QtBot, bench: Workbench, tmp_path: Path) -> None:
     assert bench.study is not None
     for index in (10, 20, 30):
-        bench.show(methodcaller("go_to", index))
-        bench.act(Annotation.accept)
+        bench.view.show(methodcaller("go_to", index))
+        bench.view.act(SliceCommands.accept)
     config = Config(base_steps=2, steps=1, slice_size=32, device="cpu", threads=1)
     *_, last = Bootstrapper(bench.study, config).events(Inbox())
     assert isinstance(last, ev.Finished), last
@@ -362,7 +363,7 @@ def test_a_vanished_image_is_read_from_its_source_again(qtbot: QtBot, bench: Wor
     assert bench.study is not None
     image = np.asarray(bench.study.array("phantom_02", ArrayName.IMAGE)[:])
     shutil.rmtree(bench.study.path / "arrays" / "phantom_02")
-    bench.choose_case("phantom_02")
+    bench.view.choose("phantom_02")
     qtbot.waitUntil(lambda: bench.annotation is not None)
     assert on_view(bench).case.id == "phantom_02"
     assert np.array_equal(np.asarray(bench.study.array("phantom_02", ArrayName.IMAGE)[:]), image)
@@ -382,20 +383,20 @@ def test_an_image_that_is_gone_for_good_is_told(
 
 
 def test_going_to_a_slice_of_another_case_and_axis(bench: Workbench) -> None:
-    bench.go_to(SliceKey("phantom_02", 0, 7))
+    bench.view.go_to(SliceKey("phantom_02", 0, 7))
     assert on_view(bench).key == SliceKey("phantom_02", 0, 7)
-    bench.choose_axis(2)
-    bench.go_to(SliceKey("phantom_01", 0, 3))
+    bench.view.turn(2)
+    bench.view.go_to(SliceKey("phantom_01", 0, 3))
     assert on_view(bench).key == SliceKey("phantom_01", 0, 3)
-    bench.go_to(SliceKey("phantom_01", 1, 9))
+    bench.view.go_to(SliceKey("phantom_01", 1, 9))
     assert on_view(bench).key == SliceKey("phantom_01", 1, 9)
 
 
 def test_the_axis_is_remembered(bench: Workbench) -> None:
-    bench.choose_axis(2)
+    bench.view.turn(2)
     assert on_view(bench).key.axis == 2
-    bench.choose_case("phantom_02")
-    bench.choose_case("phantom_01")
+    bench.view.choose("phantom_02")
+    bench.view.choose("phantom_01")
     assert on_view(bench).key.axis == 2
 
 
@@ -448,9 +449,9 @@ def test_cancelling_an_import_leaves_everything_as_it_was(
     assert offered[0]
     assert not offered[-1]
     assert bench.study is before
-    assert bench.case_row("phantom_01").drafts == 1
+    assert CaseRow.of(bench.study, "phantom_01").drafts == 1
     slow._seen.append(object())
-    with qtbot.waitSignal(bench.case_changed):
+    with qtbot.waitSignal(bench.view.changed):
         bench.create_study(NewStudy(new, cohort.images, cohort.labels))
     assert bench.study is not None
     assert bench.study.path == new
@@ -498,7 +499,7 @@ def test_several_series_and_frames_are_asked_for_before_the_import(
     assert [offer.series for offer in asked.args[1]] == ["series_3", "series_3_2"]
     assert not new.path.exists()
     choices = {(images / "s").absolute(): [Choice(series="series_3_2")]}
-    with qtbot.waitSignal(bench.case_changed):
+    with qtbot.waitSignal(bench.view.changed):
         bench.create_study(dataclasses.replace(new, choices=choices))
     assert on_view(bench).case.source.choice == Choice(series="series_3_2")
     bench.shut_down()

@@ -39,8 +39,9 @@ class Errands(QObject):
         done: Callable[[Any], None],
         *,
         cancellable: bool = False,
+        doing: str = "Working",
     ) -> None:
-        """Begin; `done` gets the result on the main thread."""
+        """Begin, and say what is being done; `done` gets the result on the main thread."""
         if self._task is not None:
             raise UserError("Another import or export is under way. Wait until it has ended.")
 
@@ -52,7 +53,7 @@ class Errands(QObject):
             if error is None:
                 done(result)
             elif isinstance(error, CancelledError):
-                self.told.emit("Cancelled. Nothing was taken in, and nothing was changed.")
+                self.told.emit("Cancelled. Nothing was imported, and nothing changed.")
             else:
                 prefix = "" if isinstance(error, UserError) else "An unexpected error: "
                 self.failed.emit(f"{prefix}{error}")
@@ -61,7 +62,7 @@ class Errands(QObject):
         task.reported.connect(lambda progress: self.busy.emit(*progress))
         task.ended.connect(ended)
         self._cancellable, self._cancelled = cancellable, False
-        self.busy.emit("Working", 0, 0)
+        self.busy.emit(doing, 0, 0)
         self.can_cancel.emit(cancellable)
         task.start()
 

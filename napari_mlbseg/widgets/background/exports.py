@@ -35,5 +35,8 @@ class Exports:
         if self._bridge.running:
             raise UserError("The model cannot be exported while it is trained. Stop it first.")
         check_trained(study)
-        self._errands.run(jobs.writing_model(study, wanted), self._errands.told.emit)
-        self._errands.busy.emit("Writing and checking the model", 0, 0)
+        self._errands.run(
+            jobs.writing_model(study, wanted),
+            self._errands.told.emit,
+            doing="Writing and checking the model",
+        )

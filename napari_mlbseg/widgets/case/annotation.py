@@ -1,6 +1,6 @@
 """One case at work: what is painted becomes drafts, what is accepted becomes clean."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,17 +9,16 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
 from napari_mlbseg.engine.events import SlicesPublished
-from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.cases import Case, LabelClass
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background.task import timer
-from napari_mlbseg.widgets.case.history import History, Look
+from napari_mlbseg.widgets.case.commands import SliceCommands
+from napari_mlbseg.widgets.case.history import History
 from napari_mlbseg.widgets.case.journal import Journal
 from napari_mlbseg.widgets.case.late import LateSlices
 from napari_mlbseg.widgets.case.layers import LAYER_NAMES, CaseLayers
-from napari_mlbseg.widgets.case.proposed_labels import with_proposals
 from napari_mlbseg.widgets.case.saving import save_each
 from napari_mlbseg.widgets.case.slice_keeper import SliceKeeper
 from napari_mlbseg.widgets.case.slice_states import SliceStates
@@ -34,6 +33,8 @@ class Annotation(QObject):
 
     Attributes
     ----------
+    commands
+        What a person can say about the slice on view.
     unsaved
         Edited slices that could not be saved when it was last tried, and why.
 
@@ -77,7 +78,6 @@ class Annotation(QObject):
         super().__init__(parent)
         self.case = case
         self.unsaved: dict[SliceKey, str] = {}
-        self._viewer = viewer
         self._study = study
         self._states = SliceStates(study, case)
         self._save_timer = timer(self, _SAVE_AFTER_MS, self.flush, single_shot=True)
@@ -97,32 +97,13 @@ class Annotation(QObject):
         self._late.watch(self._arrays, self.layers)
         self._index = self.layers.index(case.axis)
         self.history = History() if history is None else history
-        keeper = SliceKeeper(
-            study,
-            self._states,
-            self._working,
-            changed=self._on_look,
-            request=self.request.emit,
+        self._journal = self._begin_journal()
+        self.commands = SliceCommands(
+            self, self._journal, self._states, self._arrays, self._working, self.layers, self
         )
-        self._journal = Journal(
-            keeper,
-            self.history,
-            here=lambda: self.key,
-            tool=lambda: self.layers.working.tool,
-            changed=self.history_changed.emit,
-        )
-        events = self.layers.working.events
-        self._connections = [
-            (events.selected_label, self._on_label),
-            (events.paint, self._on_paint),
-            (events.undo_asked, lambda event: self.undo()),
-            (events.redo_asked, lambda event: self.redo()),
-            (viewer.dims.events.point, self._on_view),
-            (viewer.dims.events.order, self._on_view),
-            (viewer.dims.events.ndisplay, self._on_view),
-        ]
-        for event, slot in self._connections:
-            event.connect(slot)
+        self.commands.failed.connect(self.failed)
+        self.commands.told.connect(self.told)
+        self._connections = self._listen(viewer)
 
     # --- where the annotator is ----------------------------------------------------------------
 
@@ -169,7 +150,7 @@ class Annotation(QObject):
         """Show these classes; another one is painted with where the one in hand is gone."""
         self.layers.set_classes(classes)
 
-    # --- what the annotator says ---------------------------------------------------------------
+    # --- what is painted -----------------------------------------------------------------------
 
     def flush(self) -> None:
         """Save every edited slice as a draft, each by itself."""
@@ -190,60 +171,6 @@ class Annotation(QObject):
         self._working.discard_edits()
         self.layers.draw((), working=True)
         self.flush()
-
-    def accept(self) -> None:
-        """Make the slice on view clean, as it is shown, and go on to the next open one."""
-        key = self._ready("accept a slice")
-        if self.state(key) is not SliceState.CLEAN:
-            self._journal.change("accept", key, Look.human(SliceState.CLEAN, self._labels(key)))
-        self._advance()
-
-    def reopen(self) -> None:
-        """A clean slice is a draft again, a skipped one untouched."""
-        key = self._ready("reopen a slice")
-        if self.state(key) is SliceState.CLEAN:
-            self._journal.change("reopen", key, Look.human(SliceState.DRAFT, self._labels(key)))
-        elif self.state(key) is SliceState.SKIPPED:
-            self._journal.change("reopen", key, Look(SliceState.UNTOUCHED))
-
-    def skip(self) -> None:
-        """Leave the slice to the machine and go on; a draft of it stays in the history."""
-        self._journal.change("skip", self._ready("skip a slice"), Look(SliceState.SKIPPED))
-        self._advance()
-
-    def revert(self) -> None:
-        """Take the prediction in place of what was painted; undo brings the paint back."""
-        self._journal.change("revert", self._ready("revert a slice"), Look(SliceState.UNTOUCHED))
-
-    def copy_from(self, step: int) -> None:
-        """Take the labels of the slice `step` further along the axis."""
-        key = self._ready("copy labels to a slice")
-        source = key.index + step
-        if not 0 <= source < self.case.geometry.shape[key.axis]:
-            raise UserError("There is no slice on that side to copy from.")
-        self._journal.draft("copy to", key, self._working.read(key.axis, source))
-
-    def take_proposed_labels(self, below: float) -> int:
-        """Take proposed labels where trust is below a share, as one step that undo takes back.
-
-        Returns
-        -------
-        int
-            How many pixels of the slice on view have another label now.
-        """
-        key = self._ready("take proposals")
-        shown = self._labels(key)
-        taken = with_proposals(self._arrays, shown, key.axis, key.index, below)
-        self._journal.draft("take proposals on", key, taken)
-        return int((taken != shown).sum())
-
-    def undo(self) -> None:
-        """Take the last step back, and show where."""
-        self._travel(back=True)
-
-    def redo(self) -> None:
-        """Do again the step that was undone last, and show where."""
-        self._travel(back=False)
 
     # --- what the machine says -----------------------------------------------------------------
 
@@ -272,6 +199,36 @@ class Annotation(QObject):
             self._arrays.close()
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _begin_journal(self) -> Journal:
+        keeper = SliceKeeper(
+            self._study,
+            self._states,
+            self._working,
+            changed=self._on_look,
+            request=self.request.emit,
+        )
+        return Journal(
+            keeper,
+            self.history,
+            here=lambda: self.key,
+            tool=lambda: self.layers.working.tool,
+            changed=self.history_changed.emit,
+        )
+
+    def _listen(self, viewer: ViewerModel) -> list[tuple[Any, Callable[[Any], None]]]:
+        """Hear what napari tells; the result is what `close` ends."""
+        layer, dims = self.layers.working.events, viewer.dims.events
+        connections: list[tuple[Any, Callable[[Any], None]]] = [
+            (layer.selected_label, self._on_label),
+            (layer.paint, self._on_paint),
+            (layer.undo_asked, lambda event: self.commands.undo()),
+            (layer.redo_asked, lambda event: self.commands.redo()),
+            *((event, self._on_view) for event in (dims.point, dims.order, dims.ndisplay)),
+        ]
+        for event, slot in connections:
+            event.connect(slot)
+        return connections
 
     def _on_write(self) -> None:
         self._journal.wrote()
@@ -302,35 +259,5 @@ class Annotation(QObject):
     def _on_paint(self, event: Any = None) -> None:
         self._journal.announce()
 
-    def _ready(self, doing: str) -> SliceKey:
-        """The slice on view, with its edits saved; UserError where that, or seeing it, fails."""
-        if self.layers.unseen is not None:
-            raise UserError(f"{self.layers.unseen} to {doing}.")
-        self.flush()
-        if self.key in self.unsaved:
-            raise UserError(f"Slice {self.key.index} is not saved: {self.unsaved[self.key]}")
-        return self.key
-
     def _labels(self, key: SliceKey) -> NDArray[np.uint8]:
         return self._working.read(key.axis, key.index)
-
-    def _travel(self, *, back: bool) -> None:
-        self.flush()
-        step, doing = self._journal.following(back=back), "undo" if back else "redo"
-        if step is None:
-            self.told.emit(f"There is nothing to {doing} in this case.")
-            return
-        self.layers.reveal()
-        self.go_to_slice(step.where)
-        try:
-            self._ready(doing)
-            self._journal.travel(back=back)
-        except (UserError, OSError) as error:
-            self.failed.emit(f"Could not {doing} {step.name}: {error}")
-            return
-        self.told.emit(f"{'Undone' if back else 'Redone'}: {step.name}.")
-
-    def _advance(self) -> None:
-        following = self._states.open_after(self._axis, self._index)
-        if following is not None:
-            self.go_to(following)

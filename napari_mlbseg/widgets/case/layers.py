@@ -41,18 +41,18 @@ class _Look:
     colors: tuple[tuple[float, float, float, float], ...]
 
 
-# Meta-weights are multiples of the uniform weight: 1 is average trust, 0 is ignored. Clear at 1, so
-# that the image is veiled only where a label counts less (magenta) or more (teal).
+# Meta-weights are multiples of the uniform weight: 1 counts the average, 0 not at all. Clear at 1,
+# so that the image is veiled only where a label counts less (magenta) or more (teal).
 _WEIGHTS = _Look(
-    "trust",
+    "meta-weights",
     (0.0, 3.0),
     (0.0, 1 / 3, 1.0),
     ((0.85, 0.0, 0.55, 1.0), (1.0, 1.0, 1.0, 0.0), (0.0, 0.65, 0.65, 1.0)),
 )
-# Trust runs from 0, where the clean slices object, to 1. Nothing is drawn where they do not; from
-# there the colour gains in cover and in lightness, vermilion to yellow (of Okabe & Ito's palette),
-# which says the same whatever hues somebody can tell apart.
-_OBJECTIONS = _Look(
+# Trust runs from 0, where the clean slices speak against the prediction, to 1. High trust is clear;
+# the lower the trust, the denser and lighter the colour, from vermilion to yellow (of Okabe & Ito's
+# palette), which also those can read who tell few hues apart.
+_TRUST = _Look(
     "trust",
     (0.0, 1.0),
     (0.0, 0.25, 0.5, 1.0),
@@ -117,7 +117,7 @@ class CaseLayers:
         self._add_image()
         for name in (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO):
             self._add_map(name, _WEIGHTS)
-        self._add_map(ArrayName.TRUST, _OBJECTIONS)
+        self._add_map(ArrayName.TRUST, _TRUST)
         self._add_contours(ArrayName.INITIAL_LABELS, width=1, visible=False)
         self._add_contours(ArrayName.PREDICTION, width=2, visible=True)
         self.working = self._add_working(labels)

@@ -1,4 +1,4 @@
-"""Labels that the clean slices vote for, where they object to the prediction."""
+"""Proposed labels: what the clean slices ask for where trust in the prediction is low."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,19 +8,24 @@ from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.widgets.case.stored import CaseArrays
 
 
-def with_proposals(
+def with_proposed_labels(
     arrays: CaseArrays, shown: NDArray[np.uint8], axis: int, index: int, below: float
 ) -> NDArray[np.uint8]:
-    """A slice as it is `shown`, with the label voted for where trust is below a share (0 to 1).
+    """A slice as it is `shown`, with the proposed labels where trust is below a share (0 to 1).
 
-    Trust is about the prediction: what a person painted over it is not what is doubted, and stays.
+    Trust is about the prediction: what a person painted over it stays.
+
+    Raises
+    ------
+    UserError
+        Where the training has not made any yet.
     """
-    trust, votes = arrays[ArrayName.TRUST], arrays[ArrayName.PROPOSED_LABELS]
-    if not (trust.there and votes.there):
+    trust, proposed = arrays[ArrayName.TRUST], arrays[ArrayName.PROPOSED_LABELS]
+    if not (trust.there and proposed.there):
         raise UserError(
-            "There are no proposals yet. The training makes them: accept a few slices, start it, "
-            "and wait until the slice has been predicted."
+            "There are no proposed labels yet. The training makes them: accept a few slices, start "
+            "it, and wait until this slice has been predicted."
         )
     doubted = shown == arrays[ArrayName.PREDICTION].slice(axis, index)
     doubted &= trust.slice(axis, index) < below
-    return np.where(doubted, votes.slice(axis, index), shown)
+    return np.where(doubted, proposed.slice(axis, index), shown)

@@ -135,7 +135,7 @@ class Holding(QObject):
         if problem:
             self.failed.emit(problem)
             return
-        self.told.emit(f"The edits are in {path}. Open that file in napari to take them back.")
+        self.told.emit(f"The edits are in {path}. Open that file in napari to restore them.")
         self._go()
 
     def leave_copy(self) -> None:

@@ -23,7 +23,7 @@ class Asking(QObject):
     Attributes
     ----------
     closing
-        Whether somebody wants to close the window: what ends with it is said then.
+        Whether somebody wants to close the window: questions then name what ends with it.
     """
 
     def __init__(
@@ -43,6 +43,14 @@ class Asking(QObject):
         bench.leaving.waiting.begun.connect(self._show_wait)
         bench.leaving.waiting.over.connect(self._close_wait)
         rescues.offered.connect(self._ask_rescue)
+
+    def begin_closing(self) -> None:
+        """Somebody wants to close the window."""
+        self.closing = True
+
+    def end_closing(self) -> None:
+        """The window stays, or it closes now."""
+        self.closing = False
 
     def ask_closing(self, yes: Callable[[], object], no: Callable[[], object]) -> None:
         """Whether to close the window although the training runs."""

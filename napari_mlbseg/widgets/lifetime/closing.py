@@ -50,7 +50,7 @@ class Closing(QObject):
 
     def _may_close(self) -> bool:
         bench = self._bench
-        bench.show(Annotation.flush)
+        bench.view.show(Annotation.flush)
         # A viewer that is closed by a program takes its layers away first, and cannot be kept.
         gone = bench.annotation is not None and not bench.annotation.layers.any_left
         return self._sure or gone or not bench.leaving.at_work
@@ -74,7 +74,7 @@ class Closing(QObject):
     def _ask(self) -> None:
         if self._asking.closing:
             return
-        self._asking.closing = True
+        self._asking.begin_closing()
         bench = self._bench
         if bench.bridge.running and bench.holding.unsaved is None:
             self._asking.ask_closing(self._leave, self._stay)
@@ -85,10 +85,10 @@ class Closing(QObject):
         self._bench.leaving.everything(self._close, self._stay)
 
     def _stay(self) -> None:
-        self._asking.closing = False
+        self._asking.end_closing()
 
     def _close(self) -> None:
-        self._asking.closing = False
+        self._asking.end_closing()
         self._sure = True
         if self.window is not None:
             # Not napari's own `close`, which would forget whether the application ends with it.

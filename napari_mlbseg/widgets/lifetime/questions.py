@@ -94,12 +94,12 @@ class UnsavedQuestion(Question):
 
     def __init__(self, unsaved: Unsaved, also: str = "", parent: QWidget | None = None) -> None:
         super().__init__("Edits are not saved", "", parent)
-        self._also = also
+        self._also, self._count = also, unsaved.slices
         self.add("Try again", self.try_again.emit)
         self.add(
             "Save elsewhere…",
             self._ask_place,
-            "Writes the edits to a file of your choice. Open it in napari to take them back.",
+            "Writes the edits to a file of your choice. Open it in napari to restore them.",
         )
         self.add(
             "Leave, keep the copy",
@@ -149,7 +149,8 @@ class WaitQuestion(Question):
             self.add(
                 "Close at once",
                 at_once,
-                "Corrected slices are saved; what was learnt since the last checkpoint is lost.",
+                "Corrected slices are saved; what the network learnt since the last checkpoint is"
+                " lost.",
             )
         self.add("Stay", stay)
 
@@ -177,7 +178,7 @@ def ask_rescue(
     parent: QWidget | None = None,
 ) -> Question:
     """What to do with edits of last time; opens the question."""
-    question = Question("Edits of last time", _told(found), parent)
+    question = Question("Unsaved edits from last time", _told(found), parent)
 
     restore = "Restore as drafts" if found.open else "Open the study and restore"
     question.add(restore, question.then(take_back))

@@ -171,13 +171,13 @@ class Rescues(QObject):
     def _tell(self, study: Study, back: Restored) -> None:
         bench = self._bench
         if back.drafts:
-            bench.show_anew(back.drafts[0])
+            bench.view.show_anew(back.drafts[0])
             for key in back.drafts:
-                bench.slice_changed.emit(key)
-        words = f"Taken back as drafts of {study.name}: {slices_in_words(len(back.drafts))}."
+                bench.view.slice_changed.emit(key)
+        words = f"Restored as drafts of {study.name}: {slices_in_words(len(back.drafts))}."
         if back.problems:
             reasons = "\n".join(f"Slice {k.index}: {text}" for k, text in back.problems.items())
-            bench.failed.emit(f"{words} Not all could be:\n{reasons}")
+            bench.failed.emit(f"{words} Others could not be restored:\n{reasons}")
         else:
             bench.told.emit(words)
 

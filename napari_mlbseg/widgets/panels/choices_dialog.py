@@ -35,7 +35,7 @@ class ChoicesDialog(QDialog):
         self.resize(760, 340)
         self._offers = tuple(offers)
         self.table = _table(_COLUMNS, len(self._offers))
-        self.table.setToolTip("Ticked rows become a case each")
+        self.table.setToolTip("Each ticked row becomes a case")
         likely = self._likely()
         for row, offer in enumerate(self._offers):
             self._fill(row, offer, ticked=row in likely)
@@ -50,7 +50,7 @@ class ChoicesDialog(QDialog):
         layout.addWidget(
             quiet(
                 "Some folders hold several series, or files several frames (time points or"
-                " channels). A case is one frame of one series: tick what is to be taken in."
+                " channels). A case is one frame of one series: tick what to import."
             )
         )
         layout.addWidget(self.table)
@@ -100,7 +100,7 @@ class ChoicesDialog(QDialog):
             offer.modality,
             " × ".join(map(str, offer.shape)),
             " × ".join(f"{step:.3g}" for step in offer.spacing_mm),
-            offer.problem and "cannot be taken",
+            offer.problem and "cannot be imported",
         )
         for column, text in enumerate(texts):
             item = QTableWidgetItem(text)
@@ -148,7 +148,7 @@ class ProblemsDialog(QDialog):
         layout = QVBoxLayout(self)
         layout.addWidget(
             quiet(
-                f"Taken in: {len(imported.cases)}. Left out: {left_out}. Notes: {unusual}. What is"
+                f"Imported: {len(imported.cases)}. Left out: {left_out}. Notes: {unusual}. What was"
                 " left out did not change the study."
             )
         )

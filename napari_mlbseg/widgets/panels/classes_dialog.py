@@ -43,7 +43,7 @@ class ClassesDialog(QDialog):
         self.remove = button(
             "Remove", "Remove the selected class; only where nothing uses it", self._remove
         )
-        self.problem = Note("What has to be mended first")
+        self.problem = Note("What has to be fixed first")
         buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
         )

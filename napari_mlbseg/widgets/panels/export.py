@@ -70,7 +70,7 @@ class ExportPanel(QWidget):
             self.kind.addItem(text, kind)
         self.kind.currentIndexChanged.connect(self._show_formats)
         self.form = narrow(QComboBox())
-        self.form.setToolTip("File format; only those that can hold what these images are")
+        self.form.setToolTip("File format; only formats that can hold these images are listed")
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("folder for the files")
         self.folder.setToolTip("Folder that the files are written to")
@@ -159,9 +159,8 @@ class ExportPanel(QWidget):
         layout.addLayout(models)
         layout.addWidget(
             quiet(
-                "Files in the frame of the imported images; the .provenance.json beside each says"
-                " where it comes from. A single layer can also be saved from"
-                " napari's File menu."
+                "Files lie in the frame of the imported images; the .provenance.json beside each"
+                " says where it comes from. napari's File menu can save a single layer, too."
             )
         )
         layout.addStretch()

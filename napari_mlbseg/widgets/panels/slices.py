@@ -31,7 +31,7 @@ from napari_mlbseg.widgets.panels.style import (
 )
 from napari_mlbseg.widgets.shortcuts import COMMANDS, EVERY, MOVES, TRAVELS, VIEWS
 
-# Another label has more than half of the belief.
+# Below it, more than half speaks for another label.
 _DOUBT = 0.5
 _PLANES = ("axial", "coronal", "sagittal")
 
@@ -84,7 +84,7 @@ class SlicesPanel(QWidget):
         self.doubt.setValue(_DOUBT)
         self.doubt.setPrefix("where trust < ")
         self.doubt.setToolTip(
-            "Proposals are taken where trust in the prediction is below this: 0 none, 1 full"
+            "Take proposed labels where trust in the prediction is below this: 0 none, 1 full"
         )
         self._lay_out()
         self.set_slice(None, None, ())

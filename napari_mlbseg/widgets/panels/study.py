@@ -58,16 +58,16 @@ class StudyPanel(QWidget):
         self.new = button("New…", "Make a study from a folder of images", self._ask_new)
         self.open = button("Open…", f"Open a study (a folder *{SUFFIX})", self._ask_open)
         self.close_study = button(
-            "Close", "Save, stop the training and release the study", self.close_requested.emit
+            "Close", "Save, stop the training and close the study", self.close_requested.emit
         )
         self.message = QLabel()
         self.message.setWordWrap(True)
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.message.setToolTip("What happened last")
         self.progress = QProgressBar()
-        self.progress.setToolTip("Import or export under way")
+        self.progress.setToolTip("Progress of the import or export")
         self.cancel = button(
-            "Cancel", "End the import; nothing of it stays", self.cancel_requested.emit
+            "Cancel", "Cancel the import; nothing of it remains", self.cancel_requested.emit
         )
         self.cancel.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self._lay_out()
@@ -134,7 +134,7 @@ class StudyPanel(QWidget):
         box = QMessageBox(self)
         box.setWindowTitle("Study in use")
         box.setText(reason)
-        box.setInformativeText("It can be opened for reading: nothing can be painted or trained.")
+        box.setInformativeText("You can open it for reading, without painting or training.")
         read = box.addButton("Open for reading", QMessageBox.ButtonRole.AcceptRole)
         box.addButton(QMessageBox.StandardButton.Cancel)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -189,15 +189,15 @@ class NewStudyDialog(QDialog):
         self.setWindowTitle("New study")
         self.setMinimumWidth(520)
         self.images = _FolderField("Folder with the images, one file or DICOM folder per case")
-        self.labels = _FolderField("Folder with labels of the same names; may stay empty")
-        self.folder = _FolderField("Folder that the study is made in")
+        self.labels = _FolderField("Folder with labels named like the images; optional")
+        self.folder = _FolderField("Folder in which the study is created")
         self.name = QLineEdit("my study")
-        self.name.setToolTip("Name of the study; it becomes a folder of this name")
+        self.name.setToolTip("Name of the study and of its folder")
         self.classes = QLineEdit()
         self.classes.setPlaceholderText("left atrium, scar")
         self.classes.setToolTip(
-            "Names of the classes, separated by commas, for the values 1, 2, … in this order. May"
-            " stay empty: the classes are then those of the label files, or a single one."
+            "Names of the classes, separated by commas, for the values 1, 2, … in this order."
+            " Optional: without names the classes are those of the label files, or a single one."
         )
         form = QFormLayout()
         form.addRow("Images", self.images)
@@ -215,7 +215,9 @@ class NewStudyDialog(QDialog):
             edit.textChanged.connect(self._check)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
-        layout.addWidget(quiet("The images are copied into the study; the files stay as they are."))
+        layout.addWidget(
+            quiet("The images are copied into the study; your files stay as they are.")
+        )
         layout.addWidget(buttons)
         self._check()
 

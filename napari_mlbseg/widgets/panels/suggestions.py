@@ -94,7 +94,7 @@ class SuggestionsPanel(QWidget):
 
 
 def why(one: Suggestion) -> str:
-    """Why a slice is suggested, in a sentence or two."""
+    """Say in a sentence or two why a slice is suggested."""
     unseen = f"{NEVER_LOOKED_AT.capitalize()}: no clean slice is near. "
     return (unseen if one.never_looked_at else "") + _what_it_adds(one)
 
@@ -102,12 +102,12 @@ def why(one: Suggestion) -> str:
 def _what_it_adds(one: Suggestion) -> str:
     if one.gain is None:
         return (
-            "Nothing has been predicted yet, so that suggestions are spread evenly over the cases "
-            "and their heights."
+            "Nothing has been predicted yet, so suggestions are spread evenly over the cases and "
+            "along each of them."
         )
     taught = (
-        f"correcting it adds {one.gain:.1%} of what there is to learn about the cohort to the "
-        "clean slices and the suggestions above"
+        f"correcting it adds {one.gain:.1%} of what the cohort can teach to the clean slices and "
+        "the suggestions above"
     )
     if one.doubtful_mm2 is None:
         return f"Nobody knows how much of its label is wrong, but {taught}."
@@ -118,7 +118,7 @@ def _note(best: Sequence[Suggestion], *, looking: bool, problem: str) -> str:
     if problem:
         return f"No new suggestions. {problem}"
     if looking:
-        return "Looking for others…" if best else "Looking for slices…"
+        return "Looking for better ones…" if best else "Looking for slices…"
     if not best:
         return "There is nothing to suggest."
     marked = f" {UNSEEN} {NEVER_LOOKED_AT}." if any(one.never_looked_at for one in best) else ""

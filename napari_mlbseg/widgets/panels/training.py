@@ -4,19 +4,7 @@ import os
 from typing import assert_never
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QDoubleSpinBox,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QMessageBox,
-    QProgressBar,
-    QSpinBox,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QHBoxLayout, QMessageBox, QProgressBar, QVBoxLayout, QWidget
 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
@@ -25,15 +13,9 @@ from napari_mlbseg.engine.wording import (
     of_never_looked_at,
     of_what_is_left,
 )
-from napari_mlbseg.widgets.panels.style import Messages, Note, button, duration, enable, narrow
+from napari_mlbseg.widgets.panels.settings_form import SettingsForm
+from napari_mlbseg.widgets.panels.style import Messages, Note, button, duration, enable
 from napari_mlbseg.widgets.panels.training_plot import TrainingPlot
-
-_DEVICES = {
-    "auto": "automatic",
-    "cuda": "NVIDIA GPU (cuda)",
-    "mps": "Apple GPU (mps)",
-    "cpu": "processor (cpu)",
-}
 
 
 class TrainingPanel(QWidget):
@@ -52,24 +34,23 @@ class TrainingPanel(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._paused = False
-        self._running = False
+        self._available = self._running = self._paused = False
         self.start = button(
-            "Start", "Train on the clean slices; goes on where it stopped", self._start
+            "Start", "Train on the clean slices, from the last checkpoint on", self._start
         )
-        self.pause = button("Pause", "Hold within a second; nothing is lost", self._pause)
-        self.stop = button("Stop", "Save a checkpoint and finish, within a second", self._stop)
-        self._make_settings()
+        self.pause = button("Pause", "Pause within a second; nothing is lost", self._pause)
+        self.stop = button("Stop", "Save a checkpoint and stop, within a second", self._stop)
+        self.form = SettingsForm()
         self.progress = QProgressBar()
         self.progress.setToolTip("Steps of the stage under way")
-        self.status = Note("What the engine is working at", "Accept a few slices, then start.")
+        self.status = Note("What the engine is doing", "Accept a few slices, then start.")
         self.run = Note("Network, device and checkpoint of this run")
-        self.clean_slices = Note("Clean slices that the engine knows of")
+        self.clean_slices = Note("Clean slices that this training uses")
         self.score = Note("Dice on validation slices, which the network never learns from")
-        self.note = Messages("What else happened")
+        self.note = Messages("What else happened in this run")
         self.plot = TrainingPlot()
         self._lay_out()
-        self.set_available(False)
+        self._show_buttons()
 
     def set_available(self, available: bool) -> None:
         """Whether there is a study that can be trained."""
@@ -78,16 +59,8 @@ class TrainingPanel(QWidget):
 
     def config(self) -> Config:
         """The settings as they are shown."""
-        minutes = self.minutes.value()
-        return Config(
-            device=self.device.currentData(),
-            steps=self.steps.value(),
-            minutes=float(minutes) if minutes else None,
-            weights=self.weights.currentData(),
-            learning_rate=self.learning_rate.value(),
-            resume=not self.afresh.isChecked(),
-            threads=max(1, (os.cpu_count() or 2) - 1),  # one core stays with the window
-        )
+        # One core stays with the window.
+        return self.form.config(threads=max(1, (os.cpu_count() or 2) - 1))
 
     def apply(self, event: ev.Event) -> None:
         """Show what the engine tells."""
@@ -129,7 +102,7 @@ class TrainingPanel(QWidget):
     def begin(self) -> None:
         """A run has been asked for; it takes a moment until it tells something."""
         self._running, self._paused = True, False
-        self.afresh.setChecked(False)
+        self.form.begin()
         self.plot.clear()
         self.score.say("")
         self.note.say("")
@@ -194,7 +167,9 @@ class TrainingPanel(QWidget):
         classes = ", ".join(f"{value}: {dice:.2f}" for value, dice in event.dice_per_class.items())
         each = f"  (class {classes})" if len(event.dice_per_class) > 1 else ""
         spread = "" if event.uncertainty is None else f" ± {event.uncertainty:.3f}"
-        kept = "" if event.shown else "  worse than before: the better model is shown"
+        kept = (
+            "" if event.shown else "  worse than before: the better network makes the predictions"
+        )
         unseen = of_never_looked_at(event)
         self.score.say(f"Validation Dice {event.dice:.3f}{spread}{each}{kept}{unseen}")
 
@@ -207,77 +182,18 @@ class TrainingPanel(QWidget):
         self.start.setEnabled(self._available and not self._running)
         enable([self.pause, self.stop], self._running)
         self.pause.setText("Resume" if self._paused else "Pause")
-        settings = [self.device, self.steps, self.minutes, self.weights]
-        enable([*settings, self.learning_rate, self.afresh], not self._running)
+        self.form.allow(not self._running)
         self.progress.setVisible(self._running)
-
-    def _make_settings(self) -> None:
-        self.device = narrow(QComboBox())
-        self.device.setToolTip("Where to train; automatic takes a GPU where there is one")
-        for name, text in _DEVICES.items():
-            self.device.addItem(text, name)
-        self.steps = QSpinBox()
-        self.steps.setRange(1, 1_000_000)
-        self.steps.setSingleStep(100)
-        self.steps.setValue(Config().steps)
-        self.steps.setToolTip("Optimiser steps of the bootstrapping, after the base model")
-        self.minutes = QSpinBox()
-        self.minutes.setRange(0, 10_000)
-        self.minutes.setSuffix(" min")
-        self.minutes.setSpecialValueText("none")
-        self.minutes.setToolTip(
-            "End the run after this long, publishing included; none: after all steps"
-        )
-        self.weights = narrow(QComboBox())
-        self.weights.setToolTip("How far each pixel of the rough labels is trusted")
-        for name, text in (
-            ("meta", "where clean slices agree"),
-            ("uniform", "all alike"),
-            ("none", "not at all: clean slices only"),
-        ):
-            self.weights.addItem(text, name)
-        self._make_further_settings()
-
-    def _make_further_settings(self) -> None:
-        self.learning_rate = QDoubleSpinBox()
-        self.learning_rate.setDecimals(5)
-        self.learning_rate.setRange(0.00001, 0.1)
-        self.learning_rate.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
-        self.learning_rate.setValue(Config().learning_rate)
-        self.learning_rate.setToolTip(
-            f"How far a step moves the network, a number without a unit; {Config().learning_rate}"
-            " fits most studies. Make it ten times smaller where the losses leap, or where the"
-            " training ended because it became unstable."
-        )
-        self.afresh = QCheckBox("Start afresh")
-        self.afresh.setToolTip(
-            "Forget at the next start what the network has learnt so far, and train from the"
-            " beginning; your slices and the imported labels stay. For one start only."
-        )
 
     def _lay_out(self) -> None:
         row = QHBoxLayout()
         row.setSpacing(4)
         for each in (self.start, self.pause, self.stop):
             row.addWidget(each)
-        limits = QHBoxLayout()
-        limits.addWidget(self.steps, 1)
-        limits.addWidget(QLabel("limit"))
-        limits.addWidget(self.minutes, 1)
-        form = QFormLayout()
-        form.setVerticalSpacing(4)
-        form.addRow("Device", self.device)
-        form.addRow("Steps", limits)
-        form.addRow("Trust labels", self.weights)
-        further = QHBoxLayout()
-        further.addWidget(self.learning_rate, 1)
-        further.addSpacing(8)
-        further.addWidget(self.afresh, 1)
-        form.addRow("Learning rate", further)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 4)
         layout.setSpacing(3)
-        layout.addLayout(form)
+        layout.addWidget(self.form)
         layout.addLayout(row)
         layout.addWidget(self.progress)
         for label in (self.status, self.note, self.clean_slices, self.run, self.score):

@@ -11,6 +11,7 @@ from napari_mlbseg.engine.events import StageStarted, StepDone, ValidationScored
 
 _PENS = ("#6cb6ff", "#f0b232", "#c297ff", "#57c99a", "#ff8e7a", "#9fb3c8")
 _INK = "#a8b0bd"
+_DICE_INK = "#57c99a"
 
 
 class _PlotArea(pg.GraphicsLayoutWidget):  # type: ignore[misc]
@@ -34,6 +35,10 @@ class TrainingPlot(QWidget):
         )
         self._area = _PlotArea()
         self._area.setBackground(None)
+        self._curves: dict[str, pg.PlotDataItem] = {}
+        self._points: dict[str, list[tuple[float, float]]] = {}
+        self._dice: list[tuple[float, float]] = []
+        self._before = self._step = 0
         self._losses = self._add_plot("loss")
         self._losses.getAxis("bottom").setStyle(showValues=False)
         self._area.nextRow()
@@ -41,6 +46,7 @@ class TrainingPlot(QWidget):
         self._scores.setXLink(self._losses)
         self._scores.setYRange(0, 1, padding=0.02)
         self._scores.setLabel("bottom", "step", color=_INK)
+        self._dice_curve = self._plot_dice()
         # Above the plot, not in it: no curve can hide behind it.
         self._legend = QLabel()
         self._legend.setWordWrap(True)
@@ -49,25 +55,16 @@ class TrainingPlot(QWidget):
         layout.setSpacing(0)
         layout.addWidget(self._legend)
         layout.addWidget(self._area, 1)
-        self.clear()
+        self._legend.hide()
 
     def clear(self) -> None:
         """Forget the last run."""
         for plot in (self._losses, self._scores):
             plot.clear()
         self._legend.hide()
-        self._curves: dict[str, pg.PlotDataItem] = {}
-        self._points: dict[str, list[tuple[float, float]]] = {}
-        self._dice: list[tuple[float, float]] = []
-        self._dice_curve = self._scores.plot(
-            pen=pg.mkPen("#57c99a", width=2),
-            symbol="o",
-            symbolSize=5,
-            symbolBrush="#57c99a",
-            symbolPen=None,
-        )
-        self._before = 0
-        self._step = 0
+        self._curves, self._points, self._dice = {}, {}, []
+        self._dice_curve = self._plot_dice()
+        self._before = self._step = 0
 
     def start_stage(self, event: StageStarted) -> None:
         """Steps count from the end of the stage before."""
@@ -98,6 +95,10 @@ class TrainingPlot(QWidget):
     def points(self, name: str) -> list[tuple[float, float]]:
         """What is drawn: pairs of step and value of a loss, or of ``dice``."""
         return list(self._dice if name == "dice" else self._points.get(name, []))
+
+    def _plot_dice(self) -> pg.PlotDataItem:
+        line = {"pen": pg.mkPen(_DICE_INK, width=2), "symbol": "o", "symbolSize": 5}
+        return self._scores.plot(**line, symbolBrush=_DICE_INK, symbolPen=None)
 
     def _curve(self, name: str) -> pg.PlotDataItem:
         if name not in self._curves:

@@ -15,6 +15,7 @@ from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.case.annotation import Annotation
+from napari_mlbseg.widgets.case.commands import SliceCommands
 
 DRAFT, CLEAN = SliceState.DRAFT, SliceState.CLEAN
 SKIPPED, UNTOUCHED = SliceState.SKIPPED, SliceState.UNTOUCHED
@@ -111,7 +112,7 @@ def test_a_fill_through_the_volume_drafts_every_slice_it_changed(desk: Desk) -> 
 
 def test_accept_makes_clean_tells_the_engine_and_goes_on(desk: Desk) -> None:
     desk.paint(5)
-    desk.annotation.accept()
+    desk.annotation.commands.accept()
     assert desk.state(5) is CLEAN
     assert desk.requests == [SliceAccepted(desk.key(5))]
     assert desk.annotation.key == desk.key(6)
@@ -120,24 +121,24 @@ def test_accept_makes_clean_tells_the_engine_and_goes_on(desk: Desk) -> None:
 
 def test_an_untouched_slice_can_be_accepted_as_it_is_shown(desk: Desk) -> None:
     desk.annotation.go_to(6)
-    desk.annotation.accept()
+    desk.annotation.commands.accept()
     assert np.array_equal(desk.study.slice_mask(desk.key(6)), desk.layer.data[6])
 
 
 def test_accept_passes_over_what_is_done(desk: Desk) -> None:
     last = desk.case.geometry.shape[0] - 1
     desk.annotation.go_to(last)
-    desk.annotation.accept()
+    desk.annotation.commands.accept()
     assert desk.annotation.key.index == 0
     for index in (1, 0):
         desk.annotation.go_to(index)
-        desk.annotation.accept()
+        desk.annotation.commands.accept()
     assert desk.annotation.key.index == 2
 
 
 def test_painting_on_a_clean_slice_reopens_it(qtbot: QtBot, desk: Desk) -> None:
     desk.annotation.go_to(5)
-    desk.annotation.accept()
+    desk.annotation.commands.accept()
     desk.paint(5)
     qtbot.waitUntil(lambda: desk.state(5) is DRAFT)
     assert desk.requests == [SliceAccepted(desk.key(5)), SliceReopened(desk.key(5))]
@@ -145,16 +146,16 @@ def test_painting_on_a_clean_slice_reopens_it(qtbot: QtBot, desk: Desk) -> None:
 
 def test_reopen_takes_acceptance_and_skipping_back(desk: Desk) -> None:
     desk.annotation.go_to(5)
-    desk.annotation.accept()
+    desk.annotation.commands.accept()
     desk.annotation.go_to(5)
-    desk.annotation.reopen()
+    desk.annotation.commands.reopen()
     assert desk.state(5) is DRAFT
     assert desk.requests[-1] == SliceReopened(desk.key(5))
     desk.annotation.go_to(6)
-    desk.annotation.skip()
+    desk.annotation.commands.skip()
     assert desk.state(6) is SKIPPED
     desk.annotation.go_to(6)
-    desk.annotation.reopen()
+    desk.annotation.commands.reopen()
     assert desk.state(6) is UNTOUCHED
 
 
@@ -162,7 +163,7 @@ def test_revert_takes_the_prediction_and_undo_the_paint_back(desk: Desk) -> None
     machine = desk.layer.data[5].copy()
     desk.paint(5)
     painted = desk.layer.data[5].copy()
-    desk.annotation.revert()
+    desk.annotation.commands.revert()
     assert np.array_equal(desk.layer.data[5], machine)
     assert desk.state(5) is UNTOUCHED
     desk.layer.undo()
@@ -177,7 +178,7 @@ def test_revert_takes_the_prediction_and_undo_the_paint_back(desk: Desk) -> None
 def test_skip_shows_the_machine_s_labels_again(desk: Desk) -> None:
     machine = desk.layer.data[5].copy()
     desk.paint(5)
-    desk.annotation.skip()
+    desk.annotation.commands.skip()
     assert desk.state(5) is SKIPPED
     assert np.array_equal(desk.layer.data[5], machine)
     assert np.array_equal(desk.study.working_labels(desk.case.id), np.asarray(desk.layer.data))
@@ -189,7 +190,7 @@ def test_copy_from_a_neighbour_is_one_undo_step_and_a_draft(desk: Desk, step: in
     desk.paint(5 + step, 30, 30)
     desk.annotation.go_to(5)
     before = desk.layer.data[5].copy()
-    desk.annotation.copy_from(step)
+    desk.annotation.commands.copy_from(step)
     assert np.array_equal(desk.layer.data[5], desk.layer.data[5 + step])
     assert desk.state(5) is DRAFT
     desk.layer.undo()
@@ -199,13 +200,13 @@ def test_copy_from_a_neighbour_is_one_undo_step_and_a_draft(desk: Desk, step: in
 def test_there_is_nothing_to_copy_beyond_the_ends(desk: Desk) -> None:
     desk.annotation.go_to(0)
     with pytest.raises(UserError, match="no slice"):
-        desk.annotation.copy_from(-1)
+        desk.annotation.commands.copy_from(-1)
 
 
 def test_predictions_reach_the_slices_without_human_work(qtbot: QtBot, desk: Desk) -> None:
     desk.paint(5)
     desk.paint(6)
-    desk.annotation.accept()
+    desk.annotation.commands.accept()
     before = np.asarray(desk.layer.data)
     desk.publish(4, desk.ones(4))
     assert (desk.layer.data[4] == 1).all()
@@ -271,7 +272,7 @@ def test_rolling_in_napari_is_followed(desk: Desk, viewer: ViewerModel) -> None:
 def test_coming_back_shows_what_was_left(viewer: ViewerModel, study: Study, qtbot: QtBot) -> None:
     first = Desk(viewer, study)
     first.paint(5)
-    first.annotation.accept()
+    first.annotation.commands.accept()
     first.paint(9)
     left = np.asarray(first.layer.data)
     first.annotation.close()
@@ -287,7 +288,7 @@ def test_coming_back_shows_what_was_left(viewer: ViewerModel, study: Study, qtbo
 def test_undo_of_accept_goes_there_and_takes_it_back_alone(desk: Desk) -> None:
     desk.paint(5)
     painted = desk.layer.data[5].copy()
-    desk.annotation.accept()
+    desk.annotation.commands.accept()
     desk.paint(9)
     desk.annotation.go_to(12)
     desk.layer.undo()
@@ -310,7 +311,7 @@ def test_undo_of_a_dab_on_a_clean_slice_gives_back_what_was_accepted(
     qtbot: QtBot, desk: Desk
 ) -> None:
     desk.paint(5)
-    desk.annotation.accept()
+    desk.annotation.commands.accept()
     accepted = desk.layer.data[5].copy()
     desk.paint(5, 4, 60, 1)
     qtbot.waitUntil(lambda: desk.state(5) is DRAFT)
@@ -326,7 +327,7 @@ def test_undo_of_a_dab_on_a_clean_slice_gives_back_what_was_accepted(
 
 def test_a_stroke_that_is_given_up_leaves_a_clean_slice_clean(qtbot: QtBot, desk: Desk) -> None:
     desk.annotation.go_to(5)
-    desk.annotation.accept()
+    desk.annotation.commands.accept()
     desk.annotation.go_to(5)
     shown = desk.layer.data[5].copy()
     desk.layer.data[5, 4, 4] = 2  # as a brush does while the button is down
@@ -338,13 +339,13 @@ def test_a_stroke_that_is_given_up_leaves_a_clean_slice_clean(qtbot: QtBot, desk
     assert desk.annotation.history.last.name == "accept slice 5"
 
 
-COMMANDS: dict[str, Callable[[Annotation], object]] = {
-    "accept slice 5": Annotation.accept,
-    "reopen slice 5": Annotation.reopen,
-    "skip slice 5": Annotation.skip,
-    "revert slice 5": Annotation.revert,
-    "copy to slice 5": lambda annotation: annotation.copy_from(1),
-    "take proposals on slice 5": lambda annotation: annotation.take_proposed_labels(0.5),
+COMMANDS: dict[str, Callable[[SliceCommands], object]] = {
+    "accept slice 5": SliceCommands.accept,
+    "reopen slice 5": SliceCommands.reopen,
+    "skip slice 5": SliceCommands.skip,
+    "revert slice 5": SliceCommands.revert,
+    "copy to slice 5": lambda commands: commands.copy_from(1),
+    "take proposed labels on slice 5": lambda commands: commands.take_proposed_labels(0.5),
 }
 
 
@@ -358,9 +359,9 @@ def test_every_command_goes_back_and_forth(desk: Desk, begin: SliceState, name: 
         desk.paint(5, 30, 30)
     desk.annotation.go_to(5)
     if begin is CLEAN:
-        desk.annotation.accept()
+        desk.annotation.commands.accept()
     elif begin is SKIPPED:
-        desk.annotation.skip()
+        desk.annotation.commands.skip()
     desk.annotation.go_to(5)
 
     def stands() -> tuple[SliceState, bytes]:
@@ -369,7 +370,7 @@ def test_every_command_goes_back_and_forth(desk: Desk, begin: SliceState, name: 
 
     desk.annotation.flush()
     steps, before = desk.annotation.history.last, stands()
-    COMMANDS[name](desk.annotation)
+    COMMANDS[name](desk.annotation.commands)
     after, done = stands(), desk.annotation.history.last
     if before == after:
         assert done is steps  # nothing was changed, and nothing is undone
@@ -452,7 +453,7 @@ def test_what_cannot_be_undone_can_be_tried_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.paint(5)
-    desk.annotation.accept()
+    desk.annotation.commands.accept()
 
     def full(*_: object) -> None:
         raise OSError("no space left")
@@ -476,7 +477,7 @@ def test_commands_act_on_a_slice_on_view_only(desk: Desk, viewer: ViewerModel, n
 
     def refused(words: str) -> None:
         with pytest.raises(UserError, match=words):
-            COMMANDS[name](desk.annotation)
+            COMMANDS[name](desk.annotation.commands)
         assert desk.study.slice_records() == records
         assert desk.annotation.key.index == 5
 
@@ -494,7 +495,7 @@ def test_a_view_beyond_the_case_shows_no_slice_to_accept(desk: Desk, viewer: Vie
     layer = viewer.add_image(np.zeros((90, 20, 20)), scale=desk.layer.scale, units="mm")
     viewer.dims.set_point(0, layer.data_to_world((80, 0, 0))[0])
     with pytest.raises(UserError, match="Move to a slice of the case"):
-        desk.annotation.accept()
+        desk.annotation.commands.accept()
     assert desk.study.slice_records() == ()
 
 
@@ -503,12 +504,12 @@ def test_undo_goes_back_to_2d_and_shows_the_labels(desk: Desk, viewer: ViewerMod
     desk.paint(5)
     desk.annotation.go_to(9)
     viewer.dims.ndisplay = 3
-    desk.annotation.undo()
+    desk.annotation.commands.undo()
     assert (viewer.dims.ndisplay, desk.annotation.key.index) == (2, 5)
     assert desk.layer.mode == "paint"  # the tool stays in hand
     assert desk.state(5) is UNTOUCHED
     desk.layer.visible = False
-    desk.annotation.redo()
+    desk.annotation.commands.redo()
     assert desk.layer.visible
     assert desk.layer.mode == "paint"
 
@@ -517,11 +518,11 @@ def test_values_without_a_class_never_become_clean_and_block_no_other_slice(desk
     desk.annotation.go_to(5)
     desk.layer.data[5, 7, 8:11] = 77  # by a script; the brush cannot
     desk.paint(6)
-    desk.annotation.accept()
+    desk.annotation.commands.accept()
     assert desk.state(6) is CLEAN
     desk.annotation.go_to(5)
     with pytest.raises(UserError, match=r"3 pixels of it, the first at row 7, column 8 .* 77"):
-        desk.annotation.accept()
+        desk.annotation.commands.accept()
     assert desk.state(5) is DRAFT  # nothing is lost
     assert desk.layer.data[5, 7, 8] == 77
 
@@ -598,7 +599,7 @@ def test_proposals_are_taken_where_trust_is_low_as_a_draft_with_undo(
     desk.annotation.go_to(5)
     proposals = Proposals(desk, 5)
     assert proposals.shown[3, 3:6].max() == 0
-    assert desk.annotation.take_proposed_labels(below) == len(range(*columns.indices(9)))
+    assert desk.annotation.commands.take_proposed_labels(below) == len(range(*columns.indices(9)))
     np.testing.assert_array_equal(desk.layer.data[5], proposals.after(columns))
     assert desk.state(5) is DRAFT
     np.testing.assert_array_equal(desk.study.slice_mask(desk.key(5)), desk.layer.data[5])
@@ -612,15 +613,15 @@ def test_proposals_leave_alone_what_a_person_painted(desk: Desk) -> None:
     desk.annotation.go_to(5)
     proposals = Proposals(desk, 5)
     desk.layer.data_setitem((np.array([5]), np.array([3]), np.array([4])), 1)
-    assert desk.annotation.take_proposed_labels(0.5) == 2
+    assert desk.annotation.commands.take_proposed_labels(0.5) == 2
     expected = proposals.after(slice(3, 6))
     expected[3, 4] = 1
     np.testing.assert_array_equal(desk.layer.data[5], expected)
 
 
 def test_without_a_training_nothing_is_proposed(desk: Desk) -> None:
-    with pytest.raises(UserError, match="no proposals yet"):
-        desk.annotation.take_proposed_labels(0.5)
+    with pytest.raises(UserError, match="no proposed labels yet"):
+        desk.annotation.commands.take_proposed_labels(0.5)
 
 
 def test_objections_follow_what_is_published(desk: Desk, viewer: ViewerModel) -> None:
@@ -633,6 +634,6 @@ def test_objections_follow_what_is_published(desk: Desk, viewer: ViewerModel) ->
     np.testing.assert_allclose(layer.data[5, 3, 3:6], (0.1, 0.2, 0.45), atol=1e-3)
     colors = layer.colormap.map(np.array([0.0, 0.25, 0.5, 1.0]))
     light = colors[:, :3] @ (0.2126, 0.7152, 0.0722)
-    assert (np.diff(light[:3]) < 0).all()  # lightness alone tells how strong an objection is
+    assert (np.diff(light[:3]) < 0).all()  # lightness alone tells how low the trust is
     assert colors[0, 3] == 1
     assert colors[2:, 3].max() == 0

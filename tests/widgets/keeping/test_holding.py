@@ -19,9 +19,10 @@ from napari_mlbseg.project.rescue import Rescue, read_rescue, rescue_folder, res
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import PhantomCohort
 from napari_mlbseg.widgets.case.annotation import Annotation
+from napari_mlbseg.widgets.case.commands import SliceCommands
 from napari_mlbseg.widgets.keeping import holding
 from napari_mlbseg.widgets.keeping.holding import Unsaved
-from napari_mlbseg.widgets.requests import NewStudy
+from napari_mlbseg.widgets.requests import CaseRow, NewStudy
 from napari_mlbseg.widgets.workbench import Workbench
 
 KEY = SliceKey("phantom_01", 0, 5)
@@ -107,7 +108,7 @@ def test_a_full_disk_is_told_once_and_tried_again_until_it_has_room(
     with qtbot.waitSignal(bench.told, timeout=LONG) as told:
         disk.full = False
     assert told.args == ["Everything is saved now."]
-    assert bench.case_row("phantom_01").drafts == 1
+    assert CaseRow.of(bench.study, "phantom_01").drafts == 1
     assert kept() == []
     assert bench.holding.unsaved is None
 
@@ -143,9 +144,9 @@ def test_a_slice_that_cannot_be_saved_does_not_hold_up_the_others(bench: Workben
 
 
 WAYS: dict[str, Callable[[Workbench, Path], object]] = {
-    "case": lambda bench, _: bench.choose_case("phantom_02"),
-    "slice of another case": lambda bench, _: bench.go_to(SliceKey("phantom_02", 0, 3)),
-    "axis": lambda bench, _: bench.choose_axis(2),
+    "case": lambda bench, _: bench.view.choose("phantom_02"),
+    "slice of another case": lambda bench, _: bench.view.go_to(SliceKey("phantom_02", 0, 3)),
+    "axis": lambda bench, _: bench.view.turn(2),
     "close": lambda bench, _: bench.close_study(),
     "open": lambda bench, other: bench.open_study(other),
 }
@@ -202,7 +203,7 @@ def test_saving_elsewhere_leaves_with_the_edits_in_that_file(
     stuck: Workbench, tmp_path: Path
 ) -> None:
     place = tmp_path / "stick" / "mine.mlbseg-rescue"
-    stuck.choose_case("phantom_02")
+    stuck.view.choose("phantom_02")
     stuck.holding.save_elsewhere(place)
     assert on_view(stuck).case.id == "phantom_02"
     assert read_rescue(place).masks[KEY][4, 4] == 2
@@ -213,7 +214,7 @@ def test_a_place_that_cannot_be_written_keeps_everything_here(
     qtbot: QtBot, stuck: Workbench, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    stuck.choose_case("phantom_02")
+    stuck.view.choose("phantom_02")
     with qtbot.waitSignal(stuck.failed) as failed:
         stuck.holding.save_elsewhere(tmp_path / "file" / "a.mlbseg-rescue")
     assert failed.args is not None
@@ -244,21 +245,21 @@ def test_without_a_copy_there_is_nothing_to_leave_with(
 def test_discarding_takes_the_edits_back_for_good(stuck: Workbench) -> None:
     told: list[str] = []
     stuck.told.connect(told.append)
-    stuck.choose_case("phantom_02")
+    stuck.view.choose("phantom_02")
     stuck.holding.discard()
     assert on_view(stuck).case.id == "phantom_02"
     assert kept() == []
     assert told == []  # not that everything is saved
-    stuck.choose_case("phantom_01")
+    stuck.view.choose("phantom_01")
     assert painted(stuck) == 0
 
 
-@pytest.mark.parametrize("action", [Annotation.accept, Annotation.skip])
+@pytest.mark.parametrize("action", [SliceCommands.accept, SliceCommands.skip])
 def test_a_command_whose_slice_cannot_be_saved_goes_nowhere(
-    qtbot: QtBot, stuck: Workbench, action: Callable[[Annotation], None]
+    qtbot: QtBot, stuck: Workbench, action: Callable[[SliceCommands], None]
 ) -> None:
     with qtbot.waitSignal(stuck.failed):
-        stuck.act(action)
+        stuck.view.act(action)
     assert on_view(stuck).key == KEY
     assert on_view(stuck).state(KEY) is SliceState.UNTOUCHED
     assert painted(stuck) == 2
@@ -268,14 +269,14 @@ def test_accepting_an_edited_clean_slice_again_does_not_pass_it_by(
     qtbot: QtBot, bench: Workbench, disk: Disk
 ) -> None:
     paint(bench)
-    bench.act(Annotation.accept)
+    bench.view.act(SliceCommands.accept)
     disk.full = True
     paint(bench, 5, 1)
     with qtbot.waitSignal(bench.failed):
-        bench.act(Annotation.accept)
+        bench.view.act(SliceCommands.accept)
     assert on_view(bench).key == KEY
     disk.full = False
-    bench.act(Annotation.accept)
+    bench.view.act(SliceCommands.accept)
     assert on_view(bench).key.index == 6
     assert bench.study is not None
     assert bench.study.clean_slices() == (KEY,)
@@ -285,10 +286,10 @@ def test_accepting_an_edited_clean_slice_again_does_not_pass_it_by(
 
 def test_reopening_does_not_take_unsaved_paint_for_saved(qtbot: QtBot, bench: Workbench) -> None:
     paint(bench)
-    bench.act(Annotation.accept)
+    bench.view.act(SliceCommands.accept)
     paint(bench, 5, 255)
     with qtbot.waitSignal(bench.failed):
-        bench.act(Annotation.reopen)
+        bench.view.act(SliceCommands.reopen)
     assert list(on_view(bench).unsaved) == [KEY]
 
 
@@ -299,7 +300,7 @@ def test_reverting_on_a_full_disk_leaves_the_paint(
     on_view(bench).flush()
     disk.full = True
     with qtbot.waitSignal(bench.failed):
-        bench.act(Annotation.revert)
+        bench.view.act(SliceCommands.revert)
     assert painted(bench) == 2
 
 

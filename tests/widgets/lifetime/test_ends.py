@@ -46,6 +46,7 @@ def check_released(study_path: Path) -> None:
         assert [(r.key.index, r.state) for r in study.slice_records()] == [(7, SliceState.DRAFT)]
 
 
+@pytest.mark.every_binding
 @pytest.mark.parametrize("how", ["window", "quit", "viewer", "application", "window after x"])
 def test_a_window_closes_with_its_study(study_path: Path, how: str) -> None:
     ended = end(study_path, how)

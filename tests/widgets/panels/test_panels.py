@@ -1,9 +1,8 @@
 import dataclasses
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +11,6 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QWidget
 
-from napari_mlbseg.engine import events as ev
-from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.engine.predictions.suggestions import Suggestion
 from napari_mlbseg.formats.source import SourceInfo
@@ -34,6 +31,8 @@ from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStud
 from napari_mlbseg.widgets.shortcuts import EVERY, MOVES, VIEWS, sheet
 
 LEFT = Qt.MouseButton.LeftButton
+
+pytestmark = pytest.mark.every_binding
 
 
 def heard(signal: Any) -> list[Any]:
@@ -224,179 +223,6 @@ def test_the_slices_panel_asks_for_the_classes_of_its_dialog(qtbot: QtBot) -> No
     rename(dialog, 0, "spleen")
     dialog.accept()
     assert [c.name for c in told[0]] == ["spleen", "tumour"]
-
-
-# --- training -------------------------------------------------------------------------------------
-
-
-def shown(panel: TrainingPanel) -> set[str]:
-    buttons = {"start": panel.start, "pause": panel.pause, "stop": panel.stop}
-    return {name for name, each in buttons.items() if each.isEnabled()}
-
-
-RUN = ev.RunStarted(1, "cpu", "unet", 1_200_000, 5, 1, 0)
-STEP = ev.StepDone(ev.Stage.BOOTSTRAPPING, 10, 100, {"clean": 0.5, "noisy": 0.7}, 8.04, 200.0)
-
-
-def test_a_run_from_start_to_end(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
-    qtbot.addWidget(panel)
-    assert shown(panel) == set()
-    panel.set_available(True)
-    asked = [heard(panel.start_requested), heard(panel.pause_requested)]
-    asked += [heard(panel.resume_requested), heard(panel.stop_requested)]
-    assert shown(panel) == {"start"}
-    qtbot.mouseClick(panel.start, LEFT)
-    panel.begin()
-    assert shown(panel) == {"pause", "stop"}
-    panel.apply(RUN)
-    panel.apply(ev.StageStarted(ev.Stage.BOOTSTRAPPING, 100))
-    panel.apply(STEP)
-    assert "8.0 steps/s" in panel.status.text()
-    assert "3 min 20 s left" in panel.status.text()
-    assert (panel.progress.value(), panel.progress.maximum()) == (10, 100)
-    qtbot.mouseClick(panel.pause, LEFT)
-    assert shown(panel) == {"stop"}  # until the engine says that it holds
-    panel.apply(ev.Paused())
-    assert panel.pause.text() == "Resume"
-    qtbot.mouseClick(panel.pause, LEFT)
-    panel.apply(ev.Resumed())
-    assert panel.pause.text() == "Pause"
-    qtbot.mouseClick(panel.stop, LEFT)
-    panel.apply(STEP)  # on its way already
-    assert "Stopping" in panel.status.text()
-    assert shown(panel) == set()
-    panel.apply(ev.Finished(1, 11, True, 61.0))
-    assert panel.status.text() == "Stopped after 1 min 01 s."
-    assert shown(panel) == {"start"}
-    assert [len(a) for a in asked] == [1, 1, 1, 1]
-
-
-def test_settings_become_a_configuration(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
-    qtbot.addWidget(panel)
-    spare = max(1, (os.cpu_count() or 2) - 1)
-    assert panel.config() == dataclasses.replace(Config(), threads=spare)
-    panel.device.setCurrentIndex(panel.device.findData("cpu"))
-    panel.minutes.setValue(5)
-    panel.steps.setValue(70)
-    panel.learning_rate.setValue(0.0002)
-    changed = dataclasses.replace(
-        Config(), device="cpu", minutes=5.0, steps=70, learning_rate=0.0002, threads=spare
-    )
-    assert panel.config() == changed
-    panel.afresh.click()
-    assert panel.config() == dataclasses.replace(changed, resume=False)
-    panel.begin()  # for one start only
-    assert panel.config() == changed
-
-
-def test_every_message_of_a_run_stays_until_the_next(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
-    qtbot.addWidget(panel)
-    for text in ("Smaller batches.", "An older checkpoint.", "Smaller batches."):
-        panel.apply(ev.BatchShrunk(2, text))
-    assert panel.note.text() == "Smaller batches.\nAn older checkpoint."
-    panel.begin()
-    assert panel.note.text() == ""
-
-
-def test_a_failure_is_shown_in_words(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
-    qtbot.addWidget(panel)
-    panel.set_available(True)
-    panel.begin()
-    panel.apply(ev.Failed("The GPU went away.", "Traceback ..."))
-    assert panel.status.text() == "The GPU went away."
-    assert shown(panel) == {"start"}
-
-
-def test_curves_follow_the_losses_and_the_validation_dice(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
-    qtbot.addWidget(panel)
-    panel.begin()
-    panel.apply(ev.StageStarted(ev.Stage.BASE_MODEL, 50))
-    panel.apply(dataclasses.replace(STEP, stage=ev.Stage.BASE_MODEL, step=50))
-    # Labelling has steps of its own, which are no optimiser steps.
-    panel.apply(ev.StageStarted(ev.Stage.INITIAL_LABELS, 40))
-    panel.apply(ev.StepDone(ev.Stage.INITIAL_LABELS, 40, 40, {}, 9.0, None))
-    panel.apply(ev.StageStarted(ev.Stage.BOOTSTRAPPING, 100))
-    panel.apply(STEP)
-    panel.apply(dataclasses.replace(STEP, step=20, losses={"clean": float("nan")}))
-    panel.apply(ev.ValidationScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.9, 2: 0.72}))
-    assert panel.plot.points("clean") == [(50, 0.5), (60, 0.5)]
-    assert panel.plot.points("dice") == [(70, 0.81)]
-    assert "0.810" in panel.score.text()
-    panel.begin()
-    assert panel.plot.points("clean") == panel.plot.points("dice") == []
-
-
-KEY = SliceKey("a", 0, 3)
-SAID = [
-    (RUN, "run", "unet (1.2 M parameters) on cpu"),
-    (dataclasses.replace(RUN, resumed_step=400), "run", ", resumed at step 400"),
-    (RUN, "clean_slices", "5 for training, 1 for validation"),
-    (ev.StageStarted(ev.Stage.BASE_MODEL, 50), "status", "Base model…"),
-    (STEP, "status", "8.0 steps/s, 3 min 20 s left"),
-    (dataclasses.replace(STEP, steps=None, remaining_s=None), "status", "8.0 steps/s"),
-    (ev.ValidationScored(ev.Stage.BASE_MODEL, 20, 0.81, {1: 0.81}, 0.02), "score", "0.810 ± 0.020"),
-    (ev.CleanSlicesChanged(3, 1), "clean_slices", "3 for training, 1 for validation"),
-    (ev.ImportedLabelsKept(True), "note", "worse than the imported labels so far"),
-    (ev.OutOfTime((KEY,)), "note", "1 slices in 1 of the cases"),
-    (ev.BatchShrunk(2, "Out of memory: smaller batches."), "note", "smaller batches."),
-    (ev.FellBack("From an older checkpoint.", "x", 3, 1e-3), "note", "an older checkpoint."),
-    (ev.OnlyCleanSlicesLeft("No rough labels are left."), "note", "No rough labels are left."),
-    (ev.Paused(), "status", "Paused."),
-    (ev.Resumed(), "status", "Going on…"),
-    (ev.Finished(1, 11, False, 61.0), "status", "Finished after 1 min 01 s."),
-    (ev.Failed("The GPU went away.", "Traceback ..."), "status", "The GPU went away."),
-]
-UNSAID = [
-    ev.SlicesPublished("a", 0, 0, 3, ("prediction",), 1),
-    ev.CheckpointSaved("x", 3),
-    ev.Heartbeat(),
-]
-
-
-def texts(panel: TrainingPanel) -> dict[str, str]:
-    names = ("status", "run", "clean_slices", "score", "note")
-    return {name: getattr(panel, name).text() for name in names}
-
-
-def test_every_event_is_listed_here() -> None:
-    listed = {type(event) for event, _, _ in SAID} | {type(event) for event in UNSAID}
-    assert listed == set(get_args(ev.Event))
-
-
-@pytest.mark.parametrize(("event", "where", "text"), SAID)
-def test_an_event_is_told_in_its_place(
-    qtbot: QtBot, event: ev.Event, where: str, text: str
-) -> None:
-    panel = TrainingPanel()
-    qtbot.addWidget(panel)
-    panel.begin()
-    before = texts(panel)
-    panel.apply(event)
-    assert text in texts(panel)[where]
-    assert text not in before[where]
-
-
-@pytest.mark.parametrize("event", UNSAID)
-def test_what_needs_no_words_leaves_the_texts_alone(qtbot: QtBot, event: ev.Event) -> None:
-    panel = TrainingPanel()
-    qtbot.addWidget(panel)
-    panel.begin()
-    before = texts(panel)
-    panel.apply(event)
-    assert texts(panel) == before
-    assert shown(panel) == {"pause", "stop"}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")]
-)
-def test_durations_are_for_people(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 # --- study and export -----------------------------------------------------------------------------
@@ -632,18 +458,11 @@ def test_a_suggestion_names_what_nobody_looked_at(qtbot: QtBot) -> None:
     assert UNSEEN not in panel.note.text()
 
 
-def test_the_running_dice_says_what_it_says_nothing_about(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
-    qtbot.addWidget(panel)
-    scored = ev.ValidationScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.81})
-    panel.apply(scored)
-    assert "says nothing" not in panel.score.text()
-    panel.apply(dataclasses.replace(scored, never_looked_at=41, slices=88))
-    assert "says nothing about 41 of 88 slices" in panel.score.text()
-    panel.apply(ev.ImportedLabelsKept(True))
-    assert "imported labels" in panel.note.text()
-    panel.apply(ev.OutOfTime((SliceKey("a", 0, 1), SliceKey("a", 0, 2))))
-    assert "2 slices" in panel.note.text()
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")]
+)
+def test_durations_are_for_people(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 def test_the_sheet_lists_every_key() -> None:

@@ -1,0 +1,171 @@
+"""What an annotator says about the slice on view: each command is one step that undo takes back."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, Signal
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.widgets.case.history import Look
+from napari_mlbseg.widgets.case.journal import Journal
+from napari_mlbseg.widgets.case.layers import CaseLayers
+from napari_mlbseg.widgets.case.proposed_labels import with_proposed_labels
+from napari_mlbseg.widgets.case.slice_states import SliceStates
+from napari_mlbseg.widgets.case.stored import CaseArrays
+from napari_mlbseg.widgets.case.working_labels import WorkingLabels
+
+
+class Desk(Protocol):
+    """The case at work, as far as commands need it."""
+
+    @property
+    def key(self) -> SliceKey:
+        """The slice on view."""
+
+    @property
+    def unsaved(self) -> Mapping[SliceKey, str]:
+        """Edited slices that could not be saved when it was last tried, and why."""
+
+    def flush(self) -> None:
+        """Save every edited slice."""
+
+    def go_to_slice(self, key: SliceKey) -> None:
+        """Show a slice of the case."""
+
+
+class SliceCommands(QObject):
+    """Changes the slice on view; every command raises UserError where that cannot be.
+
+    Signals
+    -------
+    failed(str), told(str)
+        A step could not be undone, or was; for the annotator.
+    """
+
+    failed = Signal(str)
+    told = Signal(str)
+
+    def __init__(
+        self,
+        desk: Desk,
+        journal: Journal,
+        states: SliceStates,
+        arrays: CaseArrays,
+        working: WorkingLabels,
+        layers: CaseLayers,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._desk = desk
+        self._journal = journal
+        self._states = states
+        self._arrays = arrays
+        self._working = working
+        self._layers = layers
+
+    def accept(self) -> None:
+        """Make the slice clean, as it is shown, and go on to the next open one."""
+        key = self._ready("accept a slice")
+        if self._states[key] is not SliceState.CLEAN:
+            self._journal.change("accept", key, Look.human(SliceState.CLEAN, self._shown(key)))
+        self._advance(key)
+
+    def reopen(self) -> None:
+        """Make a draft of a clean slice, and an untouched one of a skipped slice."""
+        key = self._ready("reopen a slice")
+        if self._states[key] is SliceState.CLEAN:
+            self._journal.change("reopen", key, Look.human(SliceState.DRAFT, self._shown(key)))
+        elif self._states[key] is SliceState.SKIPPED:
+            self._journal.change("reopen", key, Look(SliceState.UNTOUCHED))
+
+    def skip(self) -> None:
+        """Leave the slice to the machine and go on; a draft of it stays in the history."""
+        key = self._ready("skip a slice")
+        self._journal.change("skip", key, Look(SliceState.SKIPPED))
+        self._advance(key)
+
+    def revert(self) -> None:
+        """Take the prediction in place of what was painted; undo brings the paint back."""
+        self._journal.change("revert", self._ready("revert a slice"), Look(SliceState.UNTOUCHED))
+
+    def copy_from(self, step: int) -> None:
+        """Take the labels of the slice `step` further along the axis."""
+        key = self._ready("copy labels to a slice")
+        source = key.index + step
+        if not 0 <= source < len(self._states.along(key.axis)):
+            raise UserError("There is no slice on that side to copy from.")
+        self._journal.draft("copy to", key, self._working.read(key.axis, source))
+
+    def take_proposed_labels(self, below: float) -> int:
+        """Take the proposed labels where trust is below a share (0 to 1).
+
+        Returns
+        -------
+        int
+            How many pixels of the slice have another label now.
+        """
+        key = self._ready("take proposed labels")
+        shown = self._shown(key)
+        taken = with_proposed_labels(self._arrays, shown, key.axis, key.index, below)
+        self._journal.draft("take proposed labels on", key, taken)
+        return int((taken != shown).sum())
+
+    def undo(self) -> None:
+        """Take the last step back, and show where."""
+        self._travel(back=True)
+
+    def redo(self) -> None:
+        """Do again the step that was undone last, and show where."""
+        self._travel(back=False)
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _ready(self, doing: str) -> SliceKey:
+        """The slice on view, with its edits saved; UserError where that, or seeing it, fails."""
+        if self._layers.unseen is not None:
+            raise UserError(f"{self._layers.unseen} to {doing}.")
+        self._desk.flush()
+        key, unsaved = self._desk.key, self._desk.unsaved
+        if key in unsaved:
+            raise UserError(f"Slice {key.index} is not saved: {unsaved[key]}")
+        return key
+
+    def _shown(self, key: SliceKey) -> NDArray[np.uint8]:
+        return self._working.read(key.axis, key.index)
+
+    def _travel(self, *, back: bool) -> None:
+        self._desk.flush()
+        step, doing = self._journal.following(back=back), "undo" if back else "redo"
+        if step is None:
+            self.told.emit(f"There is nothing to {doing} in this case.")
+            return
+        self._layers.reveal()
+        self._desk.go_to_slice(step.where)
+        try:
+            self._ready(doing)
+            self._journal.travel(back=back)
+        except (UserError, OSError) as error:
+            self.failed.emit(f"Could not {doing} {step.name}: {error}")
+            return
+        self.told.emit(f"{'Undone' if back else 'Redone'}: {step.name}.")
+
+    def _advance(self, key: SliceKey) -> None:
+        following = self._states.open_after(key.axis, key.index)
+        if following is not None:
+            self._layers.show_slice(key.axis, following)
+
+
+BY_NAME: dict[str, Callable[[SliceCommands], None]] = {
+    "accept": SliceCommands.accept,
+    "reopen": SliceCommands.reopen,
+    "skip": SliceCommands.skip,
+    "revert": SliceCommands.revert,
+    "copy_previous": lambda commands: commands.copy_from(-1),
+    "copy_next": lambda commands: commands.copy_from(+1),
+    "undo": SliceCommands.undo,
+    "redo": SliceCommands.redo,
+}
+"""What keys and buttons ask for, by the names of `shortcuts`."""

@@ -1,0 +1,178 @@
+"""The case on view: choosing another one, turning it, and doing something to it."""
+
+from collections.abc import Callable
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QObject, Signal
+
+from napari_mlbseg.engine.events import Event, Focus, SlicesPublished
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.slices import SliceKey
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.background.errands import Errands
+from napari_mlbseg.widgets.background.task import timer
+from napari_mlbseg.widgets.case.annotation import Annotation
+from napari_mlbseg.widgets.case.commands import SliceCommands
+from napari_mlbseg.widgets.case.history import Histories
+from napari_mlbseg.widgets.keeping.leaving import Leaving
+from napari_mlbseg.widgets.refusals import for_writing, opened, reporting
+
+_FOCUS_AFTER_MS = 150
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+class CaseOnView(QObject):
+    """Shows one case of the open study at a time; it is saved before another one takes its place.
+
+    Attributes
+    ----------
+    annotation
+        The case at work; None where none is shown.
+
+    Signals
+    -------
+    changed()
+        Another case is shown, or none.
+    slice_changed(SliceKey), moved(SliceKey), label_picked(int), history_changed()
+        See `Annotation`.
+    request(object)
+        Something that a running engine should hear.
+    failed(str), told(str)
+        Something went wrong, or well; for the annotator.
+    """
+
+    changed = Signal()
+    slice_changed = Signal(object)
+    moved = Signal(object)
+    label_picked = Signal(int)
+    history_changed = Signal()
+    request = Signal(object)
+    failed = Signal(str)
+    told = Signal(str)
+
+    def __init__(
+        self, viewer: ViewerModel, leaving: Leaving, errands: Errands, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.annotation: Annotation | None = None
+        self._viewer, self._leaving, self._errands = viewer, leaving, errands
+        self._study: Study | None = None
+        self._histories = Histories()
+        self._focus_timer = timer(self, _FOCUS_AFTER_MS, self._focus, single_shot=True)
+
+    def set_study(self, study: Study | None) -> None:
+        """Show cases of this study from now on, or of none."""
+        self._study, self._histories = study, Histories()
+
+    def choose(self, case_id: str, then: Callable[[Annotation], None] = _nothing) -> None:
+        """Show a case, and do something to it then; the one on view is saved first."""
+        shown = self.annotation
+        if shown is not None and shown.case.id == case_id and shown.layers.complete:
+            then(shown)
+            return
+        with reporting(self.failed.emit):
+            case = opened(self._study).case(case_id)
+            self._leaving.case(lambda: self._show(case, then), self.changed.emit)
+
+    def go_to(self, key: SliceKey) -> None:
+        """Show a slice of any case."""
+        self.choose(key.case_id, lambda annotation: annotation.go_to_slice(key))
+
+    def show_anew(self, key: SliceKey) -> None:
+        """Show a slice as the study has it now."""
+        case = opened(self._study).case(key.case_id)
+        self._leaving.case(
+            lambda: self._show(case, lambda annotation: annotation.go_to_slice(key)), _nothing
+        )
+
+    def show(self, action: Callable[[Annotation], None]) -> None:
+        """Do something to the case on view, if there is one; also while only reading."""
+        if self.annotation is not None:
+            action(self.annotation)
+
+    def act(self, command: Callable[[SliceCommands], None]) -> None:
+        """Do something to the slice on view, if the study can be written to."""
+        with reporting(self.failed.emit):
+            if self.annotation is None:
+                raise UserError("Choose a case first.")
+            for_writing(self._study)
+            command(self.annotation.commands)
+
+    def turn(self, axis: int) -> None:
+        """Annotate the case on view along another axis, from now on."""
+        annotation = self.annotation
+        if annotation is not None:
+            self._leaving.case(
+                lambda: self._turn(annotation, axis), lambda: self.moved.emit(annotation.key)
+            )
+
+    def focus_soon(self) -> None:
+        """Let a running engine know in a moment which slice is on view."""
+        self._focus_timer.start()
+
+    def hear(self, event: Event) -> None:
+        """The engine told something: where it is about the case on view, it is shown."""
+        annotation = self.annotation
+        if annotation is None or not isinstance(event, SlicesPublished):
+            return
+        if annotation.case.id == event.case_id:
+            with reporting(self.failed.emit):
+                annotation.published(event)
+
+    def close(self, *, remove_layers: bool = True) -> None:
+        """Save the case on view and show none."""
+        annotation, self.annotation = self.annotation, None
+        if annotation is None:
+            return
+        try:
+            annotation.close(remove_layers=remove_layers)
+        finally:
+            self._leaving.holding.release()
+            annotation.deleteLater()
+            self.changed.emit()
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _show(self, case: Case, then: Callable[[Annotation], None]) -> None:
+        with reporting(self.failed.emit):
+            study = opened(self._study)
+            self.close()
+            if study.writable and not study.has_array(case.id, ArrayName.IMAGE):
+                self._errands.run(
+                    lambda _: study.rebuild_arrays(),
+                    lambda _: self.choose(case.id, then),
+                    doing="Rebuilding arrays from the source files",
+                )
+                return
+            self.annotation = annotation = Annotation(
+                self._viewer, study, case, self, history=self._histories.of(case.id)
+            )
+            self._leaving.holding.watch(study, annotation)
+            self._pass_on(annotation)
+            self.changed.emit()
+            self.focus_soon()
+            then(annotation)
+
+    def _pass_on(self, annotation: Annotation) -> None:
+        annotation.slice_changed.connect(self.slice_changed)
+        annotation.moved.connect(self.moved)
+        annotation.moved.connect(lambda _: self.focus_soon())
+        annotation.label_picked.connect(self.label_picked)
+        annotation.request.connect(self.request)
+        annotation.history_changed.connect(self.history_changed)
+        annotation.failed.connect(self.failed)
+        annotation.told.connect(self.told)
+
+    def _turn(self, annotation: Annotation, axis: int) -> None:
+        with reporting(self.failed.emit):
+            if opened(self._study).writable:
+                opened(self._study).set_axis(annotation.case.id, axis)
+            annotation.show_axis(axis)
+
+    def _focus(self) -> None:
+        self.show(lambda annotation: self.request.emit(Focus(annotation.key)))

@@ -1,0 +1,217 @@
+"""The settings of a run as a form made from `Config`: its types, its defaults and its words."""
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+
+from magicgui.widgets import Container, create_widget
+from magicgui.widgets.bases import ValueWidget
+from qtpy.QtGui import QIcon
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.widgets.panels.style import narrow
+
+FIRST: Final = ("device", "steps", "minutes", "weights")
+MORE: Final = ("resume", "learning_rate", "base_steps", "network", "dimensions", "seed")
+"""Together with `FIRST` the settings that ``mlbseg run`` has: what belongs to a study or a machine.
+The others belong to the method."""
+
+
+@dataclass(frozen=True)
+class _Field:
+    """What `Config` does not say of a setting.
+
+    Attributes
+    ----------
+    advice
+        Follows what `Config` says, in the tooltip.
+    words
+        What the choices are called; one without a word is shown as it is.
+    options
+        Range and step of a number.
+    """
+
+    label: str
+    advice: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, float] = field(default_factory=dict)
+
+
+_FIELDS: Final = {
+    "device": _Field(
+        "Device",
+        words={
+            "auto": "automatic",
+            "cuda": "NVIDIA GPU (cuda)",
+            "mps": "Apple GPU (mps)",
+            "cpu": "processor (cpu)",
+        },
+    ),
+    "steps": _Field("Steps", options={"min": 1, "max": 1_000_000, "step": 100}),
+    "minutes": _Field("Time limit", options={"min": 0, "max": 10_000, "step": 1}),
+    "weights": _Field(
+        "Use rough labels",
+        words={
+            "meta": "where clean slices agree",
+            "published": "where clean slices agree (paper)",
+            "uniform": "everywhere alike",
+            "none": "nowhere: clean slices only",
+        },
+    ),
+    "resume": _Field("Start afresh"),
+    "learning_rate": _Field(
+        "Learning rate",
+        f"How far a step moves the network, a number without a unit; {Config().learning_rate} fits"
+        " most studies. Make it ten times smaller where the losses leap, or where the training"
+        " ended because it became unstable.",
+        options={"min": 0.00001, "max": 0.1, "step": 0.00001},
+    ),
+    "base_steps": _Field("Base model steps", options={"min": 1, "max": 1_000_000, "step": 100}),
+    "network": _Field("Network", words={"auto": "automatic", "unet": "U-Net", "unet++": "U-Net++"}),
+    "dimensions": _Field(
+        "Sees at once",
+        words={
+            "auto": "automatic",
+            "2d": "a slice (2d)",
+            "2.5d": "a slice with its neighbours (2.5d)",
+            "3d": "a part of the volume (3d)",
+        },
+    ),
+    "seed": _Field("Seed", options={"min": 0, "max": 1_000_000, "step": 1}),
+}
+_FOLDED: Final = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}"
+_OPEN: Final = "\N{BLACK DOWN-POINTING SMALL TRIANGLE}"
+_AFRESH: Final = (
+    "Forget at the next start what the network has learnt so far, and train from the beginning;"
+    " your slices and the imported labels stay. For one start only."
+)
+
+
+class SettingsForm(QWidget):
+    """A control for each setting: those of every day first, the others in a section to unfold.
+
+    Attributes
+    ----------
+    more
+        The section.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._controls = {name: _control(name) for name in (*FIRST, *MORE)}
+        self._shape_controls()
+        self._first = _rows([self._controls[name] for name in FIRST])
+        self._further = _rows([self._controls[name] for name in MORE])
+        self.more = _section("More", self._further.native)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self._first.native)
+        layout.addWidget(self.more)
+
+    def config(self, **others: Any) -> Config:
+        """The settings as they are shown, and `others` that the form does not have."""
+        shown = {name: control.value for name, control in self._controls.items()}
+        shown["minutes"] = shown["minutes"] or None
+        shown["resume"] = not shown["resume"]
+        return Config(**shown, **others)
+
+    def begin(self) -> None:
+        """A run has begun with these settings: the next one goes on from it."""
+        self._controls["resume"].value = False
+
+    def allow(self, on: bool) -> None:
+        """Whether settings can be changed."""
+        self._first.enabled = self._further.enabled = on
+
+    def control(self, name: str) -> Any:
+        """The widget of Qt that shows a setting of `Config`."""
+        return self._controls[name].native
+
+    def _shape_controls(self) -> None:
+        for control in self._controls.values():
+            if isinstance(control.native, QComboBox):
+                narrow(control.native)
+        minutes, rate = self.control("minutes"), self.control("learning_rate")
+        minutes.setDecimals(0)
+        minutes.setSuffix(" min")
+        minutes.setSpecialValueText("none")
+        rate.setDecimals(5)
+        rate.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+
+
+def described(text: str) -> dict[str, str]:
+    """What the section Attributes of a docstring says of each name, as plain text."""
+    found: dict[str, list[str]] = {}
+    names: list[str] = []
+    for line in inspect.cleandoc(text).partition("Attributes\n----------\n")[2].splitlines():
+        if line.startswith(" "):
+            for name in names:
+                found[name].append(line.strip())
+        else:
+            names = [name for name in line.split(", ") if name.isidentifier()]
+            found |= {name: [] for name in names}
+    return {name: _plain(" ".join(lines)) for name, lines in found.items()}
+
+
+def _plain(text: str) -> str:
+    """Without marks, and without the way to a module."""
+    return re.sub(r",? see `[^`]*`", "", text).replace("`", "")
+
+
+def _control(name: str) -> ValueWidget[Any]:
+    about, kind, default = _FIELDS[name], get_type_hints(Config)[name], getattr(Config(), name)
+    if name == "resume":
+        return _made(
+            name, kind, not default, {"text": about.label, "label": "", "tooltip": _AFRESH}
+        )
+    options: dict[str, Any] = {"label": about.label, **about.options}
+    if get_origin(kind) is Literal:
+        options["choices"] = [(about.words.get(one, one), one) for one in get_args(kind)]
+    elif type(None) in get_args(kind):
+        kind, default = float, default or 0.0  # which is shown as "none"
+    said = described(Config.__doc__ or "").get(name, "")
+    options["tooltip"] = f"{said} {about.advice}".strip()
+    return _made(name, kind, default, options)
+
+
+def _made(name: str, kind: Any, value: Any, options: dict[str, Any]) -> ValueWidget[Any]:
+    made = create_widget(value, annotation=kind, name=name, options=options)
+    assert isinstance(made, ValueWidget)
+    return made
+
+
+def _rows(controls: list[ValueWidget[Any]]) -> "Container[ValueWidget[Any]]":
+    rows: Container[ValueWidget[Any]] = Container()
+    rows.extend(controls)  # afterwards, so that all labels become as wide as the widest
+    rows.margins = (0, 0, 0, 0)
+    rows.native.layout().setSpacing(3)
+    return rows
+
+
+def _section(title: str, content: QWidget) -> QCollapsible:
+    # The mark is part of the text: an icon would keep the colour that the theme has now.
+    section = QCollapsible(title)
+    section.setExpandedIcon(QIcon())
+    section.setCollapsedIcon(QIcon())
+    section.setDuration(0)
+    toggle = section.toggleButton()
+    toggle.setToolTip("Show or hide the settings that are seldom changed")
+    toggle.setStyleSheet("text-align: left; border: none; background: transparent;")
+    section.addWidget(content)
+    layout = section.layout()
+    assert layout is not None
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(0)
+
+    def show(on: bool) -> None:
+        section.setText(f"{_OPEN if on else _FOLDED} {title}")
+        section.content().setVisible(on)  # it has no height, but Tab would lead into it
+
+    section.toggled.connect(show)
+    show(False)
+    return section

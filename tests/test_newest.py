@@ -1,0 +1,85 @@
+"""The environments that tests run in: what is locked, and the newest napari."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+REPOSITORY = Path(__file__).parents[1]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+LOCK = dict(
+    line.split("==")
+    for line in (REPOSITORY / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    if "==" in line
+)
+# Notes what it is asked for, and makes environments in which it is the interpreter.
+STUB = """#!/usr/bin/env bash
+echo "$@" >>"{log}"
+if [ "$1 $2" = "-m venv" ]; then
+    mkdir -p "$3/bin"
+    cp "$0" "$3/bin/python"
+fi
+"""
+
+
+def newest(python: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["scripts/newest.sh", "--if-newer"],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHON": python, "PIP_CONFIG_FILE": os.devnull, **settings},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.mark.parametrize("binding", ["pyqt6", "pyside6", "pyqt5"])
+def test_a_binding_is_what_napari_says_it_is(binding: str) -> None:
+    first = Requirement(EXTRAS[binding][0])
+    assert (first.name, first.extras) == ("napari", {binding})
+    assert binding in (metadata.metadata("napari").get_all("Provides-Extra") or [])
+
+
+def test_the_lock_has_what_is_needed_in_versions_that_are_allowed() -> None:
+    locked = {canonicalize_name(name): version for name, version in LOCK.items()}
+    needed = [Requirement(each) for each in (*PROJECT["dependencies"], *EXTRAS["test"])]
+    wrong = [
+        str(one)
+        for one in needed
+        if locked.get(canonicalize_name(one.name), "") not in one.specifier
+    ]
+    assert wrong == []
+    assert not [name for name in locked if name.startswith("nvidia")]  # the build for the CPU
+
+
+def test_without_a_network_there_is_no_newer_napari() -> None:
+    done = newest(sys.executable, PIP_INDEX_URL="http://127.0.0.1:1/simple", PIP_FIND_LINKS="")
+    assert done.returncode == 0, done.stderr
+    assert "No index within reach offers a newer napari" in done.stdout
+
+
+def test_a_newer_napari_has_to_show_what_every_binding_shows(tmp_path: Path) -> None:
+    if shutil.which("xvfb-run") is None:
+        pytest.skip("needs a virtual screen")
+    log, stub = tmp_path / "log", tmp_path / "python"
+    stub.write_text(STUB.format(log=log))
+    stub.chmod(0o755)
+    done = newest(str(stub))
+    assert done.returncode == 0, done.stderr
+    asked = log.read_text().splitlines()
+    wanted = f"napari>{LOCK['napari']}"
+    assert wanted in asked[0]
+    assert "--dry-run" in asked[0]
+    installed = [line for line in asked if "pip install" in line and "--dry-run" not in line]
+    assert any(wanted in line and "[pyqt6,test]" in line for line in installed)
+    assert re.search(r"-m pytest tests/widgets .*-m every_binding and not slow", asked[-1])
+    assert not Path(asked[1].split()[-1]).exists()  # the environment is gone
