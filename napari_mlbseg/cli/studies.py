@@ -105,7 +105,11 @@ def _written(
 
 
 def parse_slices(text: str, size: int) -> list[int]:
-    """Indices of ``10,44`` and of ranges with both ends, ``10-20`` or ``10-20:2``, in order."""
+    """Indices of ``10,44`` and of ranges with both ends, ``10-20`` or ``10-20:2``, in order.
+
+    >>> parse_slices("2,10-20:5", size=44)
+    [2, 10, 15, 20]
+    """
     indices: set[int] = set()
     for part in text.split(","):
         span, _, step = part.strip().partition(":")

@@ -38,6 +38,20 @@ class Study:
 
     Several threads may use one study. Every method that records human work returns when it is
     on the disk. Methods that change anything raise UserError in a study opened for reading.
+
+    Examples
+    --------
+    >>> from napari_mlbseg.api import make_study, read_labels
+    >>> study = make_study(Path("heart.mlbseg"), Path("images"), Path("rough"))
+    >>> case = study.cases[0]
+    >>> truth = read_labels(Path("truth/phantom_01.nii.gz"))[0].voxels  # z y x
+    >>> key = SliceKey(case.id, case.axis, 12)
+    >>> record = study.save_slice(key, truth.take(12, axis=case.axis), SliceState.CLEAN)
+    >>> study.clean_slices()
+    (SliceKey(case_id='phantom_01', axis=0, index=12),)
+    >>> bool((study.working_labels(case.id)[12] == truth[12]).all())
+    True
+    >>> study.close()
     """
 
     def __init__(self, place: Place, database: Database, lock: WriterLock | None) -> None:

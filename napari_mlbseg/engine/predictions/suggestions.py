@@ -51,6 +51,14 @@ def suggest(
     leave any. The same study gives the same suggestions. Before the first run they are spread
     evenly over cases and heights, in an order that depends on `seed`. In a cohort of more than
     `MOST_SLICES` slices only every second, third, ... slice of a case is considered.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from napari_mlbseg.api import make_study
+    >>> with make_study(Path("heart.mlbseg"), Path("images"), Path("rough")) as study:
+    ...     [(found.key.case_id, found.key.index) for found in suggest(study, 3)]
+    [('phantom_01', 14), ('phantom_02', 8), ('phantom_01', 4)]
     """
     closed = {
         record.key

@@ -55,6 +55,14 @@ def export_case(
         If there is nothing to export yet, if voxels are NaN or infinite, if the case cannot be
         written in this format, if a file of the study or one that it was imported from would be
         overwritten, or if the folder cannot be written.
+
+    Examples
+    --------
+    >>> from napari_mlbseg.api import make_study
+    >>> with make_study(Path("heart.mlbseg"), Path("images"), Path("rough")) as study:
+    ...     [path] = export_case(study, "phantom_02", Path("out"), ExportKind.LABELS, OutFormat.MHA)
+    >>> path.name
+    'phantom_02.mha'
     """
     case = study.case(case_id)
     if kind is ExportKind.VOLUMES:
@@ -74,6 +82,14 @@ def export_study(
 
     But for cases with voxels that are NaN or infinite: they are left out, and named by the
     `UserError` at the end.
+
+    Examples
+    --------
+    >>> from napari_mlbseg.api import make_study
+    >>> with make_study(Path("heart.mlbseg"), Path("images"), Path("rough")) as study:
+    ...     written = export_study(study, Path("out"), ExportKind.LABELS)
+    >>> [path.name for path in written]
+    ['phantom_01.nii.gz', 'phantom_02.nii.gz']
     """
     if not study.cases:
         raise UserError("The study has no cases yet. Import images first.")

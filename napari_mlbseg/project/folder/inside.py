@@ -11,7 +11,11 @@ _MOUNT_POINT = 0xA0000003  # a junction: a folder of Windows that leads to anoth
 
 
 def is_case_id(name: object) -> bool:
-    """Whether a name can be a folder of its own inside another, and nothing else."""
+    """Whether a name can be a folder of its own inside another, and nothing else.
+
+    >>> is_case_id("case_01"), is_case_id("../elsewhere")
+    (True, False)
+    """
     return (
         isinstance(name, str)
         and name not in {"", ".", ".."}

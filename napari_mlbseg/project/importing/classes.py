@@ -19,7 +19,11 @@ _WHERE = {
 
 
 def named(names: str) -> tuple[LabelClass, ...]:
-    """Classes of comma separated names, with the values 1, 2, ... in this order."""
+    """Classes of comma separated names, with the values 1, 2, ... in this order.
+
+    >>> [(found.value, found.name) for found in named("left atrium, scar")]
+    [(1, 'left atrium'), (2, 'scar')]
+    """
     split = [name.strip() for name in names.split(",")]
     if len(split) > MAX_CLASS:
         raise UserError(f"A study has at most {MAX_CLASS} classes, but got {len(split)} names.")

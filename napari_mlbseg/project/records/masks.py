@@ -71,6 +71,11 @@ def compose(
     """Lay masks of slices over labels (z y x), in the order given.
 
     Where orthogonal slices cross, the later one wins.
+
+    >>> machine = np.zeros((3, 2, 2), np.uint8)
+    >>> person = np.ones((2, 2), np.uint8)
+    >>> compose(machine, [(SliceKey("case_01", axis=0, index=1), person)]).sum(axis=(1, 2))
+    array([0, 4, 0], dtype=uint64)
     """
     labels = machine_labels.copy()
     for key, mask in slices:
@@ -79,6 +84,10 @@ def compose(
 
 
 def plane(axis: int, start: int, stop: int | None = None) -> tuple[slice | int, ...]:
-    """Index of one slice along a display axis, or of a range of slices."""
+    """Index of one slice along a display axis, or of a range of slices.
+
+    >>> plane(1, 5)
+    (slice(None, None, None), 5, slice(None, None, None))
+    """
     where: slice | int = start if stop is None else slice(start, stop)
     return tuple(where if k == axis else slice(None) for k in range(3))
