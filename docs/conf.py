@@ -20,7 +20,6 @@ extensions = [
 ]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
-suppress_warnings: list[str] = []
 
 # Every link within the site leads somewhere; what other projects document is not looked up.
 nitpicky = True
@@ -45,11 +44,11 @@ html_theme_options = {
     "github_url": home,
     "show_nav_level": 2,
     "navigation_with_keys": False,
-    "header_links_before_dropdown": 5,
+    "header_links_before_dropdown": 6,
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": []}
+html_sidebars = {"**": []}
 
 linkcheck_ignore = [home]  # before the repository is public
 linkcheck_timeout = 30
@@ -65,6 +64,12 @@ def at_the_door(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     )
 
 
+def without_arguments(app: Any, what: str, name: str, *rest: Any) -> tuple[str, None] | None:
+    """Studies are opened and made, never called for."""
+    return ("", None) if name == "napari_mlbseg.api.Study" else None
+
+
 def setup(app: Any) -> None:
     """Connect what this file adds."""
+    app.connect("autodoc-process-signature", without_arguments)
     app.connect("missing-reference", at_the_door)

@@ -73,6 +73,12 @@ print(manifest.name, len(manifest.contributions.commands))
     assert int(commands) >= 1
 
 
+def test_an_index_would_take_it(wheel: Path):
+    # No description that cannot be shown, no field that is missing.
+    shown = run("-m", "twine", "check", "--strict", str(wheel))
+    assert "PASSED" in shown
+
+
 def test_metadata():
     found = metadata.metadata("napari-mlbseg")
     assert found["Version"] == napari_mlbseg.__version__

@@ -31,7 +31,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_every_page_is_in_a_list(site: Path) -> None:
     index = (site / "index.html").read_text(encoding="utf-8")
     pages = [path.stem for path in DOCS.glob("*.md") if path.stem != "index"]
@@ -39,7 +38,6 @@ def test_every_page_is_in_a_list(site: Path) -> None:
     assert [page for page in pages if f'href="{page}.html"' not in index] == []
 
 
-@pytest.mark.slow
 def test_every_public_name_is_described(site: Path) -> None:
     text = (site / "api.html").read_text(encoding="utf-8")
     named = set(re.findall(r'id="napari_mlbseg\.api\.(\w+)"', text))
@@ -47,7 +45,6 @@ def test_every_public_name_is_described(site: Path) -> None:
     assert ">>> " in re.sub("<.*?>", "", text).replace("&gt;", ">")
 
 
-@pytest.mark.slow
 def test_pictures_come_along(site: Path) -> None:
     guide = (site / "guide.html").read_text(encoding="utf-8")
     pictures = re.findall(r'src="(_images/[\w.]+)"', guide)
