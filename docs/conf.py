@@ -1,7 +1,5 @@
 """The documentation as a site; `make docs` builds it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import napari_mlbseg
@@ -48,7 +46,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"**": []}
+html_sidebars: dict[str, list[str]] = {"**": []}
 
 linkcheck_ignore = [home]  # before the repository is public
 linkcheck_timeout = 30
