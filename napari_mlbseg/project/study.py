@@ -41,8 +41,9 @@ class Study:
 
     Examples
     --------
-    >>> from napari_mlbseg.api import make_study, read_labels
-    >>> study = make_study(Path("heart.mlbseg"), Path("images"), Path("rough"))
+    >>> from napari_mlbseg.api import import_folder, read_labels
+    >>> study = Study.create(Path("heart.mlbseg"))
+    >>> imported = import_folder(study, Path("images"), Path("rough"))
     >>> case = study.cases[0]
     >>> truth = read_labels(Path("truth/phantom_01.nii.gz"))[0].voxels  # z y x
     >>> key = SliceKey(case.id, case.axis, 12)

@@ -55,8 +55,9 @@ def suggest(
     Examples
     --------
     >>> from pathlib import Path
-    >>> from napari_mlbseg.api import make_study
-    >>> with make_study(Path("heart.mlbseg"), Path("images"), Path("rough")) as study:
+    >>> from napari_mlbseg.api import import_folder
+    >>> with Study.create(Path("heart.mlbseg")) as study:
+    ...     imported = import_folder(study, Path("images"), Path("rough"))
     ...     [(found.key.case_id, found.key.index) for found in suggest(study, 3)]
     [('phantom_01', 14), ('phantom_02', 8), ('phantom_01', 4)]
     """

@@ -58,8 +58,9 @@ def export_case(
 
     Examples
     --------
-    >>> from napari_mlbseg.api import make_study
-    >>> with make_study(Path("heart.mlbseg"), Path("images"), Path("rough")) as study:
+    >>> from napari_mlbseg.api import import_folder
+    >>> with Study.create(Path("heart.mlbseg")) as study:
+    ...     imported = import_folder(study, Path("images"), Path("rough"))
     ...     [path] = export_case(study, "phantom_02", Path("out"), ExportKind.LABELS, OutFormat.MHA)
     >>> path.name
     'phantom_02.mha'
@@ -85,8 +86,9 @@ def export_study(
 
     Examples
     --------
-    >>> from napari_mlbseg.api import make_study
-    >>> with make_study(Path("heart.mlbseg"), Path("images"), Path("rough")) as study:
+    >>> from napari_mlbseg.api import import_folder
+    >>> with Study.create(Path("heart.mlbseg")) as study:
+    ...     imported = import_folder(study, Path("images"), Path("rough"))
     ...     written = export_study(study, Path("out"), ExportKind.LABELS)
     >>> [path.name for path in written]
     ['phantom_01.nii.gz', 'phantom_02.nii.gz']
