@@ -14,8 +14,8 @@ QT := QT_API=$${QT_API:-pyqt6}
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-all coverage figures newest lint format screenshots benchmarks lock clean \
-    setup system
+.PHONY: help run test test-all coverage figures newest lint format docs links screenshots \
+    benchmarks lock clean setup system
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/make \1|\2/p' Makefile | column -t -s '|'
@@ -29,7 +29,7 @@ run: setup ## the demo: a phantom cohort from rough labels to corrected ones, th
 	    echo "No screen here; the window looks like this: $(OUT)/window.png"; \
 	fi
 
-test: setup ## lint, types and all tests but the slow ones, windows under every Qt binding
+test: setup ## lint, types, examples, all tests but the slow ones, windows with every Qt binding
 	@scripts/test.sh $(VENV) -q -m "not slow"
 
 test-all: setup ## the same with the slow tests
@@ -52,6 +52,12 @@ lint: setup ## ruff and mypy
 format: setup ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup ## the documentation as a site, build/docs/index.html; its links within have to lead somewhere
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
+links: setup ## whether the links of the documentation to elsewhere still lead somewhere
+	$(BIN)/python -m sphinx -W --keep-going -q -b linkcheck docs build/links
 
 screenshots: setup ## the pictures in docs/images: a short training on real scans, or phantoms
 	$(QT) $(SCREEN) $(BIN)/python scripts/screenshots.py

@@ -54,6 +54,12 @@ class Geometry:
 
         Of all assignments of file axes to anatomical axes the one with the largest sum of
         direction cosines is taken, so oblique and degenerate affines still get a permutation.
+
+        >>> import numpy as np
+        >>> axial = np.diag([-0.7, -0.7, 3.0, 1.0])  # mm: x to the left, y to posterior, z up
+        >>> geometry = Geometry.from_affine((320, 256, 24), axial)
+        >>> geometry.shape, geometry.spacing_mm
+        ((24, 256, 320), (3.0, 0.7, 0.7))
         """
         matrix = np.asarray(affine, dtype=np.float64)
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
@@ -111,7 +117,13 @@ class Geometry:
         return self.file_axes.index(file_axis)
 
     def display_index(self, file_axis: int, file_index: int) -> int:
-        """The display index of a slice given by axis and index of the file's array."""
+        """The display index of a slice given by axis and index of the file's array.
+
+        >>> import numpy as np
+        >>> upside_down = Geometry.from_affine((320, 256, 24), np.diag([-1.0, -1.0, -3.0, 1.0]))
+        >>> upside_down.display_index(2, 0)
+        23
+        """
         size = self.file_shape[file_axis]
         if not 0 <= file_index < size:
             raise IndexError(f"slice {file_index} is outside 0 to {size - 1}")

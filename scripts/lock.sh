@@ -9,7 +9,7 @@ trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder"
 scripts/torch_cpu.sh "$folder/bin/python" "$torch"
 "$folder/bin/python" -m pip install -qq --disable-pip-version-check \
-    "torch==$torch" --editable ".[pyqt5,pyqt6,test]"
+    "torch==$torch" --editable ".[pyqt5,pyqt6,test,docs]"
 {
     echo "# Made by \`make lock\`; what .venv is made of. Versions only, for any package index."
     # A local version (+cpu) exists only in some indexes, and this package is no requirement.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint, types and tests. All of them run even where an early one fails; the exit status is
+# Lint, types, examples and tests. All of them run even where an early one fails; the exit status is
 # non-zero if any failed, and the last line is the summary of the tests without windows, which run
 # beside those with windows and are shown after them.
 # Usage: scripts/test.sh VENV [pytest arguments]
@@ -31,6 +31,8 @@ set +m
 check "ruff check" "$bin/ruff" check .
 check "ruff format" "$bin/ruff" format --check .
 check "mypy" "$bin/mypy"
+check "examples in docstrings" \
+    "$bin/python" -m pytest -q --doctest-modules napari_mlbseg --ignore=napari_mlbseg/widgets
 check "window tests, PyQt6" on_screen pyqt6 tests/widgets "$@"
 check "window tests, PyQt5" on_screen pyqt5 tests/widgets "$@"
 check "window tests from start to end, PySide6" on_screen pyside6 tests/widgets "$@" "${quick[@]}"

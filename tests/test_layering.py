@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "demo": {"samples", "engine", "project", "formats", "volume", "errors"},
     "widgets": {"samples", "engine", "project", "formats", "volume", "errors"},
     "simulation": {"engine", "project", "formats", "volume", "errors"},
+    "api": {"samples", "engine", "project", "formats", "volume", "errors"},
     "cli": {
         *("former_names", "demo", "simulation", "engine", "project", "formats", "volume"),
         "errors",
@@ -251,7 +252,7 @@ def modules_after(code: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("module", ["napari_mlbseg", "napari_mlbseg.cli"])
+@pytest.mark.parametrize("module", ["napari_mlbseg", "napari_mlbseg.api", "napari_mlbseg.cli"])
 def test_import_is_light(module: str) -> None:
     assert not modules_after(f"import {module}") & set(HEAVY)
 
@@ -275,6 +276,13 @@ def test_discovery_imports_no_torch() -> None:
     # What napari imports when the dock opens or a run is prepared, before a run starts.
     code = "import napari_mlbseg.engine.loop, napari_mlbseg.engine.config, napari_mlbseg.samples"
     assert not modules_after(code) & {"torch", "monai", "napari", "qtpy", "PyQt5", "PyQt6"}
+
+
+def test_scripts_load_torch_with_a_run_and_never_a_window() -> None:
+    code = "from napari_mlbseg.api import Bootstrapper, Study, export_study, import_folder, suggest"
+    assert not modules_after(code) & {"torch", "monai", "napari", "qtpy", "PyQt5", "PyQt6"}
+    everything = "from napari_mlbseg.api import *"
+    assert not modules_after(everything) & {"napari", "qtpy", "superqt", "PyQt5", "PyQt6"}
 
 
 def test_engine_imports_where_qt_and_napari_are_blocked() -> None:

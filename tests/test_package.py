@@ -1,6 +1,7 @@
 """What is built is what runs: the wheel, not the working tree."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -71,6 +72,23 @@ print(manifest.name, len(manifest.contributions.commands))
     name, commands = run("-c", code, str(tmp_path), PYTHONPATH=str(tmp_path)).split()
     assert name == "napari-mlbseg"
     assert int(commands) >= 1
+
+
+def test_an_index_would_take_it(wheel: Path) -> None:
+    # No description that cannot be shown, no field that is missing.
+    shown = run("-m", "twine", "check", "--strict", str(wheel))
+    assert "PASSED" in shown
+
+
+def test_links_and_pictures_of_the_description_are_absolute(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as files:
+        (name,) = (name for name in files.namelist() if name.endswith("/METADATA"))
+        description = files.read(name).decode()
+    links = re.findall(r"\]\(([^)]+)\)", description)
+    assert len(links) > 10
+    assert [link for link in links if not link.startswith("https://")] == []
+    home = "https://raw.githubusercontent.com/napari-mlbseg/napari-mlbseg/v"
+    assert f"{home}{napari_mlbseg.__version__}/docs/images/window.png" in links
 
 
 def test_metadata() -> None:

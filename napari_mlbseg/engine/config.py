@@ -86,6 +86,17 @@ class Config:
         CPU threads of torch; None for one per core.
     resume
         Go on from the last checkpoint of the study where there is one.
+
+    Examples
+    --------
+    >>> config = Config(minutes=20, seed=7)
+    >>> config.steps
+    1000
+    >>> Config.from_dict(config.to_dict()) == config
+    True
+    >>> Config(weights="some")
+    Traceback (most recent call last):
+    napari_mlbseg.errors.UserError: weights is 'some'; choose one of meta, published, uniform, none.
     """
 
     device: Device = "auto"

@@ -66,7 +66,14 @@ Request = SliceAccepted | SliceReopened | Focus | Pause | Resume | Stop
 
 
 class Inbox:
-    """Requests on their way to the engine; any thread may put, the engine drains."""
+    """Requests on their way to the engine; any thread may put, the engine drains.
+
+    >>> inbox = Inbox()
+    >>> inbox.put(Pause())
+    >>> inbox.put(Stop())
+    >>> inbox.drain()
+    [Pause(), Stop()]
+    """
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Request] = SimpleQueue()

@@ -24,6 +24,16 @@ class Bootstrapper:
         maps are written into its arrays.
     config
         Settings of the run.
+
+    Examples
+    --------
+    What goes wrong is the last event, not an exception:
+
+    >>> from pathlib import Path
+    >>> with Study.create(Path("heart.mlbseg")) as study:
+    ...     for event in Bootstrapper(study, Config()).events(Inbox()):
+    ...         print(event.message)
+    The study has no case yet: import images first.
     """
 
     def __init__(self, study: Study, config: Config) -> None:

@@ -13,6 +13,9 @@ class Choice:
         Number from 0 of a time point or channel, counted over all axes beyond the spatial ones.
     series
         Name of a DICOM series, as the folder's list of series gives it.
+
+    >>> Choice(frame=3)
+    Choice(frame=3, series=None)
     """
 
     frame: int | None = None

@@ -31,6 +31,9 @@ def choose_dimensions(anisotropy: float, *, volumes: bool) -> Dimensions:
     - more than 3: ``2d``; the neighbours no longer show the same structure.
     - up to 3: ``2.5d``, the neighbouring slices as further channels.
     - up to 2: ``3d``, if the device is quick enough for `volumes`, else ``2.5d``.
+
+    >>> choose_dimensions(1.5, volumes=True), choose_dimensions(5.0, volumes=True)
+    ('3d', '2d')
     """
     if anisotropy > ROUNDING * TOO_FAR_APART:
         return "2d"

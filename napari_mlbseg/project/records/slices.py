@@ -25,7 +25,11 @@ HUMAN: Final = (SliceState.DRAFT, SliceState.CLEAN)
 
 @dataclass(frozen=True, order=True)
 class SliceKey:
-    """One slice of one case: display axis (0 z, 1 y, 2 x) and index along it."""
+    """One slice of one case: display axis (0 z, 1 y, 2 x) and index along it.
+
+    >>> SliceKey("case_01", axis=0, index=12) < SliceKey("case_02", axis=0, index=3)
+    True
+    """
 
     case_id: str
     axis: int

@@ -1,0 +1,194 @@
+"""The door for scripts: what is named here stays; everything else in the package may move.
+
+Nothing is loaded before it is asked for, so that importing this module is immediate. torch comes
+with the first run, and neither Qt nor napari ever does.
+
+>>> from napari_mlbseg.api import Config
+>>> Config(minutes=20).weights
+'meta'
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from napari_mlbseg.engine.config import Config
+    from napari_mlbseg.engine.deploy.export import ExportedModel, export_model
+    from napari_mlbseg.engine.deploy.formats import ModelFormat
+    from napari_mlbseg.engine.events import (
+        BatchShrunk,
+        CheckpointSaved,
+        CleanSlicesChanged,
+        Event,
+        Failed,
+        FellBack,
+        Finished,
+        Focus,
+        Heartbeat,
+        ImportedLabelsKept,
+        Inbox,
+        OnlyCleanSlicesLeft,
+        OutOfTime,
+        Pause,
+        Paused,
+        Request,
+        Resume,
+        Resumed,
+        RunStarted,
+        SliceAccepted,
+        SliceReopened,
+        SlicesPublished,
+        Stage,
+        StageStarted,
+        StepDone,
+        Stop,
+        ValidationScored,
+    )
+    from napari_mlbseg.engine.loop import Bootstrapper
+    from napari_mlbseg.engine.predictions.probabilities import export_predicted_probabilities
+    from napari_mlbseg.engine.predictions.suggestions import Suggestion, suggest
+    from napari_mlbseg.errors import StudyGone, UserError
+    from napari_mlbseg.formats.registry import (
+        known_suffixes,
+        read_image,
+        read_labels,
+        write_labels,
+        write_map,
+    )
+    from napari_mlbseg.formats.source import Choice, SourceInfo
+    from napari_mlbseg.project.arrays.store import ArrayName
+    from napari_mlbseg.project.catalogue.runs import RunRecord
+    from napari_mlbseg.project.exporting.export import export_case, export_study
+    from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
+    from napari_mlbseg.project.folder.lock import StudyLocked
+    from napari_mlbseg.project.importing.cohort import (
+        Imported,
+        import_folder,
+        import_images,
+        make_study,
+    )
+    from napari_mlbseg.project.importing.pairing import Failure
+    from napari_mlbseg.project.records.cases import Case, LabelClass
+    from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
+    from napari_mlbseg.project.study import Study
+    from napari_mlbseg.samples import PhantomCohort, make_phantom_cohort
+    from napari_mlbseg.volume import Geometry, Volume
+
+__all__ = [
+    "ArrayName",
+    "BatchShrunk",
+    "Bootstrapper",
+    "Case",
+    "CheckpointSaved",
+    "Choice",
+    "CleanSlicesChanged",
+    "Config",
+    "Event",
+    "ExportKind",
+    "ExportedModel",
+    "Failed",
+    "Failure",
+    "FellBack",
+    "Finished",
+    "Focus",
+    "Geometry",
+    "Heartbeat",
+    "Imported",
+    "ImportedLabelsKept",
+    "Inbox",
+    "LabelClass",
+    "ModelFormat",
+    "OnlyCleanSlicesLeft",
+    "OutFormat",
+    "OutOfTime",
+    "Pause",
+    "Paused",
+    "PhantomCohort",
+    "Request",
+    "Resume",
+    "Resumed",
+    "RunRecord",
+    "RunStarted",
+    "SliceAccepted",
+    "SliceKey",
+    "SliceRecord",
+    "SliceReopened",
+    "SliceState",
+    "SlicesPublished",
+    "SourceInfo",
+    "Stage",
+    "StageStarted",
+    "StepDone",
+    "Stop",
+    "Study",
+    "StudyGone",
+    "StudyLocked",
+    "Suggestion",
+    "UserError",
+    "ValidationScored",
+    "Volume",
+    "export_case",
+    "export_model",
+    "export_predicted_probabilities",
+    "export_study",
+    "import_folder",
+    "import_images",
+    "known_suffixes",
+    "make_phantom_cohort",
+    "make_study",
+    "read_image",
+    "read_labels",
+    "suggest",
+    "write_labels",
+    "write_map",
+]
+
+_HOMES: Final = {
+    "engine.config": ("Config",),
+    "engine.deploy.export": ("ExportedModel", "export_model"),
+    "engine.deploy.formats": ("ModelFormat",),
+    "engine.events": (
+        *("BatchShrunk", "CheckpointSaved", "CleanSlicesChanged", "Event", "Failed", "FellBack"),
+        *("Finished", "Focus", "Heartbeat", "ImportedLabelsKept", "Inbox", "OnlyCleanSlicesLeft"),
+        *("OutOfTime", "Pause", "Paused", "Request", "Resume", "Resumed", "RunStarted"),
+        *("SliceAccepted", "SliceReopened", "SlicesPublished", "Stage", "StageStarted"),
+        *("StepDone", "Stop", "ValidationScored"),
+    ),
+    "engine.loop": ("Bootstrapper",),
+    "engine.predictions.probabilities": ("export_predicted_probabilities",),
+    "engine.predictions.suggestions": ("Suggestion", "suggest"),
+    "errors": ("StudyGone", "UserError"),
+    "formats.registry": (
+        *("known_suffixes", "read_image", "read_labels", "write_labels", "write_map"),
+    ),
+    "formats.source": ("Choice", "SourceInfo"),
+    "project.arrays.store": ("ArrayName",),
+    "project.catalogue.runs": ("RunRecord",),
+    "project.exporting.export": ("export_case", "export_study"),
+    "project.exporting.kinds": ("ExportKind", "OutFormat"),
+    "project.folder.lock": ("StudyLocked",),
+    "project.importing.cohort": ("Imported", "import_folder", "import_images", "make_study"),
+    "project.importing.pairing": ("Failure",),
+    "project.records.cases": ("Case", "LabelClass"),
+    "project.records.slices": ("SliceKey", "SliceRecord", "SliceState"),
+    "project.study": ("Study",),
+    "samples": ("PhantomCohort", "make_phantom_cohort"),
+    "volume": ("Geometry", "Volume"),
+}
+"""Where each name lives, below the package."""
+
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
+
+
+if not TYPE_CHECKING:  # a type checker would take every name that this might give
+
+    def __getattr__(name):
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(f"napari_mlbseg.{_HOME_OF[name]}"), name)
+        globals()[name] = found
+        return found
