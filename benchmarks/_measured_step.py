@@ -154,7 +154,7 @@ def _step(job: Job) -> dict[str, Any]:
     clean = slices(case, case.clean_batch, seed=2, device=job.device)
     if job.channels_last:
         order = torch.channels_last if case.dims == 2 else torch.channels_last_3d
-        network = network.to(memory_format=order)
+        network.to(memory_format=order)  # type: ignore[call-overload]
         noisy, clean = ((i.contiguous(memory_format=order), m) for i, m in (noisy, clean))
     _rehearse(replace(job, graphs=False))
     step = _step_of(job, network)

@@ -24,6 +24,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,9 @@ def mask_of(index: int, side: int) -> NDArray[np.uint8]:
     waves = [a * np.sin(k * angle + p) for k, (a, p) in enumerate(rng.normal(size=(24, 2)), 1)]
     radius = side * (0.25 + 0.008 * np.sum(waves, axis=0))
     inside = np.hypot(y, x)
-    return ((inside < radius).astype(np.uint8) + (inside < radius / 3)).astype(np.uint8)
+    found: NDArray[np.uint8] = (inside < radius).astype(np.uint8)
+    found += inside < radius / 3
+    return found
 
 
 def make_study(path: Path, side: int, slices: int) -> Study:
@@ -172,7 +175,7 @@ def measured(path: Path, side: int, options: argparse.Namespace) -> list[dict[st
     with make_study(path, side, most + len(options.clean) * (options.accepts + 1)) as study:
         keys = (SliceKey(c.id, c.axis, i) for i in range(DEPTH) for c in study.cases)
         for count in sorted(options.clean):
-            while len(study.clean_slices()) < count:
+            while len(study.slices.clean()) < count:
                 key = next(keys)
                 accept(study, key, mask_of(key.index, side))
             times = some_accepts(study, keys, side, options)
@@ -196,8 +199,8 @@ def some_accepts(
     loop.until(StepDone)
     for key in (next(keys) for _ in range(options.accepts + 1)):
         mask = mask_of(key.index, side)
-        found = {"saving": timed(lambda k=key, m=mask: accept(study, k, m))}
-        found["showing"] = timed(lambda k=key: show(study, unseen, k))
+        found = {"saving": timed(partial(accept, study, key, mask))}
+        found["showing"] = timed(partial(show, study, unseen, key))
         loop.come_between_steps(key)
         found["taking up"] = timed(lambda: loop.until(CleanSlicesChanged))
         times.append(found)
@@ -210,7 +213,7 @@ def show(study: Study, unseen: Unseen, key: SliceKey) -> None:
     unseen.forget()
     CaseRow.of(study, key.case_id)
     unseen.slices_of(study, key.case_id, key.axis)
-    study.slice_record(key)
+    study.slices.record(key)
 
 
 def row_of(

@@ -158,7 +158,7 @@ def dice(study: Study, truth: latency.Truth, name: ArrayName) -> float:
     """Mean over cases and classes; an empty prediction scores 0."""
     found = []
     for case in study.cases:
-        voxels, true = np.asarray(study.array(case.id, name)[:]), truth[case.id]
+        voxels, true = np.asarray(study.arrays.open(case.id, name)[:]), truth[case.id]
         for c in study.classes:
             ours, theirs = voxels == c.value, true == c.value
             found.append(2 * int((ours & theirs).sum()) / max(1, int(ours.sum() + theirs.sum())))

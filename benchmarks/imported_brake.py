@@ -101,7 +101,7 @@ def measured(folder: Path, config: Config, *, quick: bool) -> Row:
         for key in corrected(study):
             mask = np.ascontiguousarray(np.take(truth[key.case_id], key.index, key.axis))
             study.save_slice(key, mask, SliceState.CLEAN)
-        imported = {case.id: study.machine_labels(case.id) for case in study.cases}
+        imported = {case.id: study.labels.machine(case.id) for case in study.cases}
         ran = carried_out(Bootstrapper(study, config).events(Inbox()))
         export_study(study, folder / "out", ExportKind.LABELS)
         heights = relative_heights(study)
@@ -197,7 +197,7 @@ def relative_heights(study: Study) -> tuple[float, float]:
     """The lowest and the highest corrected slice, from 0 to 1."""
     shares = [
         key.index / (study.case(key.case_id).geometry.shape[key.axis] - 1)
-        for key in study.clean_slices()
+        for key in study.slices.clean()
     ]
     return min(shares), max(shares)
 

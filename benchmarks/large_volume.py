@@ -50,12 +50,12 @@ if job.name == "import":
 elif job.name == "open":
     with Study.open(study_path, writable=False) as study:
         case = study.cases[0]
-        study.read_slice(case.id, ArrayName.IMAGE, case.axis, 400)
+        study.arrays.read(case.id, ArrayName.IMAGE, case.axis, 400)
 elif job.name == "export":
     with Study.open(study_path) as study:
         case = study.cases[0]
-        study.create_array(case.id, ArrayName.META_WEIGHTS_INITIAL)
-        study.create_array(case.id, ArrayName.META_WEIGHTS_PSEUDO)
+        study.arrays.create(case.id, ArrayName.META_WEIGHTS_INITIAL)
+        study.arrays.create(case.id, ArrayName.META_WEIGHTS_PSEUDO)
         started = time.perf_counter()
         export_case(study, case.id, out, ExportKind.WEIGHTS)
         found["weights_seconds"] = time.perf_counter() - started

@@ -108,7 +108,7 @@ def make_first(path: Path, shape: tuple[int, int, int]) -> Path:
         study.set_classes([LabelClass(1, "ball", (230, 159, 0))])
         image_path, labels_path = path / "ct.nii", path / "rough.nii"
         volume, source = Volume(image, geometry), SourceInfo("nifti", b"")
-        case = study.add_case(NewCase("ct", image_path, volume, source, labels_path, rough))
+        case = study.add_cases([NewCase("ct", image_path, volume, source, labels_path, rough)])[0]
         depth = shape[case.axis]
         for index in np.linspace(0.25 * depth, 0.75 * depth, CLEAN_SLICES).astype(int):
             mask = np.take(ball, int(index), case.axis).astype(np.uint8)

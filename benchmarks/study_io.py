@@ -114,17 +114,17 @@ def measure_study(path: Path, voxels: NDArray[np.int16]) -> dict[str, float]:
     found: dict[str, float] = {}
     with Study.create(path) as study:
         start = time.perf_counter()
-        study.add_case(case)
+        study.add_cases([case])
         found["import the image"] = round(1e3 * (time.perf_counter() - start), 1)
         for axis, name in enumerate("zyx"):
             found[f"read an image slice along {name}"] = median_ms(
-                partial(study.read_slice, "ct", ArrayName.IMAGE, axis), axis
+                partial(study.arrays.read, "ct", ArrayName.IMAGE, axis), axis
             )
         for name, block in (
             (ArrayName.PREDICTION, mask),
             (ArrayName.META_WEIGHTS_INITIAL, weights),
         ):
-            study.create_array("ct", name)
+            study.arrays.create("ct", name)
             found[f"write a slice of {name}"] = median_ms(
                 partial(write_slice, study, name, block), 0
             )
@@ -135,7 +135,7 @@ def measure_study(path: Path, voxels: NDArray[np.int16]) -> dict[str, float]:
 
 
 def write_slice(study: Study, name: ArrayName, block: NDArray[Any], index: int) -> None:
-    study.write_slices("ct", name, 0, index, block[None])
+    study.arrays.write("ct", name, 0, index, block[None])
 
 
 def median_ms(act: Callable[[int], object], axis: int) -> float:

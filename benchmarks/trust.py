@@ -164,7 +164,7 @@ def section(truth: Truth, key: SliceKey) -> NDArray[np.uint8]:
 
 
 def judged_slices(study: Study, rng: np.random.Generator) -> tuple[SliceKey, ...]:
-    clean, chosen = set(study.clean_slices()), []
+    clean, chosen = set(study.slices.clean()), []
     for case in study.cases:
         keys = [SliceKey(case.id, case.axis, i) for i in range(case.geometry.shape[case.axis])]
         free = [key for key in keys if key not in clean]
@@ -280,7 +280,7 @@ def plain_gradient(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def imported(study: Study, key: SliceKey) -> NDArray[Any]:
-    return study.read_slice(key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index)
+    return study.arrays.read(key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index)
 
 
 def length(gradient: Mapping[str, Tensor]) -> float:

@@ -76,16 +76,16 @@ def make(path: Path) -> None:
             [LabelClass(1, "one", (230, 160, 0)), LabelClass(2, "two", (0, 120, 180))]
         )
         info = SourceInfo("nifti", b"")
-        study.add_case(NewCase("ct", path / "ct.nii", image, info, path / "l.nii", labels))
+        study.add_cases([NewCase("ct", path / "ct.nii", image, info, path / "l.nii", labels)])
         for name, source in (
             (ArrayName.PREDICTION, labels),
             (ArrayName.PROPOSED_LABELS, labels),
             (ArrayName.TRUST, trust),
             (ArrayName.META_WEIGHTS_INITIAL, trust),
         ):
-            study.create_array("ct", name)
+            study.arrays.create("ct", name)
             for _, start, slab in source.slabs():
-                study.write_slices("ct", name, 0, start, slab)
+                study.arrays.write("ct", name, 0, start, slab)
 
 
 def painted() -> None:

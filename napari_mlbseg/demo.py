@@ -77,7 +77,7 @@ def report(folder: Path, ran: Mapping[str, Any]) -> dict[str, Any]:
         export_study(study, folder / _EXPORTED, ExportKind.LABELS)
         found = [_compare(study, case, folder) for case in study.cases]
         values = {c.value: c.name for c in study.classes}
-        clean = study.clean_slices()
+        clean = study.slices.clean()
         _draw(study, found, folder / _PICTURE)
         summary = {
             **ran,
@@ -125,11 +125,11 @@ def _accept_some(study: Study, case: Case, truth: NDArray[np.uint8]) -> None:
 
 
 def _compare(study: Study, case: Case, folder: Path) -> _Comparison:
-    clean = {k.index for k in study.clean_slices() if (k.case_id, k.axis) == (case.id, case.axis)}
+    clean = {k.index for k in study.slices.clean() if (k.case_id, k.axis) == (case.id, case.axis)}
     indices = [i for i in range(case.geometry.shape[case.axis]) if i not in clean]
-    initial = np.asarray(study.array(case.id, ArrayName.INITIAL_LABELS)[:])
+    initial = np.asarray(study.arrays.open(case.id, ArrayName.INITIAL_LABELS)[:])
     truth = _truth(folder / _COHORT / "truth", case)
-    volumes = [truth, initial, study.machine_labels(case.id)]
+    volumes = [truth, initial, study.labels.machine(case.id)]
     kept = [np.moveaxis(volume, case.axis, 0)[indices] for volume in volumes]
     return _Comparison(case, indices, *kept)
 
@@ -162,7 +162,7 @@ def _draw(study: Study, found: list[_Comparison], path: Path) -> None:
         changed = (one.before != one.after).sum(axis=(1, 2))
         k = int(np.argmax(changed))
         axis, index = one.case.axis, one.indices[k]
-        image = study.read_slice(one.case.id, ArrayName.IMAGE, axis, index)
+        image = study.arrays.read(one.case.id, ArrayName.IMAGE, axis, index)
         row[0].set_ylabel(f"{one.case.id}, slice {index}")
         for place, labels, name in ((row[0], one.before, "rough"), (row[1], one.after, "after")):
             place.set_title(f"{name}, Dice {_slice_dice(labels[k], one.truth[k]):.2f}")
@@ -172,8 +172,8 @@ def _draw(study: Study, found: list[_Comparison], path: Path) -> None:
             (row[3], ArrayName.META_WEIGHTS_PSEUDO),
         ):
             place.set_title(name.value.replace("_", " "))
-            if study.has_array(one.case.id, name):
-                weights = study.read_slice(one.case.id, name, axis, index).astype(np.float32)
+            if study.arrays.has(one.case.id, name):
+                weights = study.arrays.read(one.case.id, name, axis, index).astype(np.float32)
                 mappable = place.imshow(weights, cmap="magma", vmin=0.0, vmax=3.0)
         for place in row:
             place.set(xticks=[], yticks=[])

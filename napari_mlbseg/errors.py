@@ -6,6 +6,12 @@ class UserError(Exception):
 
     The message says what came, what was expected and what to do next, in full sentences; the
     window and the command line show it unchanged.
+
+    >>> from pathlib import Path
+    >>> from napari_mlbseg.api import read_image
+    >>> read_image(Path("nobody.nii.gz"))
+    Traceback (most recent call last):
+    napari_mlbseg.errors.UserError: nobody.nii.gz cannot be read: No such file or directory.
     """
 
 

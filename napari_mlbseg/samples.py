@@ -75,7 +75,12 @@ def phantom_volume(seed: int) -> Phantom:
 
 
 def make_phantom_cohort(folder: Path, *, cases: int = 4, seed: int = 0) -> PhantomCohort:
-    """Write phantoms as ``phantom_01.nii.gz`` and so on, slightly oblique, variously oriented."""
+    """Write phantoms as ``phantom_01.nii.gz`` and so on, slightly oblique, variously oriented.
+
+    >>> cohort = make_phantom_cohort(Path("phantoms"), cases=1)
+    >>> [path.name for path in cohort.images.iterdir()]
+    ['phantom_01.nii.gz']
+    """
     cohort = PhantomCohort(folder / "images", folder / "labels", folder / "truth")
     for path in (cohort.images, cohort.labels, cohort.truth):
         path.mkdir(parents=True, exist_ok=True)

@@ -91,7 +91,7 @@ def settle(viewer: napari.Viewer) -> None:
 def _fullest(study: Study | None, axis: int, case_id: str, index: int | None) -> int:
     if index is not None or study is None:
         return index or 0
-    foreground = study.working_labels(case_id) > 0
+    foreground = study.labels.working(case_id) > 0
     counts = foreground.sum(axis=tuple(k for k in range(3) if k != axis))
     return int(counts.argmax()) if counts.any() else len(counts) // 2
 

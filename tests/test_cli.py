@@ -501,7 +501,7 @@ def lines_until(process: subprocess.Popen[str], last: str) -> list[str]:
 def steps_are_logged(path: Path, process: subprocess.Popen[str]) -> None:
     """Wait until the bootstrapping has taken a step."""
     with Study.open(path, writable=False) as study:
-        while not study.metrics(study.runs()[-1].id, "pseudo labels"):
+        while not study.runs.metrics(study.runs.all()[-1].id, "pseudo labels"):
             assert process.poll() is None
             time.sleep(0.05)
 
@@ -588,8 +588,8 @@ def test_version() -> None:
 
 def test_keys_are_of_the_display_frame(accepted: Path) -> None:
     with Study.open(accepted, writable=False) as study:
-        assert {key.axis for key in study.clean_slices()} == {0}
-        assert study.slice_record(SliceKey("a", 0, 3)) is not None
+        assert {key.axis for key in study.slices.clean()} == {0}
+        assert study.slices.record(SliceKey("a", 0, 3)) is not None
 
 
 # --- effort -------------------------------------------------------------------

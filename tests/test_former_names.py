@@ -23,9 +23,9 @@ def old(tmp_path: Path) -> Path:
     """A study with proposed labels where version 0.1 kept them."""
     with make_phantoms(tmp_path / "old.mlbseg").study as study:
         case = study.cases[0]
-        study.create_array(case.id, ArrayName.PROPOSED_LABELS)
+        study.arrays.create(case.id, ArrayName.PROPOSED_LABELS)
         block = np.ones((1, *case.geometry.shape[1:]), np.uint8)
-        study.write_slices(case.id, ArrayName.PROPOSED_LABELS, 0, 3, block)
+        study.arrays.write(case.id, ArrayName.PROPOSED_LABELS, 0, 3, block)
         arrays = study.path / "arrays" / case.id
     (arrays / "proposed_labels.zarr").rename(arrays / "votes.zarr")
     return study.path
@@ -35,8 +35,8 @@ def old(tmp_path: Path) -> Path:
 def test_proposed_labels_of_before_are_there(old: Path, writable: bool) -> None:
     with Study.open(old, writable=writable) as study:
         case_id = study.cases[0].id
-        assert study.has_array(case_id, ArrayName.PROPOSED_LABELS)
-        labels = np.asarray(study.array(case_id, ArrayName.PROPOSED_LABELS)[:])
+        assert study.arrays.has(case_id, ArrayName.PROPOSED_LABELS)
+        labels = np.asarray(study.arrays.open(case_id, ArrayName.PROPOSED_LABELS)[:])
         assert (labels[3] == 1).all()
         assert labels.sum() == labels[3].size
         names = {path.name for path in (old / "arrays" / case_id).iterdir()}
@@ -64,11 +64,11 @@ def test_a_run_goes_on_from_a_checkpoint_of_before(tmp_path: Path) -> None:
 
 def test_scores_of_before_are_read(tmp_path: Path) -> None:
     with make_phantoms(tmp_path / "old.mlbseg").study as study:
-        run = study.start_run({"held_back_share": 0.2}, seed=0, device="cpu")
-        study.log_metrics(run, 5, {"held-back dice": 0.7})
-        study.log_metrics(run, 9, {"validation dice": 0.8})
-        assert study.metrics(run, "validation dice") == [(5, 0.7), (9, 0.8)]
-        assert Config.from_dict(study.runs()[-1].config).validation_share == 0.2
+        run = study.runs.start({"held_back_share": 0.2}, seed=0, device="cpu")
+        study.runs.log(run, 5, {"held-back dice": 0.7})
+        study.runs.log(run, 9, {"validation dice": 0.8})
+        assert study.runs.metrics(run, "validation dice") == [(5, 0.7), (9, 0.8)]
+        assert Config.from_dict(study.runs.all()[-1].config).validation_share == 0.2
 
 
 def test_settings_of_before_are_taken_and_unknown_ones_refused() -> None:

@@ -151,14 +151,16 @@ def held_out(study: Study, others: Study, truth: Truth) -> dict[str, float]:
     for _ in predict_other_cases(study, others):
         pass
     return {
-        case.id: overlap(others.array(case.id, ArrayName.PREDICTION)[:], truth.volume(case.id))
+        case.id: overlap(
+            others.arrays.open(case.id, ArrayName.PREDICTION)[:], truth.volume(case.id)
+        )
         for case in others.cases
     }
 
 
 def dice(study: Study, truth: Truth) -> dict[str, float]:
     """Dice of the labels that would be exported."""
-    return {c.id: overlap(study.working_labels(c.id), truth.volume(c.id)) for c in study.cases}
+    return {c.id: overlap(study.labels.working(c.id), truth.volume(c.id)) for c in study.cases}
 
 
 def overlap(found: Any, truth: Any) -> float:

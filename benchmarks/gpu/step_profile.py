@@ -50,7 +50,7 @@ def profiled(dimensions: str, options: argparse.Namespace) -> dict[str, Any]:
                 latency.accept(study, key, truth)
             for case in study.cases:
                 if case.labels_path is None:
-                    study.create_array(case.id, ArrayName.INITIAL_LABELS)
+                    study.arrays.create(case.id, ArrayName.INITIAL_LABELS)
             trainer = Trainer(study, config)
             trainer.read_clean_slices()
             return steps_of(trainer, tiny=options.tiny)

@@ -71,7 +71,7 @@ def accept(path: Path, case_id: str, slices: str, labels: Path, file_axis: int |
             "case": case.id,
             "axis": file_axis,
             "slices": indices,
-            "clean_slices": len(study.clean_slices()),
+            "clean_slices": len(study.slices.clean()),
         }
 
 
@@ -104,7 +104,11 @@ def _written(
 
 
 def parse_slices(text: str, size: int) -> list[int]:
-    """Sorted indices from ``10,44`` and from ranges with both ends, ``10-20`` or ``10-20:2``."""
+    """Sorted indices from ``10,44`` and from ranges with both ends, ``10-20`` or ``10-20:2``.
+
+    >>> parse_slices("2,10-20:5", size=44)
+    [2, 10, 15, 20]
+    """
     indices: set[int] = set()
     for part in text.split(","):
         span, _, step = part.strip().partition(":")
@@ -146,14 +150,14 @@ def _describe(study: Study) -> Document:
                 "device": run.device,
                 "seed": run.seed,
             }
-            for run in study.runs()
+            for run in study.runs.all()
         ],
     }
 
 
 def _describe_case(study: Study, case: Case) -> Document:
     geometry = case.geometry
-    records = study.slice_records(case.id)
+    records = study.slices.records(case.id)
     counts = Counter(record.state for record in records)
     return {
         "id": case.id,
@@ -168,7 +172,7 @@ def _describe_case(study: Study, case: Case) -> Document:
             for r in records
             if r.state is SliceState.CLEAN
         ],
-        "arrays": [name.value for name in ArrayName if study.has_array(case.id, name)],
+        "arrays": [name.value for name in ArrayName if study.arrays.has(case.id, name)],
     }
 
 

@@ -118,7 +118,11 @@ _DICOM: Final = next(entry for entry in _ENTRIES if entry.name == "dicom")
 
 
 def known_suffixes() -> tuple[str, ...]:
-    """Every known ending of a name."""
+    """Every known ending of a name.
+
+    >>> {".nii.gz", ".nrrd", ".mha", ".dcm", ".ome.zarr", ".tif", ".h5"} <= set(known_suffixes())
+    True
+    """
     return tuple(suffix for entry in _ENTRIES for suffix in entry.suffixes)
 
 
@@ -138,14 +142,22 @@ def has_own_labels(path: Path) -> bool:
 
 
 def suffix_of(path: Path) -> str:
-    """The known ending of a file's name, spelt as in the name; empty if none is known."""
+    """The known ending of a file's name, spelt as in the name; empty if none is known.
+
+    >>> suffix_of(Path("scans/a.b.NII.gz"))
+    '.NII.gz'
+    """
     entry = _named(path)
     suffix = None if entry is None else _suffix_in(path, entry)
     return path.name[len(path.name) - len(suffix) :] if suffix else ""
 
 
 def stem_of(path: Path) -> str:
-    """A file's name without its known ending: ``a.b`` for ``a.b.nii.gz``."""
+    """A file's name without its known ending: ``a.b`` for ``a.b.nii.gz``.
+
+    >>> stem_of(Path("scans/a.b.nii.gz"))
+    'a.b'
+    """
     return path.name.removesuffix(suffix_of(path))
 
 
@@ -168,13 +180,23 @@ def open_labels(path: Path, choice: Choice | None = None) -> Scan:
 
 
 def read_image(path: Path, choice: Choice | None = None) -> tuple[Volume, SourceInfo]:
-    """Read an image into memory; raises `UserError` that names the file."""
+    """Read an image into memory; raises `UserError` that names the file.
+
+    >>> image, source = read_image(Path("images/phantom_01.nii.gz"))
+    >>> image.voxels.shape, str(image.dtype), source.format  # z y x
+    ((24, 96, 88), 'int16', 'nifti')
+    """
     scan = open_image(path, choice)
     return scan.volume(), scan.source
 
 
 def read_labels(path: Path, choice: Choice | None = None) -> tuple[Volume, SourceInfo]:
-    """Read labels as uint8 into memory; raises `UserError` that names the file."""
+    """Read labels as uint8 into memory; raises `UserError` that names the file.
+
+    >>> labels, _ = read_labels(Path("rough/phantom_01.nii.gz"))
+    >>> sorted(set(labels.voxels.ravel().tolist()))
+    [0, 1, 2]
+    """
     scan = open_labels(path, choice)
     return scan.volume(), scan.source
 
@@ -184,12 +206,23 @@ def write_labels(path: Path, volume: Volume, source: SourceInfo) -> None:
 
     The header of a source of the same format is repeated; for other sources a header is made from
     the geometry. The file appears complete or not at all.
+
+    >>> labels, source = read_labels(Path("rough/phantom_01.nii.gz"))
+    >>> write_labels(Path("copy.nrrd"), labels, source)
+    >>> bool((read_labels(Path("copy.nrrd"))[0].voxels == labels.voxels).all())
+    True
     """
     _write(path, volume, source, LABEL)
 
 
 def write_map(path: Path, volume: Volume, source: SourceInfo) -> None:
-    """Write a map as float32, see `write_labels`."""
+    """Write a map as float32, see `write_labels`.
+
+    >>> image, source = read_image(Path("images/phantom_01.nii.gz"))
+    >>> write_map(Path("brightness.nii.gz"), image, source)
+    >>> str(read_image(Path("brightness.nii.gz"))[0].dtype)
+    'float32'
+    """
     _write(path, volume, source, MAP)
 
 

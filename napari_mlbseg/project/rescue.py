@@ -142,7 +142,7 @@ def rescues_in(folder: Path) -> Iterator[tuple[Path, Rescue | UserError]]:
 
 def changed_since(study: Study, rescue: Rescue) -> tuple[SliceKey, ...]:
     """Slices of a rescue that were saved in the study after the rescue file was written."""
-    newest = {record.key: record.created_at for record in study.slice_records()}
+    newest = {record.key: record.created_at for record in study.slices.records()}
     return tuple(key for key in rescue.masks if key in newest and newest[key] > rescue.at)
 
 

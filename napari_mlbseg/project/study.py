@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +56,21 @@ class Study(AbstractContextManager["Study"]):
         The runs of the engine and what they measured.
     log
         Everything that was done, line by line.
+
+    Examples
+    --------
+    >>> from napari_mlbseg.api import import_folder, read_labels
+    >>> study = Study.create(Path("heart.mlbseg"))
+    >>> imported = import_folder(study, Path("images"), Path("rough"))
+    >>> case = study.cases[0]
+    >>> truth = read_labels(Path("truth/phantom_01.nii.gz"))[0].voxels  # z y x
+    >>> key = SliceKey(case.id, case.axis, 12)
+    >>> record = study.save_slice(key, truth.take(12, axis=case.axis), SliceState.CLEAN)
+    >>> study.slices.clean()
+    (SliceKey(case_id='phantom_01', axis=0, index=12),)
+    >>> bool((study.labels.working(case.id)[12] == truth[12]).all())
+    True
+    >>> study.close()
     """
 
     def __init__(self, place: Place, database: Database, lock: WriterLock | None) -> None:
@@ -70,7 +84,7 @@ class Study(AbstractContextManager["Study"]):
         self.slices = Slices(database, self._catalogue)
         self.arrays = ArrayStore(self.path, place, self._catalogue)
         self.labels = StudyLabels(self.arrays, self.slices, self._catalogue)
-        self._runs = Runs(database)
+        self.runs = Runs(database)
         self.log = AuditLog(database)
 
     @classmethod
@@ -207,50 +221,6 @@ class Study(AbstractContextManager["Study"]):
     def save_slice(self, key: SliceKey, mask: NDArray[np.uint8], state: SliceState) -> SliceRecord:
         """Keep a person's mask as draft or clean, see `Slices.save`."""
         return self.slices.save(key, mask, state)
-
-    # --- former names
-
-    def add_case(self, new_case: NewCase) -> Case:
-        """Add one case."""
-        return self.add_cases([new_case])[0]
-
-    def rebuild_arrays(self) -> None:
-        """Make absent images and imported initial labels again."""
-        from napari_mlbseg.project.arrays.adding import rebuild_arrays
-
-        rebuild_arrays(self.cases, self.arrays)
-
-    def __getattr__(self, name: str) -> Any:
-        """What moved to the parts, by its former name."""
-        if name == "_arrays":
-            return self.arrays
-        part, new = {
-            "slice_record": ("slices", "record"),
-            "slice_records": ("slices", "records"),
-            "slice_history": ("slices", "history"),
-            "slice_mask": ("slices", "mask"),
-            "revision_mask": ("slices", "revision_mask"),
-            "revision_values": ("slices", "values"),
-            "clean_slices": ("slices", "clean"),
-            "set_state": ("slices", "set_state"),
-            "audit": ("log", "entries"),
-            "array": ("arrays", "open"),
-            "has_array": ("arrays", "has"),
-            "create_array": ("arrays", "create"),
-            "begin_array": ("arrays", "begin"),
-            "read_slice": ("arrays", "read"),
-            "write_slices": ("arrays", "write"),
-            "machine_labels": ("labels", "machine"),
-            "working_labels": ("labels", "working"),
-            "start_run": ("_runs", "start"),
-            "log_metrics": ("_runs", "log"),
-            "finish_run": ("_runs", "finish"),
-            "runs": ("_runs", "all"),
-            "metrics": ("_runs", "metrics"),
-        }[name]
-        return getattr(getattr(self, part), new)
-
-    # --- end of former names
 
 
 def _leave_nothing(place: Place, lock: WriterLock | None) -> None:

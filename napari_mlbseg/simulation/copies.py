@@ -43,11 +43,11 @@ def remove(paths: Iterable[Path]) -> None:
 
 def _new_cases(study: Study, cases: Sequence[Case], *, labels: bool) -> Iterator[NewCase]:
     for case in cases:
-        image = Volume(np.asarray(study.array(case.id, ArrayName.IMAGE)[:]), case.geometry)
+        image = Volume(np.asarray(study.arrays.open(case.id, ArrayName.IMAGE)[:]), case.geometry)
         if not labels or case.labels_path is None:
             yield NewCase(case.id, case.image_path, image, case.source)
             continue
-        initial = np.asarray(study.array(case.id, ArrayName.INITIAL_LABELS)[:])
+        initial = np.asarray(study.arrays.open(case.id, ArrayName.INITIAL_LABELS)[:])
         yield NewCase(
             case.id,
             case.image_path,

@@ -161,7 +161,7 @@ class Simulation:
     def _records(self, job: Job, ran: Ran, where: str, study: Study) -> list[Record]:
         found: dict[int, list[Scores | None]] = {c.value: [] for c in self._classes}
         for case in study.cases:
-            labels, truth = study.working_labels(case.id), self._truth.volume(case.id)
+            labels, truth = study.labels.working(case.id), self._truth.volume(case.id)
             for value, scores in found.items():
                 scores.append(score(labels == value, truth == value, case.geometry.spacing_mm))
         method, policy, seed, budget, steps = job

@@ -7,6 +7,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_mlbseg.engine.events import Event, Focus, SlicesPublished
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays.adding import rebuild_arrays
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey
@@ -142,9 +143,9 @@ class CaseOnView(QObject):
         with reporting(self.failed.emit):
             study = opened(self._study)
             self.close()
-            if study.writable and not study.has_array(case.id, ArrayName.IMAGE):
+            if study.writable and not study.arrays.has(case.id, ArrayName.IMAGE):
                 self._errands.run(
-                    lambda _: study.rebuild_arrays(),
+                    lambda _: rebuild_arrays(study.cases, study.arrays),
                     lambda _: self.choose(case.id, then),
                     doing="Rebuilding arrays from the source files",
                 )

@@ -40,7 +40,7 @@ class CaseRow:
     def of(cls, study: Study, case_id: str) -> "CaseRow":
         """How far a case of a study is."""
         case = study.case(case_id)
-        states = [r.state for r in study.slice_records(case_id) if r.key.axis == case.axis]
+        states = [r.state for r in study.slices.records(case_id) if r.key.axis == case.axis]
         counts = [states.count(s) for s in (SliceState.CLEAN, SliceState.DRAFT, SliceState.SKIPPED)]
         return cls(case_id, case.geometry.shape[case.axis], *counts)
 

@@ -296,7 +296,7 @@ def test_a_run_on_a_gpu_publishes_everything_and_gives_its_memory_back(
         for i in range(e.start, e.stop)
     }
     assert len(published) == sum(c.geometry.shape[c.axis] for c in rough_phantoms.study.cases)
-    found = np.asarray(rough_phantoms.study.array("phantom1", ArrayName.PREDICTION)[:])
+    found = np.asarray(rough_phantoms.study.arrays.open("phantom1", ArrayName.PREDICTION)[:])
     assert rough_phantoms.dice("phantom1", found) > 0.7
     assert torch.cuda.memory_allocated() - held < 64e6
 

@@ -327,14 +327,14 @@ def test_where_every_slice_is_closed_the_clean_ones_teach_to_the_end(
     phantoms.accept("phantom0", *range(SHAPE[0]))
     if state is SliceState.SKIPPED:
         for index in (0, 7):
-            phantoms.study.set_state(SliceKey("phantom0", 0, index), state)
+            phantoms.study.slices.set_state(SliceKey("phantom0", 0, index), state)
     config = Config.from_dict(TINY.to_dict() | {"dimensions": dimensions})
     events = run(phantoms, config)
     assert isinstance(events[-1], Finished), events[-1]
     assert (events[-1].stopped, events[-1].step) == (False, 5)
     assert len([e for e in events if isinstance(e, OnlyCleanSlicesLeft)]) == 1
     assert checkpoint(phantoms)["total"] == 5
-    assert phantoms.study.has_array("phantom0", ArrayName.PREDICTION)
+    assert phantoms.study.arrays.has("phantom0", ArrayName.PREDICTION)
 
 
 def test_a_slice_that_is_reopened_makes_it_bootstrapping_again(tmp_path: Path) -> None:
@@ -345,7 +345,7 @@ def test_a_slice_that_is_reopened_makes_it_bootstrapping_again(tmp_path: Path) -
     trainer.read_clean_slices()
     assert not trainer.learns_from_initial_labels
     assert set(trainer.bootstrap_step(learning_rate=1e-3)) == {"clean"}
-    phantoms.study.set_state(keys[2], SliceState.DRAFT)
+    phantoms.study.slices.set_state(keys[2], SliceState.DRAFT)
     trainer.read_clean_slices()
     assert trainer.learns_from_initial_labels
     assert "initial labels" in trainer.bootstrap_step(learning_rate=1e-3)

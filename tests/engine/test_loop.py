@@ -79,18 +79,18 @@ def test_a_run_improves_every_case_and_publishes_every_slice(phantoms: Phantoms)
     }
     assert final == {(f"phantom{c}", i) for c in range(2) for i in range(12)}
     for case in phantoms.study.cases:
-        prediction = np.asarray(phantoms.study.array(case.id, ArrayName.PREDICTION)[:])
+        prediction = np.asarray(phantoms.study.arrays.open(case.id, ArrayName.PREDICTION)[:])
         assert phantoms.dice(case.id, prediction, 1) > 0.7
         assert phantoms.dice(case.id, prediction, 7) > 0.5
-        weights = np.asarray(phantoms.study.array(case.id, ArrayName.META_WEIGHTS_INITIAL)[:])
+        weights = np.asarray(phantoms.study.arrays.open(case.id, ArrayName.META_WEIGHTS_INITIAL)[:])
         assert weights.min() >= 0
         assert weights.max() > 0
         # both maps of a slice together average to the uniform weight
-        pseudo = np.asarray(phantoms.study.array(case.id, ArrayName.META_WEIGHTS_PSEUDO)[:])
+        pseudo = np.asarray(phantoms.study.arrays.open(case.id, ArrayName.META_WEIGHTS_PSEUDO)[:])
         means = (weights.astype(float) + pseudo.astype(float)).mean(axis=(1, 2)) / 2
         np.testing.assert_allclose(means, 1, atol=0.05)
-        trust = np.asarray(phantoms.study.array(case.id, ArrayName.TRUST)[:]).astype(float)
-        votes = np.asarray(phantoms.study.array(case.id, ArrayName.PROPOSED_LABELS)[:])
+        trust = np.asarray(phantoms.study.arrays.open(case.id, ArrayName.TRUST)[:]).astype(float)
+        votes = np.asarray(phantoms.study.arrays.open(case.id, ArrayName.PROPOSED_LABELS)[:])
         assert 0 <= trust.min() < trust.max() <= 1
         wrong = prediction != phantoms.truth[case.id]
         assert trust[wrong].mean() < trust[~wrong].mean()
@@ -101,18 +101,18 @@ def test_a_run_improves_every_case_and_publishes_every_slice(phantoms: Phantoms)
     assert scored[-1].dice > 0.6
     started = next(e for e in events if isinstance(e, RunStarted))
     assert (started.training_slices, started.validation_slices) == (8, 2)
-    (record,) = phantoms.study.runs()
+    (record,) = phantoms.study.runs.all()
     assert record.outcome == "finished"
 
 
 def test_imported_initial_labels_are_kept_and_improved_on(rough_phantoms: Phantoms) -> None:
-    before = np.asarray(rough_phantoms.study.array("phantom1", ArrayName.INITIAL_LABELS)[:])
+    before = np.asarray(rough_phantoms.study.arrays.open("phantom1", ArrayName.INITIAL_LABELS)[:])
     rough_phantoms.accept("phantom0", 3, 5, 6, 8)
     rough_phantoms.accept("phantom1", 4, 7)
     run(rough_phantoms)
-    after = np.asarray(rough_phantoms.study.array("phantom1", ArrayName.INITIAL_LABELS)[:])
+    after = np.asarray(rough_phantoms.study.arrays.open("phantom1", ArrayName.INITIAL_LABELS)[:])
     np.testing.assert_array_equal(after, before)
-    prediction = np.asarray(rough_phantoms.study.array("phantom1", ArrayName.PREDICTION)[:])
+    prediction = np.asarray(rough_phantoms.study.arrays.open("phantom1", ArrayName.PREDICTION)[:])
     assert rough_phantoms.dice("phantom1", prediction) > rough_phantoms.dice("phantom1", before)
 
 
@@ -147,12 +147,12 @@ def test_a_prediction_is_never_half_empty(rough_phantoms: Phantoms) -> None:
     }
     assert ("phantom1", 0) not in published
     for case_id in ("phantom0", "phantom1"):
-        if study.has_array(case_id, ArrayName.PREDICTION):
+        if study.arrays.has(case_id, ArrayName.PREDICTION):
             for index in range(12):
                 if (case_id, index) not in published:
                     np.testing.assert_array_equal(
-                        study.read_slice(case_id, ArrayName.PREDICTION, 0, index),
-                        study.read_slice(case_id, ArrayName.INITIAL_LABELS, 0, index),
+                        study.arrays.read(case_id, ArrayName.PREDICTION, 0, index),
+                        study.arrays.read(case_id, ArrayName.INITIAL_LABELS, 0, index),
                     )
 
 
@@ -211,7 +211,7 @@ def test_stopping_and_resuming_changes_nothing(
     events = run(broken, config, on_event=stop)
     assert isinstance(events[-1], Finished)
     assert events[-1].stopped
-    assert broken.study.runs()[-1].outcome == "stopped"
+    assert broken.study.runs.all()[-1].outcome == "stopped"
     state = checkpoint(broken)
     assert (state["stage"], state["step"]) == (stop_at[0].value, stop_at[1])
     resumed = run(broken, config)
@@ -255,7 +255,7 @@ def test_slices_accepted_and_reopened_while_it_runs_count_at_the_next_step(
         if isinstance(event, StageStarted) and event.stage is Stage.BOOTSTRAPPING:
             asked.append("reopen")
             key = SliceKey("phantom1", 0, 6)
-            phantoms.study.set_state(key, SliceState.DRAFT)
+            phantoms.study.slices.set_state(key, SliceState.DRAFT)
             inbox.put(SliceReopened(key))
 
     events = run(phantoms, replace(QUICK, base_steps=3, steps=3), on_event=correct)
@@ -270,7 +270,7 @@ def test_reopening_the_last_clean_slice_does_not_end_the_run(phantoms: Phantoms)
 
     def reopen(event: Event, inbox: Inbox) -> None:
         if isinstance(event, StageStarted) and event.stage is Stage.BOOTSTRAPPING:
-            phantoms.study.set_state(key, SliceState.DRAFT)
+            phantoms.study.slices.set_state(key, SliceState.DRAFT)
             inbox.put(SliceReopened(key))
 
     events = run(phantoms, replace(QUICK, base_steps=2, steps=3), on_event=reopen)
@@ -422,7 +422,7 @@ def test_an_unexpected_error_is_the_last_event(
     assert isinstance(events[-1], Failed)
     assert "a torch error" in events[-1].message
     assert "Traceback" in events[-1].details
-    assert phantoms.study.runs()[-1].outcome == "failed"
+    assert phantoms.study.runs.all()[-1].outcome == "failed"
 
 
 def test_a_loss_that_is_no_number_ends_the_run_in_words(
@@ -486,7 +486,7 @@ def test_every_part_can_be_switched(phantoms: Phantoms, change: dict[str, object
 def test_without_meta_weights_no_weight_map_is_published(phantoms: Phantoms) -> None:
     phantoms.accept("phantom0", 3, 5, 8)
     run(phantoms, replace(QUICK, base_steps=2, steps=2, weights="uniform"))
-    assert not phantoms.study.has_array("phantom0", ArrayName.META_WEIGHTS_INITIAL)
+    assert not phantoms.study.arrays.has("phantom0", ArrayName.META_WEIGHTS_INITIAL)
 
 
 def test_a_time_limit_ends_the_bootstrapping(phantoms: Phantoms) -> None:

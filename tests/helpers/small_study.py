@@ -76,15 +76,17 @@ def make_phantoms(
         truth[truth == 2] = 7
         name = f"phantom{number}"
         rolled = np.roll(truth, 4, axis=2)
-        study.add_case(
-            NewCase(
-                name,
-                path / f"{name}.nii.gz",
-                Volume(image, geometry),
-                SourceInfo("nifti", b""),
-                path / "labels" / f"{name}.nii.gz" if rough else None,
-                Volume(rolled, geometry) if rough else None,
-            )
+        study.add_cases(
+            [
+                NewCase(
+                    name,
+                    path / f"{name}.nii.gz",
+                    Volume(image, geometry),
+                    SourceInfo("nifti", b""),
+                    path / "labels" / f"{name}.nii.gz" if rough else None,
+                    Volume(rolled, geometry) if rough else None,
+                )
+            ]
         )
         truths[name] = truth
     return Phantoms(study, truths)

@@ -36,7 +36,7 @@ def make_case() -> MakeCase:
 @pytest.fixture
 def study(tmp_path: Path, make_case: MakeCase) -> Iterator[Study]:
     with Study.create(tmp_path / "cohort.mlbseg", author="ada") as study:
-        study.add_case(make_case())
+        study.add_cases([make_case()])
         yield study
 
 

@@ -1,5 +1,8 @@
 """The labels in force, as whole arrays, as windows and as slices."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +12,9 @@ from hypothesis.extra import numpy as hnp
 from napari_mlbseg.project import labels as in_force
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.labels import Labels, SliceId, Window, laid_over, machine_array
+from napari_mlbseg.project.records.cases import NewCase
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.project.study import Study
 
 SHAPE = (3, 4, 5)
 VALUES = st.integers(0, 254)
@@ -34,7 +39,9 @@ def windows(draw: st.DrawFn) -> Window:
     st.lists(corrected_slices(), max_size=8, unique_by=lambda one: one[0]),
     windows(),
 )
-def test_the_last_slice_through_a_voxel_decides(machine, slices, window):
+def test_the_last_slice_through_a_voxel_decides(
+    machine: Labels, slices: list[tuple[SliceId, Labels]], window: Any
+) -> None:
     before, masks = machine.copy(), dict(slices)
     labels = laid_over(lambda: machine[window].copy(), window, masks, masks.__getitem__)
     expected = machine.copy()
@@ -46,7 +53,7 @@ def test_the_last_slice_through_a_voxel_decides(machine, slices, window):
     np.testing.assert_array_equal(machine, before)
 
 
-def test_nothing_is_read_that_does_not_show():
+def test_nothing_is_read_that_does_not_show() -> None:
     asked: list[SliceId] = []
 
     def mask(where: SliceId) -> Labels:
@@ -72,13 +79,17 @@ def test_nothing_is_read_that_does_not_show():
         ([ArrayName.IMAGE, ArrayName.PROPOSED_LABELS], None),
     ],
 )
-def test_the_prediction_goes_before_the_initial_labels(there, expected):
+def test_the_prediction_goes_before_the_initial_labels(
+    there: list[ArrayName], expected: ArrayName | None
+) -> None:
     assert machine_array(there.__contains__) is expected
 
 
 @pytest.mark.parametrize("machine", [None, ArrayName.INITIAL_LABELS])
-def test_a_window_is_the_reader_s_own(study, make_case, machine):
-    case = study.add_case(make_case("b", labels=machine is not None))
+def test_a_window_is_the_reader_s_own(
+    study: Study, make_case: Callable[..., NewCase], machine: ArrayName | None
+) -> None:
+    case = study.add_cases([make_case("b", labels=machine is not None)])[0]
     found = study.labels.windows(case.id)
     everything = (slice(None), slice(None), slice(None))
     before = found[everything].copy()
@@ -87,18 +98,20 @@ def test_a_window_is_the_reader_s_own(study, make_case, machine):
     np.testing.assert_array_equal(study.labels.machine(case.id), before)
 
 
-def test_slabs_hold_a_band_at_a_time(study, monkeypatch):
+def test_slabs_hold_a_band_at_a_time(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_force, "BAND_BYTES", 2 * 7 * 8)
     slabs = list(study.labels.windows("a").slabs(0))
     assert [slab.shape for slab in slabs] == [(2, 7, 8)] * 3
 
 
 @pytest.mark.parametrize("machine", [None, ArrayName.INITIAL_LABELS, ArrayName.PREDICTION])
-def test_working_labels_by_windows_are_those_in_memory(study, make_case, machine):
-    case = study.add_case(make_case("b", labels=machine is not None))
+def test_working_labels_by_windows_are_those_in_memory(
+    study: Study, make_case: Callable[..., NewCase], machine: ArrayName | None
+) -> None:
+    case = study.add_cases([make_case("b", labels=machine is not None)])[0]
     rng = np.random.default_rng(0)
     if machine is ArrayName.PREDICTION:
-        study.create_array(case.id, machine)[:] = rng.integers(0, 3, case.geometry.shape)
+        study.arrays.create(case.id, machine)[:] = rng.integers(0, 3, case.geometry.shape)
     for axis, index, state in (
         (0, 2, SliceState.CLEAN),
         (1, 3, SliceState.DRAFT),
@@ -108,8 +121,8 @@ def test_working_labels_by_windows_are_those_in_memory(study, make_case, machine
     ):
         mask = rng.integers(0, 3, case.slice_shape(axis)).astype(np.uint8)
         study.save_slice(SliceKey(case.id, axis, index), mask, state)
-    study.set_state(SliceKey(case.id, 0, 4), SliceState.SKIPPED)
-    expected = study.working_labels(case.id)
+    study.slices.set_state(SliceKey(case.id, 0, 4), SliceState.SKIPPED)
+    expected = study.labels.working(case.id)
     found = study.labels.windows(case.id)
     for axis in range(3):
         np.testing.assert_array_equal(np.concatenate(list(found.slabs(axis)), axis), expected)

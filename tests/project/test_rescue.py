@@ -146,8 +146,8 @@ def test_slices_come_back_as_drafts_each_by_itself(study: Study, path: Path) -> 
     back = restore(study, found)
     assert back.drafts == (FIRST,)
     assert "value 255" in back.problems[SECOND]
-    assert np.array_equal(study.slice_mask(FIRST), found.masks[FIRST])
-    assert [r.state for r in study.slice_history(FIRST)] == [SliceState.CLEAN, SliceState.DRAFT]
+    assert np.array_equal(study.slices.mask(FIRST), found.masks[FIRST])
+    assert [r.state for r in study.slices.history(FIRST)] == [SliceState.CLEAN, SliceState.DRAFT]
 
 
 def test_slices_that_do_not_fit_stay_out(study: Study, rescue: Rescue) -> None:

@@ -29,7 +29,7 @@ GEOMETRY = {
 @pytest.fixture
 def made(study: Study) -> Path:
     """The folder of a closed study with a prediction and a clean slice."""
-    study.create_array("a", ArrayName.PREDICTION, [(0, np.ones((6, 7, 8), np.uint8))])
+    study.arrays.create("a", ArrayName.PREDICTION, [(0, np.ones((6, 7, 8), np.uint8))])
     study.save_slice(KEY, np.ones((7, 8), np.uint8), SliceState.CLEAN)
     study.close()
     return study.path
@@ -45,16 +45,16 @@ def use(study: Study) -> None:
     """Read all that a study holds, and write what a person and the engine write."""
     for case in study.cases:
         for name in ArrayName:
-            if study.has_array(case.id, name):
-                assert np.asarray(study.array(case.id, name)[:]).shape == (6, 7, 8)
-        study.working_labels(case.id)
-    for record in study.slice_records():
-        study.slice_mask(record.key)
-    for _ in (study.classes, study.audit(), study.runs(), study.clean_slices()):
+            if study.arrays.has(case.id, name):
+                assert np.asarray(study.arrays.open(case.id, name)[:]).shape == (6, 7, 8)
+        study.labels.working(case.id)
+    for record in study.slices.records():
+        study.slices.mask(record.key)
+    for _ in (study.classes, study.log.entries(), study.runs.all(), study.slices.clean()):
         pass
     if study.writable:
-        study.write_slices("a", ArrayName.PREDICTION, 0, 0, np.ones((1, 7, 8), np.uint8))
-        study.create_array("a", ArrayName.PROPOSED_LABELS)
+        study.arrays.write("a", ArrayName.PREDICTION, 0, 0, np.ones((1, 7, 8), np.uint8))
+        study.arrays.create("a", ArrayName.PROPOSED_LABELS)
         study.save_slice(KEY, np.ones((7, 8), np.uint8), SliceState.DRAFT)
 
 
@@ -85,10 +85,10 @@ def test_case_ids_lead_nowhere_else(made: Path, name: str) -> None:
     refused(made, "There is no case")
     with Study.open(made) as study:
         for act in (
-            lambda: study.create_array(name, ArrayName.PREDICTION),
-            lambda: study._arrays.remove(name, ArrayName.PREDICTION),
-            lambda: study._arrays.discard(name),
-            lambda: study.has_array(name, ArrayName.PREDICTION),
+            lambda: study.arrays.create(name, ArrayName.PREDICTION),
+            lambda: study.arrays.remove(name, ArrayName.PREDICTION),
+            lambda: study.arrays.discard(name),
+            lambda: study.arrays.has(name, ArrayName.PREDICTION),
         ):
             with pytest.raises(UserError):
                 act()
@@ -281,9 +281,9 @@ def test_a_pipe_is_not_waited_for(made: Path, name: str) -> None:
     os.mkfifo(file)
     if name == "zarr.json":
         with Study.open(made) as study:
-            assert not study.has_array("a", ArrayName.PREDICTION)
+            assert not study.arrays.has("a", ArrayName.PREDICTION)
             with pytest.raises(UserError, match="neither a file nor a folder"):
-                study.array("a", ArrayName.PREDICTION)
+                study.arrays.open("a", ArrayName.PREDICTION)
     else:
         refused(made, "neither a file nor a folder")
 

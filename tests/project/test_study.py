@@ -44,14 +44,14 @@ def test_a_new_process_finds_everything_again(
     study.add_cases([make_case("b", labels=True), make_case("ü x", dtype=">i2")])
     mask = mask_of((7, 8))
     first = study.save_slice(SliceKey("a", 0, 2), mask, SliceState.DRAFT)
-    second = study.set_state(SliceKey("a", 0, 2), SliceState.CLEAN)
-    study.set_state(SliceKey("b", 2, 7), SliceState.SKIPPED)
-    run = study.start_run({"steps": 5, "device": "cpu"}, seed=7, device="cpu")
-    study.log_metrics(run, 1, {"loss": 0.5, "dice": math.nan})
-    study.log_metrics(run, 2, {"loss": math.inf})
-    study.finish_run(run, outcome="stopped")
-    study.create_array("a", ArrayName.META_WEIGHTS_PSEUDO)
-    study.write_slices("a", ArrayName.META_WEIGHTS_PSEUDO, 0, 1, np.full((2, 7, 8), 1.5, "f4"))
+    second = study.slices.set_state(SliceKey("a", 0, 2), SliceState.CLEAN)
+    study.slices.set_state(SliceKey("b", 2, 7), SliceState.SKIPPED)
+    run = study.runs.start({"steps": 5, "device": "cpu"}, seed=7, device="cpu")
+    study.runs.log(run, 1, {"loss": 0.5, "dice": math.nan})
+    study.runs.log(run, 2, {"loss": math.inf})
+    study.runs.finish(run, outcome="stopped")
+    study.arrays.create("a", ArrayName.META_WEIGHTS_PSEUDO)
+    study.arrays.write("a", ArrayName.META_WEIGHTS_PSEUDO, 0, 1, np.full((2, 7, 8), 1.5, "f4"))
     expected = _everything(study)
     study.close()
 
@@ -66,27 +66,28 @@ def test_a_new_process_finds_everything_again(
         assert again.case("b").labels_path == Path("/rough/b.nii")
         assert again.case("a").source == SourceInfo("nifti", b"\x00header")
         assert again.case("a").geometry == make_case().image.geometry
-        assert again.slice_history(SliceKey("a", 0, 2)) == (first, second)
-        np.testing.assert_array_equal(again.slice_mask(SliceKey("a", 0, 2)), mask)
-        np.testing.assert_array_equal(again.revision_mask(first.revision), mask)
-        assert again.clean_slices() == (SliceKey("a", 0, 2),)
-        (record,) = again.runs()
+        assert again.slices.history(SliceKey("a", 0, 2)) == (first, second)
+        np.testing.assert_array_equal(again.slices.mask(SliceKey("a", 0, 2)), mask)
+        np.testing.assert_array_equal(again.slices.revision_mask(first.revision), mask)
+        assert again.slices.clean() == (SliceKey("a", 0, 2),)
+        (record,) = again.runs.all()
         assert (record.config, record.seed, record.outcome) == (
             {"steps": 5, "device": "cpu"},
             7,
             "stopped",
         )
-        assert again.metrics(run, "loss") == [(1, 0.5), (2, math.inf)]
-        assert math.isnan(again.metrics(run, "dice")[0][1])
-        weights = np.asarray(again.array("a", ArrayName.META_WEIGHTS_PSEUDO)[:])
+        assert again.runs.metrics(run, "loss") == [(1, 0.5), (2, math.inf)]
+        assert math.isnan(again.runs.metrics(run, "dice")[0][1])
+        weights = np.asarray(again.arrays.open("a", ArrayName.META_WEIGHTS_PSEUDO)[:])
         assert weights.dtype == np.float16
         assert weights.sum() == 1.5 * 2 * 7 * 8
         assert weights[1:3].min() == 1.5
         np.testing.assert_array_equal(
-            again.array("b", ArrayName.INITIAL_LABELS)[:], make_case("b", labels=True).labels.voxels
+            again.arrays.open("b", ArrayName.INITIAL_LABELS)[:],
+            make_case("b", labels=True).labels.voxels,
         )
         np.testing.assert_array_equal(
-            again.array("ü x", ArrayName.IMAGE)[:], make_case().image.voxels
+            again.arrays.open("ü x", ArrayName.IMAGE)[:], make_case().image.voxels
         )
 
 
@@ -95,55 +96,55 @@ def _everything(study: Study) -> tuple[object, ...]:
     return (
         study.classes,
         study.cases,
-        study.slice_records(),
-        [study.slice_history(record.key) for record in study.slice_records()],
-        study.audit(),
-        study.runs(),
-        {c.id: study.working_labels(c.id).tobytes() for c in study.cases},
+        study.slices.records(),
+        [study.slices.history(record.key) for record in study.slices.records()],
+        study.log.entries(),
+        study.runs.all(),
+        {c.id: study.labels.working(c.id).tobytes() for c in study.cases},
         {
-            (c.id, name): np.asarray(study.array(c.id, name)[:]).tobytes()
+            (c.id, name): np.asarray(study.arrays.open(c.id, name)[:]).tobytes()
             for c in study.cases
             for name in ArrayName
-            if study.has_array(c.id, name)
+            if study.arrays.has(c.id, name)
         },
     )
 
 
 def test_a_slice_goes_through_its_states(study: Study) -> None:
     key = SliceKey("a", 1, 3)
-    assert study.slice_record(key) is None
+    assert study.slices.record(key) is None
     with pytest.raises(UserError, match="no corrected mask"):
-        study.set_state(key, SliceState.CLEAN)
+        study.slices.set_state(key, SliceState.CLEAN)
     with pytest.raises(UserError, match="no corrected mask"):
-        study.slice_mask(key)
-    skipped = study.set_state(key, SliceState.SKIPPED)
+        study.slices.mask(key)
+    skipped = study.slices.set_state(key, SliceState.SKIPPED)
     assert not skipped.has_mask
     mask = mask_of((6, 8))
     draft = study.save_slice(key, mask, SliceState.DRAFT)
-    accepted = study.set_state(key, SliceState.CLEAN)
-    reopened = study.set_state(key, SliceState.DRAFT)
-    untouched = study.set_state(key, SliceState.UNTOUCHED)
+    accepted = study.slices.set_state(key, SliceState.CLEAN)
+    reopened = study.slices.set_state(key, SliceState.DRAFT)
+    untouched = study.slices.set_state(key, SliceState.UNTOUCHED)
     revisions = [r.revision for r in (skipped, draft, accepted, reopened, untouched)]
     assert revisions == sorted(set(revisions))
     assert all(r.has_mask for r in (draft, accepted, reopened, untouched))
-    assert study.slice_records() == (untouched,)
-    assert study.slice_records(state=SliceState.DRAFT) == ()
-    kept = study.slice_record(key)
+    assert study.slices.records() == (untouched,)
+    assert study.slices.records(state=SliceState.DRAFT) == ()
+    kept = study.slices.record(key)
     assert kept is not None
     assert kept.author == "ada"
-    np.testing.assert_array_equal(study.slice_mask(key), mask)
+    np.testing.assert_array_equal(study.slices.mask(key), mask)
     with pytest.raises(UserError, match="has no mask"):
-        study.revision_mask(skipped.revision)
+        study.slices.revision_mask(skipped.revision)
 
 
 def test_every_act_leaves_a_line_in_the_audit_log(study: Study) -> None:
     key = SliceKey("a", 0, 0)
     study.set_classes(CLASSES)
     study.save_slice(key, mask_of((7, 8)), SliceState.DRAFT)
-    study.set_state(key, SliceState.CLEAN)
+    study.slices.set_state(key, SliceState.CLEAN)
     study.set_axis("a", 2)
-    study.finish_run(study.start_run({}, seed=0, device="cpu"), outcome="finished")
-    actions = [entry.action for entry in study.audit()]
+    study.runs.finish(study.runs.start({}, seed=0, device="cpu"), outcome="finished")
+    actions = [entry.action for entry in study.log.entries()]
     assert actions == [
         "create study",
         "add case",
@@ -154,9 +155,9 @@ def test_every_act_leaves_a_line_in_the_audit_log(study: Study) -> None:
         "start run",
         "finish run",
     ]
-    assert [entry.action for entry in study.audit(2)] == actions[-2:]
-    assert {entry.author for entry in study.audit()} == {"ada"}
-    saved = study.audit()[3]
+    assert [entry.action for entry in study.log.entries(2)] == actions[-2:]
+    assert {entry.author for entry in study.log.entries()} == {"ada"}
+    saved = study.log.entries()[3]
     assert saved.case_id == "a"
     assert saved.details == {"axis": 0, "slice": 0, "state": "draft", "revision": 1}
     assert saved.created_at.tzinfo is not None
@@ -170,13 +171,13 @@ def test_a_value_without_a_class_may_be_drafted_but_never_becomes_clean(study: S
     words = "2 pixels of it, the first at row 3, column 4 with the value 2"
     with pytest.raises(UserError, match=words):
         study.save_slice(key, mask, SliceState.CLEAN)
-    assert study.slice_record(key) is None
+    assert study.slices.record(key) is None
     study.save_slice(key, mask, SliceState.DRAFT)
     with pytest.raises(UserError, match=words):
-        study.set_state(key, SliceState.CLEAN)
-    np.testing.assert_array_equal(study.slice_mask(key), mask)
+        study.slices.set_state(key, SliceState.CLEAN)
+    np.testing.assert_array_equal(study.slices.mask(key), mask)
     study.set_classes((*CLASSES, LabelClass(2, "duct", (0, 0, 9))))
-    assert study.set_state(key, SliceState.CLEAN).state is SliceState.CLEAN
+    assert study.slices.set_state(key, SliceState.CLEAN).state is SliceState.CLEAN
 
 
 def test_cases_come_in_all_or_none(study: Study, make_case: Callable[..., Any]) -> None:
@@ -189,7 +190,7 @@ def test_cases_come_in_all_or_none(study: Study, make_case: Callable[..., Any]) 
         study.add_cases(cases())
     assert [case.id for case in study.cases] == ["a"]
     assert [p.name for p in (study.path / "arrays").iterdir()] == ["a"]
-    assert study.has_array("a", ArrayName.IMAGE)
+    assert study.arrays.has("a", ArrayName.IMAGE)
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "a\\b"])
@@ -202,14 +203,14 @@ def test_unknown_names_and_slices_are_explained(study: Study) -> None:
     with pytest.raises(UserError, match=r"no case 'z'.* a\."):
         study.case("z")
     with pytest.raises(UserError, match="slices 0 to 5"):
-        study.set_state(SliceKey("a", 0, 6), SliceState.SKIPPED)
+        study.slices.set_state(SliceKey("a", 0, 6), SliceState.SKIPPED)
     with pytest.raises(ValueError, match="shape"):
         study.save_slice(SliceKey("a", 0, 0), mask_of((8, 7)), SliceState.DRAFT)
     with pytest.raises(UserError, match="value 255"):
         study.save_slice(SliceKey("a", 0, 0), np.full((7, 8), 255, np.uint8), SliceState.DRAFT)
     with pytest.raises(UserError, match="same name"):
         study.set_classes([LabelClass(1, "x", (0, 0, 0)), LabelClass(2, "x", (0, 0, 0))])
-    assert study.slice_records() == ()
+    assert study.slices.records() == ()
     assert study.classes == ()
 
 

@@ -26,8 +26,8 @@ def test_another_axis_keeps_the_slices_of_the_old_one(study: Study) -> None:
     across = mask_of((6, 7), seed=1)
     study.save_slice(SliceKey("a", 2, 5), across, SliceState.CLEAN)
     assert study.case("a").axis == 2
-    assert study.clean_slices() == (SliceKey("a", 0, 2), SliceKey("a", 2, 5))
-    labels = study.working_labels("a")
+    assert study.slices.clean() == (SliceKey("a", 0, 2), SliceKey("a", 2, 5))
+    labels = study.labels.working("a")
     np.testing.assert_array_equal(labels[:, :, 5], across)
     np.testing.assert_array_equal(labels[2, :, :5], mask[:, :5])
 
@@ -35,18 +35,18 @@ def test_another_axis_keeps_the_slices_of_the_old_one(study: Study) -> None:
 def test_what_is_seen_is_prediction_then_initial_labels_then_nothing(
     study: Study, make_case: Callable[..., Any]
 ) -> None:
-    study.add_case(make_case("b", labels=True))
-    assert not study.machine_labels("a").any()
+    study.add_cases([make_case("b", labels=True)])
+    assert not study.labels.machine("a").any()
     initial = make_case("b", labels=True).labels.voxels
-    np.testing.assert_array_equal(study.machine_labels("b"), initial)
-    study.create_array("b", ArrayName.PREDICTION)
-    study.write_slices("b", ArrayName.PREDICTION, 0, 4, np.full((1, 7, 8), 9, np.uint8))
+    np.testing.assert_array_equal(study.labels.machine("b"), initial)
+    study.arrays.create("b", ArrayName.PREDICTION)
+    study.arrays.write("b", ArrayName.PREDICTION, 0, 4, np.full((1, 7, 8), 9, np.uint8))
     study.save_slice(SliceKey("b", 0, 4), np.full((7, 8), 2, np.uint8), SliceState.DRAFT)
     study.save_slice(SliceKey("b", 0, 5), np.full((7, 8), 3, np.uint8), SliceState.CLEAN)
     study.save_slice(SliceKey("b", 0, 0), np.full((7, 8), 4, np.uint8), SliceState.DRAFT)
-    study.set_state(SliceKey("b", 0, 0), SliceState.SKIPPED)
-    assert study.machine_labels("b")[4].min() == 9
-    assert [int(v) for v in study.working_labels("b")[:, 0, 0]] == [0, 0, 0, 0, 2, 3]
+    study.slices.set_state(SliceKey("b", 0, 0), SliceState.SKIPPED)
+    assert study.labels.machine("b")[4].min() == 9
+    assert [int(v) for v in study.labels.working("b")[:, 0, 0]] == [0, 0, 0, 0, 2, 3]
 
 
 ACTS = st.lists(
@@ -73,7 +73,7 @@ def test_of_two_slices_that_cross_the_one_revised_last_is_seen(acts: Any) -> Non
     ):
         geometry = Geometry.from_affine((8, 7, 6), np.diag([-1.0, -1.0, 1.0, 1.0]))
         image, source = Volume(np.zeros(shape, np.int16), geometry), SourceInfo("nifti", b"")
-        study.add_case(NewCase("a", Path("a.nii"), image, source))
+        study.add_cases([NewCase("a", Path("a.nii"), image, source)])
         for axis, index, act, value in acts:
             key = SliceKey("a", axis, index)
             _, old = newest.get((axis, index), ("", 0))
@@ -82,14 +82,14 @@ def test_of_two_slices_that_cross_the_one_revised_last_is_seen(acts: Any) -> Non
                 study.save_slice(key, mask, SliceState(act))
                 old = value
             elif act == "accept" and old:
-                study.set_state(key, SliceState.CLEAN)
+                study.slices.set_state(key, SliceState.CLEAN)
             elif act == "skip":
-                study.set_state(key, SliceState.SKIPPED)
+                study.slices.set_state(key, SliceState.SKIPPED)
             else:
                 continue
             newest.pop((axis, index), None)
             newest[axis, index] = (act, old)
-        labels = study.working_labels("a")
+        labels = study.labels.working("a")
     for voxel in np.ndindex(*shape):
         crossing = [
             value

@@ -55,13 +55,13 @@ def test_suggested_slices_are_corrected_trained_on_and_measured(
     assert {r.steps for r in records} == {3}
     (last,) = (tmp_path / "work" / "runs").rglob("3-4.mlbseg")
     with Study.open(last, writable=False) as study:
-        clean = study.clean_slices()
+        clean = study.slices.clean()
         assert len(clean) == 4
         assert {key.case_id for key in clean} <= {"phantom0", "phantom1"}
         for key in clean:
-            assert np.array_equal(study.slice_mask(key), cohort.truth[key.case_id][key.index])
+            assert np.array_equal(study.slices.mask(key), cohort.truth[key.case_id][key.index])
         exported = next(r for r in records if r.budget == 4 and r.class_name == "organ")
-        dice = [cohort.dice(c.id, study.working_labels(c.id)) for c in study.cases]
+        dice = [cohort.dice(c.id, study.labels.working(c.id)) for c in study.cases]
         assert exported.dice == pytest.approx(np.mean(dice), abs=1e-4)
     # Another time nothing is left to do; without one record it is made again, and the same.
     done = frozenset(r.job for r in records)

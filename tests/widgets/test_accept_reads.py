@@ -43,9 +43,12 @@ def test_accepting_reads_as_much_of_the_study_however_many_slices_are_clean(
         return found
 
     monkeypatch.setattr(Database, "rows", asking)
-    monkeypatch.setattr(
-        PackedMask, "unpack", lambda mask, shape: unpacked.append(mask) or unpack(mask, shape)
-    )
+
+    def counted(mask: PackedMask, shape: tuple[int, int]) -> object:
+        unpacked.append(mask)
+        return unpack(mask, shape)
+
+    monkeypatch.setattr(PackedMask, "unpack", counted)
     found = []
     for count in range(1, 13):
         rows.clear()

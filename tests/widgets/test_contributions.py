@@ -66,7 +66,7 @@ def test_rescued_edits_are_claimed_and_offered(
     key = SliceKey("phantom_01", 0, 5)
     path = tmp_path / "mine.mlbseg-rescue"
     with Study.open(study_path, writable=False) as study:
-        write_rescue(path, Rescue.of(study, {key: study.working_labels(key.case_id)[5]}))
+        write_rescue(path, Rescue.of(study, {key: study.labels.working(key.case_id)[5]}))
     assert contributions.get_reader(str(path)) is not None
     assert contributions.get_reader(str(tmp_path / "none.mlbseg-rescue")) is None
     offered: list[FoundRescue] = []

@@ -45,7 +45,7 @@ def paint(dock: MLBSegDock, index: int) -> Any:
 
 def states(study_path: Path) -> dict[int, SliceState]:
     with Study.open(study_path, writable=False) as study:
-        return {r.key.index: r.state for r in study.slice_records()}
+        return {r.key.index: r.state for r in study.slices.records()}
 
 
 def test_opening_the_dock_is_cheap() -> None:
@@ -280,8 +280,8 @@ def test_a_kill_after_painting_loses_nothing(qtbot: QtBot, study_path: Path) -> 
         qtbot.waitUntil(lambda: states(study_path) == {7: SliceState.DRAFT})  # by itself
     assert states(study_path) == {7: SliceState.DRAFT}
     with Study.open(study_path) as study:  # the lock went with the process
-        key = study.slice_records()[0].key
-        assert (study.slice_mask(key)[4, 4], key.index) == (2, 7)
+        key = study.slices.records()[0].key
+        assert (study.slices.mask(key)[4, 4], key.index) == (2, 7)
 
 
 def test_quitting_right_after_painting_loses_nothing(study_path: Path) -> None:

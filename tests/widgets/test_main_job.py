@@ -55,7 +55,7 @@ def test_from_rough_labels_to_exported_ones(
                     layer.paint((index, y, x), value)
         qtbot.waitUntil(lambda: annotation.state(annotation.key) is SliceState.DRAFT)
         qtbot.mouseClick(dock.slices_panel.buttons["accept"], LEFT)
-    assert [key.index for key in bench.study.clean_slices()] == [8, 11, 14]
+    assert [key.index for key in bench.study.slices.clean()] == [8, 11, 14]
     assert all(np.array_equal(layer.data[i], truth[i]) for i in (8, 11, 14))
 
     def tiny(study: object, config: Config) -> EventSource:
@@ -72,7 +72,7 @@ def test_from_rough_labels_to_exported_ones(
     assert np.array_equal(layer.data[12], viewer.layers["prediction"].data[12])
     assert all(np.array_equal(layer.data[i], truth[i]) for i in (8, 11, 14))
     study = bench.study
-    qtbot.waitUntil(lambda: np.array_equal(study.working_labels(case.id), layer.data))
+    qtbot.waitUntil(lambda: np.array_equal(study.labels.working(case.id), layer.data))
 
     dock.export_panel.folder.setText(str(tmp_path / "out"))
     with qtbot.waitSignal(bench.told):

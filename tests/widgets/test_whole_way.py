@@ -32,8 +32,8 @@ def paint_and_accept(hand: Hand, dock: MLBSegDock, study_path: Path) -> SliceKey
     assert (painted != before).sum() > 20
     hand.press(Qt.Key.Key_A, SHIFT)
     with Study.open(study_path, writable=False) as study:
-        assert study.clean_slices() == (key,)
-        assert np.array_equal(study.slice_mask(key), painted)
+        assert study.slices.clean() == (key,)
+        assert np.array_equal(study.slices.mask(key), painted)
     return key
 
 
@@ -71,4 +71,4 @@ def test_open_paint_accept_train_and_close(
 
     viewer.close()
     with Study.open(study_path) as study:  # the lock is free
-        assert [(r.key, r.state) for r in study.slice_records()] == [(key, SliceState.CLEAN)]
+        assert [(r.key, r.state) for r in study.slices.records()] == [(key, SliceState.CLEAN)]

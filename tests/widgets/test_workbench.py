@@ -72,6 +72,7 @@ def test_another_case_replaces_the_layers_and_saves_the_paint(
 ) -> None:
     paint(bench, 5)
     bench.view.choose("phantom_02")
+    assert bench.study is not None
     assert CaseRow.of(bench.study, "phantom_01").drafts == 1
     assert len(viewer.layers) == 7
     second = np.asarray(on_view(bench).layers.working.data)
@@ -94,7 +95,7 @@ def test_closing_saves_and_releases(bench: Workbench, study_path: Path) -> None:
     bench.close_study()
     assert bench.study is None
     with Study.open(study_path) as study:
-        assert [r.key.index for r in study.slice_records(state=SliceState.DRAFT)] == [5]
+        assert [r.key.index for r in study.slices.records(state=SliceState.DRAFT)] == [5]
 
 
 def test_a_locked_study_is_offered_for_reading(
@@ -273,7 +274,7 @@ def test_predictions_appear_while_the_engine_runs(
     paint(bench, 5)
     name = ArrayName.PREDICTION
     for case in bench.study.cases:
-        bench.study.create_array(case.id, name)[:] = 1
+        bench.study.arrays.create(case.id, name)[:] = 1
         shape = case.geometry.shape
         engine.tell(ev.SlicesPublished(case.id, 0, 0, shape[0], (name.value,), 1))
     data = on_view(bench).layers.working.data
@@ -361,12 +362,14 @@ def test_the_trained_model_is_written(qtbot: QtBot, bench: Workbench, tmp_path: 
 
 def test_a_vanished_image_is_read_from_its_source_again(qtbot: QtBot, bench: Workbench) -> None:
     assert bench.study is not None
-    image = np.asarray(bench.study.array("phantom_02", ArrayName.IMAGE)[:])
+    image = np.asarray(bench.study.arrays.open("phantom_02", ArrayName.IMAGE)[:])
     shutil.rmtree(bench.study.path / "arrays" / "phantom_02")
     bench.view.choose("phantom_02")
     qtbot.waitUntil(lambda: bench.annotation is not None)
     assert on_view(bench).case.id == "phantom_02"
-    assert np.array_equal(np.asarray(bench.study.array("phantom_02", ArrayName.IMAGE)[:]), image)
+    assert np.array_equal(
+        np.asarray(bench.study.arrays.open("phantom_02", ArrayName.IMAGE)[:]), image
+    )
 
 
 def test_an_image_that_is_gone_for_good_is_told(
@@ -449,6 +452,7 @@ def test_cancelling_an_import_leaves_everything_as_it_was(
     assert offered[0]
     assert not offered[-1]
     assert bench.study is before
+    assert bench.study is not None
     assert CaseRow.of(bench.study, "phantom_01").drafts == 1
     slow._seen.append(object())
     with qtbot.waitSignal(bench.view.changed):

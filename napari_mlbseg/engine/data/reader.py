@@ -78,7 +78,7 @@ class Reader:
 
         They are unpacked together in any case, and all of them will be wanted.
         """
-        array = self.study.array(key.case_id, name)
+        array = self.study.arrays.open(key.case_id, name)
         depth = array.chunks[key.axis] if self._everything_fits else 1
         first = key.index // depth * depth
         where = [slice(None)] * 3

@@ -128,7 +128,7 @@ class Volumes:
             frame.axes, number, sides, frame.factors, frame.shape, strict=True
         ):
             where[axis] = slice(n * s * f, min((n + 1) * s * f, size))
-        array = self._reader.study.array(frame.case.id, name)
+        array = self._reader.study.arrays.open(frame.case.id, name)
         raw = np.asarray(array[tuple(where)]).transpose(frame.axes)
         if name is ArrayName.IMAGE:
             shrunk = _mean(self._reader.normalised(raw, frame.case.id), frame.factors)

@@ -156,7 +156,7 @@ def sample_grids(study: Study, preparation: Preparation) -> Grids:
     wanted = _sample_slices(preparation, geometry.spacing_mm[axis])
     first = max(0, (count - wanted) // 2)
     indices = range(first, min(first + wanted, count))
-    volume = np.stack([study.read_slice(case.id, ArrayName.IMAGE, axis, i) for i in indices])
+    volume = np.stack([study.arrays.read(case.id, ArrayName.IMAGE, axis, i) for i in indices])
     rows, columns = (mm for k, mm in enumerate(geometry.spacing_mm) if k != axis)
     affine = np.array([[0, 0, -columns], [0, -rows, 0], [geometry.spacing_mm[axis], 0, 0]])
     as_if_axial = Preparation(**{**asdict(preparation), "axis": "z"})
@@ -201,7 +201,7 @@ def _axis(study: Study) -> str:
 
 def _provenance(study: Study, checkpoint: Checkpoint, run: RunRecord | None) -> dict[str, Any]:
     content = checkpoint.content
-    scores = study.metrics(run.id, "validation dice") if run else []
+    scores = study.runs.metrics(run.id, "validation dice") if run else []
     return {
         "software": "napari-mlbseg",
         "software_version": version("napari-mlbseg"),
@@ -212,7 +212,7 @@ def _provenance(study: Study, checkpoint: Checkpoint, run: RunRecord | None) -> 
         "stage": content["stage"],
         "steps": checkpoint.steps,
         "cases": len(study.cases),
-        "clean_slices": len(study.clean_slices()),
+        "clean_slices": len(study.slices.clean()),
         "validation_slices": len(content["validation"]),
         "validation_dice": scores[-1][1] if scores and math.isfinite(scores[-1][1]) else None,
         "settings": dict(run.config) if run else {},

@@ -76,4 +76,4 @@ def brake_for(study: Study, *, keep_labels: bool) -> Brake:
     """The brake that the clean slices of a study ask for now."""
     cases = study.cases
     imported = (case.id for case in cases if keep_labels and case.labels_path is not None)
-    return Brake(looked_at_everywhere(cases, study.clean_slices()), frozenset(imported))
+    return Brake(looked_at_everywhere(cases, study.slices.clean()), frozenset(imported))

@@ -26,7 +26,7 @@ def predict_other_cases(trained: Study, others: Study) -> Iterator[tuple[int, in
     total, done = sum(len(span.keys) for span in spans), 0
     step, parameters = network.checkpoint.steps, network.parameters
     for case in others.cases:
-        others.create_array(case.id, ArrayName.PREDICTION)
+        others.arrays.create(case.id, ArrayName.PREDICTION)
     for span in spans:
         publisher.publish(span, parameters=parameters, direction=None, step=step)
         done += len(span.keys)

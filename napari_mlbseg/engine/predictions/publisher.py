@@ -97,8 +97,8 @@ class Publisher:
         """
         case, name = span.case, ArrayName.INITIAL_LABELS
         seen = self._observer.see(span, parameters)
-        if case.id not in self._unfinished and not self._study.has_array(case.id, name):
-            self._unfinished[case.id] = self._study.begin_array(case.id, name, case.axis)
+        if case.id not in self._unfinished and not self._study.arrays.has(case.id, name):
+            self._unfinished[case.id] = self._study.arrays.begin(case.id, name, case.axis)
         unfinished = self._unfinished.get(case.id)
         for part in self._written_at_once(span):
             labels = self._observer.labels(seen, part)
@@ -118,12 +118,12 @@ class Publisher:
     def put_back(self, span: Span, *, brake: Brake, step: int) -> SlicesPublished | None:
         """Write imported labels where they stand in place of a prediction; needs no network."""
         standing = brake.keeps(span)
-        if not standing.any() or not self._study.has_array(span.case.id, ArrayName.PREDICTION):
+        if not standing.any() or not self._study.arrays.has(span.case.id, ArrayName.PREDICTION):
             return None
         for i in np.flatnonzero(standing) + span.start:
             at = span.case.id, ArrayName.INITIAL_LABELS, span.axis, int(i)
             one = Span(span.case, span.axis, int(i), int(i) + 1)
-            self._write(ArrayName.PREDICTION, one, self._study.read_slice(*at)[None])
+            self._write(ArrayName.PREDICTION, one, self._study.arrays.read(*at)[None])
         return _told(span, (ArrayName.PREDICTION.value,), step)
 
     def _written_at_once(self, span: Span) -> Iterator[Span]:
@@ -135,21 +135,21 @@ class Publisher:
 
     def _begin(self, name: ArrayName, case: Case) -> None:
         """See that a case has an array."""
-        if not self._study.has_array(case.id, name):
+        if not self._study.arrays.has(case.id, name):
             origin = _BEGINS_AS.get(name)
             blocks = () if origin is None else self._blocks(origin, case)
-            self._study.create_array(case.id, name, blocks, axis=case.axis)
+            self._study.arrays.create(case.id, name, blocks, axis=case.axis)
 
     def _blocks(self, name: ArrayName, case: Case) -> Iterator[Block]:
         """An array, as many slices at a time as are best written at once."""
         count = case.geometry.shape[case.axis]
         for part in Span(case, case.axis, 0, count).parts(SLICES_WRITTEN_AT_ONCE):
-            slices = [self._study.read_slice(k.case_id, name, k.axis, k.index) for k in part.keys]
+            slices = [self._study.arrays.read(k.case_id, name, k.axis, k.index) for k in part.keys]
             yield part.start, np.stack(slices)
 
     def _write(self, name: ArrayName, span: Span, slices: NDArray[np.generic]) -> None:
         self._begin(name, span.case)
-        self._study.write_slices(span.case.id, name, span.axis, span.start, slices)
+        self._study.arrays.write(span.case.id, name, span.axis, span.start, slices)
 
 
 def _told(span: Span, arrays: tuple[str, ...], step: int) -> SlicesPublished:

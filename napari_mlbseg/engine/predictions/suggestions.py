@@ -65,11 +65,11 @@ def suggest(
     closed = {
         record.key
         for state in (SliceState.CLEAN, SliceState.SKIPPED)
-        for record in study.slice_records(state=state)
+        for record in study.slices.records(state=state)
     }
-    if not any(study.has_array(case.id, ArrayName.PREDICTION) for case in study.cases):
+    if not any(study.arrays.has(case.id, ArrayName.PREDICTION) for case in study.cases):
         return _before_the_first_run(study, count, closed, seed=seed)
-    clean = set(study.clean_slices())
+    clean = set(study.slices.clean())
     seen = _look_around(study, clean, progress)
     cases, keys = study.cases, [one.key for one in seen]
     doubt = np.array([one.doubtful_mm2 for one in seen], dtype=np.float32)
@@ -105,7 +105,7 @@ def _before_the_first_run(
     """Slices spread evenly, those first that were never looked at."""
     order = evenly_spread_slices(study.cases, seed=seed)
     free = [key for key in order if key not in closed]
-    unseen = _never_looked_at(study.cases, free, set(study.clean_slices()))
+    unseen = _never_looked_at(study.cases, free, set(study.slices.clean()))
     found = [Suggestion(key, None, None, bool(far)) for key, far in zip(free, unseen, strict=True)]
     return sorted(found, key=lambda one: not one.never_looked_at)[:count]
 
@@ -189,7 +189,7 @@ def _look_at(study: Study, case: Case, clean: set[SliceKey]) -> Iterator[_Seen]:
 
 def _read(study: Study, case: Case, name: ArrayName, start: int, stop: int) -> NDArray[Any] | None:
     """Slices along the case's axis, stacked on the first axis; None where there is no array."""
-    if not study.has_array(case.id, name):
+    if not study.arrays.has(case.id, name):
         return None
-    slab = np.asarray(study.array(case.id, name)[plane(case.axis, start, stop)])
+    slab = np.asarray(study.arrays.open(case.id, name)[plane(case.axis, start, stop)])
     return np.moveaxis(slab, case.axis, 0)

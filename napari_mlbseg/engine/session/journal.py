@@ -15,16 +15,16 @@ class Journal:
 
     def open(self, config: Config, device: str) -> int:
         """Begin the entry; returns the number of the run."""
-        self._run_id = self._study.start_run(config.to_dict(), seed=config.seed, device=device)
+        self._run_id = self._study.runs.start(config.to_dict(), seed=config.seed, device=device)
         return self._run_id
 
     def note(self, step: int, values: Mapping[str, float]) -> None:
         """Add numbers by name to the open entry."""
-        self._study.log_metrics(self._number(), step, values)
+        self._study.runs.log(self._number(), step, values)
 
     def close(self, outcome: str) -> None:
         """End the entry: ``finished``, ``stopped`` or ``failed``."""
-        self._study.finish_run(self._number(), outcome=outcome)
+        self._study.runs.finish(self._number(), outcome=outcome)
         self._run_id = None
 
     def _number(self) -> int:

@@ -64,7 +64,7 @@ def check_enough(study: Study) -> None:
             "The study has no class yet: name the structures to segment, with "
             "--classes when the study is made or with 'Classes…' in the window."
         )
-    records = study.slice_records(state=SliceState.CLEAN)
+    records = study.slices.records(state=SliceState.CLEAN)
     if not records:
         raise UserError(
             "No slice has been accepted yet: correct at least one slice and accept it, so that "
@@ -76,7 +76,7 @@ def check_enough(study: Study) -> None:
     for record in records:
         if not absent:
             return
-        for value in study.revision_values(record.revision):
+        for value in study.slices.values(record.revision):
             absent.pop(value, None)
     if absent:
         raise UserError(

@@ -56,7 +56,7 @@ class KnownSlices:
         return {key: self._known[revision] for key, revision in revisions.items()}
 
     def _read(self, key: SliceKey, revision: int) -> KnownSlice:
-        mask = self._study.revision_mask(revision)
+        mask = self._study.slices.revision_mask(revision)
         labels = self._source.classes.indices(mask, key)
         differs = None
         if key.case_id in self._imported:

@@ -101,7 +101,7 @@ class Trainer:
 
     def read_clean_slices(self) -> None:
         """Take the clean slices from the catalogue, and decide which of them validate."""
-        known = self._known.of(self._study.slice_records(state=SliceState.CLEAN))
+        known = self._known.of(self._study.slices.records(state=SliceState.CLEAN))
         validation = choose_validation(
             {key: one.shown for key, one in known.items()},
             self.state.validation,
@@ -109,7 +109,7 @@ class Trainer:
             share=self._config.validation_share,
         )
         self.state.share_out(frozenset(known), validation)
-        skipped = {r.key for r in self._study.slice_records(state=SliceState.SKIPPED)}
+        skipped = {r.key for r in self._study.slices.records(state=SliceState.SKIPPED)}
         self._largest_of_right = largest_of_right(
             one.disagreement for one in known.values() if one.disagreement is not None
         )

@@ -54,6 +54,15 @@ def export_case(
         If there is nothing to export yet, if voxels are NaN or infinite, if the format cannot hold
         the case, if a file of the study or a source file would be overwritten, or if the folder
         cannot be written.
+
+    Examples
+    --------
+    >>> from napari_mlbseg.api import import_folder
+    >>> with Study.create(Path("heart.mlbseg")) as study:
+    ...     imported = import_folder(study, Path("images"), Path("rough"))
+    ...     [path] = export_case(study, "phantom_02", Path("out"), ExportKind.LABELS, OutFormat.MHA)
+    >>> path.name
+    'phantom_02.mha'
     """
     case = study.case(case_id)
     if kind is ExportKind.VOLUMES:
@@ -73,6 +82,15 @@ def export_study(
 
     Cases with NaN or infinite voxels are an exception: they are left out, and the `UserError` at
     the end names them.
+
+    Examples
+    --------
+    >>> from napari_mlbseg.api import import_folder
+    >>> with Study.create(Path("heart.mlbseg")) as study:
+    ...     imported = import_folder(study, Path("images"), Path("rough"))
+    ...     written = export_study(study, Path("out"), ExportKind.LABELS)
+    >>> [path.name for path in written]
+    ['phantom_01.nii.gz', 'phantom_02.nii.gz']
     """
     if not study.cases:
         raise UserError("The study has no cases yet. Import images first.")
@@ -217,7 +235,7 @@ def _voxels_of(
 def _stored(study: Study, case: Case, target: Target) -> Windowed:
     if target.array is None:
         return study.labels.windows(case.id)
-    return cast(Windowed, study.array(case.id, target.array))
+    return cast(Windowed, study.arrays.open(case.id, target.array))
 
 
 def _require_format(cases: Sequence[Case], kind: ExportKind, form: OutFormat) -> None:
@@ -242,7 +260,7 @@ def _require_arrays(study: Study, cases: Sequence[Case], kind: ExportKind) -> No
     lacking = [
         case.id
         for case in cases
-        if not all(study.has_array(case.id, name) for name in ARRAYS[kind])
+        if not all(study.arrays.has(case.id, name) for name in ARRAYS[kind])
     ]
     if not lacking:
         return

@@ -58,7 +58,7 @@ def maker_of(study: Study) -> Maker:
 
 def run_behind(study: Study) -> RunRecord | None:
     """The newest run that began before the newest checkpoint was written, if there is one."""
-    runs, path = study.runs(), study.checkpoint_path
+    runs, path = study.runs.all(), study.checkpoint_path
     if path.is_file():
         written = path.stat().st_mtime + _CLOCKS_DIFFER_S
         runs = tuple(run for run in runs if run.started_at.timestamp() <= written)
@@ -115,13 +115,13 @@ def software_version() -> str:
 def is_predicted(study: Study, case: Case, kind: ExportKind) -> bool:
     """Whether a model contributed to the exported file."""
     if kind in (ExportKind.LABELS, ExportKind.VOLUMES):
-        return study.has_array(case.id, ArrayName.PREDICTION)
+        return study.arrays.has(case.id, ArrayName.PREDICTION)
     return kind is not ExportKind.INITIAL or case.labels_path is None
 
 
 def unseen_slices(study: Study, case: Case) -> list[int]:
     """The slices along a case's axis that nobody looked at and that have no clean slice near."""
-    near = looked_at(case, study.cases, study.clean_slices())
+    near = looked_at(case, study.cases, study.slices.clean())
     human = {r.key.index for r in study.slices.human(case.id) if r.key.axis == case.axis}
     return [i for i in np.flatnonzero(~near).tolist() if i not in human]
 
@@ -132,10 +132,10 @@ def _kept_slices(study: Study, case: Case) -> Iterator[int]:
     shown = machine_array(lambda name: study.arrays.has(case.id, name))
     for index in sorted(set(range(case.geometry.shape[case.axis])) - changed):
         at = case.axis, index
-        imported = study.read_slice(case.id, ArrayName.INITIAL_LABELS, *at)
+        imported = study.arrays.read(case.id, ArrayName.INITIAL_LABELS, *at)
         if not imported.any() or shown is None:
             continue
-        if np.array_equal(imported, study.read_slice(case.id, shown, *at)):
+        if np.array_equal(imported, study.arrays.read(case.id, shown, *at)):
             yield index
 
 

@@ -11,7 +11,11 @@ _MOUNT_POINT = 0xA0000003  # a junction: a Windows folder that leads to another
 
 
 def is_case_id(name: object) -> bool:
-    """Whether a name is nothing but the name of a folder inside another."""
+    """Whether a name is nothing but the name of a folder inside another.
+
+    >>> is_case_id("case_01"), is_case_id("../elsewhere")
+    (True, False)
+    """
     return (
         isinstance(name, str)
         and name not in {"", ".", ".."}

@@ -19,7 +19,11 @@ _WHERE = {
 
 
 def named(names: str) -> tuple[LabelClass, ...]:
-    """Classes from comma-separated names, with the values 1, 2, ... in this order."""
+    """Classes from comma-separated names, with the values 1, 2, ... in this order.
+
+    >>> [(found.value, found.name) for found in named("left atrium, scar")]
+    [(1, 'left atrium'), (2, 'scar')]
+    """
     split = [name.strip() for name in names.split(",")]
     if len(split) > MAX_CLASS:
         raise UserError(f"A study has at most {MAX_CLASS} classes, but got {len(split)} names.")
@@ -49,11 +53,11 @@ def change_classes(
 
 def _require_unused(study: Study, case_id: str, gone: dict[int, LabelClass]) -> None:
     for record in study.slices.human(case_id):
-        mask = study.revision_mask(record.revision)
+        mask = study.slices.revision_mask(record.revision)
         _refuse(mask, gone, f"in slice {record.key.index} of {case_id}")
     for name, where in _WHERE.items():
-        if study.has_array(case_id, name):
-            _refuse(np.asarray(study.array(case_id, name)[:]), gone, f"{where} of {case_id}")
+        if study.arrays.has(case_id, name):
+            _refuse(np.asarray(study.arrays.open(case_id, name)[:]), gone, f"{where} of {case_id}")
 
 
 def _refuse(labels: NDArray[np.uint8], gone: dict[int, LabelClass], where: str) -> None:

@@ -72,6 +72,15 @@ def make_study(
     classes
         Comma separated names for the values 1, 2, ...; without them the classes are those of the
         label files, or a single one named ``class 1`` where there are none.
+
+    Examples
+    --------
+    >>> study, imported = make_study(
+    ...     Path("heart.mlbseg"), Path("images"), Path("rough"), "organ, lesion"
+    ... )
+    >>> [case.id for case in study.cases], [found.name for found in study.classes]
+    (['phantom_01', 'phantom_02'], ['organ', 'lesion'])
+    >>> study.close()
     """
     study = Study.create(path)
     try:
@@ -110,6 +119,13 @@ def import_folder(
     ------
     UserError
         If a folder cannot be used or not one image could be taken in; the study is as it was.
+
+    Examples
+    --------
+    >>> with Study.create(Path("heart.mlbseg")) as study:
+    ...     imported = import_folder(study, Path("images"), Path("rough"))
+    >>> [case.id for case in imported.cases], imported.failures
+    (['phantom_01', 'phantom_02'], ())
     """
     found, failures = without_twins(files_in(images))
     pairs: Mapping[str, Path] = {}
@@ -145,6 +161,14 @@ def import_images(
 
     Each file is read once, slab by slab. `failures` are those that are known already. Raises as
     `import_folder` does.
+
+    Examples
+    --------
+    >>> images = [Path("images/phantom_01.nii.gz"), Path("images/phantom_02.nii.gz")]
+    >>> with Study.create(Path("heart.mlbseg")) as study:
+    ...     imported = import_images(study, images, {"phantom_02": Path("rough/phantom_02.nii.gz")})
+    >>> [case.labels_path is None for case in imported.cases]
+    [True, False]
     """
     strangers = sorted(set(labels_by_id) - {stem_of(image) for image in images})
     if strangers:

@@ -87,6 +87,13 @@ def pair(images: Sequence[Path], labels: Sequence[Path]) -> tuple[dict[str, Path
     A label file belongs to the image of the same name. If there is none, ``A_seg``, ``A_mask``,
     ``A_label`` and ``A_labels`` belong to ``A``, and ``A`` belongs to ``A_0000``, as nnU-Net
     names them. A single label file belongs to a single image, whatever their names.
+
+    >>> images = [Path("images/a_0000.nii.gz"), Path("images/b.nrrd")]
+    >>> pairs, failures = pair(images, [Path("rough/a.nii.gz"), Path("rough/b_seg.nii.gz")])
+    >>> {name: labels.name for name, labels in pairs.items()}
+    {'a_0000': 'a.nii.gz', 'b': 'b_seg.nii.gz'}
+    >>> failures
+    []
     """
     if len(images) == len(labels) == 1:
         return {stem_of(images[0]): labels[0]}, []
@@ -104,7 +111,11 @@ def pair(images: Sequence[Path], labels: Sequence[Path]) -> tuple[dict[str, Path
 
 
 def shortened(names: Iterable[str]) -> str:
-    """Up to five names, and how many more there are."""
+    """Up to five names, and how many more there are.
+
+    >>> shortened("abcdefg")
+    'a, b, c, d, e and 2 more'
+    """
     listed = list(names)
     more = len(listed) - _NAMES_SHOWN
     return ", ".join(listed[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

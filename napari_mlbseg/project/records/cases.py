@@ -23,7 +23,12 @@ MAX_CLASS = 254
 
 @dataclass(frozen=True)
 class LabelClass:
-    """A class that the user can paint; the background, 0, is implicit and never listed."""
+    """A class that the user can paint; the background, 0, is implicit and never listed.
+
+    >>> LabelClass(300, "left atrium", (230, 159, 0))
+    Traceback (most recent call last):
+    napari_mlbseg.errors.UserError: A class has a value from 1 to 254, but got 300.
+    """
 
     value: int
     name: str

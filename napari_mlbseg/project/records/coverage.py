@@ -33,6 +33,10 @@ def near(at_mm: NDArray[np.float64], clean_mm: NDArray[np.float64]) -> NDArray[n
     """Which of some positions along an axis have a clean slice near; none beyond the outermost.
 
     Adding a clean slice never makes a position count as no longer near.
+
+    >>> at_mm = np.arange(0.0, 50.0, 10.0)
+    >>> near(at_mm, clean_mm=np.array([10.0, 40.0])).tolist()
+    [False, True, True, True, True]
     """
     if not len(clean_mm):
         return np.zeros(len(at_mm), dtype=np.bool_)

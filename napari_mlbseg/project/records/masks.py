@@ -64,6 +64,10 @@ class PackedMask:
 
 
 def plane(axis: int, start: int, stop: int | None = None) -> tuple[slice | int, ...]:
-    """The index of one slice along a display axis, or of a range of slices."""
+    """The index of one slice along a display axis, or of a range of slices.
+
+    >>> plane(1, 5)
+    (slice(None, None, None), 5, slice(None, None, None))
+    """
     where: slice | int = start if stop is None else slice(start, stop)
     return tuple(where if k == axis else slice(None) for k in range(3))

@@ -17,7 +17,11 @@ _STEP: Final = 0.045
 
 
 def color_of(value: int) -> tuple[int, int, int]:
-    """The colour of a class value, from 1: seven hues, then lighter and darker ones in turn."""
+    """The colour of a class value, from 1: seven hues, then lighter and darker ones in turn.
+
+    >>> color_of(1), color_of(8)
+    ((230, 159, 0), (231, 163, 11))
+    """
     round_number, place = divmod(value - 1, len(_OKABE_ITO))
     towards = 255 if round_number % 2 else 0
     share = _STEP * ((round_number + 1) // 2)

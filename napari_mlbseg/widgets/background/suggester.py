@@ -90,7 +90,7 @@ class Suggester(QObject):
         self._closed.clear()
         if study is not None:
             self._total = sum(case.geometry.shape[case.axis] for case in study.cases)
-            self._closed |= {r.key for r in study.slice_records() if r.state in _CLOSED}
+            self._closed |= {r.key for r in study.slices.records() if r.state in _CLOSED}
             self.refresh()
         self.changed.emit()
 
@@ -106,7 +106,7 @@ class Suggester(QObject):
 
     def slice_changed(self, key: SliceKey) -> None:
         """A person said something about a slice."""
-        record = self._study.slice_record(key) if self._study is not None else None
+        record = self._study.slices.record(key) if self._study is not None else None
         state = record.state if record is not None else SliceState.UNTOUCHED
         if state not in _CLOSED:
             if key in self._closed:

@@ -88,7 +88,7 @@ class Annotation(QObject):
             case.geometry.shape,
             self._arrays.machine_slice,
             human=self._states.human(),
-            mask=lambda where: study.slice_mask(SliceKey(case.id, *where)),
+            mask=lambda where: study.slices.mask(SliceKey(case.id, *where)),
             touched=lambda where: self._journal.touch(SliceKey(case.id, *where)),
             edited=self._on_write,
         )

@@ -282,10 +282,10 @@ class CaseLayers:
 def layer_data(study: Study, case: Case) -> list[tuple[Any, dict[str, Any], str]]:
     """Image and working labels of a case as plain layer data, for use without the dock."""
     where = placement(study, case)
-    image = np.asarray(study.array(case.id, ArrayName.IMAGE)[:])
+    image = np.asarray(study.arrays.open(case.id, ArrayName.IMAGE)[:])
     shown = {"name": case.id, "contrast_limits": contrast_limits(case), "colormap": "gray"}
     colors = label_colors(study.classes)
-    labels = np.array(study.working_labels(case.id))
+    labels = np.array(study.labels.working(case.id))
     return [
         (image, {**shown, **where}, "image"),
         (labels, {"name": f"{case.id} labels", "colormap": colors, **where}, "labels"),

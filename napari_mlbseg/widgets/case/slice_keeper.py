@@ -64,7 +64,7 @@ class SliceKeeper:
                 self._lift(SliceKey(key.case_id, axis, index))
         else:
             if look.state is not was:
-                self._states.keep(self._study.set_state(key, look.state))
+                self._states.keep(self._study.slices.set_state(key, look.state))
             self._working.release(*where)
         self._changed(key)
         if look.state is SliceState.CLEAN:
@@ -75,4 +75,4 @@ class SliceKeeper:
     def _lift(self, key: SliceKey) -> None:
         """The study lays the newest revision on top: what lies above follows once more."""
         if self._states[key] in HUMAN:
-            self._states.keep(self._study.set_state(key, self._states[key]))
+            self._states.keep(self._study.slices.set_state(key, self._states[key]))

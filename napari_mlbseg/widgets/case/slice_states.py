@@ -12,7 +12,7 @@ class SliceStates:
 
     def __init__(self, study: Study, case: Case) -> None:
         self._shape = case.geometry.shape
-        self._records = {r.key: r for r in study.slice_records(case.id)}
+        self._records = {r.key: r for r in study.slices.records(case.id)}
 
     def __getitem__(self, key: SliceKey) -> SliceState:
         """The state of a slice."""

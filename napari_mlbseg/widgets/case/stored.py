@@ -57,11 +57,11 @@ class StoredArray:
         self.dtype: np.dtype[Any] = np.dtype(np.uint8 if name in _LABELS else np.float16)
         self.look()
         if name is ArrayName.IMAGE:
-            self.dtype = study.array(case.id, name).dtype
+            self.dtype = study.arrays.open(case.id, name).dtype
 
     def look(self) -> None:
         """See whether the array is there by now."""
-        self.there = self._study.has_array(self._case.id, self.name)
+        self.there = self._study.arrays.has(self._case.id, self.name)
 
     def slice(self, axis: int, index: int) -> NDArray[Any]:
         """One slice, a copy; waits for the disk."""
@@ -76,7 +76,7 @@ class StoredArray:
             return np.asarray(np.broadcast_to(self.dtype.type(0), self.shape)[key]).copy()
         where = _whole_slice(key)
         if where is None:
-            return np.asarray(self._study.array(self._case.id, self.name)[key])
+            return np.asarray(self._study.arrays.open(self._case.id, self.name)[key])
         axis, index = where
         row = self._row(axis, index)
         future = self._request(row)
@@ -132,11 +132,11 @@ class StoredArray:
         where[axis] = slice(start, stop)
         kept = tuple(where)
         where[along] = slice(first, last)
-        stored = self._study.array(self._case.id, self.name)
+        stored = self._study.arrays.open(self._case.id, self.name)
         self._rows[row].result()[kept] = np.asarray(stored[tuple(where)])
 
     def _row(self, axis: int, index: int) -> Row:
-        depth = self._study.array(self._case.id, self.name).chunks[axis]
+        depth = self._study.arrays.open(self._case.id, self.name).chunks[axis]
         first = index // depth * depth
         return axis, first, min(first + depth, self.shape[axis])
 
@@ -150,7 +150,7 @@ class StoredArray:
         return future
 
     def _read(self, row: Row) -> NDArray[Any]:
-        return np.array(self._study.array(self._case.id, self.name)[plane(*row)])
+        return np.array(self._study.arrays.open(self._case.id, self.name)[plane(*row)])
 
     def _fetch_ahead(self, row: Row, index: int) -> None:
         axis, first, last = row

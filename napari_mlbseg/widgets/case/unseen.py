@@ -25,7 +25,7 @@ class Unseen:
         of = study, case_id, axis
         if self._fresh and of == self._of:
             return self._found
-        clean = study.clean_slices()
+        clean = study.slices.clean()
         if clean != self._clean or of != self._of:
             near = looked_at(study.case(case_id), study.cases, clean, axis)
             self._found = frozenset(np.flatnonzero(~near).tolist())

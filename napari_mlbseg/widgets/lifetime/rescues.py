@@ -153,7 +153,7 @@ class Rescues(QObject):
         bench, rescue = self._bench, found.rescue
         study = bench.study
         assert study is not None
-        clean = set(study.clean_slices())
+        clean = set(study.slices.clean())
         try:
             back = restore(study, rescue)
             for path in self._copies(found, back):

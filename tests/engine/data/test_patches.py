@@ -37,14 +37,14 @@ def solid(tmp_path: Path) -> Phantoms:
 def source_of(phantoms: Phantoms, resolution_mm: float, patch: int = 16) -> PatchSource:
     grid = VolumeGrid((patch,) * 3, (resolution_mm,) * 3)
     source = PatchSource(phantoms.study, grid, device=CPU)
-    teaching = {k: indices(source, phantoms, k) for k in phantoms.study.clean_slices()}
-    skipped = {r.key for r in phantoms.study.slice_records(state=SliceState.SKIPPED)}
+    teaching = {k: indices(source, phantoms, k) for k in phantoms.study.slices.clean()}
+    skipped = {r.key for r in phantoms.study.slices.records(state=SliceState.SKIPPED)}
     source.use(CleanSlices(teaching, {}, frozenset(skipped | set(teaching))))
     return source
 
 
 def indices(source: PatchSource, phantoms: Phantoms, key: SliceKey) -> Tensor:
-    return source.classes.indices(phantoms.study.slice_mask(key), key)
+    return source.classes.indices(phantoms.study.slices.mask(key), key)
 
 
 def axes_of(phantoms: Phantoms) -> list[int]:
@@ -90,10 +90,12 @@ def test_a_noisy_patch_is_cut_out_of_the_resampled_volume(
     seen = Recorded(source, monkeypatch)
     batch = source.noisy_batch(6, Generator().manual_seed(0))
     case, axes = solid.study.cases[0], axes_of(solid)
-    raw = np.asarray(solid.study.array(case.id, ArrayName.IMAGE)[:]).transpose(axes)
+    raw = np.asarray(solid.study.arrays.open(case.id, ArrayName.IMAGE)[:]).transpose(axes)
     scale, factor = case.intensity, int(resolution_mm)
     normalised = (np.clip(raw.astype(float), scale.low, scale.high) - scale.mean) / scale.std
-    labels = np.asarray(solid.study.array(case.id, ArrayName.INITIAL_LABELS)[:]).transpose(axes)
+    labels = np.asarray(solid.study.arrays.open(case.id, ArrayName.INITIAL_LABELS)[:]).transpose(
+        axes
+    )
     labels = np.searchsorted([0, 1, 7], labels)
     if factor > 1:
         blocks = [n // factor for n in raw.shape]
@@ -151,7 +153,7 @@ def test_a_clean_patch_is_labelled_on_the_slices_that_teach_and_nowhere_else(
 
 def test_slices_that_teach_nothing_are_left_out_of_noisy_patches(solid: Phantoms) -> None:
     solid.accept("phantom0", 20)
-    solid.study.set_state(SliceKey("phantom0", 1, 25), SliceState.SKIPPED)
+    solid.study.slices.set_state(SliceKey("phantom0", 1, 25), SliceState.SKIPPED)
     source = source_of(solid, 1.0, patch=48)
     plain = source_of(solid, 1.0, patch=48)
     plain.use(CleanSlices())
@@ -206,7 +208,7 @@ def test_a_slice_along_any_axis_comes_back_to_its_own_pixels(solid: Phantoms, ax
     span = Span(case, axis, 17, 18)
     scene = source.scene(span, labels=True)
     (back,) = scene.to_file(scene.labels[:, None].float(), span)
-    stored = solid.study.read_slice(case.id, ArrayName.INITIAL_LABELS, axis, 17)
+    stored = solid.study.arrays.read(case.id, ArrayName.INITIAL_LABELS, axis, 17)
     np.testing.assert_allclose(back[0], np.searchsorted([0, 1, 7], stored), atol=1e-3)
 
 

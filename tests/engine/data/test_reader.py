@@ -31,8 +31,8 @@ def test_slices_are_those_of_the_study(
     monkeypatch.setattr(device, "CACHE_BYTES", limit)
     reader, study = Reader(deep.study, CPU), deep.study
     key = SliceKey("phantom0", axis, index)
-    raw = study.read_slice("phantom0", ArrayName.IMAGE, axis, index)
-    labels = study.read_slice("phantom0", ArrayName.INITIAL_LABELS, axis, index)
+    raw = study.arrays.read("phantom0", ArrayName.IMAGE, axis, index)
+    labels = study.arrays.read("phantom0", ArrayName.INITIAL_LABELS, axis, index)
     for _ in range(2):
         np.testing.assert_array_equal(reader.image(key), reader.normalised(raw, "phantom0"))
         np.testing.assert_array_equal(reader.classes.values[reader.initial_labels(key)], labels)
@@ -53,7 +53,7 @@ def test_what_fits_is_read_by_rows_of_chunks(
         return counting
 
     reader = Reader(deep.study, CPU)
-    monkeypatch.setattr(deep.study, "array", counted(deep.study.array))
+    monkeypatch.setattr(deep.study.arrays, "open", counted(deep.study.arrays.open))
     for index in range(40):
         reader.image(SliceKey("phantom0", 0, index))
     assert len(asked) == reads

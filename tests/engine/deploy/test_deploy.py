@@ -226,11 +226,11 @@ def test_a_run_after_the_checkpoint_changes_nothing(study: Study, tmp_path: Path
     copy = tmp_path / study.path.name
     shutil.copytree(study.path, copy)
     with Study.open(copy, author="later") as later:
-        (made,) = later.runs()
-        later.start_run({**made.config, "teacher": False}, seed=9, device="cpu")
+        (made,) = later.runs.all()
+        later.runs.start({**made.config, "teacher": False}, seed=9, device="cpu")
         written = made.started_at.timestamp() + 0.5
         os.utime(later.checkpoint_path, (written, written))
-        later_began = later.runs()[-1].started_at.timestamp()
+        later_began = later.runs.all()[-1].started_at.timestamp()
         assert later_began > written + 1, "the training takes longer than clocks may differ"
         ours, theirs = read_trained(study), read_trained(later)
     assert theirs.provenance["settings"] == ours.provenance["settings"]

@@ -71,13 +71,13 @@ def test_a_run_in_3d_improves_on_its_initial_labels(tmp_path: Path) -> None:
     scored = [e for e in events if isinstance(e, ValidationScored)]
     assert set(scored[-1].dice_per_class) == {1, 7}
     for case in phantoms.study.cases:
-        before = np.asarray(phantoms.study.array(case.id, ArrayName.INITIAL_LABELS)[:])
-        after = np.asarray(phantoms.study.array(case.id, ArrayName.PREDICTION)[:])
+        before = np.asarray(phantoms.study.arrays.open(case.id, ArrayName.INITIAL_LABELS)[:])
+        after = np.asarray(phantoms.study.arrays.open(case.id, ArrayName.PREDICTION)[:])
         for value in (1, 7):
             better = phantoms.dice(case.id, after, value)
             assert better > phantoms.dice(case.id, before, value)
         pair = [
-            np.asarray(phantoms.study.array(case.id, name)[:]).astype(float)
+            np.asarray(phantoms.study.arrays.open(case.id, name)[:]).astype(float)
             for name in (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO)
         ]
         np.testing.assert_allclose((pair[0] + pair[1]).mean() / 2, 1, atol=0.05)
@@ -104,7 +104,9 @@ def test_stopping_and_resuming_in_3d_changes_nothing(
     run(broken, config)
     assert same(checkpoint(broken), checkpoint(straight))
     for name in (ArrayName.PREDICTION, ArrayName.TRUST):
-        ours, theirs = (np.asarray(p.study.array("phantom1", name)[:]) for p in (broken, straight))
+        ours, theirs = (
+            np.asarray(p.study.arrays.open("phantom1", name)[:]) for p in (broken, straight)
+        )
         np.testing.assert_array_equal(ours, theirs)
 
 

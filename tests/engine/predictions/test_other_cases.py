@@ -26,8 +26,8 @@ def test_same_cases_elsewhere_get_the_same_prediction(phantoms: Phantoms, tmp_pa
     progress = list(predict_other_cases(phantoms.study, others))
     assert progress[-1] == (24, 24)
     for case in others.cases:
-        ours = np.asarray(phantoms.study.array(case.id, ArrayName.PREDICTION)[:])
-        theirs = others.array(case.id, ArrayName.PREDICTION)[:]
+        ours = np.asarray(phantoms.study.arrays.open(case.id, ArrayName.PREDICTION)[:])
+        theirs = others.arrays.open(case.id, ArrayName.PREDICTION)[:]
         assert np.mean(np.asarray(ours) == np.asarray(theirs)) > 0.999
 
 

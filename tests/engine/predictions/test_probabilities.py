@@ -154,7 +154,7 @@ def test_a_few_slices_at_a_time_are_the_whole_volume_at_once(
         found = np.concatenate([found for _, found in blocks])
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, whole(phantoms, config, case)[:, 1:], atol=1e-4)
-        predicted = np.asarray(phantoms.study.array(case.id, ArrayName.PREDICTION)[:])
+        predicted = np.asarray(phantoms.study.arrays.open(case.id, ArrayName.PREDICTION)[:])
         require_prediction(found.swapaxes(0, 1), [1, 7], np.moveaxis(predicted, case.axis, 0))
 
 
@@ -224,7 +224,7 @@ def test_provenance_tells_class_checkpoint_and_run(trained: Study, tmp_path: Pat
     assert told["class"] == {"value": 7, "name": "Core / rim"}
     checkpoint = trained.checkpoint_path.read_bytes()
     assert told["model"]["checkpoint_sha256"] == hashlib.sha256(checkpoint).hexdigest()
-    assert told["run"]["id"] == trained.runs()[-1].id
+    assert told["run"]["id"] == trained.runs.all()[-1].id
     assert not told["slices_in_file"]
 
 

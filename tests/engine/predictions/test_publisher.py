@@ -59,7 +59,7 @@ def test_equal_weights_are_equal_up_to_the_edge(tmp_path: Path, dimensions: str)
     case, bias = study.cases[0], {"bias": torch.zeros(1)}
     publisher.publish(Span(case, case.axis, 0, 16), parameters=bias, direction=bias, step=1)
     for name in (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO):
-        weights = np.asarray(study.array(case.id, name)[:], dtype=float)
+        weights = np.asarray(study.arrays.open(case.id, name)[:], dtype=float)
         np.testing.assert_allclose(weights, 1.0, atol=2e-3)
 
 
@@ -82,8 +82,8 @@ def test_a_prediction_begins_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = make_phantoms(tmp_path / "s.mlbseg", cases=1, rough=True).study
-    case, read = study.cases[0], study.read_slice
-    initial = np.asarray(study.array(case.id, ArrayName.INITIAL_LABELS)[:])
+    case, read = study.cases[0], study.arrays.read
+    initial = np.asarray(study.arrays.open(case.id, ArrayName.INITIAL_LABELS)[:])
 
     def fails_in_the_middle(case_id: str, name: ArrayName, axis: int, index: int) -> object:
         if index == 9:
@@ -92,13 +92,13 @@ def test_a_prediction_begins_whole_or_not_at_all(
 
     span = Span(case, case.axis, 2, 4)
     with monkeypatch.context() as broken:
-        broken.setattr(study, "read_slice", fails_in_the_middle)
+        broken.setattr(study.arrays, "read", fails_in_the_middle)
         with pytest.raises(OSError, match="full"):
             publisher_of(study).publish(span, parameters=BIAS, direction=None, step=1)
-    assert not study.has_array(case.id, ArrayName.PREDICTION)
-    np.testing.assert_array_equal(study.machine_labels(case.id), initial)
+    assert not study.arrays.has(case.id, ArrayName.PREDICTION)
+    np.testing.assert_array_equal(study.labels.machine(case.id), initial)
     publisher_of(study).publish(span, parameters=BIAS, direction=None, step=1)
-    prediction = study.machine_labels(case.id)
+    prediction = study.labels.machine(case.id)
     assert (prediction[2:4] == 1).all()
     np.testing.assert_array_equal(np.delete(prediction, [2, 3], 0), np.delete(initial, [2, 3], 0))
 
@@ -108,8 +108,8 @@ def test_slices_that_were_not_weighed_yet_vote_for_nothing_else(tmp_path: Path) 
     case = study.cases[0]
     span = Span(case, case.axis, 2, 4)
     publisher_of(study, weigh=True).publish(span, parameters=BIAS, direction=BIAS, step=1)
-    votes = np.asarray(study.array(case.id, ArrayName.PROPOSED_LABELS)[:])
-    prediction = np.asarray(study.array(case.id, ArrayName.PREDICTION)[:])
+    votes = np.asarray(study.arrays.open(case.id, ArrayName.PROPOSED_LABELS)[:])
+    prediction = np.asarray(study.arrays.open(case.id, ArrayName.PREDICTION)[:])
     np.testing.assert_array_equal(np.delete(votes, [2, 3], 0), np.delete(prediction, [2, 3], 0))
 
 
@@ -121,10 +121,10 @@ def test_initial_labels_are_there_when_all_slices_are(tmp_path: Path) -> None:
     for span in (first, *between):
         event = publisher.write_initial_labels(span, BIAS, step=1)
         assert event.arrays == ()
-        assert not study.has_array(case.id, name)
+        assert not study.arrays.has(case.id, name)
     event = publisher.write_initial_labels(last, BIAS, step=1)
     assert (event.arrays, event.start, event.stop) == ((name.value,), 0, 12)
-    assert (np.asarray(study.array(case.id, name)[:]) == 1).all()
+    assert (np.asarray(study.arrays.open(case.id, name)[:]) == 1).all()
     # Those that are there are replaced slice by slice.
     event = publisher.write_initial_labels(first, BIAS, step=2)
     assert (event.arrays, event.start, event.stop) == ((name.value,), 0, 3)
@@ -134,9 +134,9 @@ def test_a_publisher_keeps_to_the_axis_that_it_began_with(tmp_path: Path) -> Non
     shape = (12, 12, 12)
     study = make_phantoms(tmp_path / "s.mlbseg", cases=1, rough=True, shape=shape).study
     case = study.cases[0]
-    initial = np.asarray(study.array(case.id, ArrayName.INITIAL_LABELS)[:])
+    initial = np.asarray(study.arrays.open(case.id, ArrayName.INITIAL_LABELS)[:])
     publisher = publisher_of(study)
     study.set_axis(case.id, 2)
     publisher.publish(Span(case, 0, 2, 4), parameters=BIAS, direction=None, step=1)
-    prediction = study.machine_labels(case.id)
+    prediction = study.labels.machine(case.id)
     np.testing.assert_array_equal(np.delete(prediction, [2, 3], 0), np.delete(initial, [2, 3], 0))

@@ -50,11 +50,11 @@ def published(phantoms: Phantoms, case_id: str, brake: Brake) -> np.ndarray:
     case = phantoms.study.case(case_id)
     span = Span(case, case.axis, 0, case.geometry.shape[case.axis])
     publisher_of(phantoms).publish(span, parameters={}, direction=None, step=1, brake=brake)
-    return np.asarray(phantoms.study.array(case_id, ArrayName.PREDICTION)[:])
+    return np.asarray(phantoms.study.arrays.open(case_id, ArrayName.PREDICTION)[:])
 
 
 def initial(phantoms: Phantoms, case_id: str) -> np.ndarray:
-    return np.asarray(phantoms.study.array(case_id, ArrayName.INITIAL_LABELS)[:])
+    return np.asarray(phantoms.study.arrays.open(case_id, ArrayName.INITIAL_LABELS)[:])
 
 
 # --- where nobody looked --------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def test_the_prediction_is_the_imported_label_where_nobody_looked(tmp_path: Path
 def test_without_imported_labels_the_network_speaks_everywhere(tmp_path: Path) -> None:
     phantoms = make_phantoms(tmp_path / "none.mlbseg", shape=BROAD)
     phantoms.accept("phantom0", 9, 13)
-    phantoms.study.create_array("phantom0", ArrayName.INITIAL_LABELS)
+    phantoms.study.arrays.create("phantom0", ArrayName.INITIAL_LABELS)
     brake = brake_for(phantoms.study, keep_labels=True)
     assert (published(phantoms, "phantom0", brake) == 1).all()
     assert brake.counts() == (2 * (24 - 5), 48)
@@ -103,12 +103,12 @@ def test_what_was_made_worse_before_is_put_back_without_a_network(tmp_path: Path
     span = Span(case, case.axis, 4, 20)
     publisher, brake = publisher_of(phantoms), brake_for(study, keep_labels=True)
     assert publisher.put_back(span, brake=brake, step=1) is None
-    study.create_array("phantom0", ArrayName.PREDICTION)[:] = 7
+    study.arrays.create("phantom0", ArrayName.PREDICTION)[:] = 7
     event = publisher.put_back(span, brake=brake, step=1)
     assert event is not None
     assert event.arrays == (ArrayName.PREDICTION.value,)
     found, imported = (
-        np.asarray(study.array("phantom0", ArrayName.PREDICTION)[:]),
+        np.asarray(study.arrays.open("phantom0", ArrayName.PREDICTION)[:]),
         initial(phantoms, "phantom0"),
     )
     for index in range(24):
@@ -122,7 +122,7 @@ def test_a_run_leaves_imported_labels_alone_where_nobody_looked(tmp_path: Path) 
     events = carried_out(phantoms, replace(QUICK, base_steps=3, steps=3))
     assert isinstance(events[-1], Finished), events[-1]
     for case in phantoms.study.cases:
-        found = np.asarray(phantoms.study.array(case.id, ArrayName.PREDICTION)[:])
+        found = np.asarray(phantoms.study.arrays.open(case.id, ArrayName.PREDICTION)[:])
         for index in (*range(9), *range(14, 24)):
             assert (found[index] == initial(phantoms, case.id)[index]).all()
     (path,) = export_case(
@@ -162,7 +162,7 @@ def with_labels(phantoms: Phantoms, *, right: bool) -> None:
     for case in phantoms.study.cases:
         truth = phantoms.truth[case.id]
         labels = np.roll(truth, 1, axis=1) if right else np.where(truth == 1, 7, 1)
-        phantoms.study.write_slices(
+        phantoms.study.arrays.write(
             case.id, ArrayName.INITIAL_LABELS, 0, 0, labels.astype(np.uint8)
         )
 
@@ -206,7 +206,7 @@ def test_a_run_shows_imported_labels_while_its_network_does_worse(
     assert isinstance(events[-1], Finished), events[-1]
     assert [e.kept for e in events if isinstance(e, ImportedLabelsKept)] == [True]
     for case in rough_phantoms.study.cases:
-        found = np.asarray(rough_phantoms.study.array(case.id, ArrayName.PREDICTION)[:])
+        found = np.asarray(rough_phantoms.study.arrays.open(case.id, ArrayName.PREDICTION)[:])
         assert (found == initial(rough_phantoms, case.id)).all()
 
 
@@ -216,7 +216,7 @@ def test_a_run_shows_a_network_that_does_better(rough_phantoms: Phantoms) -> Non
     events = carried_out(rough_phantoms, replace(QUICK, steps=4))
     assert isinstance(events[-1], Finished), events[-1]
     assert not any(isinstance(e, ImportedLabelsKept) for e in events)
-    found = np.asarray(rough_phantoms.study.array("phantom0", ArrayName.PREDICTION)[1:11])
+    found = np.asarray(rough_phantoms.study.arrays.open("phantom0", ArrayName.PREDICTION)[1:11])
     assert (found != initial(rough_phantoms, "phantom0")[1:11]).any(axis=(1, 2)).all()
 
 
@@ -270,9 +270,9 @@ def test_no_prediction_of_a_run_is_nonsense(
             for i in clean
         )
 
-    most = 2 * furthest("phantom0", study.working_labels("phantom0"))
+    most = 2 * furthest("phantom0", study.labels.working("phantom0"))
     for case in study.cases:
-        found = np.asarray(study.array(case.id, ArrayName.PREDICTION)[:])
+        found = np.asarray(study.arrays.open(case.id, ArrayName.PREDICTION)[:])
         assert furthest(case.id, found) <= most + 1e-6
 
 

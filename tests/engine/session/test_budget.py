@@ -147,10 +147,10 @@ def test_what_is_not_reached_stays_what_it_was_and_is_listed(
     }
     assert {e.case_id for e in final[:1]} == {"phantom2"}  # the case on view comes first
     for key in left.slices:
-        if phantoms.study.has_array(key.case_id, ArrayName.PREDICTION):
+        if phantoms.study.arrays.has(key.case_id, ArrayName.PREDICTION):
             at = key.axis, key.index
-            shown = phantoms.study.read_slice(key.case_id, ArrayName.PREDICTION, *at)
-            imported = phantoms.study.read_slice(key.case_id, ArrayName.INITIAL_LABELS, *at)
+            shown = phantoms.study.arrays.read(key.case_id, ArrayName.PREDICTION, *at)
+            imported = phantoms.study.arrays.read(key.case_id, ArrayName.INITIAL_LABELS, *at)
             assert (shown == imported).all()
 
 

@@ -25,7 +25,7 @@ def other_study(path: Path) -> Path:
     with make_phantoms(path, rough=True).study as study:
         for case in study.cases:
             for name in set(ArrayName) - {ArrayName.IMAGE, ArrayName.INITIAL_LABELS}:
-                study.create_array(case.id, name)
+                study.arrays.create(case.id, name)
         study.checkpoint_path.parent.mkdir()
         study.checkpoint_path.write_bytes(b"theirs")
     return path

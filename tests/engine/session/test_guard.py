@@ -100,4 +100,4 @@ def test_a_run_that_breaks_its_model_goes_on_publishing_the_better_one(
     last = [e for e in events if isinstance(e, ValidationScored)][-1]
     assert not last.shown
     for case in phantoms.study.cases:
-        assert np.asarray(phantoms.study.array(case.id, ArrayName.PREDICTION)[:]).any()
+        assert np.asarray(phantoms.study.arrays.open(case.id, ArrayName.PREDICTION)[:]).any()

@@ -13,13 +13,13 @@ from napari_mlbseg.engine.session.timer import LONGEST_SHARE, Timer
 
 def test_each_score_is_noted_once(phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch) -> None:
     noted: list[tuple[int, float]] = []
-    log = phantoms.study.log_metrics
+    log = phantoms.study.runs.log
 
     def counted(run_id: int, step: int, values: dict[str, float]) -> None:
         noted.extend((step, value) for name, value in values.items() if name == "validation dice")
         log(run_id, step, values)
 
-    monkeypatch.setattr(phantoms.study, "log_metrics", counted)
+    monkeypatch.setattr(phantoms.study.runs, "log", counted)
     phantoms.accept("phantom0", *range(2, 10))
     config = replace(QUICK, base_steps=30, steps=2, dimensions="2d", validation_share=0.4)
     events = list(Bootstrapper(phantoms.study, config).events(Inbox()))
@@ -30,7 +30,7 @@ def test_each_score_is_noted_once(phantoms: Phantoms, monkeypatch: pytest.Monkey
     steps = [step for step, _ in noted]
     assert steps == sorted(set(steps))
     run = next(event.run_id for event in events if isinstance(event, RunStarted))
-    assert phantoms.study.metrics(run, "validation dice") == noted
+    assert phantoms.study.runs.metrics(run, "validation dice") == noted
 
 
 class Clock:
@@ -74,8 +74,8 @@ def test_a_journal_opens_and_closes_one_entry(phantoms: Phantoms) -> None:
     number = journal.open(QUICK, "cpu")
     journal.note(3, {"clean": 0.5})
     journal.close("stopped")
-    (run,) = phantoms.study.runs()
+    (run,) = phantoms.study.runs.all()
     assert (run.id, run.outcome) == (number, "stopped")
-    assert [tuple(pair) for pair in phantoms.study.metrics(number, "clean")] == [(3, 0.5)]
+    assert [tuple(pair) for pair in phantoms.study.runs.metrics(number, "clean")] == [(3, 0.5)]
     with pytest.raises(AssertionError, match="no entry is open"):
         journal.note(4, {"clean": 0.4})

@@ -108,18 +108,18 @@ def test_a_right_imported_label_is_published_as_it_came(
 ) -> None:
     study = make_phantoms(tmp_path / "rough.mlbseg", cases=1, rough=True).study
     case = study.cases[0]
-    everywhere = study.read_slice(case.id, ArrayName.INITIAL_LABELS, case.axis, 0) * 0 + 1
+    everywhere = study.arrays.read(case.id, ArrayName.INITIAL_LABELS, case.axis, 0) * 0 + 1
     nearly, wrong = everywhere.copy(), everywhere * 0
     nearly[:3] = 0
     wrong[:2] = 1
     for index, labels in ((5, nearly), (6, wrong)):
-        study.write_slices(case.id, ArrayName.INITIAL_LABELS, case.axis, index, labels[None])
+        study.arrays.write(case.id, ArrayName.INITIAL_LABELS, case.axis, index, labels[None])
     _, source = choose_source(study, QUICK, torch.device("cpu"))
     publisher = Publisher(study, source, constant, views=[VIEWS["identity"]], weigh=None)
     brake = Brake(largest_of_right=largest)
     span = Span(case, case.axis, 5, 7)
     publisher.publish(span, parameters={}, direction=None, step=1, brake=brake)
-    found = [study.read_slice(case.id, ArrayName.PREDICTION, case.axis, i) for i in (5, 6)]
+    found = [study.arrays.read(case.id, ArrayName.PREDICTION, case.axis, i) for i in (5, 6)]
     assert (found[0] == (nearly if largest else everywhere)).all()
     assert (found[1] == everywhere).all()
 
@@ -131,9 +131,9 @@ def test_the_clean_slices_tell_how_wrong_wrong_labels_are(tmp_path: Path) -> Non
     trainer = Trainer(study, QUICK)
     trainer.read_clean_slices()
     errors = []
-    for key in study.clean_slices():
-        rough = study.read_slice(key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index)
-        both = (torch.from_numpy(mask.astype(int)) for mask in (rough, study.slice_mask(key)))
+    for key in study.slices.clean():
+        rough = study.arrays.read(key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index)
+        both = (torch.from_numpy(mask.astype(int)) for mask in (rough, study.slices.mask(key)))
         errors.append(float(disagreement(*both)))
     assert trainer.largest_of_right == pytest.approx(largest_of_right(errors))
     assert trainer.largest_of_right != pytest.approx(largest_of_right([]))

@@ -21,12 +21,12 @@ def trained(phantoms: Phantoms) -> Phantoms:
     study = phantoms.study
     for case in study.cases:
         for name in (ArrayName.PREDICTION, ArrayName.TRUST):
-            study.create_array(case.id, name)
-        study.write_slices(case.id, ArrayName.PREDICTION, 0, 0, phantoms.truth[case.id])
+            study.arrays.create(case.id, name)
+        study.arrays.write(case.id, ArrayName.PREDICTION, 0, 0, phantoms.truth[case.id])
         trust = np.full(SHAPE, 0.99, dtype=np.float16)
         if case.id == "phantom1":
             trust[LENGTH // 2 :] = 0.2
-        study.write_slices(case.id, ArrayName.TRUST, 0, 0, trust)
+        study.arrays.write(case.id, ArrayName.TRUST, 0, 0, trust)
     return phantoms
 
 
@@ -38,7 +38,7 @@ def test_open_slices_once_each_and_no_more_than_asked(
     phantoms: Phantoms = request.getfixturevalue(fixture)
     clean = set(phantoms.accept("phantom0", 3, 7))
     skipped = SliceKey("phantom1", 0, 6)
-    phantoms.study.set_state(skipped, SliceState.SKIPPED)
+    phantoms.study.slices.set_state(skipped, SliceState.SKIPPED)
     found = [one.key for one in suggest(phantoms.study, count)]
     everything = {SliceKey(f"phantom{c}", 0, i) for c in (0, 1) for i in range(LENGTH)}
     assert len(set(found)) == len(found) == min(count, 2 * LENGTH - 3)
@@ -74,7 +74,7 @@ def test_a_corrected_slice_is_not_suggested_again_nor_are_its_neighbours_at_once
 
 def test_without_trust_maps_every_slice_counts_alike(phantoms: Phantoms) -> None:
     study = phantoms.study
-    study.create_array("phantom0", ArrayName.PREDICTION)
+    study.arrays.create("phantom0", ArrayName.PREDICTION)
     found = suggest(study, 4)
     assert [one.doubtful_mm2 for one in found] == [None] * 4
     assert np.all(next_slice.relative_doubt(np.full(5, np.nan)) == 1)
@@ -140,7 +140,7 @@ def test_slices_that_nobody_looked_at_come_first_and_are_named(trained: Phantoms
     trained.accept("phantom0", 5, 6)
     cases, found = study.cases, suggest(study, 16)
     assert found[0].never_looked_at
-    known = set(study.clean_slices())
+    known = set(study.slices.clean())
     now = looked_at_everywhere(cases, known)
     for one in found:
         near = looked_at_everywhere(cases, known)

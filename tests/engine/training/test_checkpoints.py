@@ -418,7 +418,7 @@ def test_a_network_that_is_not_finite_is_not_published(
     def look(event: Event, inbox: Inbox) -> None:
         if isinstance(event, SlicesPublished):
             trust = np.asarray(
-                trained.study.array(event.case_id, ArrayName.TRUST)[event.start : event.stop]
+                trained.study.arrays.open(event.case_id, ArrayName.TRUST)[event.start : event.stop]
             )
             sound.append(is_finite(torch.from_numpy(trust)))
 

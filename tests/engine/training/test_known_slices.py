@@ -74,7 +74,7 @@ def test_what_is_kept_is_what_a_fresh_look_finds(rough_phantoms: Phantoms) -> No
         if change == "more":
             rough_phantoms.accept("phantom1", *range(3, 9))
         elif change == "reopened":
-            study.set_state(first[1], SliceState.DRAFT)
+            study.slices.set_state(first[1], SliceState.DRAFT)
         elif change == "painted":
             study.save_slice(first[0], np.full(SHAPE[1:], 7, np.uint8), SliceState.CLEAN)
         trainer.read_clean_slices()
@@ -90,7 +90,7 @@ def test_what_is_kept_is_what_a_fresh_look_finds(rough_phantoms: Phantoms) -> No
         expected = ImportedLabels(fresh, CASES).smallest_of_nonsense()
         assert beside.smallest_of_nonsense() == expected
         for key, labels in {**trainer.training_slices, **trainer.validation_slices}.items():
-            mask = torch.from_numpy(study.slice_mask(key).astype(np.int64))
+            mask = torch.from_numpy(study.slices.mask(key).astype(np.int64))
             assert torch.equal(labels, torch.where(mask == 7, 2, mask))
 
 

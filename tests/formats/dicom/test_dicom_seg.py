@@ -16,6 +16,7 @@ from seg_files import write_seg
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.grids import on_grid_of
 from napari_mlbseg.formats.registry import open_image, open_labels, read_image, read_labels
+from napari_mlbseg.project.arrays.adding import rebuild_arrays
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.exporting.export import ExportKind, OutFormat, export_case
 from napari_mlbseg.project.importing.cohort import import_folder
@@ -107,7 +108,7 @@ def test_a_study_from_dicom_alone(tmp_path: Path) -> None:
         assert [c.name for c in study.classes] == ["organ 1", "organ 2", "organ 3"]
         assert isinstance(study.classes[0], LabelClass)
         for case in study.cases:
-            shown = np.asarray(study.array(case.id, ArrayName.INITIAL_LABELS)[:])
+            shown = np.asarray(study.arrays.open(case.id, ArrayName.INITIAL_LABELS)[:])
             np.testing.assert_array_equal(case.geometry.to_file(shown), random_labels())
 
 
@@ -127,11 +128,11 @@ def test_the_real_series_with_labels_in_another_voxel_order(
         assert len(study.classes) == 31  # and the background
         out, *_ = export_case(study, case.id, tmp_path / "out", ExportKind.LABELS, OutFormat.NIFTI)
         # Rebuilding turns the labels again.
-        before = np.asarray(study.array(case.id, ArrayName.INITIAL_LABELS)[:])
+        before = np.asarray(study.arrays.open(case.id, ArrayName.INITIAL_LABELS)[:])
         shutil.rmtree(study.path / "arrays" / case.id)
-        study.rebuild_arrays()
+        rebuild_arrays(study.cases, study.arrays)
         np.testing.assert_array_equal(
-            np.asarray(study.array(case.id, ArrayName.INITIAL_LABELS)[:]), before
+            np.asarray(study.arrays.open(case.id, ArrayName.INITIAL_LABELS)[:]), before
         )
     assert out.name == "series.nii.gz"
     theirs, ours = load_nifti(truth), load_nifti(out)

@@ -342,7 +342,7 @@ def test_a_header_reads_files_of_its_own_folder(tmp_path: Path, secret: Path, su
 
 
 @pytest.mark.parametrize("sizes", [(2, 3, 4), (2, 3, 4, 5)])
-def test_voxels_at_the_end_of_their_file(tmp_path, sizes):
+def test_voxels_at_the_end_of_their_file(tmp_path: Path, sizes: tuple[int, ...]) -> None:
     """A header size of -1: the voxels of all frames are the last bytes of the file."""
     stored = np.arange(np.prod(sizes), dtype=np.int16).reshape(sizes)
     (tmp_path / "a.raw").write_bytes(b"a preamble" + stored.tobytes(order="F"))
@@ -359,7 +359,7 @@ def test_voxels_at_the_end_of_their_file(tmp_path, sizes):
         np.testing.assert_array_equal(volume.geometry.to_file(volume.voxels), expected)
 
 
-def test_an_unknown_number_of_channels_is_refused(tmp_path):
+def test_an_unknown_number_of_channels_is_refused(tmp_path: Path) -> None:
     path = detached(tmp_path, ".mhd", "a.raw")
     (tmp_path / "a.raw").write_bytes(bytes(64))
     header = path.read_text()

@@ -47,10 +47,10 @@ def blocks():
         yield start, NEW[start : start + 1]
 
 def replace(study):
-    study.create_array("a", ArrayName.PREDICTION, blocks())
+    study.arrays.create("a", ArrayName.PREDICTION, blocks())
 
 def step_by_step(study):
-    unfinished = study.begin_array("a", ArrayName.PREDICTION, 0)
+    unfinished = study.arrays.begin("a", ArrayName.PREDICTION, 0)
     for block in blocks():
         unfinished.write(*block)
     unfinished.finish()
@@ -58,14 +58,14 @@ def step_by_step(study):
 def add(study):
     image, labels = Volume(NEW.astype("i2"), GEOMETRY), Volume(NEW, GEOMETRY)
     new = NewCase("b", Path("/b"), image, SourceInfo("nifti", b""), Path("/c"), labels)
-    study.add_case(new)
+    study.add_cases([new])
 
 def look(study):
     seen = {}
     for case in study.cases:
         for name in ArrayName:
-            if study.has_array(case.id, name):
-                values = np.unique(np.asarray(study.array(case.id, name)[:])).tolist()
+            if study.arrays.has(case.id, name):
+                values = np.unique(np.asarray(study.arrays.open(case.id, name)[:])).tolist()
                 seen[case.id + " " + name] = values
     return [[case.id for case in study.cases], seen]
 
@@ -126,8 +126,8 @@ def small(tmp_path: Path) -> Path:
     image = Volume(np.full((3, 4, 5), 5, np.int16), geometry)
     labels = Volume(np.full((3, 4, 5), 2, np.uint8), geometry)
     with Study.create(tmp_path / "small.mlbseg") as study:
-        study.add_case(
-            NewCase("a", Path("/a"), image, SourceInfo("nifti", b""), Path("/l"), labels)
+        study.add_cases(
+            [NewCase("a", Path("/a"), image, SourceInfo("nifti", b""), Path("/l"), labels)]
         )
     return study.path
 
@@ -169,7 +169,7 @@ def test_a_prediction_that_is_replaced_is_there_all_the_time(
     other_process: Callable[..., subprocess.Popen[str]], small: Path
 ) -> None:
     with Study.open(small) as study:
-        study.create_array("a", ArrayName.PREDICTION, [(0, np.full((3, 4, 5), 4, np.uint8))])
+        study.arrays.create("a", ArrayName.PREDICTION, [(0, np.full((3, 4, 5), 4, np.uint8))])
     answers = killed_everywhere(other_process, small, "replace")
     for pair in answers:
         for _, seen in pair:
@@ -194,9 +194,9 @@ def test_a_killed_import_does_not_lend_its_labels_to_the_next(
     with Study.open(small) as study:
         stale = study.path / "arrays" / "b" / "initial_labels.zarr"
         shutil.copytree(study.path / "arrays" / "a" / "initial_labels.zarr", stale)
-        study.add_case(make_case("b"))
+        study.add_cases([make_case("b")])
         assert study.case("b").labels_path is None
-        assert not study.has_array("b", ArrayName.INITIAL_LABELS)
+        assert not study.arrays.has("b", ArrayName.INITIAL_LABELS)
 
 
 def test_blocks_that_cannot_be_had_leave_what_was_there(study: Study) -> None:
@@ -206,12 +206,12 @@ def test_blocks_that_cannot_be_had_leave_what_was_there(study: Study) -> None:
         raise UserError("no more")
 
     with pytest.raises(UserError, match="no more"):
-        study.create_array("a", ArrayName.PREDICTION, blocks(until=4))
-    assert not study.has_array("a", ArrayName.PREDICTION)
-    study.create_array("a", ArrayName.PREDICTION, [(0, np.ones((6, 7, 8), np.uint8))])
+        study.arrays.create("a", ArrayName.PREDICTION, blocks(until=4))
+    assert not study.arrays.has("a", ArrayName.PREDICTION)
+    study.arrays.create("a", ArrayName.PREDICTION, [(0, np.ones((6, 7, 8), np.uint8))])
     with pytest.raises(UserError, match="no more"):
-        study.create_array("a", ArrayName.PREDICTION, blocks(until=4))
-    assert np.asarray(study.array("a", ArrayName.PREDICTION)[:]).min() == 1
+        study.arrays.create("a", ArrayName.PREDICTION, blocks(until=4))
+    assert np.asarray(study.arrays.open("a", ArrayName.PREDICTION)[:]).min() == 1
     names = {p.name for p in (study.path / "arrays" / "a").iterdir()}
     assert names == {"image.zarr", "prediction.zarr"}
 
@@ -238,11 +238,11 @@ noise = np.random.default_rng(0).integers(0, 250, (6, 7, 8)).astype(np.uint8)
 key = SliceKey("a", 0, 1)
 with Study.open(Path(sys.argv[1])) as study:
     blocks = [(i, noise[i : i + 1]) for i in range(6)]
-    study.create_array("a", ArrayName.PROPOSED_LABELS, blocks)
+    study.arrays.create("a", ArrayName.PROPOSED_LABELS, blocks)
     with_room(20)
-    refused(lambda: study.create_array("a", ArrayName.PREDICTION, blocks))
+    refused(lambda: study.arrays.create("a", ArrayName.PREDICTION, blocks))
     print(sorted(p.name for p in (study.path / "arrays" / "a").iterdir()), flush=True)
-    refused(lambda: study.write_slices("a", ArrayName.PROPOSED_LABELS, 0, 2, noise[:1] + 1))
+    refused(lambda: study.arrays.write("a", ArrayName.PROPOSED_LABELS, 0, 2, noise[:1] + 1))
     refused(lambda: study.save_slice(key, noise[1], SliceState.CLEAN))
     with_room(resource.RLIM_INFINITY)
     study.save_slice(key, noise[2], SliceState.CLEAN)
@@ -264,10 +264,10 @@ def test_a_full_disk_is_told_and_breaks_nothing(
     assert "catalogue.sqlite could not be" in told[2]
     noise = np.random.default_rng(0).integers(0, 250, (6, 7, 8)).astype(np.uint8)
     with Study.open(study.path) as again:
-        assert not again.has_array("a", ArrayName.PREDICTION)
-        np.testing.assert_array_equal(again.array("a", ArrayName.PROPOSED_LABELS)[:], noise)
-        (record,) = again.slice_history(SliceKey("a", 0, 1))
-        np.testing.assert_array_equal(again.revision_mask(record.revision), noise[2])
+        assert not again.arrays.has("a", ArrayName.PREDICTION)
+        np.testing.assert_array_equal(again.arrays.open("a", ArrayName.PROPOSED_LABELS)[:], noise)
+        (record,) = again.slices.history(SliceKey("a", 0, 1))
+        np.testing.assert_array_equal(again.slices.revision_mask(record.revision), noise[2])
     left = [p for p in study.path.rglob("*") if p.name.endswith(LEFTOVERS)]
     assert left == []
 
@@ -282,8 +282,8 @@ from napari_mlbseg.project.study import Study
 study = Study.open(Path(sys.argv[1]))
 for value in itertools.count():
     block = np.full((6, 7, 8), value % 200 + 1, np.uint8)
-    study.create_array("a", ArrayName.PREDICTION, [(0, block)])
-    study.write_slices("a", ArrayName.PREDICTION, 0, 0, block)
+    study.arrays.create("a", ArrayName.PREDICTION, [(0, block)])
+    study.arrays.write("a", ArrayName.PREDICTION, 0, 0, block)
     print(value, flush=True)
 """
 
@@ -299,7 +299,7 @@ def test_kills_at_any_time_leave_whole_slices_and_no_leftovers(
     process.kill()
     process.wait(timeout=600)
     with Study.open(study.path) as again:
-        seen = np.asarray(again.array("a", ArrayName.PREDICTION)[:])
+        seen = np.asarray(again.arrays.open("a", ArrayName.PREDICTION)[:])
         assert seen.min() == seen.max() > 0
     left = [p for p in study.path.rglob("*") if p.name.endswith(LEFTOVERS)]
     assert left == []
@@ -307,7 +307,7 @@ def test_kills_at_any_time_leave_whole_slices_and_no_leftovers(
 
 def test_leftovers_of_any_writer_are_swept(study: Study) -> None:
     arrays = study.path / "arrays"
-    study.create_array("a", ArrayName.PREDICTION, [(0, np.ones((6, 7, 8), np.uint8))])
+    study.arrays.create("a", ArrayName.PREDICTION, [(0, np.ones((6, 7, 8), np.uint8))])
     study.close()
     (study.path / "writer.json").write_text("{}", encoding="utf-8")  # a writer that was killed
     chunk = arrays / "a" / "prediction.zarr" / "c" / "0" / "0" / "0"
@@ -321,10 +321,10 @@ def test_leftovers_of_any_writer_are_swept(study: Study) -> None:
     shutil.copytree(arrays / "a" / "image.old", arrays / "half")
     (arrays / "half" / ".importing").touch()
     with Study.open(study.path, writable=False) as reader:
-        assert reader.read_slice("a", ArrayName.IMAGE, 0, 0).any()
+        assert reader.arrays.read("a", ArrayName.IMAGE, 0, 0).any()
     with Study.open(study.path) as again:
-        assert again.read_slice("a", ArrayName.IMAGE, 0, 0).any()
-        assert np.asarray(again.array("a", ArrayName.PREDICTION)[:]).min() == 1
+        assert again.arrays.read("a", ArrayName.IMAGE, 0, 0).any()
+        assert np.asarray(again.arrays.open("a", ArrayName.PREDICTION)[:]).min() == 1
     assert [p.name for p in sorted(arrays.iterdir())] == ["a"]
     assert [p.name for p in sorted((arrays / "a").iterdir())] == ["image.zarr", "prediction.zarr"]
     assert [p.name for p in (study.path / "checkpoints").iterdir()] == ["latest.pt"]
@@ -357,11 +357,11 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_one_before(
 
 def test_human_work_is_no_leftover(study: Study) -> None:
     study.save_slice(SliceKey("a", 0, 0), np.ones((7, 8), np.uint8), SliceState.CLEAN)
-    before = study.audit()
+    before = study.log.entries()
     study.close()
     (study.path / "writer.json").write_text("{}", encoding="utf-8")
     (study.path / "arrays" / "a" / ".importing").touch()  # killed right after the commit
     with Study.open(study.path) as again:
-        assert again.audit() == before
-        assert again.has_array("a", ArrayName.IMAGE)
-        assert again.clean_slices() == (SliceKey("a", 0, 0),)
+        assert again.log.entries() == before
+        assert again.arrays.has("a", ArrayName.IMAGE)
+        assert again.slices.clean() == (SliceKey("a", 0, 0),)

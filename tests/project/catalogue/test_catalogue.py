@@ -87,7 +87,7 @@ def test_an_older_catalogue_is_brought_up_to_date_when_written(
         Study.open(catalogue.parent, writable=False)
     with Study.open(catalogue.parent) as study:
         assert study._database.rows("SELECT note FROM cases") == [(None,)]
-        assert len(study.slice_records()) == 6
+        assert len(study.slices.records()) == 6
     Study.open(catalogue.parent, writable=False).close()
 
 
@@ -101,7 +101,7 @@ def test_a_failed_migration_changes_nothing(
         Study.open(catalogue.parent)
     monkeypatch.setattr(schema, "MIGRATIONS", released)
     with Study.open(catalogue.parent) as study:
-        assert len(study.slice_records()) == 6
+        assert len(study.slices.records()) == 6
 
 
 @pytest.mark.parametrize("writable", [True, False])
@@ -124,7 +124,7 @@ def test_a_damaged_mask_is_explained(study: Study) -> None:
     study._database._connection.execute("DROP TRIGGER masks_no_update")
     study._database._connection.execute("UPDATE masks SET data = x'00ff'")
     with pytest.raises(UserError, match="mask is damaged"):
-        study.revision_mask(record.revision)
+        study.slices.revision_mask(record.revision)
 
 
 def test_two_identical_cases_never_reach_the_catalogue(study: Study) -> None:
@@ -132,7 +132,7 @@ def test_two_identical_cases_never_reach_the_catalogue(study: Study) -> None:
     with pytest.raises(UserError, match=r"refused a change .*UNIQUE.* Nothing was changed"):
         study._catalogue.add_cases([case])
     assert len(study.cases) == 1
-    assert [entry.action for entry in study.audit()].count("add case") == 1
+    assert [entry.action for entry in study.log.entries()].count("add case") == 1
 
 
 def _execute(path: Path, sql: str) -> None:
@@ -153,10 +153,10 @@ def test_a_full_disk_is_told_and_the_next_save_works(study: Study) -> None:
 
     with pytest.raises(UserError, match=r"the disk is full .*Free some space"):
         fill()
-    saved = len(study.slice_history(KEY))
+    saved = len(study.slices.history(KEY))
     connection.execute("PRAGMA max_page_count = 100000")
     study.save_slice(KEY, mask_of(0), SliceState.CLEAN)
-    assert len(study.slice_history(KEY)) == saved + 1
+    assert len(study.slices.history(KEY)) == saved + 1
 
 
 def test_a_catalogue_in_use_is_told_and_the_next_save_works(study: Study) -> None:
@@ -183,7 +183,7 @@ def test_a_closed_study_is_told(study: Study) -> None:
     with pytest.raises(UserError, match=r"no longer open .*Open the study again"):
         study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
     with pytest.raises(UserError, match="no longer open"):
-        study.slice_records()
+        study.slices.records()
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def say(study: Study, key: SliceKey, state: SliceState, value: int = 1) -> None:
         mask = np.full([n for k, n in enumerate((6, 7, 8)) if k != key.axis], value, np.uint8)
         study.save_slice(key, mask, state)
     else:
-        study.set_state(key, state)
+        study.slices.set_state(key, state)
 
 
 def test_what_is_followed_is_what_a_fresh_look_finds(study: Study) -> None:
@@ -41,24 +41,24 @@ def test_what_is_followed_is_what_a_fresh_look_finds(study: Study) -> None:
         if rng.random() < 0.3:
             case_id = (None, "a", "b")[rng.integers(3)]
             state = (None, *SliceState)[rng.integers(5)]
-            newest = [study.slice_history(key)[-1] for key in SLICES if study.slice_history(key)]
+            newest = [study.slices.history(key)[-1] for key in SLICES if study.slices.history(key)]
             expected = [
                 r for r in newest if case_id in (None, r.key.case_id) and state in (None, r.state)
             ]
-            found = study.slice_records(case_id, state=state)
+            found = study.slices.records(case_id, state=state)
             assert list(found) == sorted(expected, key=lambda r: r.revision)
     with Study.open(study.path, writable=False) as again:
-        assert again.slice_records() == study.slice_records()
+        assert again.slices.records() == study.slices.records()
 
 
 def test_a_reader_sees_what_a_writer_adds(study: Study) -> None:
     with Study.open(study.path, writable=False) as reader:
-        assert reader.slice_records() == ()
+        assert reader.slices.records() == ()
         say(study, SLICES[0], CLEAN)
-        assert reader.clean_slices() == (SLICES[0],)
+        assert reader.slices.clean() == (SLICES[0],)
         say(study, SLICES[0], DRAFT)
-        assert reader.clean_slices() == ()
-        assert [r.state for r in reader.slice_records()] == [DRAFT]
+        assert reader.slices.clean() == ()
+        assert [r.state for r in reader.slices.records()] == [DRAFT]
 
 
 class Reads:
@@ -92,12 +92,12 @@ def test_one_more_slice_costs_the_same_however_many_there_are(
     geometry = Geometry.from_affine((8, 7, 300), np.diag([-1.0, -1.0, 3.0, 1.0]))
     image = Volume(np.zeros(geometry.shape, np.int16), geometry)
     with Study.create(tmp_path / "long.mlbseg") as study:
-        study.add_case(replace(make_case("long"), image=image))
+        study.add_cases([replace(make_case("long"), image=image)])
         reads, found = Reads(study, monkeypatch), []
         for index in range(250):
             study.save_slice(SliceKey("long", 0, index), np.ones((7, 8), np.uint8), CLEAN)
-            found.append(reads.of(study.clean_slices))
-        assert len(study.clean_slices()) == 250
+            found.append(reads.of(study.slices.clean))
+        assert len(study.slices.clean()) == 250
         assert {rows for rows, _ in found[1:]} == {1}  # with the first comes the case
         assert found[-1][1] <= 1.5 * found[4][1]
 
@@ -107,19 +107,22 @@ def test_a_mask_is_unpacked_once_to_know_its_values(
 ) -> None:
     unpacked = []
     unpack = PackedMask.unpack
-    monkeypatch.setattr(
-        PackedMask, "unpack", lambda mask, shape: unpacked.append(mask) or unpack(mask, shape)
-    )
+
+    def counted(mask: PackedMask, shape: tuple[int, int]) -> object:
+        unpacked.append(mask)
+        return unpack(mask, shape)
+
+    monkeypatch.setattr(PackedMask, "unpack", counted)
     say(study, SLICES[0], CLEAN, value=3)
     say(study, SLICES[1], DRAFT, value=0)
-    saved, draft = study.slice_records()
+    saved, draft = study.slices.records()
     for _ in range(2):
-        assert study.revision_values(saved.revision) == {3}
+        assert study.slices.values(saved.revision) == {3}
     assert unpacked == []
     for _ in range(2):
-        assert study.revision_values(draft.revision) == {0}
+        assert study.slices.values(draft.revision) == {0}
     assert len(unpacked) == 1
     with Study.open(study.path, writable=False) as reader:
         for _ in range(2):
-            assert reader.revision_values(saved.revision) == {3}
+            assert reader.slices.values(saved.revision) == {3}
     assert len(unpacked) == 2

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays.adding import rebuild_arrays
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
@@ -23,15 +24,15 @@ MUTATIONS: dict[str, Callable[[Study], object]] = {
     "save_slice": lambda s: s.save_slice(
         SliceKey("a", 0, 0), np.ones((7, 8), np.uint8), SliceState.DRAFT
     ),
-    "set_state": lambda s: s.set_state(KEY, SliceState.SKIPPED),
-    "create_array": lambda s: s.create_array("a", ArrayName.PREDICTION),
-    "write_slices": lambda s: s.write_slices(
+    "set_state": lambda s: s.slices.set_state(KEY, SliceState.SKIPPED),
+    "create_array": lambda s: s.arrays.create("a", ArrayName.PREDICTION),
+    "write_slices": lambda s: s.arrays.write(
         "a", ArrayName.IMAGE, 0, 0, np.zeros((1, 7, 8), np.int16)
     ),
-    "rebuild_arrays": lambda s: s.rebuild_arrays(),
-    "start_run": lambda s: s.start_run({}, seed=0, device="cpu"),
-    "log_metrics": lambda s: s.log_metrics(1, 1, {"loss": 1.0}),
-    "finish_run": lambda s: s.finish_run(1, outcome="x"),
+    "rebuild_arrays": lambda s: rebuild_arrays(s.cases, s.arrays),
+    "start_run": lambda s: s.runs.start({}, seed=0, device="cpu"),
+    "log_metrics": lambda s: s.runs.log(1, 1, {"loss": 1.0}),
+    "finish_run": lambda s: s.runs.finish(1, outcome="x"),
 }
 
 
@@ -41,7 +42,7 @@ def test_a_reader_changes_nothing(study: Study, name: str) -> None:
     before = _bytes_in(study.path)
     with Study.open(study.path, writable=False) as reader:
         assert not reader.writable
-        assert reader.read_slice("a", ArrayName.IMAGE, 0, 0).shape == (7, 8)
+        assert reader.arrays.read("a", ArrayName.IMAGE, 0, 0).shape == (7, 8)
         with pytest.raises(UserError, match="reading only"):
             MUTATIONS[name](reader)
     assert _bytes_in(study.path) == before

@@ -55,7 +55,7 @@ def test_labels_are_what_a_person_sees(study: Study, tmp_path: Path) -> None:
     mask = np.zeros(case.slice_shape(0), np.uint8)
     mask[3:9, 4:20] = 2
     study.save_slice(SliceKey(case.id, 0, 7), mask, SliceState.CLEAN)
-    expected = study.working_labels(case.id)
+    expected = study.labels.working(case.id)
     np.testing.assert_array_equal(expected[7], mask)
     (path,) = export_case(study, case.id, tmp_path / "out", ExportKind.LABELS)
     assert path == tmp_path / "out" / case.image_path.name
@@ -81,7 +81,7 @@ def test_one_file_per_case_named_as_it_came_in(study: Study, tmp_path: Path) -> 
 
 def test_a_prediction_is_exported_without_corrections(study: Study, tmp_path: Path) -> None:
     case = study.cases[0]
-    study.create_array(case.id, ArrayName.PREDICTION)[:] = 1
+    study.arrays.create(case.id, ArrayName.PREDICTION)[:] = 1
     study.save_slice(
         SliceKey(case.id, 0, 0), np.zeros(case.slice_shape(0), np.uint8), SliceState.CLEAN
     )
@@ -92,8 +92,8 @@ def test_a_prediction_is_exported_without_corrections(study: Study, tmp_path: Pa
 def test_weights_are_two_maps_of_float32(study: Study, tmp_path: Path) -> None:
     case = study.cases[1]
     weights = np.random.default_rng(0).random(case.geometry.shape).astype(np.float16)
-    study.create_array(case.id, ArrayName.META_WEIGHTS_INITIAL)[:] = weights
-    study.create_array(case.id, ArrayName.META_WEIGHTS_PSEUDO)[:] = 2 * weights
+    study.arrays.create(case.id, ArrayName.META_WEIGHTS_INITIAL)[:] = weights
+    study.arrays.create(case.id, ArrayName.META_WEIGHTS_PSEUDO)[:] = 2 * weights
     initial, pseudo = export_case(study, case.id, tmp_path / "out", ExportKind.WEIGHTS)
     assert initial.name == "phantom_02_meta_weights_initial.nii.gz"
     assert pseudo.name == "phantom_02_meta_weights_pseudo.nii.gz"
@@ -106,8 +106,8 @@ def test_weights_are_two_maps_of_float32(study: Study, tmp_path: Path) -> None:
 def test_trust_is_a_map_of_float32_and_the_votes_are_labels(study: Study, tmp_path: Path) -> None:
     case = study.cases[1]
     trust = np.random.default_rng(0).random(case.geometry.shape).astype(np.float16)
-    study.create_array(case.id, ArrayName.TRUST)[:] = trust
-    study.create_array(case.id, ArrayName.PROPOSED_LABELS)[:] = trust > 0.5
+    study.arrays.create(case.id, ArrayName.TRUST)[:] = trust
+    study.arrays.create(case.id, ArrayName.PROPOSED_LABELS)[:] = trust > 0.5
     trusted, votes = export_case(study, case.id, tmp_path / "out", ExportKind.TRUST)
     assert trusted.name == "phantom_02_trust.nii.gz"
     assert votes.name == "phantom_02_proposed_labels.nii.gz"
@@ -152,7 +152,7 @@ def test_what_was_exported_can_be_imported_again(study: Study, tmp_path: Path) -
         import_folder(again, study.cases[0].image_path.parent, tmp_path / "out")
         for case in study.cases:
             np.testing.assert_array_equal(
-                again.working_labels(case.id), study.working_labels(case.id)
+                again.labels.working(case.id), study.labels.working(case.id)
             )
 
 
@@ -178,8 +178,8 @@ def test_nothing_is_written_unless_every_case_has_it(
         ArrayName.META_WEIGHTS_INITIAL,
         ArrayName.META_WEIGHTS_PSEUDO,
     ):
-        study.create_array("phantom_01", name)
-    study.create_array("phantom_02", ArrayName.META_WEIGHTS_PSEUDO)
+        study.arrays.create("phantom_01", name)
+    study.arrays.create("phantom_02", ArrayName.META_WEIGHTS_PSEUDO)
     with pytest.raises(UserError, match=says):
         export_study(study, tmp_path / "out", kind)
     assert not (tmp_path / "out").exists()
@@ -213,8 +213,8 @@ def test_a_case_with_nan_is_refused_and_the_others_are_written(
 ) -> None:
     for case in study.cases:
         for array in ARRAYS[kind]:
-            study.create_array(case.id, array)
-    study.array("phantom_01", name)[-1, 2, 3] = bad
+            study.arrays.create(case.id, array)
+    study.arrays.open("phantom_01", name)[-1, 2, 3] = bad
     says = rf"1 of 2 cases were not exported.*{kind.value} of phantom_01 hold.*NaN or infinite"
     with pytest.raises(UserError, match=says):
         export_study(study, tmp_path / "out", kind)
@@ -245,8 +245,8 @@ def test_probabilities_that_are_none_are_refused(study: Study, tmp_path: Path, b
 
 
 def test_provenance_has_no_number_that_is_none(study: Study, tmp_path: Path) -> None:
-    study.create_array("phantom_01", ArrayName.PREDICTION)
-    study.start_run({"rates": [float("nan"), 0.5], "minutes": float("inf")}, seed=0, device="cpu")
+    study.arrays.create("phantom_01", ArrayName.PREDICTION)
+    study.runs.start({"rates": [float("nan"), 0.5], "minutes": float("inf")}, seed=0, device="cpu")
     (path,) = export_case(study, "phantom_01", tmp_path / "out", ExportKind.LABELS)
 
     def refused(word: str) -> None:

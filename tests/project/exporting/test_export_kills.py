@@ -54,8 +54,8 @@ def study(tmp_path: Path) -> Iterator[Study]:
         made.set_classes(named("organ, lesion"))
         correct(made, 1)
         shape = made.case(CASE).geometry.shape
-        made.create_array(CASE, ArrayName.TRUST)[:] = 0.5
-        made.create_array(CASE, ArrayName.PROPOSED_LABELS)[:] = 1
+        made.arrays.create(CASE, ArrayName.TRUST)[:] = 0.5
+        made.arrays.create(CASE, ArrayName.PROPOSED_LABELS)[:] = 1
         assert shape == SHAPE[::-1]
         yield made
 
@@ -64,8 +64,8 @@ def correct(study: Study, value: Any) -> None:
     mask = np.zeros(study.case(CASE).slice_shape(0), np.uint8)
     mask[2:6, 3:8] = value
     study.save_slice(SliceKey(CASE, 0, 3), mask, SliceState.CLEAN)
-    if study.has_array(CASE, ArrayName.TRUST):
-        study.array(CASE, ArrayName.TRUST)[:] = value / 8
+    if study.arrays.has(CASE, ArrayName.TRUST):
+        study.arrays.open(CASE, ArrayName.TRUST)[:] = value / 8
 
 
 def seen(folder: Path) -> dict[str, str]:

@@ -54,8 +54,8 @@ def study(tmp_path: Path) -> Iterator[Study]:
         mask = np.full(case.slice_shape(0), 2, np.uint8)
         made.save_slice(SliceKey("scan", 0, 4), mask, SliceState.CLEAN)
         rng = np.random.default_rng(1)
-        made.create_array("scan", ArrayName.TRUST)[:] = rng.random(case.geometry.shape)
-        made.create_array("scan", ArrayName.PROPOSED_LABELS)[:] = 1
+        made.arrays.create("scan", ArrayName.TRUST)[:] = rng.random(case.geometry.shape)
+        made.arrays.create("scan", ArrayName.PROPOSED_LABELS)[:] = 1
         yield made
 
 
@@ -70,7 +70,7 @@ def test_a_case_leaves_in_another_format_than_it_came_in(
     (path,) = export_case(study, "scan", tmp_path / "out", ExportKind.LABELS, form)
     image = sitk.ReadImage(str(path))
     found = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
-    np.testing.assert_array_equal(found, file_frame(study, study.working_labels("scan")))
+    np.testing.assert_array_equal(found, file_frame(study, study.labels.working("scan")))
     again, _ = read_labels(path)
     ours = study.cases[0].geometry
     np.testing.assert_allclose(again.geometry.display_affine, ours.display_affine, atol=2e-5)
@@ -100,7 +100,7 @@ def test_exported_dicom_can_be_imported_again(study: Study, tmp_path: Path) -> N
     with Study.create(tmp_path / "again.mlbseg") as again:
         imported = import_folder(again, tmp_path / "in", tmp_path / "out")
         assert imported.failures == ()
-        np.testing.assert_array_equal(again.working_labels("scan"), study.working_labels("scan"))
+        np.testing.assert_array_equal(again.labels.working("scan"), study.labels.working("scan"))
         assert [c.name for c in again.classes] == [c.name for c in study.classes if c.value < 3]
 
 
@@ -128,7 +128,7 @@ def test_what_came_as_nifti_cannot_become_dicom(tmp_path: Path) -> None:
 
 
 def test_a_map_with_nan_never_becomes_dicom(study: Study, tmp_path: Path) -> None:
-    study.array("scan", ArrayName.TRUST)[3, 2, 1] = np.nan
+    study.arrays.open("scan", ArrayName.TRUST)[3, 2, 1] = np.nan
     with pytest.raises(UserError, match=r"trust of scan hold.*NaN or infinite"):
         export_case(study, "scan", tmp_path / "out", ExportKind.TRUST, OutFormat.DICOM_SEG)
     assert list((tmp_path / "out").iterdir()) == []
@@ -205,11 +205,11 @@ def provenance(path: Path) -> dict[str, Any]:
 
 
 def test_every_file_says_where_it_comes_from(study: Study, tmp_path: Path) -> None:
-    run = study.start_run({"steps": 5, "network": "unet"}, seed=3, device="cpu")
-    study.finish_run(run, outcome="finished")
+    run = study.runs.start({"steps": 5, "network": "unet"}, seed=3, device="cpu")
+    study.runs.finish(run, outcome="finished")
     study.checkpoint_path.parent.mkdir()
     study.checkpoint_path.write_bytes(b"a model")
-    study.create_array("scan", ArrayName.PREDICTION)
+    study.arrays.create("scan", ArrayName.PREDICTION)
     (path,) = export_case(study, "scan", tmp_path / "out", ExportKind.LABELS)
     told = provenance(path)
     assert told["file"] == "scan_seg.dcm"
@@ -234,18 +234,18 @@ def test_every_file_says_where_it_comes_from(study: Study, tmp_path: Path) -> No
 
 
 def test_imported_labels_have_no_model(study: Study, tmp_path: Path) -> None:
-    study.start_run({}, seed=0, device="cpu")
+    study.runs.start({}, seed=0, device="cpu")
     (path,) = export_case(study, "scan", tmp_path / "out", ExportKind.INITIAL, OutFormat.MHA)
     told = provenance(path)
     assert (told["model"], told["run"], told["slices_in_file"]) == (None, None, False)
 
 
 def test_a_run_that_left_no_checkpoint_has_no_share(study: Study, tmp_path: Path) -> None:
-    study.create_array("scan", ArrayName.PREDICTION)
-    first = study.start_run({"steps": 5}, seed=3, device="cpu")
+    study.arrays.create("scan", ArrayName.PREDICTION)
+    first = study.runs.start({"steps": 5}, seed=3, device="cpu")
     study.checkpoint_path.parent.mkdir()
     study.checkpoint_path.write_bytes(b"a model")
-    began = study.runs()[-1].started_at.timestamp()
+    began = study.runs.all()[-1].started_at.timestamp()
     os.utime(study.checkpoint_path, (began - 60, began - 60))
     assert maker_of(study).run is None
     os.utime(study.checkpoint_path, (began + 60, began + 60))
@@ -263,7 +263,7 @@ def test_a_table_and_maps_have_their_provenance_too(study: Study, tmp_path: Path
 
 def test_imported_labels_that_nobody_changed_are_named(study: Study, tmp_path: Path) -> None:
     case = study.cases[0]
-    shown = [i for i in range(SHAPE[2]) if study.read_slice("scan", INITIAL, 0, i).any()]
+    shown = [i for i in range(SHAPE[2]) if study.arrays.read("scan", INITIAL, 0, i).any()]
 
     def told(kind: ExportKind) -> Any:
         (path,) = export_case(study, "scan", tmp_path / "out", kind, OutFormat.NIFTI)[:1]
@@ -274,10 +274,10 @@ def test_imported_labels_that_nobody_changed_are_named(study: Study, tmp_path: P
     assert first["sha256"] == sha256_of(tmp_path / "labels" / "scan.dcm")
     assert first["axis"] == case.geometry.file_axes[0]
     assert first["kept_slices"] == [case.geometry.file_index(0, i) for i in shown if i != 4]
-    study.create_array("scan", ArrayName.PREDICTION)
+    study.arrays.create("scan", ArrayName.PREDICTION)
     for index in (2, 5):
-        same = study.read_slice("scan", INITIAL, 0, index)
-        study.write_slices("scan", ArrayName.PREDICTION, 0, index, same[None])
+        same = study.arrays.read("scan", INITIAL, 0, index)
+        study.arrays.write("scan", ArrayName.PREDICTION, 0, index, same[None])
     assert told(ExportKind.LABELS)["kept_slices"] == [
         case.geometry.file_index(0, i) for i in (2, 5)
     ]
@@ -288,7 +288,7 @@ def test_slices_that_nobody_looked_at_are_named(study: Study, tmp_path: Path) ->
     case, count = study.cases[0], SHAPE[2]
     draft, clean = (SliceKey("scan", 0, i) for i in (count - 1, 4))
     for key, state in ((draft, SliceState.DRAFT), (clean, SliceState.CLEAN)):
-        study.save_slice(key, study.read_slice("scan", INITIAL, 0, key.index), state)
+        study.save_slice(key, study.arrays.read("scan", INITIAL, 0, key.index), state)
     (path,) = export_case(study, "scan", tmp_path / "out", ExportKind.LABELS, OutFormat.NIFTI)
     told = provenance(path)["never_looked_at"]
     assert told["axis"] == case.geometry.file_axes[0]

@@ -48,7 +48,7 @@ def test_a_killed_writer_loses_nothing_that_was_saved(
 
     with Study.open(study.path) as again:
         for number, revision in saved:
-            np.testing.assert_array_equal(again.revision_mask(revision), mask_number(number))
+            np.testing.assert_array_equal(again.slices.revision_mask(revision), mask_number(number))
         after = again.save_slice(SliceKey("a", 0, 0), mask_number(0), SliceState.DRAFT)
         assert after.revision > saved[-1][1]
     connection = sqlite3.connect(study.path / "catalogue.sqlite")
@@ -71,22 +71,22 @@ def test_a_reader_follows_a_writer_at_work(
     with Study.open(study.path, writable=False) as reader:
         for _ in range(30):
             revision = int(process.stdout.readline().split()[1])
-            records = reader.slice_records()
+            records = reader.slices.records()
             assert records[-1].revision >= revision
             # The mask that is read belongs to the revision that was read with it.
-            mask = reader.revision_mask(records[-1].revision)
+            mask = reader.slices.revision_mask(records[-1].revision)
             np.testing.assert_array_equal(mask, mask_number(records[-1].revision - 1))
     assert process.poll() is None
 
 
 def test_a_reader_sees_whole_slices_of_arrays_that_are_being_written(study: Study) -> None:
-    study.create_array("a", ArrayName.PREDICTION)
+    study.arrays.create("a", ArrayName.PREDICTION)
     done = threading.Event()
 
     def write() -> None:
         for value in range(1, 150):
             block = np.full((1, 7, 8), value, np.uint8)
-            study.write_slices("a", ArrayName.PREDICTION, 0, 3, block)
+            study.arrays.write("a", ArrayName.PREDICTION, 0, 3, block)
         done.set()
 
     with Study.open(study.path, writable=False) as reader:
@@ -94,41 +94,41 @@ def test_a_reader_sees_whole_slices_of_arrays_that_are_being_written(study: Stud
         thread.start()
         last = 0
         while not done.is_set():
-            seen = reader.read_slice("a", ArrayName.PREDICTION, 0, 3)
+            seen = reader.arrays.read("a", ArrayName.PREDICTION, 0, 3)
             assert seen.min() == seen.max() >= last
             last = int(seen.max())
         thread.join()
-        assert reader.read_slice("a", ArrayName.PREDICTION, 0, 3).min() == 149
+        assert reader.arrays.read("a", ArrayName.PREDICTION, 0, 3).min() == 149
 
 
 def test_a_reader_notices_a_replaced_array(study: Study) -> None:
-    study.create_array("a", ArrayName.PREDICTION)
+    study.arrays.create("a", ArrayName.PREDICTION)
     with Study.open(study.path, writable=False) as reader:
-        assert reader.array("a", ArrayName.PREDICTION).chunks == (1, 7, 8)
+        assert reader.arrays.open("a", ArrayName.PREDICTION).chunks == (1, 7, 8)
         study.set_axis("a", 2)
-        study.create_array("a", ArrayName.PREDICTION)
-        study.write_slices("a", ArrayName.PREDICTION, 2, 0, np.full((8, 6, 7), 5, np.uint8))
-        assert reader.array("a", ArrayName.PREDICTION).chunks == (6, 7, 1)
-        assert reader.machine_labels("a").min() == 5
+        study.arrays.create("a", ArrayName.PREDICTION)
+        study.arrays.write("a", ArrayName.PREDICTION, 2, 0, np.full((8, 6, 7), 5, np.uint8))
+        assert reader.arrays.open("a", ArrayName.PREDICTION).chunks == (6, 7, 1)
+        assert reader.labels.machine("a").min() == 5
 
 
 def test_losing_the_arrays_loses_nothing_that_a_person_did(study: Study) -> None:
     key = SliceKey("a", 0, 1)
     study.save_slice(key, mask_number(1), SliceState.CLEAN)
-    audit = study.audit()
+    audit = study.log.entries()
     study.close()
     shutil.rmtree(study.path / "arrays")
     with Study.open(study.path) as again:
-        assert again.clean_slices() == (key,)
-        np.testing.assert_array_equal(again.slice_mask(key), mask_number(1))
-        np.testing.assert_array_equal(again.working_labels("a")[1], mask_number(1))
-        assert again.audit() == audit
+        assert again.slices.clean() == (key,)
+        np.testing.assert_array_equal(again.slices.mask(key), mask_number(1))
+        np.testing.assert_array_equal(again.labels.working("a")[1], mask_number(1))
+        assert again.log.entries() == audit
 
 
 def test_two_threads_share_a_study(study: Study) -> None:
     errors: list[BaseException] = []
-    run = study.start_run({}, seed=0, device="cpu")
-    study.create_array("a", ArrayName.PREDICTION)
+    run = study.runs.start({}, seed=0, device="cpu")
+    study.arrays.create("a", ArrayName.PREDICTION)
 
     def guarded(work: Callable[[], object]) -> threading.Thread:
         def target() -> None:
@@ -145,24 +145,24 @@ def test_two_threads_share_a_study(study: Study) -> None:
         for number in range(60):
             key = SliceKey("a", 0, number % 6)
             study.save_slice(key, mask_number(number), SliceState.DRAFT)
-            study.set_state(key, SliceState.CLEAN)
-            np.testing.assert_array_equal(study.slice_mask(key), mask_number(number))
+            study.slices.set_state(key, SliceState.CLEAN)
+            np.testing.assert_array_equal(study.slices.mask(key), mask_number(number))
 
     def engine() -> None:
         for step in range(60):
             block = np.full((1, 7, 8), step, np.uint8)
-            study.write_slices("a", ArrayName.PREDICTION, 0, step % 6, block)
-            study.log_metrics(run, step, {"loss": step, "dice": step / 2})
-            study.working_labels("a")
+            study.arrays.write("a", ArrayName.PREDICTION, 0, step % 6, block)
+            study.runs.log(run, step, {"loss": step, "dice": step / 2})
+            study.labels.working("a")
 
     threads = [guarded(window), guarded(engine)]
     for thread in threads:
         thread.join()
     assert errors == []
-    assert study.metrics(run, "dice") == [(step, step / 2) for step in range(60)]
-    assert len(study.slice_history(SliceKey("a", 0, 5))) == 20
-    revisions = [r.revision for i in range(6) for r in study.slice_history(SliceKey("a", 0, i))]
+    assert study.runs.metrics(run, "dice") == [(step, step / 2) for step in range(60)]
+    assert len(study.slices.history(SliceKey("a", 0, 5))) == 20
+    revisions = [r.revision for i in range(6) for r in study.slices.history(SliceKey("a", 0, i))]
     assert sorted(revisions) == list(range(1, 121))
-    assert np.asarray(study.array("a", ArrayName.PREDICTION)[:, 0, 0]).tolist() == list(
+    assert np.asarray(study.arrays.open("a", ArrayName.PREDICTION)[:, 0, 0]).tolist() == list(
         range(54, 60)
     )

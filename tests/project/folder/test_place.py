@@ -23,13 +23,13 @@ BLOCK = np.full((2, 7, 8), 9, np.uint8)
 
 CHANGES = {
     "save_slice": lambda s: s.save_slice(KEY, MASK, SliceState.CLEAN),
-    "set_state": lambda s: s.set_state(KEY, SliceState.SKIPPED),
+    "set_state": lambda s: s.slices.set_state(KEY, SliceState.SKIPPED),
     "set_classes": lambda s: s.set_classes([]),
-    "log_metrics": lambda s: s.log_metrics(1, 1, {"loss": 1.0}),
-    "create_array": lambda s: s.create_array("a", ArrayName.PROPOSED_LABELS),
-    "begin_array": lambda s: s.begin_array("a", ArrayName.PROPOSED_LABELS, 0),
-    "write_slices": lambda s: s.write_slices("a", ArrayName.PREDICTION, 0, 0, BLOCK),
-    "through zarr": lambda s: s.array("a", ArrayName.PREDICTION).__setitem__(0, BLOCK[0]),
+    "log_metrics": lambda s: s.runs.log(1, 1, {"loss": 1.0}),
+    "create_array": lambda s: s.arrays.create("a", ArrayName.PROPOSED_LABELS),
+    "begin_array": lambda s: s.arrays.begin("a", ArrayName.PROPOSED_LABELS, 0),
+    "write_slices": lambda s: s.arrays.write("a", ArrayName.PREDICTION, 0, 0, BLOCK),
+    "through zarr": lambda s: s.arrays.open("a", ArrayName.PREDICTION).__setitem__(0, BLOCK[0]),
     "require_writable": lambda s: s.require_writable(),
 }
 
@@ -37,8 +37,8 @@ CHANGES = {
 @pytest.fixture
 def opened(study: Study) -> Study:
     """An open study with a prediction, which was begun and read."""
-    study.create_array("a", ArrayName.PREDICTION)
-    study.read_slice("a", ArrayName.PREDICTION, 0, 0)
+    study.arrays.create("a", ArrayName.PREDICTION)
+    study.arrays.read("a", ArrayName.PREDICTION, 0, 0)
     study.save_slice(KEY, MASK, SliceState.DRAFT)
     return study
 
@@ -47,8 +47,8 @@ def opened(study: Study) -> Study:
 def other(tmp_path: Path, make_case: Callable[..., NewCase]) -> Path:
     """A closed study with a case of the same name."""
     with Study.create(tmp_path / "other.mlbseg") as other:
-        other.add_case(make_case())
-        other.create_array("a", ArrayName.PREDICTION)
+        other.add_cases([make_case()])
+        other.arrays.create("a", ArrayName.PREDICTION)
     return other.path
 
 
@@ -88,7 +88,7 @@ def test_a_single_file_that_is_gone_is_noticed(opened: Study, name: str, replace
     with pytest.raises(StudyGone):
         opened.save_slice(KEY, MASK, SliceState.CLEAN)
     with pytest.raises(StudyGone):
-        opened.write_slices("a", ArrayName.PREDICTION, 0, 0, BLOCK)
+        opened.arrays.write("a", ArrayName.PREDICTION, 0, 0, BLOCK)
 
 
 def test_what_was_gone_once_stays_so_until_it_is_opened_again(
@@ -102,7 +102,7 @@ def test_what_was_gone_once_stays_so_until_it_is_opened_again(
         opened.save_slice(KEY, MASK, SliceState.CLEAN)
     opened.close()
     with Study.open(opened.path) as again:
-        assert [r.state for r in again.slice_history(KEY)] == [SliceState.DRAFT]
+        assert [r.state for r in again.slices.history(KEY)] == [SliceState.DRAFT]
         again.save_slice(KEY, MASK, SliceState.CLEAN)
 
 
@@ -117,7 +117,7 @@ def test_a_folder_that_goes_within_a_transaction_is_noticed(opened: Study, tmp_p
     (tmp_path / "away").rename(opened.path)
     opened.close()
     with Study.open(opened.path) as again:
-        assert "something" not in {entry.action for entry in again.audit()}
+        assert "something" not in {entry.action for entry in again.log.entries()}
 
 
 def test_a_folder_that_goes_with_the_commit_is_noticed(
@@ -152,7 +152,7 @@ def test_closing_leaves_the_lock_and_the_log_of_the_other_alone(
             Study.open(new.path)
         new.save_slice(KEY, MASK, SliceState.DRAFT)
     with Study.open(new.path) as again:
-        assert len(again.slice_history(KEY)) == 2
+        assert len(again.slices.history(KEY)) == 2
 
 
 def test_only_a_study_of_its_own_is_discarded(opened: Study, other: Path, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_disk_that_does_not_answer_may_come_back(
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_closed_study_is_not_written(opened: Study, change: Any) -> None:
-    array = opened.array("a", ArrayName.PREDICTION)
+    array = opened.arrays.open("a", ArrayName.PREDICTION)
     opened.close()
     before = everything_in(opened.path)
     with pytest.raises(UserError, match="no longer open"):
@@ -198,7 +198,7 @@ def test_a_study_may_be_reached_by_a_link(opened: Study, tmp_path: Path) -> None
     os.symlink(opened.path, link, target_is_directory=True)
     with Study.open(link) as study:
         study.save_slice(KEY, MASK, SliceState.CLEAN)
-        study.write_slices("a", ArrayName.PREDICTION, 0, 0, BLOCK)
+        study.arrays.write("a", ArrayName.PREDICTION, 0, 0, BLOCK)
         link.unlink()
         with pytest.raises(StudyGone):
-            study.write_slices("a", ArrayName.PREDICTION, 0, 0, BLOCK)
+            study.arrays.write("a", ArrayName.PREDICTION, 0, 0, BLOCK)

@@ -93,6 +93,6 @@ def test_an_image_in_memory_with_nan_is_refused(
     new.image.voxels[2, 3, 4] = bad
     with Study.create(tmp_path / "nan.mlbseg") as study:
         with pytest.raises(UserError, match=r"b\.nii has 1 voxels that are NaN or infinite"):
-            study.add_case(new)
+            study.add_cases([new])
         assert study.cases == ()
         assert not (study.path / "arrays" / "b").exists()

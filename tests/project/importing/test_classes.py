@@ -65,12 +65,12 @@ def test_a_class_in_use_stays(tmp_path: Path, where: str) -> None:
         before = study.classes
         change_classes(study, [*before, SCAR])
         (key,) = phantoms.accept("phantom1", 5)
-        mask = np.zeros_like(study.slice_mask(key))
+        mask = np.zeros_like(study.slices.mask(key))
         mask[3, 4] = SCAR.value
         if where in ("draft", "clean"):
             study.save_slice(key, mask, SliceState(where))
         else:
-            study.create_array("phantom1", ArrayName(where))[5] = mask
+            study.arrays.create("phantom1", ArrayName(where))[5] = mask
         with pytest.raises(UserError, match=r"9 \(scar\) is in use in .*phantom1"):
             change_classes(study, before)
         assert study.classes == (*before, SCAR)
@@ -82,8 +82,8 @@ def test_a_slice_that_was_handed_back_uses_nothing(tmp_path: Path) -> None:
         before = study.classes
         change_classes(study, [*before, SCAR])
         (key,) = phantoms.accept("phantom0", 5)
-        mask = np.full_like(study.slice_mask(key), SCAR.value)
+        mask = np.full_like(study.slices.mask(key), SCAR.value)
         study.save_slice(key, mask, SliceState.DRAFT)
-        study.set_state(key, SliceState.SKIPPED)
+        study.slices.set_state(key, SliceState.SKIPPED)
         change_classes(study, before)
         assert study.classes == before

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import read_labels
+from napari_mlbseg.project.arrays.adding import rebuild_arrays
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.importing.cohort import import_folder, import_images
 from napari_mlbseg.project.records.cases import LabelClass
@@ -88,7 +89,7 @@ def test_images_and_labels_come_in_under_their_names(cohort: Cohort) -> None:
             (ArrayName.IMAGE, case.image_path),
             (ArrayName.INITIAL_LABELS, case.labels_path),
         ):
-            shown = np.asarray(cohort.study.array(case.id, name)[:])
+            shown = np.asarray(cohort.study.arrays.open(case.id, name)[:])
             expected = np.asarray(load_nifti(path).dataobj)
             np.testing.assert_array_equal(case.geometry.to_file(shown), expected)
             assert shown.dtype == expected.dtype
@@ -98,7 +99,7 @@ def test_labels_are_optional(cohort: Cohort) -> None:
     cases = import_folder(cohort.study, cohort.images).cases
     assert [case.labels_path for case in cases] == [None, None]
     assert cohort.study.classes == ()
-    assert not cohort.study.has_array("a", ArrayName.INITIAL_LABELS)
+    assert not cohort.study.arrays.has("a", ArrayName.INITIAL_LABELS)
 
 
 def test_classes_are_made_from_the_values_found(cohort: Cohort) -> None:
@@ -144,11 +145,11 @@ def test_labels_in_another_voxel_order_are_turned_exactly(
         turned = np.flip(turned, axis)
     cohort.label("a", turned, affine)
     case = cohort.take_in().cases[0]
-    shown = np.asarray(cohort.study.array("a", ArrayName.INITIAL_LABELS)[:])
+    shown = np.asarray(cohort.study.arrays.open("a", ArrayName.INITIAL_LABELS)[:])
     np.testing.assert_array_equal(case.geometry.to_file(shown), stored)
     shutil.rmtree(cohort.study.path / "arrays" / "a")
-    cohort.study.rebuild_arrays()
-    again = np.asarray(cohort.study.array("a", ArrayName.INITIAL_LABELS)[:])
+    rebuild_arrays(cohort.study.cases, cohort.study.arrays)
+    again = np.asarray(cohort.study.arrays.open("a", ArrayName.INITIAL_LABELS)[:])
     np.testing.assert_array_equal(again, shown)
 
 
@@ -279,7 +280,7 @@ def test_a_bad_file_is_named_and_left_out_and_the_others_come_in(
     assert {case.id for case in cohort.study.cases} == {"first", *ids}
     assert {p.name for p in (cohort.study.path / "arrays").iterdir()} == {"first", *ids}
     for case_id in ids:
-        assert cohort.study.has_array(case_id, ArrayName.INITIAL_LABELS)
+        assert cohort.study.arrays.has(case_id, ArrayName.INITIAL_LABELS)
 
 
 def test_classes_are_those_of_the_files_that_came_in(cohort: Cohort) -> None:
@@ -362,7 +363,7 @@ def test_real_cohorts_come_in(tmp_path: Path, real_data: Path) -> None:
         cases = import_folder(study, images, labels).cases
         assert len(cases) == 3
         for case in cases:
-            stored = np.asarray(study.array(case.id, ArrayName.INITIAL_LABELS)[:])
+            stored = np.asarray(study.arrays.open(case.id, ArrayName.INITIAL_LABELS)[:])
             assert case.labels_path is not None
             np.testing.assert_array_equal(stored, read_labels(case.labels_path)[0].voxels)
 

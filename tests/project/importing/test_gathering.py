@@ -1,5 +1,6 @@
 """An import that is broken off leaves nothing half done, however it ends."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -99,7 +100,7 @@ with Study.open(path) as study:
     "when", ["Importing b.nii", "Importing c.nii", "Imported", "set classes", "add case"]
 )
 def test_an_import_that_is_killed_leaves_neither_cases_nor_classes(
-    study: Study, tmp_path: Path, other_process: Callable[..., object], when: str
+    study: Study, tmp_path: Path, other_process: Callable[..., subprocess.Popen[str]], when: str
 ) -> None:
     study.set_classes([])
     for name in ("images", "labels"):

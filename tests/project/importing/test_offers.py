@@ -93,6 +93,6 @@ def test_chosen_series_and_frames_become_cases(tmp_path: Path) -> None:
         with study:
             assert [case.id for case in study.cases] == ids
             assert study.case("a").source.choice == Choice(frame=2)
-            stored = np.asarray(study.array("a", ArrayName.IMAGE)[:])
+            stored = np.asarray(study.arrays.open("a", ArrayName.IMAGE)[:])
     expected = np.asarray(load_nifti(file).dataobj)[..., 2].transpose(2, 1, 0)[:, ::-1, ::-1]
     np.testing.assert_array_equal(stored, expected)

@@ -34,14 +34,14 @@ def exported(
         imported = import_folder(study, folder, real_data / "ct_dicom" / "segmentation.nii.gz")
         assert imported.failures == ()
         (case,) = study.cases
-        mask = np.array(study.machine_labels(case.id)[CORRECTED])
+        mask = np.array(study.labels.machine(case.id)[CORRECTED])
         mask[100:140, 200:260] = 5
         study.save_slice(SliceKey(case.id, case.axis, CORRECTED), mask, SliceState.CLEAN)
         files = {
             form: export_case(study, case.id, out / form.value, ExportKind.LABELS, form)[0]
             for form in (OutFormat.AUTO, OutFormat.NIFTI, OutFormat.NRRD, OutFormat.RTSTRUCT)
         }
-        labels = case.geometry.to_file(study.working_labels(case.id))
+        labels = case.geometry.to_file(study.labels.working(case.id))
         values = [c.value for c in study.classes]
     return case, files, labels, values
 
@@ -119,7 +119,7 @@ def test_dcm2niix_converts_the_series_to_where_our_labels_lie(
     aligned = theirs.aligned_with(case.geometry)
     assert aligned is not None
     with Study.open(study_path, writable=False) as study:
-        pixels = np.asarray(study.array(case.id, ArrayName.IMAGE)[:])
+        pixels = np.asarray(study.arrays.open(case.id, ArrayName.IMAGE)[:])
     np.testing.assert_array_equal(aligned.to_display(np.asarray(image.dataobj)), pixels)
     np.testing.assert_allclose(aligned.display_affine, case.geometry.display_affine, atol=1e-4)
 

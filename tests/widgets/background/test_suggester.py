@@ -74,10 +74,10 @@ def quiet(qtbot: QtBot, watching: Suggester) -> None:
 
 def say(watching: Suggester, study: Study, key: SliceKey, state: SliceState) -> None:
     if state in (SliceState.CLEAN, SliceState.DRAFT):
-        shown = study.read_slice(key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index)
+        shown = study.arrays.read(key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index)
         study.save_slice(key, shown, state)
     else:
-        study.set_state(key, state)
+        study.slices.set_state(key, state)
     watching.slice_changed(key)
 
 
@@ -105,7 +105,7 @@ def test_a_batch_is_used_up_before_another_is_looked_for(
     say(watching, study, batch[BATCH - SHOWN], SliceState.CLEAN)
     qtbot.waitUntil(lambda: len(watching.best) == SHOWN)
     assert looks.count == 2
-    assert not {one.key for one in watching.best} & set(study.clean_slices())
+    assert not {one.key for one in watching.best} & set(study.slices.clean())
 
 
 def test_what_a_person_does_elsewhere_counts_once_it_is_clean(

@@ -44,15 +44,15 @@ class Desk:
         self.layer.paint((index, y, x), value)
 
     def state(self, index: int, axis: int | None = None) -> SliceState:
-        record = self.study.slice_record(self.key(index, axis))
+        record = self.study.slices.record(self.key(index, axis))
         return record.state if record else UNTOUCHED
 
     def publish(self, start: int, block: NDArray[np.uint8]) -> None:
         name = ArrayName.PREDICTION
-        if not self.study.has_array(self.case.id, name):
-            machine = self.study.machine_labels(self.case.id)
-            self.study.create_array(self.case.id, name)[:] = machine  # as the engine begins one
-        self.study.write_slices(self.case.id, name, 0, start, block)
+        if not self.study.arrays.has(self.case.id, name):
+            machine = self.study.labels.machine(self.case.id)
+            self.study.arrays.create(self.case.id, name)[:] = machine  # as the engine begins one
+        self.study.arrays.write(self.case.id, name, 0, start, block)
         event = SlicesPublished(self.case.id, 0, start, start + len(block), (name.value,), 1)
         self.annotation.published(event)
 
@@ -72,8 +72,8 @@ def desk(qtbot: QtBot, viewer: ViewerModel, study: Study) -> Iterator[Desk]:
 def test_painting_is_saved_by_itself(qtbot: QtBot, desk: Desk) -> None:
     desk.paint(7)
     qtbot.waitUntil(lambda: desk.state(7) is DRAFT)
-    assert np.array_equal(desk.study.slice_mask(desk.key(7)), desk.layer.data[7])
-    assert len(desk.study.slice_records()) == 1
+    assert np.array_equal(desk.study.slices.mask(desk.key(7)), desk.layer.data[7])
+    assert len(desk.study.slices.records()) == 1
 
 
 def test_undo_is_noticed_and_gives_the_slice_back(qtbot: QtBot, desk: Desk) -> None:
@@ -107,7 +107,7 @@ def test_a_fill_through_the_volume_drafts_every_slice_it_changed(desk: Desk) -> 
     desk.annotation.flush()
     changed = {i for i in range(len(before)) if (before[i] != desk.layer.data[i]).any()}
     assert len(changed) > 1
-    assert {r.key.index for r in desk.study.slice_records(state=DRAFT)} == changed
+    assert {r.key.index for r in desk.study.slices.records(state=DRAFT)} == changed
 
 
 def test_accept_makes_clean_tells_the_engine_and_goes_on(desk: Desk) -> None:
@@ -116,13 +116,13 @@ def test_accept_makes_clean_tells_the_engine_and_goes_on(desk: Desk) -> None:
     assert desk.state(5) is CLEAN
     assert desk.requests == [SliceAccepted(desk.key(5))]
     assert desk.annotation.key == desk.key(6)
-    assert np.array_equal(desk.study.slice_mask(desk.key(5)), desk.layer.data[5])
+    assert np.array_equal(desk.study.slices.mask(desk.key(5)), desk.layer.data[5])
 
 
 def test_an_untouched_slice_can_be_accepted_as_it_is_shown(desk: Desk) -> None:
     desk.annotation.go_to(6)
     desk.annotation.commands.accept()
-    assert np.array_equal(desk.study.slice_mask(desk.key(6)), desk.layer.data[6])
+    assert np.array_equal(desk.study.slices.mask(desk.key(6)), desk.layer.data[6])
 
 
 def test_accept_passes_over_what_is_done(desk: Desk) -> None:
@@ -181,7 +181,7 @@ def test_skip_shows_the_machine_s_labels_again(desk: Desk) -> None:
     desk.annotation.commands.skip()
     assert desk.state(5) is SKIPPED
     assert np.array_equal(desk.layer.data[5], machine)
-    assert np.array_equal(desk.study.working_labels(desk.case.id), np.asarray(desk.layer.data))
+    assert np.array_equal(desk.study.labels.working(desk.case.id), np.asarray(desk.layer.data))
     assert desk.annotation.key.index == 6
 
 
@@ -213,7 +213,7 @@ def test_predictions_reach_the_slices_without_human_work(qtbot: QtBot, desk: Des
     assert (desk.layer.data[7] == 1).all()
     for index in (3, 5, 6, 8):
         assert np.array_equal(desk.layer.data[index], before[index])
-    assert {r.key.index for r in desk.study.slice_records()} == {5, 6}
+    assert {r.key.index for r in desk.study.slices.records()} == {5, 6}
 
 
 def test_undo_after_a_prediction_leaves_the_slice_as_the_study_has_it(
@@ -225,7 +225,7 @@ def test_undo_after_a_prediction_leaves_the_slice_as_the_study_has_it(
     desk.layer.undo()
     assert desk.state(5) is UNTOUCHED
     assert (desk.layer.data[:10] == 1).all()
-    assert np.array_equal(desk.study.working_labels(desk.case.id), np.asarray(desk.layer.data))
+    assert np.array_equal(desk.study.labels.working(desk.case.id), np.asarray(desk.layer.data))
 
 
 def test_redo_after_a_prediction_brings_back_what_was_painted_over(
@@ -257,8 +257,8 @@ def test_another_axis_rolls_the_view_and_owns_its_edits(desk: Desk, viewer: View
     desk.annotation.go_to(30)
     desk.layer.paint((10, 30, 4), 2)
     desk.annotation.flush()
-    assert [r.key for r in desk.study.slice_records()] == [desk.key(30, axis=1)]
-    mask = desk.study.slice_mask(desk.key(30, axis=1))
+    assert [r.key for r in desk.study.slices.records()] == [desk.key(30, axis=1)]
+    mask = desk.study.slices.mask(desk.key(30, axis=1))
     assert np.array_equal(mask, desk.layer.data[:, 30])
 
 
@@ -317,11 +317,11 @@ def test_undo_of_a_dab_on_a_clean_slice_gives_back_what_was_accepted(
     qtbot.waitUntil(lambda: desk.state(5) is DRAFT)
     desk.layer.undo()
     assert desk.state(5) is CLEAN
-    assert np.array_equal(desk.study.slice_mask(desk.key(5)), accepted)
+    assert np.array_equal(desk.study.slices.mask(desk.key(5)), accepted)
     assert np.array_equal(desk.layer.data[5], accepted)
     accepts, reopens = SliceAccepted(desk.key(5)), SliceReopened(desk.key(5))
     assert desk.requests == [accepts, reopens, accepts]
-    states = [record.state for record in desk.study.slice_history(desk.key(5))]
+    states = [record.state for record in desk.study.slices.history(desk.key(5))]
     assert states == [DRAFT, CLEAN, DRAFT, CLEAN]  # every revision is still there
 
 
@@ -334,7 +334,7 @@ def test_a_stroke_that_is_given_up_leaves_a_clean_slice_clean(qtbot: QtBot, desk
     qtbot.waitUntil(lambda: desk.state(5) is DRAFT)
     desk.layer.data[5, 4, 4] = shown[4, 4]
     qtbot.waitUntil(lambda: desk.state(5) is CLEAN)
-    assert np.array_equal(desk.study.slice_mask(desk.key(5)), shown)
+    assert np.array_equal(desk.study.slices.mask(desk.key(5)), shown)
     assert desk.annotation.history.last is not None
     assert desk.annotation.history.last.name == "accept slice 5"
 
@@ -365,7 +365,7 @@ def test_every_command_goes_back_and_forth(desk: Desk, begin: SliceState, name: 
     desk.annotation.go_to(5)
 
     def stands() -> tuple[SliceState, bytes]:
-        assert np.array_equal(desk.study.working_labels(desk.case.id), np.asarray(desk.layer.data))
+        assert np.array_equal(desk.study.labels.working(desk.case.id), np.asarray(desk.layer.data))
         return desk.state(5), desk.layer.data[5].tobytes()
 
     desk.annotation.flush()
@@ -418,11 +418,11 @@ def test_undo_restores_slices_that_cross_in_the_window_and_in_the_study(desk: De
         for look in reversed(looks[:-1]):
             desk.layer.undo()
             assert np.array_equal(np.asarray(desk.layer.data), look)
-            assert np.array_equal(desk.study.working_labels(desk.case.id), look)
+            assert np.array_equal(desk.study.labels.working(desk.case.id), look)
         for look in looks[1:]:
             desk.layer.redo()
             assert np.array_equal(np.asarray(desk.layer.data), look)
-            assert np.array_equal(desk.study.working_labels(desk.case.id), look)
+            assert np.array_equal(desk.study.labels.working(desk.case.id), look)
 
 
 def test_undo_of_a_fill_through_the_volume_is_one_step(desk: Desk) -> None:
@@ -436,7 +436,7 @@ def test_undo_of_a_fill_through_the_volume_is_one_step(desk: Desk) -> None:
     assert desk.annotation.key.index == 10
     assert desk.told == ["Undone: paint on slices 8 to 12."]
     assert np.array_equal(np.asarray(desk.layer.data), before)
-    assert desk.study.slice_records(state=DRAFT) == ()
+    assert desk.study.slices.records(state=DRAFT) == ()
 
 
 def test_there_may_be_nothing_to_undo_or_redo(desk: Desk) -> None:
@@ -446,7 +446,7 @@ def test_there_may_be_nothing_to_undo_or_redo(desk: Desk) -> None:
         "There is nothing to undo in this case.",
         "There is nothing to redo in this case.",
     ]
-    assert desk.study.slice_records() == ()
+    assert desk.study.slices.records() == ()
 
 
 def test_what_cannot_be_undone_can_be_tried_again(
@@ -473,12 +473,12 @@ def test_what_cannot_be_undone_can_be_tried_again(
 def test_commands_act_on_a_slice_on_view_only(desk: Desk, viewer: ViewerModel, name: str) -> None:
     desk.paint(5)
     desk.annotation.flush()
-    records = desk.study.slice_records()
+    records = desk.study.slices.records()
 
     def refused(words: str) -> None:
         with pytest.raises(UserError, match=words):
             COMMANDS[name](desk.annotation.commands)
-        assert desk.study.slice_records() == records
+        assert desk.study.slices.records() == records
         assert desk.annotation.key.index == 5
 
     viewer.dims.ndisplay = 3
@@ -496,7 +496,7 @@ def test_a_view_beyond_the_case_shows_no_slice_to_accept(desk: Desk, viewer: Vie
     viewer.dims.set_point(0, layer.data_to_world((80, 0, 0))[0])
     with pytest.raises(UserError, match="Move to a slice of the case"):
         desk.annotation.commands.accept()
-    assert desk.study.slice_records() == ()
+    assert desk.study.slices.records() == ()
 
 
 @pytest.mark.filterwarnings("ignore:Contours are not displayed")
@@ -548,7 +548,7 @@ def test_a_study_for_reading_cannot_be_painted(
         assert not desk.layer.editable
         desk.annotation.flush()
         desk.annotation.close()
-        assert reading.slice_records() == ()
+        assert reading.slices.records() == ()
 
 
 def test_a_failure_to_save_is_told_and_nothing_is_forgotten(
@@ -581,8 +581,8 @@ class Proposals:
         votes[index, 3, 3:6] = 2
         desk.publish(index, self.shown[np.newaxis])
         for name, block in ((ArrayName.TRUST, trust), (ArrayName.PROPOSED_LABELS, votes)):
-            desk.study.create_array(desk.case.id, name)
-            desk.study.write_slices(desk.case.id, name, 0, 0, block)
+            desk.study.arrays.create(desk.case.id, name)
+            desk.study.arrays.write(desk.case.id, name, 0, 0, block)
         event = SlicesPublished(desk.case.id, 0, 0, shape[0], ("trust", "proposed_labels"), 1)
         desk.annotation.published(event)
 
@@ -602,7 +602,7 @@ def test_proposals_are_taken_where_trust_is_low_as_a_draft_with_undo(
     assert desk.annotation.commands.take_proposed_labels(below) == len(range(*columns.indices(9)))
     np.testing.assert_array_equal(desk.layer.data[5], proposals.after(columns))
     assert desk.state(5) is DRAFT
-    np.testing.assert_array_equal(desk.study.slice_mask(desk.key(5)), desk.layer.data[5])
+    np.testing.assert_array_equal(desk.study.slices.mask(desk.key(5)), desk.layer.data[5])
     desk.layer.undo()
     desk.annotation.flush()
     np.testing.assert_array_equal(desk.layer.data[5], proposals.shown)

@@ -26,7 +26,7 @@ class Shelf:
         voxels = np.random.default_rng(0).integers(-999, 999, SHAPE).astype(np.int16)
         geometry = Geometry.from_affine(SHAPE[::-1], np.diag([-1.0, -1.0, 3.0, 1.0]))
         new = NewCase("a", study.path / "a.nii", Volume(voxels, geometry), SourceInfo("nifti", b""))
-        self.study, self.voxels, self.case = study, voxels, study.add_case(new)
+        self.study, self.voxels, self.case = study, voxels, study.add_cases([new])[0]
         self.late = 0
         self.arrays = CaseArrays(study, self.case, list(ArrayName), self._late)
 
@@ -34,9 +34,9 @@ class Shelf:
         self.late += 1
 
     def publish(self, name: ArrayName, start: int, block: NDArray[Any]) -> None:
-        if not self.study.has_array("a", name):
-            self.study.create_array("a", name)
-        self.study.write_slices("a", name, 0, start, block)
+        if not self.study.arrays.has("a", name):
+            self.study.arrays.create("a", name)
+        self.study.arrays.write("a", name, 0, start, block)
         self.arrays.reload([name], 0, start, start + len(block))
 
 
@@ -110,7 +110,7 @@ def test_a_slice_stays_what_it_is_until_it_is_published(shelf: Shelf, axis: int)
     shelf.publish(PREDICTION, 0, ones)
     array = shelf.arrays[PREDICTION]
     array[plane(axis, 5)]
-    shelf.study.write_slices("a", PREDICTION, 0, 4, 2 * ones[:3])
+    shelf.study.arrays.write("a", PREDICTION, 0, 4, 2 * ones[:3])
     assert array[plane(axis, 5)].max() == 1
     shelf.arrays.reload([PREDICTION], 0, 4, 7)
     expected = ones.copy()

@@ -52,7 +52,7 @@ class Bench:
     def state(self, index: int) -> SliceState:
         study, key = self.dock.workbench.study, self.annotation.key
         assert study is not None
-        record = study.slice_record(SliceKey(key.case_id, key.axis, index))
+        record = study.slices.record(SliceKey(key.case_id, key.axis, index))
         return record.state if record else UNTOUCHED
 
     def undo_tip(self) -> str:

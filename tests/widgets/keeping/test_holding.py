@@ -108,6 +108,7 @@ def test_a_full_disk_is_told_once_and_tried_again_until_it_has_room(
     with qtbot.waitSignal(bench.told, timeout=LONG) as told:
         disk.full = False
     assert told.args == ["Everything is saved now."]
+    assert bench.study is not None
     assert CaseRow.of(bench.study, "phantom_01").drafts == 1
     assert kept() == []
     assert bench.holding.unsaved is None
@@ -140,7 +141,7 @@ def test_a_slice_that_cannot_be_saved_does_not_hold_up_the_others(bench: Workben
     assert list(rescue.masks) == [KEY]
     assert rescue.masks[KEY][4, 4] == 255
     with Study.open(rescue.study, writable=False) as study:
-        assert [r.key.index for r in study.slice_records()] == [6, 7]
+        assert [r.key.index for r in study.slices.records()] == [6, 7]
 
 
 WAYS: dict[str, Callable[[Workbench, Path], object]] = {
@@ -179,7 +180,7 @@ def test_no_way_leads_away_without_asking(
     assert LEFT[way](stuck, other_path)
     stuck.shut_down()
     with Study.open(kept_study(other_path), writable=False) as study:
-        assert study.slice_mask(KEY)[4, 4] == 2
+        assert study.slices.mask(KEY)[4, 4] == 2
     assert kept() == []
 
 
@@ -279,8 +280,8 @@ def test_accepting_an_edited_clean_slice_again_does_not_pass_it_by(
     bench.view.act(SliceCommands.accept)
     assert on_view(bench).key.index == 6
     assert bench.study is not None
-    assert bench.study.clean_slices() == (KEY,)
-    assert bench.study.slice_mask(KEY)[4, 4] == 1
+    assert bench.study.slices.clean() == (KEY,)
+    assert bench.study.slices.mask(KEY)[4, 4] == 1
     assert bench.holding.unsaved is None
 
 

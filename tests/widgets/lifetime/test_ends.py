@@ -43,7 +43,7 @@ def check_released(study_path: Path) -> None:
     assert not (study_path / "writer.json").exists()
     assert not (study_path / "catalogue.sqlite-wal").exists()  # closed, not torn off
     with Study.open(study_path) as study:
-        assert [(r.key.index, r.state) for r in study.slice_records()] == [(7, SliceState.DRAFT)]
+        assert [(r.key.index, r.state) for r in study.slices.records()] == [(7, SliceState.DRAFT)]
 
 
 @pytest.mark.every_binding

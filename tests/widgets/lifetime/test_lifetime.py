@@ -238,7 +238,7 @@ def test_edits_of_last_time_are_offered_at_the_start(
 ) -> None:
     key = SliceKey("phantom_01", 0, 5)
     with Study.open(study_path) as study:
-        mask = study.working_labels(key.case_id)[5]
+        mask = study.labels.working(key.case_id)[5]
         mask[4, 4] = 2
         write_rescue(rescue_folder() / "a.mlbseg-rescue", Rescue.of(study, {key: mask}))
     dock = open_dock(window)
@@ -246,7 +246,7 @@ def test_edits_of_last_time_are_offered_at_the_start(
     choose(qtbot, "Open the study and restore")
     study = dock.workbench.study  # type: ignore[assignment]
     assert study is not None
-    assert [(r.key, r.state) for r in study.slice_records()] == [(key, SliceState.DRAFT)]
+    assert [(r.key, r.state) for r in study.slices.records()] == [(key, SliceState.DRAFT)]
     assert dock.cases_panel.model.rows[0].drafts == 1
     assert dock.slices_panel.state.text() == "draft"
     assert questions() == []

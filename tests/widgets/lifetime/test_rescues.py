@@ -79,9 +79,9 @@ def test_opening_the_study_offers_its_edits_and_no_others(
     assert [(one.path, one.open, one.ours) for one in annotator.offers] == [(path, True, True)]
     annotator.rescues.take_back(annotator.last)
     assert bench.study is not None
-    records = {r.key: r.state for r in bench.study.slice_records()}
+    records = {r.key: r.state for r in bench.study.slices.records()}
     assert records == {FIRST: SliceState.DRAFT, SECOND: SliceState.DRAFT}
-    assert np.array_equal(bench.study.slice_mask(SECOND), rescue.masks[SECOND])
+    assert np.array_equal(bench.study.slices.mask(SECOND), rescue.masks[SECOND])
     assert bench.annotation is not None
     assert bench.annotation.key == FIRST
     assert np.array_equal(bench.annotation.layers.working.data[5], rescue.masks[FIRST])
@@ -114,7 +114,7 @@ def test_from_the_start_the_study_is_opened_first(
     annotator.rescues.take_back(annotator.last)
     assert bench.study is not None
     assert bench.study.path == study_path
-    assert {r.key for r in bench.study.slice_records()} == {FIRST, SECOND}
+    assert {r.key for r in bench.study.slices.records()} == {FIRST, SECOND}
     assert len(annotator.offers) == 1
     assert not path.exists()
 
@@ -149,7 +149,7 @@ def test_what_cannot_be_taken_back_stays_in_the_file(
     annotator.rescues.take_back(annotator.last)
     assert "value 255" in annotator.failures[0]
     assert bench.study is not None
-    assert [r.key for r in bench.study.slice_records()] == [FIRST]
+    assert [r.key for r in bench.study.slices.records()] == [FIRST]
     assert list(read_rescue(path).masks) == [SECOND]
 
 

@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox
+from real_input import QTest
 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
