@@ -56,8 +56,9 @@ if TYPE_CHECKING:
         write_map,
     )
     from napari_mlbseg.formats.source import Choice, SourceInfo
-    from napari_mlbseg.project.arrays.store import ArrayName
-    from napari_mlbseg.project.catalogue.runs import RunRecord
+    from napari_mlbseg.project.arrays.store import ArrayName, ArrayStore
+    from napari_mlbseg.project.catalogue.revisions import Slices
+    from napari_mlbseg.project.catalogue.runs import RunRecord, Runs
     from napari_mlbseg.project.exporting.export import export_case, export_study
     from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
     from napari_mlbseg.project.folder.lock import StudyLocked
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
         make_study,
     )
     from napari_mlbseg.project.importing.pairing import Failure
+    from napari_mlbseg.project.labels import StudyLabels
     from napari_mlbseg.project.records.cases import Case, LabelClass
     from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
     from napari_mlbseg.project.study import Study
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArrayName",
+    "ArrayStore",
     "BatchShrunk",
     "Bootstrapper",
     "Case",
@@ -109,11 +112,13 @@ __all__ = [
     "Resumed",
     "RunRecord",
     "RunStarted",
+    "Runs",
     "SliceAccepted",
     "SliceKey",
     "SliceRecord",
     "SliceReopened",
     "SliceState",
+    "Slices",
     "SlicesPublished",
     "SourceInfo",
     "Stage",
@@ -122,6 +127,7 @@ __all__ = [
     "Stop",
     "Study",
     "StudyGone",
+    "StudyLabels",
     "StudyLocked",
     "Suggestion",
     "UserError",
@@ -162,13 +168,15 @@ _HOMES: Final = {
         *("known_suffixes", "read_image", "read_labels", "write_labels", "write_map"),
     ),
     "formats.source": ("Choice", "SourceInfo"),
-    "project.arrays.store": ("ArrayName",),
-    "project.catalogue.runs": ("RunRecord",),
+    "project.arrays.store": ("ArrayName", "ArrayStore"),
+    "project.catalogue.revisions": ("Slices",),
+    "project.catalogue.runs": ("RunRecord", "Runs"),
     "project.exporting.export": ("export_case", "export_study"),
     "project.exporting.kinds": ("ExportKind", "OutFormat"),
     "project.folder.lock": ("StudyLocked",),
     "project.importing.cohort": ("Imported", "import_folder", "import_images", "make_study"),
     "project.importing.pairing": ("Failure",),
+    "project.labels": ("StudyLabels",),
     "project.records.cases": ("Case", "LabelClass"),
     "project.records.slices": ("SliceKey", "SliceRecord", "SliceState"),
     "project.study": ("Study",),
