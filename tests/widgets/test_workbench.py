@@ -380,7 +380,7 @@ def test_an_image_that_is_gone_for_good_is_told(
     with qtbot.waitSignal(bench.failed) as failed:
         bench.open_study(study_path, writable=False)
     assert failed.args is not None
-    assert "phantom_01 is gone" in failed.args[0]
+    assert "The image of phantom_01 is missing" in failed.args[0]
     assert bench.annotation is None
     bench.shut_down()
 
