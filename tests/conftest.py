@@ -2,16 +2,22 @@ import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 from left_open import ends_with_the_test, is_open, still_running, studies_watched, threads
 
+import napari_mlbseg.engine
 from napari_mlbseg.project.study import Study
 
-# Shapes and types of the engine are checked whenever a test calls it.
-install_import_hook("napari_mlbseg.engine", "checked.annotations")
+# Shapes and types of the engine are checked whenever a test calls it. Only the settings are left
+# out: they check what they are given themselves, and say in words what is wrong.
+engine = [found.name for found in iter_modules(napari_mlbseg.engine.__path__)]
+install_import_hook(
+    [f"napari_mlbseg.engine.{name}" for name in engine if name != "config"], "checked.annotations"
+)
 
 # No test fails because a machine is busy: nothing that Hypothesis does is timed.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
