@@ -111,7 +111,7 @@ def test_a_locked_study_is_offered_for_reading(
     assert not bench.study.writable
     with qtbot.waitSignal(bench.failed) as failed:
         bench.view.act(SliceCommands.accept)
-    assert failed.args == ["This study is open for reading only."]
+    assert failed.args == ["This study is open read-only."]
     assert not bench.train(Config())
     bench.shut_down()
 

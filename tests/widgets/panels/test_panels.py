@@ -73,8 +73,8 @@ def test_every_control_says_what_it_does(qtbot: QtBot, panel: Callable[[], QWidg
 
 def test_the_state_of_a_case_follows_from_its_slices() -> None:
     assert CaseRow("a", 10, 0, 0, 0).state == "untouched"
-    assert CaseRow("a", 10, 0, 1, 0).state == "in work"
-    assert CaseRow("a", 10, 9, 1, 0).state == "in work"
+    assert CaseRow("a", 10, 0, 1, 0).state == "in progress"
+    assert CaseRow("a", 10, 9, 1, 0).state == "in progress"
     assert CaseRow("a", 10, 9, 0, 1).state == "done"
 
 
@@ -92,7 +92,7 @@ def test_clicking_a_case_asks_for_it_and_setting_it_does_not(qtbot: QtBot) -> No
     assert told == ["two"]
     panel.set_row(CaseRow("one", 10, 4, 0, 0))
     texts = [panel.model.data(panel.model.index(0, column)) for column in range(5)]
-    assert texts == ["one", "in work", "4", "0", "40 %"]
+    assert texts == ["one", "in progress", "4", "0", "40 %"]
 
 
 # --- slices ---------------------------------------------------------------------------------------
