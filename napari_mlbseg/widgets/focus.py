@@ -91,7 +91,7 @@ class FocusKeeper(QObject):
             each.setFocusPolicy(self._policy(each))
 
     def _policy(self, widget: QWidget) -> Qt.FocusPolicy:
-        """Allow focus by click only to text, by the wheel never; leave dialogs their clicks."""
+        """Focus by click only where text is typed or selected, or in dialogs; never by wheel."""
         policy = widget.focusPolicy()
         if not self._inside(widget) or _is_field(widget) or isinstance(widget, QLabel):
             wheel = policy == Qt.FocusPolicy.WheelFocus

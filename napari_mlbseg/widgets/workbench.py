@@ -159,7 +159,7 @@ class Workbench(QObject):
         self.shut_down()
 
     def end(self) -> None:
-        """Shut down without waiting any further, at the end of the process."""
+        """Shut down at the end of the process, and close studies that a training still uses."""
         self.shut_down()
         self.leaving.close_let_go()
 

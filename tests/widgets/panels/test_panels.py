@@ -256,7 +256,7 @@ def test_the_head_shows_what_is_open_and_what_went_wrong(qtbot: QtBot) -> None:
     assert not panel.close_study.isEnabled()
     panel.set_study(Path("/data/Livers.mlbseg"), cases=1, writable=False)
     assert panel.name.text() == "Livers"
-    assert panel.place.text() == "1 case, reading only"
+    assert panel.place.text() == "1 case, read-only"
     panel.show_message("No.", error=True)
     assert panel.message.isVisible()
     panel.show_message("")
