@@ -274,7 +274,7 @@ def test_a_locked_study_can_be_opened_for_reading(qtbot: QtBot) -> None:
     panel.show()
     told = heard(panel.open_requested)
     box = panel.ask_read_only(Path("/data/a.mlbseg"), "Somebody works on it.")
-    read = next(b for b in box.buttons() if "reading" in b.text())
+    read = next(b for b in box.buttons() if "read-only" in b.text())
     qtbot.mouseClick(read, LEFT)
     assert told == [(Path("/data/a.mlbseg"), False)]
 
@@ -398,7 +398,7 @@ def test_the_list_says_what_it_is_waiting_for(qtbot: QtBot) -> None:
     panel.set_suggestions([], looking=True)
     assert "Looking" in panel.note.text()
     panel.set_suggestions([])
-    assert "nothing" in panel.note.text()
+    assert "Nothing to suggest" in panel.note.text()
     panel.set_suggestions([], problem="The image of a is gone.")
     assert "The image of a is gone." in panel.note.text()
     panel.set_suggestions([Suggestion(SliceKey("a", 0, 7), None, None)])
