@@ -1,1 +1,1 @@
-"""The window: panels that ask, one dock that connects them, one file per frontier."""
+"""The window: panels that send requests, and one dock that connects them."""

@@ -1,4 +1,4 @@
-"""What the manifest offers besides the dock: readers, writers, sample data and commands."""
+"""The manifest's contributions besides the dock: readers, writers, sample data and commands."""
 
 import tempfile
 from collections.abc import Callable
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from napari_mlbseg.samples import PhantomCohort
 
 LayerData = tuple[Any, dict[str, Any], str]
-# What a reader returns when it has opened something that is not a layer.
+# A reader returns this after opening something that is not a layer.
 _NO_LAYERS: list[Any] = [(None,)]
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[Any]] | None:
-    """A reader of study folders (``*.mlbseg``) and rescued edits, or None for anything else."""
+    """Return a reader of study folders (``*.mlbseg``) and rescue files, None for other files."""
     first = Path(path if isinstance(path, str) else path[0])
     if first.suffix == RESCUE_SUFFIX and first.is_file():
         return read_rescued
@@ -28,7 +28,7 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[Any]] 
 
 
 def read_study(path: str | list[str]) -> list[Any]:
-    """Open a study in the dock; without a window, the layers of its first case."""
+    """Open a study in the dock; without a window, return the layers of its first case."""
     from napari_mlbseg.widgets import dock
     from napari_mlbseg.widgets.case.layers import layer_data
 
@@ -42,7 +42,7 @@ def read_study(path: str | list[str]) -> list[Any]:
 
 
 def read_rescued(path: str | list[str]) -> list[Any]:
-    """Offer edits that were saved elsewhere; without a window there is nothing to see."""
+    """Offer to restore the edits of a rescue file; without a window, do nothing."""
     from napari_mlbseg.widgets import dock
 
     viewer = napari.current_viewer()
@@ -53,9 +53,9 @@ def read_rescued(path: str | list[str]) -> list[Any]:
 
 
 def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Save a labels layer of a study in the frame of the image that it belongs to.
+    """Save a labels layer of a study in the frame of its image.
 
-    Layers without the metadata of a study are left to other plugins.
+    Layers without study metadata are left to other plugins.
     """
     from napari_mlbseg.formats.registry import write_labels as write
     from napari_mlbseg.volume import Volume
@@ -71,7 +71,7 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
 
 def phantom_case() -> list[LayerData]:
-    """Sample data: one phantom with rough labels, as plain layers."""
+    """Return one phantom with rough labels as plain layers (sample data)."""
     from napari_mlbseg.project.importing.cohort import import_folder
     from napari_mlbseg.widgets.case.layers import layer_data
 
@@ -82,14 +82,14 @@ def phantom_case() -> list[LayerData]:
 
 
 def open_dock(viewer: napari.Viewer) -> None:
-    """Command: show the dock."""
+    """Show the dock (command)."""
     from napari_mlbseg.widgets import dock
 
     dock.open_dock(viewer)
 
 
 def open_phantom_study(viewer: napari.Viewer) -> None:
-    """Command: a study of four phantoms in the dock, ready to be corrected."""
+    """Open a study of four phantoms in the dock, ready for corrections (command)."""
     from napari_mlbseg.widgets import dock
     from napari_mlbseg.widgets.requests import NewStudy
 

@@ -1,4 +1,4 @@
-"""The dock widget: builds the panels and connects them with the bench."""
+"""The dock widget: builds the panels and connects them to the workbench."""
 
 from functools import partial
 from pathlib import Path
@@ -36,12 +36,12 @@ _VIEWS = {
     "trust": ArrayName.TRUST,
 }
 _WIDTH = 380
-# By the id of their viewer, which holds its dock: the keys of the viewer are bound to it.
+# Keyed by the id of the viewer. The viewer keeps its dock alive, since its keys are bound to it.
 _docks: "WeakValueDictionary[int, MLBSegDock]" = WeakValueDictionary()
 
 
 class MLBSegDock(QWidget):
-    """The window's share of a study: cases, slices, training and export."""
+    """The dock of a window, which shows a study: cases, slices, training and export."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class MLBSegDock(QWidget):
         self.lifetime.closing.closed.connect(self._on_closed)
 
     def sizeHint(self) -> QSize:
-        """Narrow enough to leave the image most of a small screen."""
+        """A size narrow enough to leave most of a small screen to the image."""
         return QSize(_WIDTH, 800)
 
     # --- panels ask ------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ class MLBSegDock(QWidget):
 
     def _take_proposed_labels(self, commands: SliceCommands) -> None:
         taken = commands.take_proposed_labels(self.slices_panel.doubt.value())
-        text = f"{taken} pixels of the slice have the proposed label now."
+        text = f"{taken} pixels of the slice now have the proposed label."
         self.study_panel.show_message(text if taken else "Nothing is proposed for this slice.")
 
     def _train(self, config: Config) -> None:
@@ -155,7 +155,7 @@ class MLBSegDock(QWidget):
         bench.study_changed.connect(lambda: suggester.set_study(bench.study))
         bench.view.slice_changed.connect(suggester.slice_changed)
         bench.engine_event.connect(suggester.hear)
-        # After the bench has heard of it: suggestions lie along the axes of the cases.
+        # Connected after the workbench: suggestions lie along the axes of the cases.
         self.slices_panel.axis_chosen.connect(suggester.refresh)
         suggester.changed.connect(self._show_suggestions)
 
@@ -268,8 +268,8 @@ class MLBSegDock(QWidget):
 
 
 def dock_of(viewer: Viewer) -> MLBSegDock:
-    """The dock of a window, the same one for as long as the window is there."""
-    viewer = getattr(viewer, "__wrapped__", viewer)  # napari gives plugins a proxy
+    """Return the dock of a window: one and the same for the lifetime of the window."""
+    viewer = getattr(viewer, "__wrapped__", viewer)  # napari passes a proxy to plugins
     dock = _docks.get(id(viewer))
     if dock is None:
         dock = _docks[id(viewer)] = MLBSegDock(viewer)
@@ -277,17 +277,17 @@ def dock_of(viewer: Viewer) -> MLBSegDock:
 
 
 def plugin_dock() -> MLBSegDock:
-    """The dock of the current window, for napari to put into it: new, or closed before."""
+    """Return the current window's dock for napari to add: a new one, or one closed before."""
     viewer = current_viewer()
     assert viewer is not None, "the dock needs a window"
     dock = dock_of(viewer)
-    if dock.parentWidget() is not None:  # under another name: a window has one dock
+    if dock.parentWidget() is not None:  # added under another name: a window has one dock
         viewer.window.remove_dock_widget(dock)
     return dock
 
 
 def open_dock(viewer: Viewer, study: Path | None = None) -> MLBSegDock:
-    """Show the dock of a window, with a study open in it."""
+    """Show the dock of a window, and open a study in it if one is given."""
     dock = dock_of(viewer)
     if dock.parentWidget() is None:
         viewer.window.add_dock_widget(dock, name=NAME)

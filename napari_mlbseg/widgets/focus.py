@@ -1,11 +1,11 @@
-"""Who has the keyboard and the wheel: the canvas and the scroll bar, unless somebody types.
+"""Keyboard focus and mouse wheel: they belong to the canvas and the scroll bar unless you type.
 
-A click on a control leaves the keyboard with the canvas, and the pointer over the canvas takes it
-from whatever has it, because that is where the keys are meant to act. Two things keep it there
-until Enter, Escape or a click elsewhere: a line of text, and a number that is being typed; half of
-it would else be taken for tools. The click on the canvas that ends them, or that brings the window
-back to the front, does that and nothing else. The wheel scrolls the dock, and changes a value only
-in a control that has the keyboard.
+A click on a control leaves the keyboard focus with the canvas, and moving the pointer over the
+canvas gives it the focus, because the keys are meant to act there. Two fields keep the focus until
+Enter, Escape or a click elsewhere: a line of text, and a number that is being typed; otherwise
+typing would pick tools. The click on the canvas that ends typing, or brings the window back to
+the front, does nothing else. The wheel scrolls the dock, and changes a value only in a control that
+has the focus.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ from qtpy.QtWidgets import (
 _FIELDS = (QLineEdit, QAbstractSpinBox, QTextEdit, QPlainTextEdit)
 _TURNED_BY_WHEEL = (QComboBox, QAbstractSpinBox, QAbstractSlider, QTabBar)
 _LEAVING_KEYS = (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape)
-# What a click gives the keyboard to, without those who only have buttons and lists.
+# Focus policies without focus by click, for buttons and lists.
 _WITHOUT_CLICKS = {
     Qt.FocusPolicy.WheelFocus: Qt.FocusPolicy.TabFocus,
     Qt.FocusPolicy.StrongFocus: Qt.FocusPolicy.TabFocus,
@@ -39,12 +39,12 @@ _WITHOUT_CLICKS = {
 
 
 class FocusKeeper(QObject):
-    """Watches a dock with all its controls and dialogs, those that come later too.
+    """Watches a dock with all its controls and dialogs, including those added later.
 
     Parameters
     ----------
     dock
-        The widget that is put into napari's window; the keeper lives as long as it does.
+        The widget in napari's window; the keeper lives as long as the dock.
     """
 
     def __init__(self, dock: QWidget) -> None:
@@ -58,7 +58,7 @@ class FocusKeeper(QObject):
             app.aboutToQuit.connect(self._let_go)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Hold back the wheel and the keys that leave a field; whatever else goes its way."""
+        """Intercept the wheel and the keys that leave a field; pass everything else on."""
         if event is None or not isinstance(watched, QWidget):
             return False
         kind = event.type()
@@ -75,13 +75,13 @@ class FocusKeeper(QObject):
         elif kind == QEvent.Type.FocusOut and watched is self._typed:
             self._typed = None
         elif kind == QEvent.Type.MouseButtonRelease and isinstance(watched, QAbstractSpinBox):
-            self._hand_back(watched)  # it is a click on the arrows: the text is another widget
+            self._hand_back(watched)  # a click on the arrows: the text is a widget of its own
         return False
 
     # --- inside ----------------------------------------------------------------------------------
 
     def _let_go(self) -> None:
-        """Hear nothing of the end: windows that die after Python would call what is gone."""
+        """Stop listening at exit: windows destroyed after Python would call dead objects."""
         for each in (self._dock, *self._dock.findChildren(QWidget)):
             each.removeEventFilter(self)
 
@@ -91,7 +91,7 @@ class FocusKeeper(QObject):
             each.setFocusPolicy(self._policy(each))
 
     def _policy(self, widget: QWidget) -> Qt.FocusPolicy:
-        """By a click only where one types or selects text; in dialogs too; never by the wheel."""
+        """Focus by click only where text is typed or selected, or in dialogs; never by wheel."""
         policy = widget.focusPolicy()
         if not self._inside(widget) or _is_field(widget) or isinstance(widget, QLabel):
             wheel = policy == Qt.FocusPolicy.WheelFocus
@@ -99,7 +99,7 @@ class FocusKeeper(QObject):
         return _WITHOUT_CLICKS.get(policy, policy)
 
     def _inside(self, widget: QWidget) -> bool:
-        """Whether a widget is in the dock, and not in a dialog or a list that it has opened."""
+        """Whether a widget is in the dock itself, not in a dialog or list opened from it."""
         return self._dock.isAncestorOf(widget)
 
     def _on_child(self, event: QEvent) -> None:
@@ -111,7 +111,7 @@ class FocusKeeper(QObject):
         turned = isinstance(widget, _TURNED_BY_WHEEL) and not isinstance(widget, QScrollBar)
         if not turned or widget.hasFocus():
             return False
-        event.ignore()  # for the parent, which scrolls
+        event.ignore()  # left to the parent, which scrolls
         return True
 
     def _on_key(self, widget: QWidget, event: QEvent) -> bool:
@@ -139,12 +139,12 @@ class FocusKeeper(QObject):
             self._canvas.take()
 
     def _hand_back_later(self) -> None:
-        """Once the control has done what the event asks for."""
+        """Hand the focus back after the control has handled the event."""
         if self._canvas is not None:
             QTimer.singleShot(0, self._canvas.take)
 
     def _keeps(self, widget: QWidget) -> bool:
-        """Whether somebody types in a widget, so that the pointer must not take the keyboard."""
+        """Whether the user is typing in a widget, so that the pointer must not take the focus."""
         if isinstance(widget, QAbstractSpinBox) and self._inside(widget):
             return widget is self._typed
         return _is_field(widget)
@@ -153,29 +153,29 @@ class FocusKeeper(QObject):
         canvas = None if self._canvas is not None else _canvas_beside(self._dock)
         if canvas is not None:
             self._canvas = CanvasKeeper(canvas, self._dock, self._keeps)
-            # A click that no control wants goes up to the dock, and by it to the canvas.
+            # A click that no control handles goes to the dock, and from there to the canvas.
             self._dock.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
             self._dock.setFocusProxy(canvas)
 
 
 class CanvasKeeper(QObject):
-    """Takes the keyboard to the canvas, and keeps clicks from painting that only bring it there.
+    """Gives the canvas the keyboard focus, and stops clicks that only move the focus from painting.
 
     Parameters
     ----------
     canvas
-        What one paints on.
+        The widget that is painted on.
     dock
-        The widget whose life this one shares.
+        The dock; this object lives as long as the dock does.
     keeps
-        Whether a widget keeps the keyboard although the pointer is over the canvas.
+        Whether a widget keeps the focus although the pointer is over the canvas.
     """
 
     def __init__(self, canvas: QWidget, dock: QWidget, keeps: Callable[[QWidget], bool]) -> None:
         super().__init__(dock)
         self._canvas: QWidget | None = canvas
         self._dock, self._keeps = dock, keeps
-        # Whether the keyboard was here before the click that may come.
+        # Whether the canvas had the focus before the next click.
         self._ready = True
         self._swallowing = False
         self._place: QPoint | None = None
@@ -194,12 +194,12 @@ class CanvasKeeper(QObject):
             self._canvas.removeEventFilter(self)
 
     def take(self) -> None:
-        """Give the canvas the keyboard."""
+        """Give the canvas the keyboard focus."""
         if self._canvas is not None:
             self._canvas.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Swallow a click that only brings the keyboard here, from its press to its release."""
+        """Swallow a click that only moves the focus to the canvas, from press to release."""
         canvas = self._canvas
         if canvas is None or event is None or watched is not canvas:
             return False
@@ -220,7 +220,7 @@ class CanvasKeeper(QObject):
         return self._swallowing and kind in held
 
     def _on_move(self, canvas: QWidget, event: QEvent) -> None:
-        # Some systems tell of moves to where the pointer is already, when a window is activated.
+        # Some systems report a move to the current position when a window is activated.
         before, self._place = self._place, event.pos() if isinstance(event, QMouseEvent) else None
         if self._swallowing or self._place == before:
             return
@@ -230,7 +230,7 @@ class CanvasKeeper(QObject):
     def _take_if_free(self, canvas: QWidget) -> None:
         window = canvas.window()
         if window is not None and not canvas.hasFocus() and self._may_take(window):
-            window.activateWindow()  # from a dock that floats
+            window.activateWindow()  # the focus comes from a floating dock
             self.take()
 
     def _may_take(self, window: QWidget) -> bool:
@@ -245,7 +245,7 @@ class CanvasKeeper(QObject):
     def _on_focus_changed(self, old: QWidget | None, now: QWidget | None) -> None:
         canvas = self._canvas
         if canvas is None or now is None or now is canvas or now.isAncestorOf(canvas):
-            return  # what holds the canvas passes the keys on to it
+            return  # parents of the canvas pass the keys on to it
         self._ready = False
 
     def _forget(self) -> None:
@@ -253,14 +253,14 @@ class CanvasKeeper(QObject):
 
 
 def _is_field(widget: QWidget) -> bool:
-    """Whether a widget is there to type in."""
+    """Whether a widget takes typed text."""
     if isinstance(widget, QComboBox):
         return widget.isEditable()
     return isinstance(widget, _FIELDS)
 
 
 def _canvas_beside(widget: QWidget) -> QWidget | None:
-    """The canvas of the window that a dock belongs to, also while the dock floats."""
+    """Return the canvas of the dock's window, even while the dock floats."""
     above = widget.parentWidget()
     while above is not None and not isinstance(above, QMainWindow):
         above = above.parentWidget()

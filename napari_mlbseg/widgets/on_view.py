@@ -1,4 +1,4 @@
-"""The case on view: choosing another one, turning it, and doing something to it."""
+"""The case on view: choose another one, turn it, and act on it."""
 
 from collections.abc import Callable
 
@@ -28,12 +28,12 @@ def _nothing(*_: object) -> None:
 
 
 class CaseOnView(QObject):
-    """Shows one case of the open study at a time; it is saved before another one takes its place.
+    """Shows one case of the open study at a time, and saves it before it shows another.
 
     Attributes
     ----------
     annotation
-        The case at work; None where none is shown.
+        The annotation of the case on view; None if no case is shown.
 
     Signals
     -------
@@ -42,9 +42,9 @@ class CaseOnView(QObject):
     slice_changed(SliceKey), moved(SliceKey), label_picked(int), history_changed()
         See `Annotation`.
     request(object)
-        Something that a running engine should hear.
+        A request to the running engine.
     failed(str), told(str)
-        Something went wrong, or well; for the annotator.
+        Messages of failure and of success for the annotator.
     """
 
     changed = Signal()
@@ -67,11 +67,11 @@ class CaseOnView(QObject):
         self._focus_timer = timer(self, _FOCUS_AFTER_MS, self._focus, single_shot=True)
 
     def set_study(self, study: Study | None) -> None:
-        """Show cases of this study from now on, or of none."""
+        """Show cases of this study from now on; None for no study."""
         self._study, self._histories = study, Histories()
 
     def choose(self, case_id: str, then: Callable[[Annotation], None] = _nothing) -> None:
-        """Show a case, and do something to it then; the one on view is saved first."""
+        """Save the case on view, show another one, then act on it."""
         shown = self.annotation
         if shown is not None and shown.case.id == case_id and shown.layers.complete:
             then(shown)
@@ -85,19 +85,19 @@ class CaseOnView(QObject):
         self.choose(key.case_id, lambda annotation: annotation.go_to_slice(key))
 
     def show_anew(self, key: SliceKey) -> None:
-        """Show a slice as the study has it now."""
+        """Reload a slice from the study and show it."""
         case = opened(self._study).case(key.case_id)
         self._leaving.case(
             lambda: self._show(case, lambda annotation: annotation.go_to_slice(key)), _nothing
         )
 
     def show(self, action: Callable[[Annotation], None]) -> None:
-        """Do something to the case on view, if there is one; also while only reading."""
+        """Act on the case on view, if there is one; works in read-only studies too."""
         if self.annotation is not None:
             action(self.annotation)
 
     def act(self, command: Callable[[SliceCommands], None]) -> None:
-        """Do something to the slice on view, if the study can be written to."""
+        """Run a command on the slice on view, if the study is writable."""
         with reporting(self.failed.emit):
             if self.annotation is None:
                 raise UserError("Choose a case first.")
@@ -105,7 +105,7 @@ class CaseOnView(QObject):
             command(self.annotation.commands)
 
     def turn(self, axis: int) -> None:
-        """Annotate the case on view along another axis, from now on."""
+        """Annotate the case on view along another axis from now on."""
         annotation = self.annotation
         if annotation is not None:
             self._leaving.case(
@@ -113,11 +113,11 @@ class CaseOnView(QObject):
             )
 
     def focus_soon(self) -> None:
-        """Let a running engine know in a moment which slice is on view."""
+        """Tell the running engine in a moment which slice is on view."""
         self._focus_timer.start()
 
     def hear(self, event: Event) -> None:
-        """The engine told something: where it is about the case on view, it is shown."""
+        """Take an engine event, and show what it changes in the case on view."""
         annotation = self.annotation
         if annotation is None or not isinstance(event, SlicesPublished):
             return
@@ -126,7 +126,7 @@ class CaseOnView(QObject):
                 annotation.published(event)
 
     def close(self, *, remove_layers: bool = True) -> None:
-        """Save the case on view and show none."""
+        """Save the case on view and close it."""
         annotation, self.annotation = self.annotation, None
         if annotation is None:
             return

@@ -1,4 +1,4 @@
-"""Medical images in napari's open dialog and by drag and drop, where the patient is."""
+"""Open medical images with napari's open dialog or by drag and drop, in patient coordinates."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from napari_mlbseg.formats.scan import Scan
 from napari_mlbseg.project.importing.offers import Offer, offers_of, several
 from napari_mlbseg.volume import AXIS_NAMES
 
-# One entry, None, for a reader that has nothing to show.
+# A reader with nothing to show returns one entry, None.
 LayerData = tuple[Any, ...]
 
 _NOT_OURS = {"tiff", None}
@@ -19,17 +19,17 @@ _NOT_OURS = {"tiff", None}
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
-    """A reader of medical images, or None for anything else; looks at a few bytes at most."""
+    """Return a reader of medical images, None for other files; inspects a few bytes at most."""
     paths = [Path(p) for p in ([path] if isinstance(path, str) else path)]
     ours = all(p.suffix != ".mlbseg" and format_of(p) not in _NOT_OURS for p in paths)
     return read if paths and ours else None
 
 
 def read(path: str | list[str]) -> list[LayerData]:
-    """Layers in the display frame: an image for each file or series, labels for segmentations.
+    """Return layers in the display frame: images of files or series, labels of segmentations.
 
-    Where a path has several series or frames, a dialog asks which; without a window every series
-    is a layer, and a file with frames an error that says what to do.
+    If a path has several series or frames, a dialog asks which to open. Without a window every
+    series becomes a layer, and a file with several frames raises an error that says what to do.
     """
     paths = [Path(p) for p in ([path] if isinstance(path, str) else path)]
     return [layer for each in paths for layer in _layers(each)] or [(None,)]
@@ -51,7 +51,7 @@ def _layers(path: Path) -> list[LayerData]:
 
 
 def _chosen(path: Path, offers: Sequence[Offer]) -> list[Choice]:
-    """What somebody ticks where there is a window, else every series."""
+    """The choices ticked in the dialog; without a window, every series."""
     if napari.current_viewer() is None:
         return [Choice(series=offer.series) for offer in offers]
     from napari_mlbseg.widgets.panels.choices_dialog import ChoicesDialog
@@ -73,7 +73,7 @@ def _layer(name: str, scan: Scan, kind: str) -> LayerData:
         "translate": volume.geometry.origin_mm,
         "units": ("mm", "mm", "mm"),
         "axis_labels": AXIS_NAMES,
-        # Oblique volumes are shown along their own axes; this is where they truly lie.
+        # Oblique volumes are shown along their own axes; this is their true position.
         "metadata": {"affine_ras_mm": volume.geometry.display_affine.tolist()},
     }
     return volume.voxels, placed, kind

@@ -1,4 +1,4 @@
-"""What cannot be done as things stand, in words for the annotator."""
+"""Refusals: what cannot be done at the moment, in words for the annotator."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from napari_mlbseg.project.study import Study
 
 @contextmanager
 def reporting(tell: Callable[[str], object]) -> Iterator[None]:
-    """Tell what went wrong inside instead of raising it, where it is meant for a person."""
+    """Tell the annotator about errors meant for a person, instead of raising them."""
     try:
         yield
     except (UserError, OSError) as error:
@@ -17,14 +17,14 @@ def reporting(tell: Callable[[str], object]) -> Iterator[None]:
 
 
 def opened(study: Study | None) -> Study:
-    """The study; UserError where none is open."""
+    """Return the study; UserError if none is open."""
     if study is None:
         raise UserError("Open or create a study first.")
     return study
 
 
 def for_writing(study: Study | None) -> Study:
-    """The study; UserError where none is open, or for reading only."""
+    """Return the study; UserError if none is open, or if it is open read-only."""
     if not opened(study).writable:
-        raise UserError("This study is open for reading only.")
+        raise UserError("This study is open read-only.")
     return opened(study)

@@ -1,4 +1,4 @@
-"""What panels ask for and what they are given to show: plain data."""
+"""The requests of the panels and the data that they show: plain data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from napari_mlbseg.project.study import Study
 
 @dataclass(frozen=True)
 class NewStudy:
-    """What a study is made from.
+    """Everything needed to create a study.
 
-    `labels` may be None; `classes` are comma separated names for the values 1, 2, ..., or None.
-    `choices` say for paths with several series or frames which are meant; None for "ask".
+    `labels` may be None; `classes` are comma-separated names for the values 1, 2, ..., or None.
+    `choices` say which series and frames to import from paths with several; None means "ask".
     """
 
     path: Path
@@ -28,7 +28,7 @@ class NewStudy:
 
 @dataclass(frozen=True)
 class CaseRow:
-    """One line of the list of cases; the counts are slices along the case's own axis."""
+    """One row of the list of cases; it counts slices along the case's own axis."""
 
     case_id: str
     slices: int
@@ -38,7 +38,7 @@ class CaseRow:
 
     @classmethod
     def of(cls, study: Study, case_id: str) -> "CaseRow":
-        """How far a case of a study is."""
+        """Count the progress of a case of a study."""
         case = study.case(case_id)
         states = [r.state for r in study.slices.records(case_id) if r.key.axis == case.axis]
         counts = [states.count(s) for s in (SliceState.CLEAN, SliceState.DRAFT, SliceState.SKIPPED)]
@@ -46,20 +46,20 @@ class CaseRow:
 
     @property
     def state(self) -> str:
-        """In words: untouched, in work or done."""
+        """The progress in words: untouched, in progress or done."""
         if self.clean + self.skipped == self.slices:
             return "done"
-        return "in work" if self.clean + self.drafts + self.skipped else "untouched"
+        return "in progress" if self.clean + self.drafts + self.skipped else "untouched"
 
 
 def case_rows(study: Study | None) -> list[CaseRow]:
-    """The cases of a study with their progress; none without a study."""
+    """Return the cases of a study with their progress; no rows without a study."""
     return [CaseRow.of(study, case.id) for case in study.cases] if study else []
 
 
 @dataclass(frozen=True)
 class Export:
-    """What is written where; all cases when `case_id` is None."""
+    """What to export and where to; all cases if `case_id` is None."""
 
     kind: ExportKind
     folder: Path
@@ -69,7 +69,7 @@ class Export:
 
 @dataclass(frozen=True)
 class ModelExport:
-    """The trained model in a format, as a folder of its own inside `folder`."""
+    """The trained model in one format, in a subfolder of `folder`."""
 
     form: ModelFormat
     folder: Path

@@ -1,8 +1,8 @@
 """Keys of the slice commands, bound to the viewer at run time.
 
-napari ignores key bindings in manifests. While somebody paints on a labels layer it uses none of
-these keys but those of undo and redo, and the working labels pass these two on; the bindings here
-serve while another layer is selected.
+napari ignores key bindings in manifests. While a labels layer is selected, napari itself uses only
+the undo and redo keys, and the working labels pass these two on. The bindings here apply while
+another layer is selected.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ class SliceCommand:
     Attributes
     ----------
     name
-        What panels and dock call it.
+        The name by which panels and dock refer to it.
     """
 
     name: str
@@ -37,25 +37,23 @@ class SliceCommand:
 
 
 COMMANDS = (
-    SliceCommand(
-        "accept", "Shift-A", "Accept", "Accept this slice as it is shown: it becomes clean"
-    ),
+    SliceCommand("accept", "Shift-A", "Accept", "Accept this slice as shown: it becomes clean"),
     SliceCommand("reopen", "Shift-O", "Reopen", "Take back the acceptance or the skip"),
-    SliceCommand("skip", "Shift-S", "Skip", "Leave this slice to the machine and go on"),
     SliceCommand(
-        "revert", "Shift-R", "Revert", "Replace your edits by the prediction; undo brings them back"
+        "skip", "Shift-S", "Skip", "Leave this slice to the network and go to the next open slice"
     ),
     SliceCommand(
-        "copy_previous", "Shift-C", "Copy previous", "Copy the labels of the slice before this one"
+        "revert", "Shift-R", "Revert", "Replace your edits with the prediction; undo restores them"
     ),
     SliceCommand(
-        "copy_next", "Shift-N", "Copy next", "Copy the labels of the slice after this one"
+        "copy_previous", "Shift-C", "Copy previous", "Copy the labels of the previous slice"
     ),
+    SliceCommand("copy_next", "Shift-N", "Copy next", "Copy the labels of the next slice"),
     SliceCommand(
         "take_proposed_labels",
         "Shift-T",
         "Take proposed",
-        "Take the proposed labels where trust in the prediction is low; undo brings yours back",
+        "Take the proposed labels where trust in the prediction is low; undo restores yours",
     ),
 )
 MOVES = (
@@ -63,7 +61,7 @@ MOVES = (
         "next_suggested",
         "Shift-G",
         "Next suggested slice",
-        "Go to the slice of the study whose correction would teach most, then to the next best",
+        "Go to the slice whose correction would teach the network most, then to the next best",
     ),
 )
 VIEWS = (
@@ -77,7 +75,8 @@ VIEWS = (
         "trust",
         "Shift-D",
         "Trust",
-        "Show or hide trust: the lighter a spot, the less the clean slices bear out the prediction",
+        "Show or hide the trust map: the lighter a spot, the less the clean slices bear out the"
+        " prediction",
     ),
 )
 TRAVELS = (
@@ -86,19 +85,19 @@ TRAVELS = (
 )
 EVERY = (*COMMANDS, *MOVES, *VIEWS, *TRAVELS)
 
-# Keys of napari that help with correcting.
+# napari's own keys that help with corrections.
 NAPARI_KEYS = (
     ("2 or P, 1 or E", "Paint, erase"),
     ("4 or F, 3", "Fill, polygon"),
     ("5 or L", "Pick the class under the cursor"),
     ("- and =", "Previous or next class"),
     ("[ and ]", "Smaller or larger brush"),
-    ("Space", "Hold to move the view"),
+    ("Space", "Hold to pan the view"),
 )
 
 
 def bind(viewer: ViewerModel, actions: Mapping[str, Callable[[], object]]) -> None:
-    """Bind the key of every command to the action of its name."""
+    """Bind the key of every command to the action with the name of the command."""
     for command in EVERY:
         viewer.bind_key(command.key, _press(actions[command.name]), overwrite=True)
 

@@ -1,4 +1,4 @@
-"""The open study, its case on view and its engine: everything behind the panels, without looks."""
+"""The open study, the case on view and the engine: everything behind the panels, without a UI."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,18 +32,18 @@ def _nothing(*_: object) -> None:
 
 
 class Workbench(QObject):
-    """Does what the panels ask for.
+    """Carries out the requests of the panels.
 
     Attributes
     ----------
     engine
-        Makes the source of events of a run.
+        Makes the event source of a run.
     errands
-        What is done with files in the background.
+        Runs work on files in the background.
     intake
         Makes studies from folders.
     leaving, holding
-        What comes before a case or the study is left; what could not be saved of it.
+        What happens before a case or the study is left; the edits that could not be saved.
     view
         The case on view.
 
@@ -52,13 +52,13 @@ class Workbench(QObject):
     study_changed(), classes_changed()
         Another study is open, or none; the classes of the study changed.
     engine_event(Event)
-        From the engine, on the main thread.
+        An event of the engine, on the main thread.
     failed(str), told(str)
-        Something went wrong, or well; for the annotator.
+        Messages of failure and of success for the annotator.
     locked(Path, str)
-        The study is in use elsewhere, by whom; it can still be opened for reading.
+        The study is in use elsewhere, and by whom; it can still be opened read-only.
     imported(Imported)
-        What came in and what did not.
+        What was imported and what was left out.
     """
 
     study_changed = Signal()
@@ -93,13 +93,13 @@ class Workbench(QObject):
 
     @property
     def annotation(self) -> Annotation | None:
-        """The case at work; None where none is shown."""
+        """The annotation of the case on view; None if no case is shown."""
         return self.view.annotation
 
     # --- studies -------------------------------------------------------------------------------
 
     def open_study(self, path: Path, *, writable: bool = True) -> None:
-        """Open a study in place of the one that is open."""
+        """Open a study in place of the current one."""
         with reporting(self.failed.emit):
             if self.study is not None and self.study.path.resolve() == Path(path).resolve():
                 return
@@ -111,12 +111,12 @@ class Workbench(QObject):
             self._take(study)
 
     def create_study(self, new: NewStudy) -> None:
-        """Make a study from folders in the background, then open it."""
+        """Create a study from folders in the background, then open it."""
         with reporting(self.failed.emit):
             self.intake.create(new)
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
-        """Give the study other classes; one that is in use cannot go."""
+        """Change the classes of the study; a class in use cannot be removed."""
         with reporting(self.failed.emit):
             study = for_writing(self.study)
             known, wanted = ({c.value for c in each} for each in (study.classes, classes))
@@ -137,15 +137,15 @@ class Workbench(QObject):
             self.errands.run(jobs.change_of_classes(study, classes), done)
 
     def close_study(self) -> None:
-        """Save what is painted, stop the training, then release the study."""
+        """Save the edits, stop the training, then release the study."""
         self.leaving.study(self._release, _nothing)
 
     def shut_down(self, wait_s: float | None = None) -> None:
-        """For the end of the window: save and release, ask nothing; twice does no harm.
+        """Save and release without asking, when the window closes; calling it twice is harmless.
 
-        A training that does not stop in `wait_s` seconds, by default `STOP_TIMEOUT_S`, is let go
-        of, and the study is closed when it has ended. Edits that cannot be saved stay in their
-        rescue file.
+        A training that does not stop within `wait_s` seconds (default `STOP_TIMEOUT_S`) is
+        abandoned, and the study is closed when the training ends. Edits that cannot be saved stay
+        in their rescue file.
         """
         self._closing = True
         self.view.show(Annotation.flush)
@@ -153,20 +153,20 @@ class Workbench(QObject):
         self._release(remove_layers=False)
 
     def lose_window(self) -> None:
-        """For a window that ended without closing: shut down, and tell no panel of it."""
+        """Shut down without telling the panels, for a window that ended without closing."""
         self.blockSignals(True)
         self.view.blockSignals(True)
         self.shut_down()
 
     def end(self) -> None:
-        """For the end of the process: shut down, and wait for nobody."""
+        """Shut down at the end of the process, and close studies that a training still uses."""
         self.shut_down()
         self.leaving.close_let_go()
 
     # --- engine --------------------------------------------------------------------------------
 
     def train(self, config: Config) -> bool:
-        """Start the engine on the open study; whether it could be started."""
+        """Start the engine on the open study; return whether it started."""
         started = False
         with reporting(self.failed.emit):
             study = for_writing(self.study)
@@ -177,7 +177,7 @@ class Workbench(QObject):
         return started
 
     def send(self, request: Request) -> None:
-        """Tell a running engine something; without one nothing happens."""
+        """Send a request to the running engine; without one nothing happens."""
         self.bridge.send(request)
 
     # --- export --------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ class Workbench(QObject):
             self.imported.emit(imported)
 
     def _release(self, *, remove_layers: bool = True) -> None:
-        """Close the study, whatever goes wrong with the case on view."""
+        """Close the study even if closing the case on view fails."""
         study, self.study = self.study, None
         self.view.set_study(None)
         try:

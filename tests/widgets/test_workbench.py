@@ -111,7 +111,7 @@ def test_a_locked_study_is_offered_for_reading(
     assert not bench.study.writable
     with qtbot.waitSignal(bench.failed) as failed:
         bench.view.act(SliceCommands.accept)
-    assert failed.args == ["This study is open for reading only."]
+    assert failed.args == ["This study is open read-only."]
     assert not bench.train(Config())
     bench.shut_down()
 
@@ -341,7 +341,7 @@ def test_a_model_needs_a_training_that_has_ended(
     with qtbot.waitSignal(bench.failed) as failed:
         bench.export_model(wanted)
     assert failed.args is not None
-    assert "Stop it first" in failed.args[0]
+    assert "Stop the training first" in failed.args[0]
 
 
 def test_the_trained_model_is_written(qtbot: QtBot, bench: Workbench, tmp_path: Path) -> None:
@@ -517,7 +517,7 @@ def test_probabilities_wait_for_the_training(
     with qtbot.waitSignal(bench.failed) as failed:
         bench.export(export)
     assert failed.args is not None
-    assert "training is at work" in str(failed.args[0])
+    assert "is being trained" in str(failed.args[0])
     bench.send(ev.Stop())
     qtbot.waitUntil(lambda: not bench.bridge.running)
     with qtbot.waitSignal(bench.failed) as failed:

@@ -1,4 +1,4 @@
-"""The engine's events on the main thread, and requests on their way to the engine."""
+"""Brings the engine's events to the main thread, and requests to the engine."""
 
 import threading
 import traceback
@@ -18,12 +18,12 @@ EngineFactory = Callable[[Study, Config], EventSource]
 
 
 def engine_of(study: Study, config: Config) -> EventSource:
-    """The engine's events as a source that imports and builds it in the thread that calls it.
+    """Return the engine's event source, which imports and builds the engine in the calling thread.
 
     Raises
     ------
     UserError
-        At once, where there is too little to learn from.
+        Immediately, if there are too few clean slices to learn from.
     """
     check_enough(study)
 
@@ -41,7 +41,7 @@ class EngineBridge(QObject):
     Signals
     -------
     told(object)
-        Every event of the engine, on the main thread; `Finished` or `Failed` is always the last.
+        Every event of the engine, on the main thread; the last is always `Finished` or `Failed`.
     """
 
     told = Signal(object)
@@ -55,13 +55,13 @@ class EngineBridge(QObject):
 
     @property
     def running(self) -> bool:
-        """Whether a run has been started whose last event has not arrived yet."""
+        """Whether a run has started and its last event has not arrived yet."""
         return self._task is not None
 
     def start(self, source: EventSource) -> None:
-        """Begin a run: `source` is called, and iterated over, in the engine's thread."""
+        """Start a run: `source` is called, and iterated over, in the engine's thread."""
         if self.running:
-            raise UserError("A training is running already. Stop it before starting another.")
+            raise UserError("Training is already running. Stop it before you start another run.")
         self._inbox = inbox = Inbox()
         self._last = None
         self._end = end = _End()
@@ -79,14 +79,14 @@ class EngineBridge(QObject):
         self._task.start()
 
     def send(self, request: Request) -> None:
-        """Hand a request to the engine; without a run it is dropped."""
+        """Pass a request to the engine; without a run it is dropped."""
         if self.running:
             self._inbox.put(request)
 
     def stop(self, timeout_s: float) -> bool:
-        """Ask the run to finish and wait for it. True when no run is left.
+        """Ask the run to finish, and wait for it. Return True if no run is left.
 
-        The window stands still meanwhile: for closing only, see `send` for a stop in passing.
+        The window freezes meanwhile, so call this on closing only; otherwise `send` a `Stop`.
         """
         if self._task is None:
             return True
@@ -94,7 +94,7 @@ class EngineBridge(QObject):
         return self._task.wait(timeout_s)
 
     def abandon(self, afterwards: Callable[[], object]) -> None:
-        """Hear no more of a run; `afterwards` is called when it ends, in its thread."""
+        """Ignore a run from now on; `afterwards` is called in its thread when it ends."""
         task, self._task = self._task, None
         if task is not None:
             task.reported.disconnect(self._on_reported)
@@ -115,7 +115,7 @@ class EngineBridge(QObject):
 
 
 class _End:
-    """The end of a run, and what is to be done then; safe to use from several threads."""
+    """The end of a run, and what to do then; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -141,8 +141,8 @@ def _last_event(last: object, error: BaseException | None) -> Event:
     if isinstance(error, UserError):
         return Failed(str(error), "")
     if error is not None:
-        message = f"The training ended with an unexpected error: {error}"
+        message = f"The training stopped with an unexpected error: {error}"
         return Failed(message, "".join(traceback.format_exception(error)))
     if isinstance(last, Finished | Failed):
         return last
-    return Failed("The training ended without saying why. Start it again to go on.", "")
+    return Failed("The training ended without giving a reason. Start it again to resume.", "")

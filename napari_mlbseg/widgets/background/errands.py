@@ -1,4 +1,4 @@
-"""Long work on files, one at a time, with progress and a way to end it."""
+"""Long work on files, one job at a time, with progress and a way to cancel it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,12 +15,12 @@ class Errands(QObject):
     Signals
     -------
     busy(str, int, int)
-        A long operation: what it works at, how many are done, of how many (0: not known). An
+        A long operation: its name, how many items are done, and of how many (0: unknown). An
         empty text ends it.
     can_cancel(bool)
-        Whether `cancel` would end what is under way.
+        Whether `cancel` would end the current operation.
     failed(str), told(str)
-        Something went wrong, or well; for the annotator.
+        Messages of failure and of success for the annotator.
     """
 
     busy = Signal(str, int, int)
@@ -41,9 +41,9 @@ class Errands(QObject):
         cancellable: bool = False,
         doing: str = "Working",
     ) -> None:
-        """Begin, and say what is being done; `done` gets the result on the main thread."""
+        """Start a job, and say what it does; `done` gets the result on the main thread."""
         if self._task is not None:
-            raise UserError("Another import or export is under way. Wait until it has ended.")
+            raise UserError("Another import or export is running. Wait until it has finished.")
 
         def ended(result: object, error: BaseException | None) -> None:
             self._task = None
@@ -55,7 +55,7 @@ class Errands(QObject):
             elif isinstance(error, CancelledError):
                 self.told.emit("Cancelled. Nothing was imported, and nothing changed.")
             else:
-                prefix = "" if isinstance(error, UserError) else "An unexpected error: "
+                prefix = "" if isinstance(error, UserError) else "Unexpected error: "
                 self.failed.emit(f"{prefix}{error}")
 
         self._task = task = BackgroundTask(work, "mlbseg-files", self)
@@ -68,16 +68,16 @@ class Errands(QObject):
 
     @property
     def running(self) -> bool:
-        """Whether something is under way."""
+        """Whether a job is running."""
         return self._task is not None
 
     @property
     def keeping(self) -> bool:
-        """Whether the open study is needed until it has ended: not for making another one."""
+        """Whether the job needs the open study until it ends; making a new study does not."""
         return self._task is not None and (self._cancelled or not self._cancellable)
 
     def cancel(self) -> None:
-        """End an import that is under way, as if it had never begun."""
+        """Cancel a running import as if it had never begun."""
         if self._task is not None and self._cancellable:
             self._cancelled = True
             self._task.cancel()
@@ -85,7 +85,7 @@ class Errands(QObject):
             self.busy.emit("Cancelling", 0, 0)
 
     def finish(self, timeout_s: float) -> None:
-        """Cancel what can be cancelled, and wait for the rest."""
+        """Cancel the job if possible, and wait for its end."""
         self.cancel()
         if self._task is not None:
             self._task.wait(timeout_s)

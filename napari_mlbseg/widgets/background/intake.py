@@ -1,4 +1,4 @@
-"""Studies from folders, made in the background; where it is not clear from what, it is asked."""
+"""Makes studies from folders in the background, and asks which series and frames to import."""
 
 from dataclasses import replace
 
@@ -13,14 +13,14 @@ from napari_mlbseg.widgets.requests import NewStudy
 
 
 class Intake(QObject):
-    """Makes studies.
+    """Makes studies from folders.
 
     Signals
     -------
     made(Study, Imported)
-        A new study, open for writing, and what came in and what did not.
+        A new study, open for writing, and what was imported and what was left out.
     choice_needed(NewStudy, tuple)
-        Several series or frames (`Offer`): create the study again with choices among them.
+        There are several series or frames (`Offer`): create the study again with choices.
     """
 
     made = Signal(object, object)
@@ -31,7 +31,7 @@ class Intake(QObject):
         self._errands = errands
 
     def create(self, new: NewStudy) -> None:
-        """Make a study, or ask for choices where there are several and `new` has none."""
+        """Make a study, or ask for choices if there are several series and `new` has none."""
 
         def looked(offers: tuple[Offer, ...]) -> None:
             if offers:

@@ -1,4 +1,4 @@
-"""What the workbench does in the background: functions that report how far they are."""
+"""The background jobs of the workbench: functions that report their progress."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from napari_mlbseg.widgets.requests import Export, ModelExport, NewStudy
 
 
 def survey(images: Path) -> Callable[[Report], tuple[Offer, ...]]:
-    """Look for what somebody has to choose from before images can be taken in."""
+    """Find the series and frames that somebody has to choose from before the import."""
 
     def work(report: Report) -> tuple[Offer, ...]:
         return offers_in(images, lambda *step: report(step))
@@ -24,7 +24,7 @@ def survey(images: Path) -> Callable[[Report], tuple[Offer, ...]]:
 
 
 def creation(new: NewStudy) -> Callable[[Report], tuple[Study, Imported]]:
-    """Make a study from folders; it is open for writing, and it is told what is not in it."""
+    """Make a study from folders; the result is open for writing, and lists what was left out."""
 
     def work(report: Report) -> tuple[Study, Imported]:
         return make_study(
@@ -39,7 +39,7 @@ def creation(new: NewStudy) -> Callable[[Report], tuple[Study, Imported]]:
 def change_of_classes(
     study: Study, classes: Sequence[LabelClass]
 ) -> Callable[[Report], tuple[LabelClass, ...]]:
-    """Replace the classes; its result are those of the study now."""
+    """Replace the classes; the result holds the new classes of the study."""
 
     def work(report: Report) -> tuple[LabelClass, ...]:
         change_classes(study, classes, progress=lambda *step: report(step))
@@ -49,7 +49,7 @@ def change_of_classes(
 
 
 def writing(study: Study, export: Export) -> Callable[[Report], str]:
-    """Write files of one case or of all; its result says how many."""
+    """Write files of one case or of all cases; the result says how many."""
 
     def work(report: Report) -> str:
         files = _written(study, export, report)
@@ -78,14 +78,14 @@ def _written(study: Study, export: Export, report: Report) -> list[Path]:
 
 
 def writing_model(study: Study, wanted: ModelExport) -> Callable[[Report], str]:
-    """Write the trained model; its result says where, and how close it is to the engine."""
+    """Write the trained model; the result says where, and how closely it matches the engine."""
 
     def work(report: Report) -> str:
         from napari_mlbseg.engine.deploy.export import export_model
 
         made = export_model(study, wanted.form, wanted.folder / f"{study.name}-{wanted.form}")
         return (
-            f"Wrote the model to {made.folder} ({made.size / 1e6:.1f} MB). Its probabilities are "
+            f"Wrote the model to {made.folder} ({made.size / 1e6:.1f} MB). Its probabilities match "
             f"those of the training to within {made.worst_difference:.0e}."
         )
 
@@ -93,9 +93,9 @@ def writing_model(study: Study, wanted: ModelExport) -> Callable[[Report], str]:
 
 
 def suggesting(path: Path, count: int) -> Callable[[Report], tuple[Suggestion, ...]]:
-    """Look for slices of a study to correct next.
+    """Find slices of a study that are worth correcting next.
 
-    The study is opened again for reading, so that the window may close its own meanwhile.
+    The job opens the study again read-only, so that the window can close its own meanwhile.
     """
 
     def work(report: Report) -> tuple[Suggestion, ...]:

@@ -1,4 +1,4 @@
-"""Suggested slices for the window: looked for in the background, kept until something changed."""
+"""Suggestions for the window: found in the background, and kept until something changes."""
 
 import time
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from napari_mlbseg.widgets.background import jobs
 from napari_mlbseg.widgets.background.task import BackgroundTask, timer
 
 SHOWN = 10
-# Every beginning of a batch is a batch: ten can be corrected before it has to be looked again.
+# The best part of a batch is a batch, too: ten slices can be corrected before a new search.
 BATCH = 2 * SHOWN
-# Share of the slices of the cohort with another prediction from which it is worth looking again.
+# A new search pays off when this share of the cohort's slices has new predictions.
 FRESH_SHARE = 0.5
-# Looking takes at most one part in eleven of the time.
+# After a search, rest this many times as long: searching takes at most 1/11 of the time.
 REST = 10.0
 _AFTER_MS = 300
 _STOP_S = 0.5
@@ -27,16 +27,16 @@ _CLOSED = (SliceState.CLEAN, SliceState.SKIPPED)
 
 
 class Suggester(QObject):
-    """Keeps the slices of a study that are worth correcting next.
+    """Keeps a list of the slices that are worth correcting next.
 
-    It looks again when a slice that it had not suggested becomes clean, when a closed one is
-    reopened, when a batch is half used up, and when half of the predictions are other ones or a
-    training has ended; never while the last batch holds.
+    It searches again when a slice that it did not suggest becomes clean, when a clean or skipped
+    slice is reopened, when half of a batch is used up, when half of the predictions have changed,
+    and when a training has ended; never while the last batch is still valid.
 
     Signals
     -------
     changed()
-        `best` is another list, or it is being looked for.
+        `best` has changed, or a search has begun.
     """
 
     changed = Signal()
@@ -55,21 +55,21 @@ class Suggester(QObject):
 
     @property
     def best(self) -> Sequence[Suggestion]:
-        """Up to `SHOWN` slices, the best first; none of them clean or skipped."""
+        """Up to `SHOWN` suggestions, best first; none of them clean or skipped."""
         return self._batch[:SHOWN]
 
     @property
     def looking(self) -> bool:
-        """Whether others are being looked for, or will be at once."""
+        """Whether a search is running or about to start."""
         return self._task is not None or (self._timer.isActive() and not self._batch)
 
     @property
     def problem(self) -> str:
-        """Why the last look found nothing, for the annotator; empty if it went well."""
+        """Why the last search failed, for the annotator; empty if it succeeded."""
         return self._problem
 
     def after(self, key: SliceKey | None) -> SliceKey | None:
-        """The suggestion after the slice on view, the best one if that is no suggestion."""
+        """Return the suggestion after the slice on view; the best one if that is not suggested."""
         keys = [one.key for one in self.best]
         if not keys:
             return None
@@ -78,7 +78,7 @@ class Suggester(QObject):
     # --- what happens ----------------------------------------------------------------------------
 
     def set_study(self, study: Study | None) -> None:
-        """Suggest slices of this study from now on, or none."""
+        """Suggest slices of this study from now on; None for no study."""
         self._timer.stop()
         task, self._task = self._task, None
         if task is not None:
@@ -95,7 +95,7 @@ class Suggester(QObject):
         self.changed.emit()
 
     def refresh(self) -> None:
-        """Look again soon."""
+        """Search again soon."""
         if self._study is None:
             return
         rest_s = self._rest_until - time.monotonic() if self._batch else 0.0
@@ -105,7 +105,7 @@ class Suggester(QObject):
             self.changed.emit()
 
     def slice_changed(self, key: SliceKey) -> None:
-        """A person said something about a slice."""
+        """Take note that a person changed the state of a slice."""
         record = self._study.slices.record(key) if self._study is not None else None
         state = record.state if record is not None else SliceState.UNTOUCHED
         if state not in _CLOSED:
@@ -124,7 +124,7 @@ class Suggester(QObject):
             self.refresh()
 
     def hear(self, event: Event) -> None:
-        """The engine told something."""
+        """Take an engine event."""
         if isinstance(event, SlicesPublished) and ArrayName.PREDICTION in event.arrays:
             self._fresh |= {(event.case_id, i) for i in range(event.start, event.stop)}
             if len(self._fresh) >= FRESH_SHARE * self._total:
@@ -152,7 +152,7 @@ class Suggester(QObject):
             self._rest_until = time.monotonic() + REST * (time.monotonic() - began)
             if result is not None:
                 self._batch = tuple(one for one in result if one.key not in self._closed)
-            prefix = "" if isinstance(error, UserError) else "An unexpected error: "
+            prefix = "" if isinstance(error, UserError) else "Unexpected error: "
             self._problem = "" if error is None else f"{prefix}{error}"
             self.changed.emit()
 

@@ -1,9 +1,8 @@
-"""Work in a thread of its own, heard on the main thread.
+"""Work in a thread of its own, with reports on the main thread.
 
-The thread puts what it has to say into a queue and touches nothing of Qt; a timer on the main
-thread empties the queue. So nothing can arrive at a widget that is gone, a RuntimeError (every
-torch error is one) cannot be mistaken for a deleted worker, and a fast talker cannot starve the
-window.
+The thread puts its reports into a queue and never touches Qt; a timer on the main thread empties
+the queue. So no report can reach a deleted widget, a RuntimeError (every torch error is one) cannot
+be mistaken for a deleted worker, and a thread with many reports cannot starve the window.
 """
 
 import logging
@@ -23,7 +22,7 @@ Report = Callable[[object], None]
 
 
 class CancelledError(Exception):
-    """Somebody does not want it any more."""
+    """The work was cancelled."""
 
 
 class BackgroundTask(QObject):
@@ -32,10 +31,10 @@ class BackgroundTask(QObject):
     Signals
     -------
     reported(object)
-        What `work` handed to `report`, in order.
+        Everything that `work` passed to `report`, in order.
     ended(object, object)
         Result and None, or None and the exception. Always the last signal, exactly once. After
-        `cancel` the exception is `CancelledError`, unless the work was done already.
+        `cancel` the exception is `CancelledError`, unless the work was already done.
     """
 
     reported = Signal(object)
@@ -50,21 +49,21 @@ class BackgroundTask(QObject):
         self._cancelled = threading.Event()
         self._result: object = None
         self._error: BaseException | None = None
-        # A daemon: a run that does not heed a request to stop must not keep the process alive.
+        # A daemon: a run that ignores a request to stop must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._timer = timer(self, _POLL_MS, self._deliver)
 
     def start(self) -> None:
-        """Begin; returns at once."""
+        """Start the work; returns immediately."""
         self._thread.start()
         self._timer.start()
 
     def cancel(self) -> None:
-        """Let the next report raise `CancelledError` in the thread; returns at once."""
+        """Make the next report raise `CancelledError` in the thread; returns immediately."""
         self._cancelled.set()
 
     def wait(self, timeout_s: float) -> bool:
-        """Block until the thread has ended, and deliver what it said. False when it goes on."""
+        """Wait for the thread to end, and deliver its reports. False if it is still running."""
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             return False
@@ -72,7 +71,7 @@ class BackgroundTask(QObject):
         return True
 
     def _run(self) -> None:
-        # The boundary of the thread: nothing may escape it, everything is reported.
+        # The boundary of the thread: report every error, let none escape.
         try:
             self._result = self._work(self._report)
         except CancelledError as error:
@@ -101,7 +100,7 @@ class BackgroundTask(QObject):
 def timer(
     parent: QObject, interval_ms: int, slot: Callable[[], object], *, single_shot: bool = False
 ) -> QTimer:
-    """A timer that is not running yet."""
+    """Return a timer that is not running yet."""
     made = QTimer(parent)
     made.setInterval(interval_ms)
     made.setSingleShot(single_shot)

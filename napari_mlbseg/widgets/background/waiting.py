@@ -1,4 +1,4 @@
-"""Waiting for an end while the window stays at hand."""
+"""Waits for something to end while the window stays responsive."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ class _Awaited:
 
 
 class Waiting(QObject):
-    """One thing that is waited for.
+    """Waits for one thing at a time.
 
     Signals
     -------
     begun(str)
-        It is waited, for what.
+        A wait has begun, and for what.
     over()
-        It is not waited any more.
+        The wait is over.
     """
 
     begun = Signal(str)
@@ -44,7 +44,7 @@ class Waiting(QObject):
         go: Callable[[], object],
         stay: Callable[[], object],
     ) -> None:
-        """Call `go` once `ended` says so, at once where it does; `stay` if nobody waits so long."""
+        """Call `go` as soon as `ended()` is true, or `stay` if the wait is given up."""
         self.give_up()
         if ended():
             go()
@@ -54,13 +54,13 @@ class Waiting(QObject):
         self.begun.emit(what)
 
     def go_on(self) -> None:
-        """Do not wait any longer for the end, go on without it."""
+        """Stop waiting, and call `go`."""
         awaited = self._stop()
         if awaited is not None:
             awaited.go()
 
     def give_up(self) -> None:
-        """Do not go on at all."""
+        """Stop waiting, and call `stay`."""
         awaited = self._stop()
         if awaited is not None:
             awaited.stay()

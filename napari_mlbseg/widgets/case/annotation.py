@@ -1,4 +1,4 @@
-"""One case at work: what is painted becomes drafts, what is accepted becomes clean."""
+"""The annotation of one case: painted slices become drafts, accepted slices become clean."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,31 +29,31 @@ _SAVE_AFTER_MS = 250
 
 
 class Annotation(QObject):
-    """The case on view, its layers, and what a person says about its slices.
+    """The case on view, its layers, and the states that a person gives its slices.
 
     Attributes
     ----------
     commands
-        What a person can say about the slice on view.
+        The commands for the slice on view.
     unsaved
-        Edited slices that could not be saved when it was last tried, and why.
+        Edited slices that could not be saved at the last attempt, and why.
 
     Signals
     -------
     slice_changed(SliceKey)
-        The state of a slice is another one now; the study holds it.
+        The state of a slice has changed; the study has the new one.
     moved(SliceKey)
         Another slice is on view.
     label_picked(int)
-        The class to paint with is another one now.
+        The class to paint with has changed.
     history_changed()
-        Something else can be undone or done again now.
+        The steps to undo or redo have changed.
     request(object)
-        Something that a running engine should hear.
+        A request to the running engine.
     failed(str), told(str)
-        Something could not be done, or was done; for the annotator.
+        Messages of failure and of success for the annotator.
     flushed()
-        It has been tried to save every edit: `unsaved` says how that went.
+        The program has tried to save every edit; `unsaved` has the failures.
     """
 
     slice_changed = Signal(object)
@@ -74,7 +74,7 @@ class Annotation(QObject):
         *,
         history: History | None = None,
     ) -> None:
-        """Show a case; `history` is that of an earlier visit."""
+        """Show a case; `history` comes from an earlier visit."""
         super().__init__(parent)
         self.case = case
         self.unsaved: dict[SliceKey, str] = {}
@@ -113,11 +113,11 @@ class Annotation(QObject):
         return SliceKey(self.case.id, self._axis, self._index)
 
     def state(self, key: SliceKey) -> SliceState:
-        """What a person said about a slice of this case."""
+        """Return the state of a slice of this case."""
         return self._states[key]
 
     def states(self) -> tuple[SliceState, ...]:
-        """States of all slices along the axis on view."""
+        """Return the states of all slices along the axis on view."""
         return self._states.along(self._axis)
 
     def go_to(self, index: int) -> None:
@@ -125,21 +125,21 @@ class Annotation(QObject):
         self.layers.show_slice(self._axis, index)
 
     def go_to_slice(self, key: SliceKey) -> None:
-        """Show a slice of this case, turning to its axis where need be."""
+        """Show a slice of this case; turns to its axis if necessary."""
         self.layers.show_slice(key.axis, key.index)
         if key.axis != self._axis:
             self.show_axis(key.axis)
 
     def show_axis(self, axis: int) -> None:
-        """Show slices along another axis; what is painted from now on belongs to it.
+        """Show slices along another axis; new edits belong to slices along it.
 
-        The window stays at hand while a large case is read for it.
+        The window stays responsive while a large case is read.
         """
         self._late.turn(axis)
 
     @property
     def label(self) -> int:
-        """The class that is painted with."""
+        """The class to paint with."""
         return int(self.layers.working.selected_label)
 
     def paint_with(self, label: int) -> None:
@@ -147,13 +147,13 @@ class Annotation(QObject):
         self.layers.working.selected_label = label
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
-        """Show these classes; another one is painted with where the one in hand is gone."""
+        """Show these classes; if the class to paint with is gone, another one takes its place."""
         self.layers.set_classes(classes)
 
     # --- what is painted -----------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Save every edited slice as a draft, each by itself."""
+        """Save every edited slice as a draft, one by one."""
         self._save_timer.stop()
         if not self._study.writable:
             return
@@ -162,11 +162,11 @@ class Annotation(QObject):
         self.flushed.emit()
 
     def unsaved_masks(self) -> dict[SliceKey, NDArray[np.uint8]]:
-        """Labels of the slices that could not be saved."""
+        """Return the labels of the slices that could not be saved."""
         return {key: self._labels(key) for key in self.unsaved}
 
     def discard(self) -> None:
-        """Take edits that could not be saved back, for good."""
+        """Discard the edits that could not be saved, for good."""
         self._journal.close()
         self._working.discard_edits()
         self.layers.draw((), working=True)
@@ -175,7 +175,7 @@ class Annotation(QObject):
     # --- what the machine says -----------------------------------------------------------------
 
     def published(self, event: SlicesPublished) -> None:
-        """New arrays lie in the store: what is on view is read at once, the rest when it is."""
+        """Reload published arrays: the slice on view now, other slices when they come on view."""
         names = {ArrayName(name) for name in event.arrays}
         was = self._arrays.machine.name
         self._arrays.reload(names, event.axis, event.start, event.stop)
@@ -186,7 +186,7 @@ class Annotation(QObject):
             self.layers.draw(names, working=machine in names)
 
     def close(self, *, remove_layers: bool = True) -> None:
-        """Save what is painted and take the layers away, unless their window is gone."""
+        """Save the edits and remove the layers, unless their window is gone."""
         self.flush()
         self._journal.close()
         self._late.stop()
@@ -217,7 +217,7 @@ class Annotation(QObject):
         )
 
     def _listen(self, viewer: ViewerModel) -> list[tuple[Any, Callable[[Any], None]]]:
-        """Hear what napari tells; the result is what `close` ends."""
+        """Connect to napari's events; return the connections, for `close` to end."""
         layer, dims = self.layers.working.events, viewer.dims.events
         connections: list[tuple[Any, Callable[[Any], None]]] = [
             (layer.selected_label, self._on_label),
@@ -232,7 +232,7 @@ class Annotation(QObject):
 
     def _on_write(self) -> None:
         self._journal.wrote()
-        # Not restarted by further events: a steady stream of them must not put saving off.
+        # Further edits do not restart the timer: a steady stream of them must not delay saving.
         if not self._save_timer.isActive():
             self._save_timer.start()
 

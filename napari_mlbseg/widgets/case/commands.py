@@ -1,4 +1,4 @@
-"""What an annotator says about the slice on view: each command is one step that undo takes back."""
+"""The commands for the slice on view: each is one step of the history, and can be undone."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -19,7 +19,7 @@ from napari_mlbseg.widgets.case.working_labels import WorkingLabels
 
 
 class Desk(Protocol):
-    """The case at work, as far as commands need it."""
+    """The parts of an annotation that the commands need."""
 
     @property
     def key(self) -> SliceKey:
@@ -27,7 +27,7 @@ class Desk(Protocol):
 
     @property
     def unsaved(self) -> Mapping[SliceKey, str]:
-        """Edited slices that could not be saved when it was last tried, and why."""
+        """Edited slices that could not be saved at the last attempt, and why."""
 
     def flush(self) -> None:
         """Save every edited slice."""
@@ -37,12 +37,12 @@ class Desk(Protocol):
 
 
 class SliceCommands(QObject):
-    """Changes the slice on view; every command raises UserError where that cannot be.
+    """Changes the slice on view; every command raises UserError if that is impossible.
 
     Signals
     -------
     failed(str), told(str)
-        A step could not be undone, or was; for the annotator.
+        A step could not be undone or redone, or has been; for the annotator.
     """
 
     failed = Signal(str)
@@ -67,14 +67,14 @@ class SliceCommands(QObject):
         self._layers = layers
 
     def accept(self) -> None:
-        """Make the slice clean, as it is shown, and go on to the next open one."""
+        """Make the slice clean as shown, and go to the next open slice."""
         key = self._ready("accept a slice")
         if self._states[key] is not SliceState.CLEAN:
             self._journal.change("accept", key, Look.human(SliceState.CLEAN, self._shown(key)))
         self._advance(key)
 
     def reopen(self) -> None:
-        """Make a draft of a clean slice, and an untouched one of a skipped slice."""
+        """Turn a clean slice into a draft, and a skipped slice into an untouched one."""
         key = self._ready("reopen a slice")
         if self._states[key] is SliceState.CLEAN:
             self._journal.change("reopen", key, Look.human(SliceState.DRAFT, self._shown(key)))
@@ -82,17 +82,17 @@ class SliceCommands(QObject):
             self._journal.change("reopen", key, Look(SliceState.UNTOUCHED))
 
     def skip(self) -> None:
-        """Leave the slice to the machine and go on; a draft of it stays in the history."""
+        """Skip the slice and go to the next open slice; a draft of it stays in the history."""
         key = self._ready("skip a slice")
         self._journal.change("skip", key, Look(SliceState.SKIPPED))
         self._advance(key)
 
     def revert(self) -> None:
-        """Take the prediction in place of what was painted; undo brings the paint back."""
+        """Replace the edits with the prediction; undo restores them."""
         self._journal.change("revert", self._ready("revert a slice"), Look(SliceState.UNTOUCHED))
 
     def copy_from(self, step: int) -> None:
-        """Take the labels of the slice `step` further along the axis."""
+        """Copy the labels of the slice `step` further along the axis."""
         key = self._ready("copy labels to a slice")
         source = key.index + step
         if not 0 <= source < len(self._states.along(key.axis)):
@@ -100,12 +100,12 @@ class SliceCommands(QObject):
         self._journal.draft("copy to", key, self._working.read(key.axis, source))
 
     def take_proposed_labels(self, below: float) -> int:
-        """Take the proposed labels where trust is below a share (0 to 1).
+        """Take the proposed labels where trust is below a threshold (0 to 1).
 
         Returns
         -------
         int
-            How many pixels of the slice have another label now.
+            Number of pixels of the slice whose label changed.
         """
         key = self._ready("take proposed labels")
         shown = self._shown(key)
@@ -114,17 +114,17 @@ class SliceCommands(QObject):
         return int((taken != shown).sum())
 
     def undo(self) -> None:
-        """Take the last step back, and show where."""
+        """Undo the last step, and show its slice."""
         self._travel(back=True)
 
     def redo(self) -> None:
-        """Do again the step that was undone last, and show where."""
+        """Redo the step that was undone last, and show its slice."""
         self._travel(back=False)
 
     # --- inside ----------------------------------------------------------------------------------
 
     def _ready(self, doing: str) -> SliceKey:
-        """The slice on view, with its edits saved; UserError where that, or seeing it, fails."""
+        """Save the edits, return the slice on view; UserError if it is unsaved or not visible."""
         if self._layers.unseen is not None:
             raise UserError(f"{self._layers.unseen} to {doing}.")
         self._desk.flush()
@@ -168,4 +168,4 @@ BY_NAME: dict[str, Callable[[SliceCommands], None]] = {
     "undo": SliceCommands.undo,
     "redo": SliceCommands.redo,
 }
-"""What keys and buttons ask for, by the names of `shortcuts`."""
+"""The commands of keys and buttons, by their names in `shortcuts`."""

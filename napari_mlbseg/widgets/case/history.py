@@ -1,6 +1,6 @@
-"""What was done to the slices of a case, step by step: back and forth, named and bounded.
+"""The history of a case, for undo and redo: named steps, limited in memory.
 
-Steps hold whole slices, compressed, so that going back and forth depends on nothing but the step.
+A step holds whole slices, compressed, so that undo and redo depend on nothing but the step.
 """
 
 import zlib
@@ -21,32 +21,32 @@ _STEP_BYTES = 1_000
 
 @dataclass(frozen=True)
 class Packed:
-    """Labels of a slice, compressed."""
+    """The labels of a slice, compressed."""
 
     shape: tuple[int, ...]
     data: bytes
 
     @classmethod
     def pack(cls, labels: NDArray[np.uint8]) -> Self:
-        """Compress; quickly rather than well."""
+        """Compress labels, for speed rather than for size."""
         return cls(labels.shape, zlib.compress(labels.tobytes(), 1))
 
     def unpack(self) -> NDArray[np.uint8]:
-        """The labels, a copy."""
+        """Return a copy of the labels."""
         flat = np.frombuffer(zlib.decompress(self.data), np.uint8)
         return flat.reshape(self.shape).copy()
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a slice stood at one time.
+    """The state and the labels of a slice at one time.
 
     Attributes
     ----------
     labels
-        A person's labels; None where the machine's are shown.
+        A person's labels; None if the machine's labels are shown.
     above
-        Axis and index of slices of a person's that cross this one and lay over it.
+        Axis and index of a person's slices that crossed this one and lay over it.
     """
 
     state: SliceState
@@ -55,7 +55,7 @@ class Look:
 
     @classmethod
     def human(cls, state: SliceState, labels: NDArray[np.uint8]) -> Self:
-        """A slice with a person's labels, above all others."""
+        """Return the look of a slice with a person's labels, on top of all others."""
         return cls(state, Packed.pack(labels))
 
 
@@ -69,13 +69,13 @@ class Change:
 
     @property
     def size(self) -> int:
-        """Bytes that it holds."""
+        """Size in bytes."""
         return sum(len(x.labels.data) for x in (self.before, self.after) if x.labels is not None)
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something that was done at once; `name` reads on after "Undo", `where` shows it."""
+    """A step that is undone as one; `name` completes "Undo ...", `where` is the slice to show."""
 
     name: str
     where: SliceKey
@@ -83,12 +83,12 @@ class Step:
 
     @property
     def size(self) -> int:
-        """Bytes that it holds, roughly."""
+        """Approximate size in bytes."""
         return _STEP_BYTES + sum(change.size for change in self.changes)
 
 
 class History:
-    """The steps of one case; the oldest are forgotten where they take too much memory."""
+    """The steps of one case; the oldest are dropped when they take too much memory."""
 
     def __init__(self, limit_bytes: int = _CASE_BYTES) -> None:
         self._limit = limit_bytes
@@ -98,16 +98,16 @@ class History:
 
     @property
     def last(self) -> Step | None:
-        """The step that undo takes back."""
+        """The step that undo would undo."""
         return self._done[-1] if self._done else None
 
     @property
     def next(self) -> Step | None:
-        """The step that redo does again."""
+        """The step that redo would redo."""
         return self._undone[-1] if self._undone else None
 
     def add(self, step: Step) -> None:
-        """Something was done; what was undone before can no longer be done again."""
+        """Add a step; steps that were undone before can no longer be redone."""
         self.size += step.size - sum(gone.size for gone in self._undone)
         self._undone.clear()
         self._done.append(step)
@@ -115,7 +115,7 @@ class History:
             self.size -= self._done.popleft().size
 
     def went(self, *, back: bool) -> None:
-        """The last step was undone, or the next one done again."""
+        """Take note that the last step was undone, or the next one redone."""
         if back:
             self._undone.append(self._done.pop())
         else:
@@ -123,14 +123,14 @@ class History:
 
 
 class Histories:
-    """The histories of the cases of a study, for as long as it is open."""
+    """The histories of the cases of a study while it is open."""
 
     def __init__(self, limit_bytes: int = _STUDY_BYTES) -> None:
         self._limit = limit_bytes
         self._cases: OrderedDict[str, History] = OrderedDict()
 
     def of(self, case_id: str) -> History:
-        """A case's history; those of cases that nobody looked at for longest may be forgotten."""
+        """Return the history of a case; may drop those of the least recently viewed cases."""
         history = self._cases.setdefault(case_id, History())
         self._cases.move_to_end(case_id)
         while sum(h.size for h in self._cases.values()) > self._limit and len(self._cases) > 1:

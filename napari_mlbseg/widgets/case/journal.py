@@ -1,4 +1,4 @@
-"""Makes steps of the history from what napari's tools write and what is commanded."""
+"""Turns the writes of napari's tools, and the commands, into steps of the history."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from napari_mlbseg.widgets.case.slice_keeper import SliceKeeper
 
 @dataclass(frozen=True)
 class Beginning:
-    """A slice before the step that is under way: how it stood, and the labels that it showed."""
+    """A slice before the current step: its look, and the labels that it showed."""
 
     look: Look
     shown: Labels
@@ -22,8 +22,8 @@ class Beginning:
 class Journal:
     """Keeps the history of one case.
 
-    napari tells of a stroke after its last write, and of what is written at once (a polygon) just
-    before, so that a step ends with the telling or with the write that follows it.
+    napari announces a stroke after its last write, but a single write (a polygon) just before it.
+    So a step ends with the announcement, or with the write that follows it.
     """
 
     def __init__(
@@ -35,16 +35,16 @@ class Journal:
         tool: Callable[[], str],
         changed: Callable[[], object],
     ) -> None:
-        """Begin with no step under way.
+        """Begin without a current step.
 
         Parameters
         ----------
         here
-            The slice on view.
+            Returns the slice on view.
         tool
-            What is being done, as a verb.
+            Returns the name of the tool in use, as a verb.
         changed
-            Called when the history is another one.
+            Called when the history has changed.
         """
         self._keeper = keeper
         self._history = history
@@ -57,22 +57,22 @@ class Journal:
     # --- what napari's tools write ---------------------------------------------------------------
 
     def touch(self, key: SliceKey) -> None:
-        """A slice is about to be written to."""
+        """Remember a slice before it is written to."""
         if key not in self._begun:
             self._begun[key] = Beginning(self._keeper.look(key), self._keeper.shown(key))
 
     def wrote(self) -> None:
-        """Something was written."""
+        """Take note of a write, and end the step if napari has announced it."""
         if self._announced:
             self._announced = False
             self.close()
 
     def announce(self) -> None:
-        """Hear from napari that something was done, or is done next."""
+        """Take napari's announcement of what was done, or will be done next."""
         self._announced = not self.close()
 
     def close(self) -> bool:
-        """End the step under way; whether there was one."""
+        """End the current step; return whether there was one."""
         begun, self._begun = self._begun, {}
         changes = [change for key, old in begun.items() if (change := self._changed_from(key, old))]
         if changes:
@@ -80,10 +80,10 @@ class Journal:
         return bool(changes)
 
     def save(self, key: SliceKey) -> None:
-        """Save a slice that was written to, as a draft.
+        """Save a slice that was written to as a draft.
 
-        It stands as it did before where nothing is left of the step under way: a stroke that was
-        given up.
+        If nothing is left of the current step (an abandoned stroke), the slice keeps its former
+        look.
         """
         begun, shown = self._begun.get(key), self._keeper.shown(key)
         look = Look.human(SliceState.DRAFT, shown)
@@ -94,7 +94,7 @@ class Journal:
     # --- what is commanded -----------------------------------------------------------------------
 
     def change(self, name: str, key: SliceKey, look: Look) -> None:
-        """Give a slice another look, as one step, unless that fails or changes nothing."""
+        """Give a slice another look as one step, unless that fails or changes nothing."""
         self.close()
         before = self._keeper.look(key)
         self._keeper.keep(key, look)
@@ -103,17 +103,17 @@ class Journal:
             self._add(Step(f"{name} slice {key.index}", key, (Change(key, before, after),)))
 
     def draft(self, name: str, key: SliceKey, labels: Labels) -> None:
-        """Make a slice a draft with these labels, unless it shows them already."""
+        """Turn a slice into a draft with these labels, unless it already shows them."""
         if not np.array_equal(labels, self._keeper.shown(key)):
             self.change(name, key, Look.human(SliceState.DRAFT, labels))
 
     def following(self, *, back: bool) -> Step | None:
-        """The step that is undone, or done again, next."""
+        """Return the next step to undo or redo."""
         self.close()
         return self._history.last if back else self._history.next
 
     def travel(self, *, back: bool) -> None:
-        """Undo a step, or do it again; UserError or OSError where that cannot be saved."""
+        """Undo or redo a step; UserError or OSError if the result cannot be saved."""
         step = self.following(back=back)
         for change in step.changes if step else ():
             self._keeper.keep(change.key, change.before if back else change.after)

@@ -1,4 +1,4 @@
-"""What is shown once it has been read: slices that came late, and an axis that is turned to."""
+"""Shows what takes long to read: slices that arrive late, and the first view along an axis."""
 
 from qtpy.QtCore import QObject
 
@@ -10,7 +10,7 @@ _LATE_MS = 40
 
 
 class LateSlices(QObject):
-    """Looks again and again while something of the case on view is still being read."""
+    """Polls while slices of the case on view are still being read."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -19,20 +19,20 @@ class LateSlices(QObject):
         self._turn_to: int | None = None
 
     def await_more(self) -> None:
-        """Something is being read."""
+        """Start to poll, because a slice is still being read."""
         self._timer.start()
 
     def watch(self, arrays: CaseArrays, layers: CaseLayers) -> None:
-        """Draw what arrives in these arrays on these layers."""
+        """Draw whatever arrives in these arrays on these layers."""
         self._watched = arrays, layers
 
     def turn(self, axis: int) -> None:
-        """Cut across an axis, as soon as the slice that will be seen has been read."""
+        """Show slices along an axis as soon as the slice to show has been read."""
         self._turn_to = axis
         self._turn()
 
     def stop(self) -> None:
-        """Nothing more is shown."""
+        """Stop polling."""
         self._timer.stop()
 
     def _turn(self) -> None:

@@ -1,4 +1,4 @@
-"""One case as napari layers: the only file that adds layers to a viewer."""
+"""One case as napari layers; the only file that adds layers to a viewer."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from napari_mlbseg.widgets.case.stored import CaseArrays
 from napari_mlbseg.widgets.case.working_labels import WorkingLabels
 from napari_mlbseg.widgets.case.working_layer import Labels as PaintedLabels
 
-# Keys of a layer's metadata that say which study and which case it belongs to.
+# Keys of the layer metadata that name the study and the case of a layer.
 STUDY_KEY = "mlbseg_study"
 CASE_KEY = "mlbseg_case"
 WORKING_LABELS = "working labels"
@@ -33,7 +33,7 @@ LAYER_NAMES = {
 
 @dataclass(frozen=True)
 class _Look:
-    """How a map is coloured; `controls` place the colours (RGBA) within `limits`."""
+    """The colours of a map; `controls` place the colours (RGBA) within `limits`."""
 
     name: str
     limits: tuple[float, float]
@@ -41,17 +41,17 @@ class _Look:
     colors: tuple[tuple[float, float, float, float], ...]
 
 
-# Meta-weights are multiples of the uniform weight: 1 counts the average, 0 not at all. Clear at 1,
-# so that the image is veiled only where a label counts less (magenta) or more (teal).
+# Meta-weights are multiples of the uniform weight: 1 is average, 0 does not count at all. 1 is
+# clear, so that only labels that count less (magenta) or more (teal) cover the image.
 _WEIGHTS = _Look(
     "meta-weights",
     (0.0, 3.0),
     (0.0, 1 / 3, 1.0),
     ((0.85, 0.0, 0.55, 1.0), (1.0, 1.0, 1.0, 0.0), (0.0, 0.65, 0.65, 1.0)),
 )
-# Trust runs from 0, where the clean slices speak against the prediction, to 1. High trust is clear;
-# the lower the trust, the denser and lighter the colour, from vermilion to yellow (of Okabe & Ito's
-# palette), which also those can read who tell few hues apart.
+# Trust runs from 0, where the clean slices contradict the prediction, to 1. High trust is clear;
+# the lower the trust, the denser and lighter the colour, from vermilion to yellow (Okabe & Ito's
+# palette, which people with colour vision deficiency can read, too).
 _TRUST = _Look(
     "trust",
     (0.0, 1.0),
@@ -67,14 +67,14 @@ _BRUSH_MM = 8.0
 
 
 def label_colors(classes: Iterable[LabelClass], opacity: float = 1.0) -> DirectLabelColormap:
-    """Class colours of a study; values without a class are shown in magenta."""
+    """Return the class colours of a study; values without a class are magenta."""
     colors: dict[int | None, Any] = {0: (0, 0, 0, 0), None: (1.0, 0.0, 1.0, opacity)}
     colors |= {c.value: (*(v / 255 for v in c.color), opacity) for c in classes}
     return DirectLabelColormap(color_dict=colors)
 
 
 def placement(study: Study, case: Case) -> dict[str, Any]:
-    """Keyword arguments that put a layer where the case lies, in mm, and say whose it is."""
+    """Return keyword arguments that place a layer in mm and name its study and case."""
     return {
         "scale": case.geometry.spacing_mm,
         "translate": case.geometry.origin_mm,
@@ -85,7 +85,7 @@ def placement(study: Study, case: Case) -> dict[str, Any]:
 
 
 def contrast_limits(case: Case) -> tuple[float, float]:
-    """Intensities shown as black and as white, also for a constant image."""
+    """Return the intensities shown as black and as white; valid for constant images too."""
     low, high = case.intensity.low, case.intensity.high
     return low, high if high > low else low + 1.0
 
@@ -112,7 +112,7 @@ class CaseLayers:
         self._case = case
         self._arrays = arrays
         self._layers: dict[ArrayName, Layer] = {}
-        # Before the first layer: nothing has to be read for a view that nobody wants.
+        # Before the first layer is added, so that no slices are read along the wrong axis.
         self._cut_across(case.axis)
         self._add_image()
         for name in (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO):
@@ -129,33 +129,33 @@ class CaseLayers:
 
     @property
     def axis(self) -> int | None:
-        """Display axis (0 z, 1 y, 2 x) that the view cuts across; None in a 3-D view."""
+        """Display axis (0 z, 1 y, 2 x) perpendicular to the view; None in a 3-D view."""
         dims = self._viewer.dims
         hidden = [d - (dims.ndim - 3) for d in dims.not_displayed if d >= dims.ndim - 3]
         return hidden[0] if len(hidden) == 1 else None
 
     @property
     def unseen(self) -> str | None:
-        """What to do so that a slice of the working labels can be seen; None where one is."""
+        """What to do to see a slice of the working labels; None if one is visible."""
         axis = self.axis
         if self.working not in self._viewer.layers:
             return f'Choose the case again (its layer "{WORKING_LABELS}" was deleted)'
         if axis is None:
-            return "Go back to 2-D (Ctrl+Y, or the button with the cube under the list of layers)"
+            return "Go back to 2-D (Ctrl+Y, or the cube button below the layer list)"
         if not self.working.visible:
-            return f'Show the layer "{WORKING_LABELS}" (the eye in the list of layers)'
+            return f'Show the layer "{WORKING_LABELS}" (the eye icon in the layer list)'
         if not 0 <= self._position(axis) < self._case.geometry.shape[axis]:
-            return "Move to a slice of the case (the view is outside of it)"
+            return "Move to a slice of the case (the view is outside the case)"
         return None
 
     def reveal(self) -> None:
-        """Let the working labels be seen, in 2-D."""
+        """Show the working labels in 2-D."""
         self._viewer.dims.ndisplay = 2
-        if not self.working.visible:  # napari drops the tool where a visible layer is shown
+        if not self.working.visible:  # showing a visible layer again would drop the tool
             self.working.visible = True
 
     def index(self, axis: int) -> int:
-        """Index along `axis` of the slice at the viewer's position, inside the case."""
+        """Return the index along `axis` of the slice on view, limited to the case."""
         return int(np.clip(self._position(axis), 0, self._case.geometry.shape[axis] - 1))
 
     def _position(self, axis: int) -> int:
@@ -169,7 +169,7 @@ class CaseLayers:
         self._viewer.dims.set_point(offset + axis, self.working.data_to_world(position)[axis])
 
     def show_axis(self, axis: int) -> None:
-        """Cut across `axis`."""
+        """Show slices along `axis`."""
         self._cut_across(axis)
         self.face_up(axis)
 
@@ -183,25 +183,25 @@ class CaseLayers:
         dims.order = order
 
     def face_up(self, axis: int) -> None:
-        """Put superior at the top where z lies in the plane, anterior in axial slices."""
+        """Put superior at the top if z lies in the plane; in axial slices, anterior."""
         self._viewer.scene.camera.orientation2d = ("down" if axis == 0 else "up", "right")
 
     # --- what is shown -----------------------------------------------------------------------
 
     def draw(self, names: Iterable[ArrayName], *, working: bool = True) -> None:
-        """Show what the arrays hold now; costs about a millisecond a layer."""
+        """Redraw from the arrays; takes about a millisecond per layer."""
         layers = [self._layers[name] for name in names if name in self._layers]
         for layer in [*layers, *([self.working] if working else [])]:
             if layer in self._viewer.layers:
                 layer.refresh(thumbnail=False, highlight=False, extent=False)
 
     def toggle(self, name: ArrayName) -> None:
-        """Show a layer that is hidden, or hide it."""
+        """Show or hide a layer."""
         layer = self._layers[name]
         layer.visible = not layer.visible
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
-        """Show labels in the colours of these classes, and paint with no others."""
+        """Show labels in the colours of these classes, and paint only with them."""
         colors = label_colors(classes)
         for layer in (self.working, *self._layers.values()):
             if isinstance(layer, Labels):
@@ -210,16 +210,16 @@ class CaseLayers:
 
     @property
     def complete(self) -> bool:
-        """Whether nobody has deleted one of the layers."""
+        """Whether none of the layers has been deleted."""
         return all(layer in self._viewer.layers for layer in (self.working, *self._layers.values()))
 
     @property
     def any_left(self) -> bool:
-        """Whether one of the layers is still shown."""
+        """Whether at least one of the layers is still in the viewer."""
         return any(layer in self._viewer.layers for layer in (self.working, *self._layers.values()))
 
     def remove(self) -> None:
-        """Take the layers out of the viewer."""
+        """Remove the layers from the viewer."""
         for layer in (self.working, *self._layers.values()):
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
@@ -280,7 +280,7 @@ class CaseLayers:
 
 
 def layer_data(study: Study, case: Case) -> list[tuple[Any, dict[str, Any], str]]:
-    """Image and working labels of a case as plain layer data, for use without the dock."""
+    """Return the image and the labels of a case as plain layer data, for use without the dock."""
     where = placement(study, case)
     image = np.asarray(study.arrays.open(case.id, ArrayName.IMAGE)[:])
     shown = {"name": case.id, "contrast_limits": contrast_limits(case), "colormap": "gray"}

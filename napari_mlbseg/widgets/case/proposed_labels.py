@@ -11,20 +11,20 @@ from napari_mlbseg.widgets.case.stored import CaseArrays
 def with_proposed_labels(
     arrays: CaseArrays, shown: NDArray[np.uint8], axis: int, index: int, below: float
 ) -> NDArray[np.uint8]:
-    """A slice as it is `shown`, with the proposed labels where trust is below a share (0 to 1).
+    """Return a slice as `shown`, with proposed labels where trust is below a threshold (0 to 1).
 
-    Trust is about the prediction: what a person painted over it stays.
+    Trust rates the prediction: labels that a person painted over it stay.
 
     Raises
     ------
     UserError
-        Where the training has not made any yet.
+        If the training has not made proposed labels yet.
     """
     trust, proposed = arrays[ArrayName.TRUST], arrays[ArrayName.PROPOSED_LABELS]
     if not (trust.there and proposed.there):
         raise UserError(
-            "There are no proposed labels yet. The training makes them: accept a few slices, start "
-            "it, and wait until this slice has been predicted."
+            "There are no proposed labels yet. The training makes them: accept a few slices, press "
+            "Start, and wait until this slice has been predicted."
         )
     doubted = shown == arrays[ArrayName.PREDICTION].slice(axis, index)
     doubted &= trust.slice(axis, index) < below

@@ -1,4 +1,4 @@
-"""Saving several slices, each by itself."""
+"""Saves several slices one by one."""
 
 from collections.abc import Callable, Iterable
 
@@ -7,7 +7,7 @@ from napari_mlbseg.project.records.slices import SliceKey
 
 
 def save_each(keys: Iterable[SliceKey], save: Callable[[SliceKey], object]) -> dict[SliceKey, str]:
-    """Save what can be saved; the result says of the others why they could not be."""
+    """Save each slice if possible; return the slices that could not be saved, with the reason."""
     reasons = {}
     for key in keys:
         try:
@@ -18,7 +18,7 @@ def save_each(keys: Iterable[SliceKey], save: Callable[[SliceKey], object]) -> d
 
 
 def in_words(reasons: dict[SliceKey, str]) -> str:
-    """What is not saved and why, for the annotator; the same reason only once."""
+    """Say which slices are not saved and why, each reason once; for the annotator."""
     indices: dict[str, list[int]] = {}
     for key, reason in reasons.items():
         indices.setdefault(reason, []).append(key.index)
@@ -29,5 +29,5 @@ def in_words(reasons: dict[SliceKey, str]) -> str:
 
 
 def slices_in_words(count: int) -> str:
-    """1 slice, 2 slices."""
+    """Return a count in words: 1 slice, 2 slices."""
     return "1 slice" if count == 1 else f"{count} slices"

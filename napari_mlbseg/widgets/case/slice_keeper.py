@@ -1,4 +1,4 @@
-"""How a slice stands, in the study and on view alike."""
+"""The look of a slice, kept the same in the study and on view."""
 
 from collections.abc import Callable
 
@@ -12,9 +12,9 @@ from napari_mlbseg.widgets.case.working_labels import WorkingLabels
 
 
 class SliceKeeper:
-    """Says how slices of a case stand, and gives them another look.
+    """Reads and changes the looks of the slices of a case.
 
-    The study keeps every look that they had.
+    The study keeps every look that a slice has had.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class SliceKeeper:
         changed: Callable[[SliceKey], object],
         request: Callable[[SliceAccepted | SliceReopened], object],
     ) -> None:
-        """`changed` and `request` hear of every slice, and what the engine should hear."""
+        """Pass every changed slice to `changed`, and every request for the engine to `request`."""
         self._study = study
         self._states = states
         self._working = working
@@ -34,15 +34,15 @@ class SliceKeeper:
         self._request = request
 
     def shown(self, key: SliceKey) -> Labels:
-        """The labels that a slice shows, a copy."""
+        """Return a copy of the labels that a slice shows."""
         return self._working.read(key.axis, key.index)
 
     def edited(self, key: SliceKey) -> bool:
-        """Whether a slice shows what is not saved."""
+        """Whether a slice shows unsaved edits."""
         return self._working.edited((key.axis, key.index))
 
     def look(self, key: SliceKey) -> Look:
-        """How a slice stands; with edits that are not saved yet it is a draft."""
+        """Return the look of a slice; a slice with unsaved edits is a draft."""
         where = key.axis, key.index
         state = SliceState.DRAFT if self._working.edited(where) else self._states[key]
         own = self._working.own(where) if state in HUMAN else None
@@ -51,9 +51,9 @@ class SliceKeeper:
         return Look(state, Packed.pack(own), self._working.above(where))
 
     def keep(self, key: SliceKey, look: Look) -> None:
-        """Give a slice a look: in the study first, then in memory and for the engine.
+        """Give a slice a look: first in the study, then in memory; then tell the engine.
 
-        Raises UserError or OSError where it cannot be saved; nothing has changed then.
+        Raises UserError or OSError if it cannot be saved; then nothing has changed.
         """
         was, where = self._states[key], (key.axis, key.index)
         if look.labels is not None:
@@ -73,6 +73,6 @@ class SliceKeeper:
             self._request(SliceReopened(key))
 
     def _lift(self, key: SliceKey) -> None:
-        """The study lays the newest revision on top: what lies above follows once more."""
+        """Write a slice that lies above once more: the study puts the newest revision on top."""
         if self._states[key] in HUMAN:
             self._states.keep(self._study.slices.set_state(key, self._states[key]))

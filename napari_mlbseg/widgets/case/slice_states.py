@@ -1,4 +1,4 @@
-"""What a person said about the slices of the case on view, at hand without asking the disk."""
+"""The states of the slices of the case on view, in memory to avoid disk access."""
 
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceRecord, SliceState
@@ -8,19 +8,19 @@ _DONE = (SliceState.CLEAN, SliceState.SKIPPED)
 
 
 class SliceStates:
-    """The newest state of every slice of a case; the study holds them all."""
+    """The newest state of every slice of a case; the study stores them."""
 
     def __init__(self, study: Study, case: Case) -> None:
         self._shape = case.geometry.shape
         self._records = {r.key: r for r in study.slices.records(case.id)}
 
     def __getitem__(self, key: SliceKey) -> SliceState:
-        """The state of a slice."""
+        """Return the state of a slice."""
         record = self._records.get(key)
         return record.state if record else SliceState.UNTOUCHED
 
     def along(self, axis: int) -> tuple[SliceState, ...]:
-        """States of all slices along an axis."""
+        """Return the states of all slices along an axis."""
         states = [SliceState.UNTOUCHED] * self._shape[axis]
         for key, record in self._records.items():
             if key.axis == axis:
@@ -28,15 +28,15 @@ class SliceStates:
         return tuple(states)
 
     def human(self) -> list[tuple[int, int]]:
-        """Axis and index of the slices that show what a person painted."""
+        """Return axis and index of the slices that show a person's labels."""
         return [(k.axis, k.index) for k, r in self._records.items() if r.state in HUMAN]
 
     def open_after(self, axis: int, index: int) -> int | None:
-        """The next slice that is neither clean nor skipped, around the end if need be."""
+        """Return the next open slice, continuing from the first after the last; None if none."""
         states = self.along(axis)
         around = [*range(index + 1, len(states)), *range(index)]
         return next((i for i in around if states[i] not in _DONE), None)
 
     def keep(self, record: SliceRecord) -> None:
-        """A newer revision of a slice."""
+        """Take a newer revision of a slice."""
         self._records[record.key] = record

@@ -1,8 +1,8 @@
-"""Arrays of a study as layers show them: slices come from the disk when they are looked at.
+"""Arrays of a study for the layers: slices are read from the disk when they come on view.
 
-The store keeps several slices in one row of chunks, and reading one costs what reading all of them
-costs. So rows are kept for a while, the next one is fetched ahead by a thread, and a layer whose
-slice takes long shows nothing until it is there instead of holding up the window.
+The store keeps several slices in one row of chunks, and reading one slice costs as much as reading
+the whole row. So rows are cached for a while, and a thread fetches the next one ahead. If a slice
+takes long, its layer stays empty until the slice arrives, instead of blocking the window.
 """
 
 from collections import OrderedDict
@@ -33,8 +33,8 @@ _LABELS: Final = (ArrayName.INITIAL_LABELS, ArrayName.PREDICTION, ArrayName.PROP
 class StoredArray:
     """A read-only array (z y x) for a layer; zeros where the study has none (yet).
 
-    All methods are called on the main thread. What was read stays what it is until `reload`, so
-    that a slice on view does not change unseen while the engine writes.
+    Call all methods on the main thread. Slices that were read do not change until `reload`, so that
+    a slice on view does not change unnoticed while the engine writes.
     """
 
     def __init__(
@@ -60,18 +60,18 @@ class StoredArray:
             self.dtype = study.arrays.open(case.id, name).dtype
 
     def look(self) -> None:
-        """See whether the array is there by now."""
+        """Check whether the array exists by now."""
         self.there = self._study.arrays.has(self._case.id, self.name)
 
     def slice(self, axis: int, index: int) -> NDArray[Any]:
-        """One slice, a copy; waits for the disk."""
+        """Return a copy of one slice; waits for the disk."""
         if not self.there:
             return self._empty(axis)
         row = self._row(axis, index)
         return self._cut(row, self._request(row).result(), index)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        """A part of the array, a copy; a slice that takes long is empty for now, see `arrived`."""
+        """Return a copy of a part; a slice that takes long is empty for now, see `arrived`."""
         if not self.there:
             return np.asarray(np.broadcast_to(self.dtype.type(0), self.shape)[key]).copy()
         where = _whole_slice(key)
@@ -95,7 +95,7 @@ class StoredArray:
         return np.asarray(self)  # for napari's "duplicate layer"
 
     def ready(self, axis: int, index: int) -> bool:
-        """Whether a slice can be had at once; starts to read it and waits a moment."""
+        """Start to read a slice, wait a moment, and return whether it has been read."""
         if not self.there:
             return True
         future = self._request(self._row(axis, index))
@@ -108,13 +108,13 @@ class StoredArray:
         return bool(self._awaited)
 
     def arrived(self) -> bool:
-        """Whether slices that were shown empty are there since the last call."""
+        """Whether slices that were shown empty have arrived since the last call."""
         here = {row for row in self._awaited if row not in self._rows or self._rows[row].done()}
         self._awaited -= here
         return bool(here)
 
     def reload(self, axis: int, start: int, stop: int) -> None:
-        """Read these slices anew from now on."""
+        """Read these slices again from now on."""
         self.look()
         for row in list(self._rows):
             along, first, last = row
@@ -126,7 +126,7 @@ class StoredArray:
                 del self._rows[row]
 
     def _mend(self, row: Row, axis: int, start: int, stop: int) -> None:
-        """Rows across the slices may be the whole array: only what is new is read."""
+        """Update a row across the slices, which may be the whole array; read only what is new."""
         along, first, last = row
         where: list[slice] = [slice(None)] * 3
         where[axis] = slice(start, stop)
@@ -157,7 +157,7 @@ class StoredArray:
         before, self._last = self._last, (axis, index)
         step = index - before[1] if before[0] == axis else 0
         following = last if step > 0 else first - 1
-        # A jump says nothing about where the next step goes.
+        # After a jump the next step cannot be foreseen.
         if not 0 < abs(step) <= 4 or not 0 <= following < self.shape[axis]:
             return
         ahead = self._row(axis, following)
@@ -166,7 +166,7 @@ class StoredArray:
             self._rows.move_to_end(row)
 
     def _forget(self) -> None:
-        """Keep as much as fits, and always the last two rows that are small, or the last one."""
+        """Drop the oldest rows beyond the limit; keep at least two small rows, or one large row."""
         held = 0
         for place, row in enumerate(reversed(list(self._rows))):
             held += self._bytes(row)
@@ -187,14 +187,14 @@ class StoredArray:
 class CaseArrays:
     """The arrays of one case behind its layers, by name.
 
-    `late` is called when a slice is shown empty because it takes long to read; `arrived` then
-    says when it is there.
+    `late` is called when a slice is shown empty because it takes long to read; `arrived` says when
+    it has been read.
     """
 
     def __init__(
         self, study: Study, case: Case, names: Iterable[ArrayName], late: Callable[[], object]
     ) -> None:
-        # One thread: the disk and the store serve one after the other anyway.
+        # One thread: disk and store handle one request after another anyway.
         self._reader = ThreadPoolExecutor(1, "mlbseg-reader")
         self._arrays = {name: StoredArray(study, case, name, self._reader, late) for name in names}
 
@@ -203,35 +203,35 @@ class CaseArrays:
 
     @property
     def machine(self) -> StoredArray:
-        """The prediction once there is one, else the initial labels."""
+        """The prediction if there is one, otherwise the initial labels."""
         name = machine_array(lambda name: self._arrays[name].there)
-        return self._arrays[name or ArrayName.INITIAL_LABELS]  # which are zero where absent
+        return self._arrays[name or ArrayName.INITIAL_LABELS]  # zeros if the study has none
 
     def machine_slice(self, axis: int, index: int) -> NDArray[np.uint8]:
-        """One slice of `machine`, a copy; waits for the disk."""
+        """Return a copy of one slice of `machine`; waits for the disk."""
         return self.machine.slice(axis, index)
 
     def reload(self, names: Iterable[ArrayName], axis: int, start: int, stop: int) -> None:
-        """Read slices of these arrays anew; names of others are passed over."""
+        """Read slices of these arrays again; other names are ignored."""
         for name in self._arrays.keys() & set(names):
             self._arrays[name].reload(axis, start, stop)
 
     def arrived(self) -> list[ArrayName]:
-        """Arrays of which a slice that was shown empty is there now."""
+        """Return the arrays in which a slice that was shown empty has arrived."""
         return [name for name, array in self._arrays.items() if array.arrived()]
 
     @property
     def awaited(self) -> bool:
-        """Whether something that was shown empty is still being read."""
+        """Whether a slice that was shown empty is still being read, in any array."""
         return any(array.awaited for array in self._arrays.values())
 
     def close(self) -> None:
-        """Read nothing more."""
+        """Stop reading."""
         self._reader.shutdown(wait=False, cancel_futures=True)
 
 
 def _whole_slice(key: Any) -> tuple[int, int] | None:
-    """Axis and index where a key means one whole slice; napari asks for nothing else in 2-D."""
+    """Return axis and index if a key means one whole slice, the only key napari uses in 2-D."""
     if not isinstance(key, tuple) or len(key) != 3:
         return None
     numbers = [k for k, part in enumerate(key) if isinstance(part, int | np.integer)]

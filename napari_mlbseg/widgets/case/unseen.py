@@ -1,4 +1,4 @@
-"""Which slices of the case on view were never looked at, at hand without asking the disk."""
+"""The slices of the case on view that were never looked at, cached to avoid disk access."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from napari_mlbseg.project.study import Study
 
 
 class Unseen:
-    """Works it out anew where another case or axis is on view, or other slices are clean."""
+    """Finds the slices again if another case or axis is on view, or the clean slices changed."""
 
     def __init__(self) -> None:
         self._clean: tuple[SliceKey, ...] = ()
@@ -17,11 +17,11 @@ class Unseen:
         self._fresh = False
 
     def forget(self) -> None:
-        """A person said something about a slice."""
+        """Check the clean slices next time, because a slice changed."""
         self._fresh = False
 
     def slices_of(self, study: Study, case_id: str, axis: int) -> frozenset[int]:
-        """The indices along an axis."""
+        """Return the indices of the slices along an axis."""
         of = study, case_id, axis
         if self._fresh and of == self._of:
             return self._found

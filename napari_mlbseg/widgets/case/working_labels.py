@@ -1,7 +1,7 @@
-"""The labels that somebody paints on: the machine's, with slices of a person's laid over them.
+"""The working labels: the machine's labels, with a person's slices on top.
 
-Only slices that hold human work are in memory; all others are the machine's as the store has them.
-A slice along display axis `axis` (0 z, 1 y, 2 x) is named by the pair (axis, index).
+Only slices with human work are in memory; all others are read from the store. A slice along display
+axis `axis` (0 z, 1 y, 2 x) is named by the pair (axis, index).
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator
@@ -16,12 +16,12 @@ from napari_mlbseg.project.labels import Labels, SliceId, laid_over
 
 
 class WorkingLabels:
-    """Labels of one case as the data of a layer; napari's tools read and write parts of it.
+    """Labels of one case as the data of a layer; napari's tools read and write parts of them.
 
     Attributes
     ----------
     axis
-        What is written belongs to slices along this display axis.
+        Display axis of the slices that are written to.
     """
 
     dtype = np.dtype(np.uint8)
@@ -42,9 +42,10 @@ class WorkingLabels:
         Parameters
         ----------
         machine
-            A fresh copy of the machine's slice (axis, index).
+            Returns a fresh copy of the machine's slice (axis, index).
         human, mask
-            Slices with a person's mask, the later one on top where they cross, and what reads one.
+            Slices with a person's mask, the later one on top where two cross; and a function that
+            reads a mask.
         touched, edited
             Called before a slice changes, and after every write.
         """
@@ -55,13 +56,13 @@ class WorkingLabels:
         self._mask = mask
         self._touched = touched
         self._edited = edited
-        # From the lowest to the uppermost.
+        # From the bottom to the top.
         self._planes: dict[SliceId, Labels | None] = dict.fromkeys(human)
-        # Of slices that were written to since they were saved: what they showed then.
+        # The saved labels of slices that were written to since they were saved.
         self._saved: dict[SliceId, Labels] = {}
 
     def read(self, axis: int, index: int) -> Labels:
-        """One slice, a copy."""
+        """Return a copy of one slice."""
         sides = enumerate(self.shape)
         z, y, x = (slice(index, index + 1) if k == axis else slice(0, n) for k, n in sides)
         slab = laid_over(
@@ -73,25 +74,25 @@ class WorkingLabels:
         return slab.squeeze(axis)
 
     def edits(self) -> tuple[SliceId, ...]:
-        """The slices that differ from what is saved."""
+        """Return the slices with unsaved edits."""
         return tuple(key for key in sorted(self._saved) if self.edited(key))
 
     def edited(self, key: SliceId) -> bool:
-        """Whether a slice differs from what is saved."""
+        """Whether a slice has unsaved edits."""
         return key in self._saved and not np.array_equal(self._plane(key), self._saved[key])
 
     def own(self, key: SliceId) -> Labels | None:
-        """A person's labels of a slice, a copy, as if nothing crossed it; None where none are."""
+        """Return a copy of a person's labels of a slice, without those across; None if none."""
         return self._plane(key).copy() if key in self._planes else None
 
     def above(self, key: SliceId) -> tuple[SliceId, ...]:
-        """The slices that cross a person's slice and lie over it, from the lowest on."""
+        """Return the slices that cross a person's slice and lie over it, from bottom to top."""
         known = list(self._planes)
         upper = known[known.index(key) + 1 :] if key in self._planes else []
         return tuple(other for other in upper if other[0] != key[0])
 
     def lay(self, key: SliceId, labels: Labels, *, below: Container[SliceId] = ()) -> None:
-        """Give a slice labels that are saved, over all others but those that it lies below."""
+        """Give a slice saved labels, on top of all other slices except those in `below`."""
         self.release(*key)
         upper = list(dropwhile(lambda other: other not in below, self._planes))
         self._planes[key] = labels.copy()
@@ -104,21 +105,21 @@ class WorkingLabels:
         self._saved.pop((axis, index), None)
 
     def discard_edits(self) -> None:
-        """Show of every slice what is saved."""
+        """Show the saved labels of every slice again."""
         for key in self.edits():
             self._planes[key] = self._saved.pop(key)
 
     # --- what napari asks for ------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:
-        """A part, as a copy."""
+        """Return a copy of a part."""
         key = _expanded(key)
         if _is_points(key):
             return self._read_points(key)
         if not _is_basic(key):
             return np.asarray(self)[key]
         ranges = self._ranges(key)
-        # Slices across those that the store holds cost most, and a box of a brush is thin.
+        # Slices across those in the store cost most, and the box of a brush is thin.
         axis = min(range(3), key=lambda k: (len(ranges[k]) != 1, k != self.axis))
         inside = tuple(part for k, part in enumerate(key) if k != axis)
         if not isinstance(key[axis], slice):
@@ -129,7 +130,7 @@ class WorkingLabels:
         return np.stack(slices, axis - dropped) if slices else np.moveaxis(empty, 0, axis - dropped)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Write a part; slices whose labels stay the same are not touched."""
+        """Write a part; slices whose labels do not change are not touched."""
         key = _expanded(key)
         if _is_points(key):
             self._write_points(key, value)
@@ -158,7 +159,7 @@ class WorkingLabels:
         return labels
 
     def _touch(self, key: SliceId) -> Labels:
-        """The slice in memory, on top of those that cross it, to be changed."""
+        """Bring a slice into memory, on top of those that cross it, for a change."""
         if self._touched is not None:
             self._touched(key)
         labels = self.read(*key)
@@ -206,7 +207,7 @@ class WorkingLabels:
 
 
 def _expanded(key: Any) -> tuple[Any, ...]:
-    """Three entries, where the key is of a kind that has them."""
+    """Extend a key to three entries, if its kind allows it."""
     parts = key if isinstance(key, tuple) else (key,)
     if any(part is Ellipsis or getattr(part, "ndim", 0) > 1 for part in parts):
         return parts
@@ -214,7 +215,7 @@ def _expanded(key: Any) -> tuple[Any, ...]:
 
 
 def _is_basic(key: tuple[Any, ...]) -> bool:
-    # Negative steps, like everything else that napari never asks for, go the long way.
+    # Negative steps, like everything else that napari never uses, take the slow path.
     return len(key) == 3 and all(
         isinstance(part, int | np.integer) and part >= 0
         if not isinstance(part, slice)
@@ -224,7 +225,7 @@ def _is_basic(key: tuple[Any, ...]) -> bool:
 
 
 def _is_points(key: tuple[Any, ...]) -> bool:
-    """Three arrays of indices of one shape."""
+    """Whether a key is three index arrays of the same shape."""
     return (
         len(key) == 3
         and all(isinstance(p, np.ndarray) and p.dtype.kind in "iu" and p.ndim == 1 for p in key)

@@ -1,4 +1,4 @@
-"""The layer that is painted on: napari's, with a brush that knows the classes of the study."""
+"""The layer to paint on: napari's labels layer, with a brush limited to the study's classes."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
@@ -12,10 +12,10 @@ _TOOLS = ("paint", "erase", "fill", "polygon")
 
 
 class Labels(napari.layers.Labels):  # type: ignore[misc]
-    """A labels layer that asks somebody else to undo, and paints with classes alone.
+    """A labels layer that passes undo and redo on, and paints only with the study's classes.
 
-    It is named like napari's own because napari finds icon, menu entries and writers of a layer by
-    the name of its class.
+    Its class has the same name as napari's own, because napari finds the icon, menu entries and
+    writers of a layer by the name of its class.
 
     Events
     ------
@@ -29,26 +29,26 @@ class Labels(napari.layers.Labels):  # type: ignore[misc]
         self.events.add(undo_asked=Event, redo_asked=Event)
 
     def undo(self) -> None:
-        """Ask for the last step to be undone."""
+        """Ask to undo the last step."""
         self.events.undo_asked()
 
     def redo(self) -> None:
-        """Ask for the step undone last to be done again."""
+        """Ask to redo the step that was undone last."""
         self.events.redo_asked()
 
     def paint_polygon(self, points: Any, new_label: int) -> None:
-        """Paint a polygon (n, z y x); napari cuts fractions off, 4.9999 is slice 4 to it."""
+        """Paint a polygon (n, z y x) on rounded points: napari would put 4.9999 on slice 4."""
         super().paint_polygon(np.round(points), new_label)
 
     def limit_brush(self, classes: Iterable[int]) -> None:
-        """Paint with these values and the background only."""
+        """Paint only with these values and the background."""
         self._values = sorted({0, *classes})
         if self.selected_label not in self._values:
             self.selected_label = self._values[min(1, len(self._values) - 1)]
 
     @property
     def selected_label(self) -> int:
-        """The class that is painted with; another value leads to the next class on its side."""
+        """The class to paint with; other values lead to the next class in their direction."""
         return int(super().selected_label)
 
     @selected_label.setter
@@ -56,11 +56,11 @@ class Labels(napari.layers.Labels):  # type: ignore[misc]
         allowed = nearest(value, self.selected_label, self._values) if self._values else value
         napari.layers.Labels.selected_label.fset(self, allowed)
         if allowed != value:
-            self.events.selected_label()  # a spin box that shows the value learns that it is not
+            self.events.selected_label()  # so that a spin box showing the value goes back
 
     @property
     def tool(self) -> str:
-        """What the mouse does, as a verb."""
+        """The tool in use, as a verb."""
         mode = str(self.mode)
         if mode == "paint" and self.selected_label == 0:
             return "erase"
@@ -68,9 +68,9 @@ class Labels(napari.layers.Labels):  # type: ignore[misc]
 
 
 def nearest(value: int, current: int, values: Sequence[int]) -> int:
-    """The first of some sorted values on the way from `current` to `value` or beyond it.
+    """Return the first of the sorted values from `value` on, away from `current`.
 
-    `current` where there is none.
+    Returns `current` if there is none.
     """
     if value > current:
         place = bisect_left(values, value)

@@ -1,4 +1,4 @@
-"""Edits that could not be saved: tried again, kept in a rescue file, and never left unasked."""
+"""Unsaved edits: saving is retried, a rescue file keeps a copy, and leaving them asks first."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ _LONGEST_MS: Final = 60_000
 
 @dataclass(frozen=True)
 class Unsaved:
-    """Edits of the case on view that are in memory only.
+    """Edits of the case on view that are not saved in the study.
 
     Attributes
     ----------
     count
-        How many slices.
+        Number of slices.
     reasons
         What could not be saved and why, for the annotator.
     copy
-        The rescue file that holds them too; None where it could not be written, see `problem`.
+        The rescue file with a copy; None if it could not be written, see `problem`.
     """
 
     count: int
@@ -39,12 +39,12 @@ class Unsaved:
 
     @property
     def slices(self) -> str:
-        """How many slices, in words."""
+        """The number of slices in words."""
         return slices_in_words(self.count)
 
     @property
     def text(self) -> str:
-        """All of it, for the annotator."""
+        """The whole message for the annotator."""
         kept = f"A copy is kept in {self.copy}." if self.copy else self.problem
         return f"The edits of {self.slices} are not saved yet.\n{self.reasons}\n{kept}"
 
@@ -56,19 +56,19 @@ class _Leaving:
 
 
 class Holding(QObject):
-    """Keeps the edits of the case on view until the study takes them.
+    """Keeps the edits of the case on view until they are saved in the study.
 
     Signals
     -------
     changed(object)
-        `unsaved` is another one now: `Unsaved`, or None where everything is saved.
+        `unsaved` has changed: `Unsaved`, or None if everything is saved.
     asked(object)
-        Somebody wants to leave what is not saved (`Unsaved`): it has to be asked, and answered
-        by `try_again`, `save_elsewhere`, `leave_copy`, `discard` or `stay`.
+        Somebody wants to leave unsaved edits (`Unsaved`). Ask what to do, and answer with
+        `try_again`, `save_elsewhere`, `leave_copy`, `discard` or `stay`.
     answered()
-        No answer is needed any more.
+        The question needs no answer any more.
     failed(str), told(str)
-        Edits could not be saved, or are saved after all; for the annotator.
+        Edits could not be saved, or have been saved after all; for the annotator.
     """
 
     changed = Signal(object)
@@ -87,15 +87,15 @@ class Holding(QObject):
         self._timer = timer(self, _FIRST_MS, self._try_later, single_shot=True)
 
     def watch(self, study: Study, annotation: Annotation) -> None:
-        """Hold the edits of this case from now on."""
+        """Keep the edits of this case from now on."""
         self._study, self._annotation = study, annotation
         self._copy = None
-        # Read while it can be: a study whose folder is gone says nothing any more.
+        # Read now: once the folder of the study is gone, its identity cannot be read.
         _ = study.identity
         annotation.flushed.connect(self._see)
 
     def release(self) -> None:
-        """Let go of the case; a rescue file of what was not saved stays."""
+        """Release the case; the rescue file of unsaved edits stays."""
         self._timer.stop()
         if self._annotation is not None:
             self._annotation.flushed.disconnect(self._see)
@@ -106,7 +106,7 @@ class Holding(QObject):
     # --- leaving ---------------------------------------------------------------------------------
 
     def leave(self, go: Callable[[], object], stay: Callable[[], object]) -> None:
-        """Save and call `go`; where that fails ask first, and call `stay` if it is not to be."""
+        """Save, then call `go`; if saving fails, ask first, and call `stay` if told to stay."""
         if self._leaving is not None:
             stay()
             return
@@ -119,7 +119,7 @@ class Holding(QObject):
         self.asked.emit(self.unsaved)
 
     def try_again(self) -> None:
-        """Save now, and leave if that was what kept somebody from it."""
+        """Save now, and leave if that was asked for."""
         if self._annotation is not None:
             self._annotation.flush()
         if self.unsaved is None:
@@ -128,23 +128,23 @@ class Holding(QObject):
             self.asked.emit(self.unsaved)
 
     def save_elsewhere(self, path: Path) -> None:
-        """Write a rescue file of somebody's choice and leave."""
+        """Write the edits to a rescue file at a chosen place, and leave."""
         if self._annotation is None or self.unsaved is None:
-            return  # saved in the meantime
+            return  # the edits have been saved in the meantime
         problem = self._write(path)
         if problem:
             self.failed.emit(problem)
             return
-        self.told.emit(f"The edits are in {path}. Open that file in napari to restore them.")
+        self.told.emit(f"The edits are saved in {path}. Open this file in napari to restore them.")
         self._go()
 
     def leave_copy(self) -> None:
-        """Leave: the rescue file holds the edits until the study is opened again."""
+        """Leave; the rescue file keeps the edits until the study is opened again."""
         if self.unsaved is not None and self.unsaved.copy is not None:
             self._go()
 
     def discard(self) -> None:
-        """Take the edits back for good, and leave."""
+        """Discard the edits for good, and leave."""
         self._show(None)
         if self._annotation is not None:
             self._annotation.discard()
@@ -171,7 +171,7 @@ class Holding(QObject):
             self.answered.emit()
 
     def _see(self) -> None:
-        """What could not be saved is another set of slices, or labels of them are others."""
+        """Take up a change of the unsaved slices or of their labels."""
         annotation = self._annotation
         if annotation is None:
             return
@@ -190,7 +190,7 @@ class Holding(QObject):
             Unsaved(len(annotation.unsaved), reasons, None if problem else self._copy, problem)
         )
         if before is None or before.reasons != reasons:
-            self.failed.emit(f"The last edits are not saved: {reasons}")
+            self.failed.emit(f"Your latest edits are not saved: {reasons}")
 
     def _all_saved(self) -> None:
         self._timer.stop()
@@ -211,7 +211,7 @@ class Holding(QObject):
             self.changed.emit(unsaved)
 
     def _write(self, path: Path) -> str:
-        """Write a rescue file; what went wrong, or nothing."""
+        """Write a rescue file; return what went wrong, or an empty text."""
         assert self._study is not None
         assert self._annotation is not None
         try:
@@ -225,4 +225,4 @@ def _remove(copy: Path) -> None:
     try:
         copy.unlink(missing_ok=True)
     except OSError:
-        return  # it is offered once more, and can be discarded then
+        return  # the file is offered once more, and can be discarded then

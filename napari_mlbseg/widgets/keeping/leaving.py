@@ -1,4 +1,4 @@
-"""What comes before a case or a study is left: it is saved, and what works on it has ended."""
+"""Before a case or a study is left: save it, and end all work on it."""
 
 from collections.abc import Callable
 
@@ -15,12 +15,12 @@ Step = Callable[[], object]
 
 
 class Leaving(QObject):
-    """Sees to it that nothing is left that is not saved, or that something works on.
+    """Makes sure that everything is saved, and all work on it has ended, before it is left.
 
     Attributes
     ----------
     holding
-        Keeps what could not be saved, and asks before it is left.
+        Keeps edits that could not be saved, and asks before they are left.
     waiting
         Waits until a training, an export or an import has ended.
     """
@@ -35,7 +35,7 @@ class Leaving(QObject):
         self._let_go: list[Study] = []
 
     def case(self, go: Step, stay: Step) -> None:
-        """Save the case on view, then `go`; `stay` if somebody would rather not."""
+        """Save the case on view, then `go`; `stay` if the annotator chooses to stay."""
         self.holding.leave(go, stay)
 
     def study(self, go: Step, stay: Step) -> None:
@@ -43,7 +43,7 @@ class Leaving(QObject):
         self.holding.leave(lambda: self._stop(go, stay), stay)
 
     def everything(self, go: Step, stay: Step) -> None:
-        """As `study`, and end an import that is under way."""
+        """Do the same as `study`, and cancel a running import."""
 
         def cancelled() -> None:
             self._errands.cancel()
@@ -53,18 +53,18 @@ class Leaving(QObject):
 
     @property
     def at_work(self) -> bool:
-        """Whether somebody would have to wait, or to be asked, before everything can be left."""
+        """Whether leaving everything now would need a wait or a question."""
         return self._bridge.running or self._errands.running or self.holding.unsaved is not None
 
     def now(self, wait_s: float) -> None:
-        """End what runs and wait for it, but not longer than this and without a window's help."""
+        """End all work and wait at most this long for it, without asking."""
         self.waiting.give_up()
         self._bridge.send(Stop())
         self._errands.finish(wait_s)
         self._bridge.stop(wait_s)
 
     def close(self, study: Study) -> None:
-        """Close a study; one that a training works on still is closed when that has ended."""
+        """Close a study; if a training still uses it, close it when the training ends."""
         if self._bridge.running:
             self._let_go.append(study)
             self._bridge.abandon(study.close)
@@ -72,12 +72,12 @@ class Leaving(QObject):
             study.close()
 
     def close_let_go(self) -> None:
-        """Close what a training works on still: the process ends, and the training with it."""
+        """Close studies that a training still uses: the process ends, and the training with it."""
         while self._let_go:
             self._let_go.pop().close()
 
     def _stop(self, go: Step, stay: Step) -> None:
         bridge, errands = self._bridge, self._errands
-        what = "Stopping the training" if bridge.running else "Finishing with the files"
+        what = "Stopping the training" if bridge.running else "Finishing work on files"
         bridge.send(Stop())
         self.waiting.until(lambda: not (bridge.running or errands.keeping), what, go, stay)

@@ -1,4 +1,4 @@
-"""Brings the questions of the bench before the annotator, and the answers back."""
+"""Shows the questions of the workbench to the annotator, and passes the answers back."""
 
 from collections.abc import Callable
 
@@ -18,12 +18,12 @@ from napari_mlbseg.widgets.workbench import Workbench
 
 
 class Asking(QObject):
-    """One question at a time, over the window.
+    """Asks one question at a time, in front of the window.
 
     Attributes
     ----------
     closing
-        Whether somebody wants to close the window: questions then name what ends with it.
+        Whether somebody wants to close the window; questions then name what ends with it.
     """
 
     def __init__(
@@ -45,15 +45,15 @@ class Asking(QObject):
         rescues.offered.connect(self._ask_rescue)
 
     def begin_closing(self) -> None:
-        """Somebody wants to close the window."""
+        """Take note that somebody wants to close the window."""
         self.closing = True
 
     def end_closing(self) -> None:
-        """The window stays, or it closes now."""
+        """Take note that the window stays open, or closes now."""
         self.closing = False
 
     def ask_closing(self, yes: Callable[[], object], no: Callable[[], object]) -> None:
-        """Whether to close the window although the training runs."""
+        """Ask whether to close the window although the training is running."""
         ask_closing(yes, no, self._window())
 
     def _ask_unsaved(self, unsaved: Unsaved) -> None:

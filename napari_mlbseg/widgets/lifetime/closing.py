@@ -1,4 +1,4 @@
-"""The window's end: asked for once, while everything is still there."""
+"""The closing of the window: asks once, while everything is still in place."""
 
 from qtpy.QtCore import QEvent, QObject, Signal
 from qtpy.QtWidgets import QMainWindow
@@ -9,15 +9,15 @@ from napari_mlbseg.widgets.workbench import Workbench
 
 
 class Closing(QObject):
-    """Sees a window's close event before the window does.
+    """Intercepts a window's close event.
 
-    Without a training, and with everything saved, the window closes as it would have. Else it
-    stays, asks, and closes when what was asked for is done.
+    If no training is running and everything is saved, the window closes as usual. Otherwise it
+    stays open, asks, and closes once the chosen action is done.
 
     Signals
     -------
     closed()
-        The window closes now; the study is released.
+        The window closes now; the study has been released.
     """
 
     closed = Signal()
@@ -30,13 +30,13 @@ class Closing(QObject):
         self._delivering = False
 
     def guard(self, window: QMainWindow) -> None:
-        """Watch over this window from now on."""
+        """Watch this window from now on."""
         if window is not self.window:
             self.window = window
             window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Ask before the window gets its close event, or see it through."""
+        """Ask before the window gets its close event, or pass the event on."""
         if event is None or watched is not self.window or event.type() != QEvent.Type.Close:
             return False
         if self._delivering:
@@ -51,7 +51,7 @@ class Closing(QObject):
     def _may_close(self) -> bool:
         bench = self._bench
         bench.view.show(Annotation.flush)
-        # A viewer that is closed by a program takes its layers away first, and cannot be kept.
+        # A viewer closed by a program removes its layers first, and cannot be kept open.
         gone = bench.annotation is not None and not bench.annotation.layers.any_left
         return self._sure or gone or not bench.leaving.at_work
 
@@ -91,5 +91,5 @@ class Closing(QObject):
         self._asking.end_closing()
         self._sure = True
         if self.window is not None:
-            # Not napari's own `close`, which would forget whether the application ends with it.
+            # Not napari's own `close`: it forgets whether the application ends with the window.
             QMainWindow.close(self.window)

@@ -1,8 +1,8 @@
-"""The dock from its first place in a window to the window's end.
+"""The life of the dock, from its first place in a window to the end of the window.
 
-napari hides a dock (its eye, the Plugins menu) or takes it out of the window (its x). Either way it
-keeps its study, and the next time it is opened it is the same dock; the study is released when it
-is closed, or with the window.
+napari hides a dock (eye icon, Plugins menu) or takes it out of the window (x icon). Either way the
+dock keeps its study, and the same dock comes back when it is opened again. The study is released
+when it is closed, or with the window.
 """
 
 from napari.utils.notifications import show_info
@@ -16,18 +16,18 @@ from napari_mlbseg.widgets.lifetime.rescues import Rescues
 from napari_mlbseg.widgets.workbench import Workbench
 
 NAME = "MLB-Seg (MLB-Seg)"
-"""What napari calls the dock: its menu knows by this name whether it is there."""
+"""napari's name for the dock, by which the Plugins menu knows whether the dock is open."""
 
 
 class Lifetime(QObject):
-    """Watches over where the dock is.
+    """Follows where the dock is.
 
     Attributes
     ----------
     rescues
-        Edits of last time, offered when the dock is made and with their study.
+        Unsaved edits from last time, offered when the dock is made and with their study.
     closing
-        The window's end.
+        The closing of the window.
     """
 
     def __init__(self, dock: QWidget, bench: Workbench) -> None:
@@ -43,31 +43,31 @@ class Lifetime(QObject):
         self._connect_last_ends()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Notice when the dock is put into a window or taken out."""
+        """Notice when the dock is added to a window or taken out of it."""
         if event is not None and event.type() == QEvent.Type.ParentChange:
             self._placed.start()
         return False
 
     def find_window(self) -> None:
-        """Guard the window that the dock is in; where it is in none any more, say what goes on."""
+        """Guard the window of the dock; if the dock has none any more, say what continues."""
         window = self._main_window()
         if isinstance(window, QMainWindow):
             self.closing.guard(window)
         if self._dock.parentWidget() is None and self._bench.study is not None:
-            goes_on = " and the training goes on" if self._bench.bridge.running else ""
+            goes_on = " and the training continues" if self._bench.bridge.running else ""
             show_info(f"The study stays open{goes_on}. Plugins > {NAME} brings the panel back.")
 
     def _main_window(self) -> QWidget:
-        """The window that the dock is in, or was in before it was closed."""
+        """Return the window of the dock, or its window before the dock was closed."""
         widget: QWidget | None = self._dock
         while widget is not None and not isinstance(widget, QMainWindow):
             widget = widget.parentWidget()
         return widget or self.closing.window or self._dock
 
     def _connect_last_ends(self) -> None:
-        """Where the window did not say that it closes, its object's end or the application's do."""
-        # Methods, not functions: Qt would keep what these know, the viewer too, out of reach of
-        # Python's garbage collection.
+        """Shut down with the dock or the application if the window gets no close event."""
+        # Methods, not functions: Qt would keep whatever a function refers to, even the viewer, out
+        # of reach of Python's garbage collection.
         self._dock.destroyed.connect(self._bench.lose_window)
         app = QApplication.instance()
         if app is not None:

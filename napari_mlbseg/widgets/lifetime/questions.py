@@ -1,4 +1,4 @@
-"""Questions before something could be lost; none of them holds up the event loop."""
+"""Questions that are asked before anything could be lost; none of them blocks the event loop."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ _WIDTH = 460
 
 
 class Question(QDialog):
-    """A text with answers below each other; closing it is the last answer.
+    """A text above a column of answers; closing the dialog gives the last answer.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Question(QDialog):
         self.answers[text] = button
 
     def then(self, answer: Callable[[], object]) -> Callable[[], None]:
-        """Close, then do what was chosen."""
+        """Return a function that closes the dialog, then acts on the answer."""
 
         def chosen() -> None:
             self.finish()
@@ -66,7 +66,7 @@ class Question(QDialog):
         return chosen
 
     def reject(self) -> None:
-        """Escape, or the window's own button: the last answer."""
+        """Give the last answer, on Escape or the close button of the dialog."""
         if self.answers:
             list(self.answers.values())[-1].click()
 
@@ -76,14 +76,14 @@ class Question(QDialog):
 
 
 class UnsavedQuestion(Question):
-    """What to do with edits that cannot be saved, before they are left.
+    """Asks what to do with edits that cannot be saved, before they are left.
 
     Signals
     -------
     try_again(), leave_copy(), discard(), stay()
-        What was chosen.
+        The answer.
     save_elsewhere(Path)
-        The file that was chosen.
+        The chosen file.
     """
 
     try_again = Signal()
@@ -104,14 +104,14 @@ class UnsavedQuestion(Question):
         self.add(
             "Leave, keep the copy",
             self.leave_copy.emit,
-            "The copy is offered when the study is opened again.",
+            "The copy is offered the next time the study is opened.",
         )
         self.add("Discard the edits…", self._confirm)
         self.add("Stay", self.stay.emit)
         self.show_unsaved(unsaved)
 
     def show_unsaved(self, unsaved: Unsaved) -> None:
-        """Say what is not saved by now."""
+        """Say which edits are not saved now."""
         self._count = unsaved.slices
         self.text.setText(f"{unsaved.text}\n{self._also}".strip())
         self.answers["Leave, keep the copy"].setEnabled(unsaved.copy is not None)
@@ -132,7 +132,7 @@ class UnsavedQuestion(Question):
 
 
 class WaitQuestion(Question):
-    """Something has to end first; closes by itself when it has."""
+    """Says that something has to end first; the dialog closes itself when it has."""
 
     def __init__(
         self,
@@ -158,10 +158,10 @@ class WaitQuestion(Question):
 def ask_closing(
     yes: Callable[[], object], no: Callable[[], object], parent: QWidget | None = None
 ) -> Question:
-    """Whether the window is to be closed while the training runs; opens the question."""
+    """Ask whether to close the window while the training is running; opens the question."""
     question = Question(
         "The training is running",
-        "The training is running. Closing stops it; the next start goes on from there.",
+        "The training is running. Closing stops it; the next start resumes from there.",
         parent,
     )
     question.add("Stop it and close", question.then(yes))
@@ -177,7 +177,7 @@ def ask_rescue(
     put_off: Callable[[], object],
     parent: QWidget | None = None,
 ) -> Question:
-    """What to do with edits of last time; opens the question."""
+    """Ask what to do with unsaved edits from last time; opens the question."""
     question = Question("Unsaved edits from last time", _told(found), parent)
 
     restore = "Restore as drafts" if found.open else "Open the study and restore"
@@ -193,7 +193,7 @@ def ask_rescue(
 
 
 def confirm_discarding(parent: QWidget, count: str, discard: Callable[[], object]) -> QMessageBox:
-    """Make sure that edits are to be lost; opens the question."""
+    """Ask for confirmation before edits are lost; opens the question."""
     box = QMessageBox(parent)
     box.setIcon(QMessageBox.Icon.Warning)
     box.setWindowTitle("Discard edits")
@@ -215,16 +215,16 @@ def _told(found: FoundRescue) -> str:
         cases.setdefault(key.case_id, []).append(str(key.index))
     slices = "; ".join(f"{case}: {', '.join(indices)}" for case, indices in cases.items())
     lines = [
-        f"On {rescue.at.astimezone():%d %B %Y at %H:%M} these slices of {rescue.study} could not "
-        f"be saved in it, and were kept: {slices}.",
+        f"On {rescue.at.astimezone():%d %B %Y at %H:%M} edits of these slices could not be saved "
+        f"in {rescue.study}, and were kept: {slices}.",
     ]
     if found.changed:
         lines.append(
-            f"Saved in the study since then: {len(found.changed)} of them. Restoring lays the "
-            "older edits over these; the newer ones stay in the history of the slice."
+            f"Saved in the study since then: {len(found.changed)} of them. Restoring puts the "
+            "older edits on top; the newer ones stay in the history of the slice."
         )
     if rescue.damaged:
         lines.append(
-            f"The file is damaged: {slices_in_words(rescue.damaged)} in it could not be read."
+            f"The file is damaged: {slices_in_words(rescue.damaged)} could not be read from it."
         )
     return "\n\n".join(lines)

@@ -1,4 +1,4 @@
-"""Rescue files of this user: offered when the window opens, and with the study they belong to."""
+"""Rescue files of this user: offered when the window opens, and together with their study."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -28,12 +28,12 @@ from napari_mlbseg.widgets.workbench import Workbench
 
 @dataclass(frozen=True)
 class FoundRescue:
-    """A rescue file that can be taken back.
+    """A rescue file whose edits can be restored.
 
     Attributes
     ----------
     ours
-        Whether this program put it where it is, and may delete it.
+        Whether this program chose its place, and may delete it.
     open
         Whether its study is open for writing.
     changed
@@ -48,12 +48,12 @@ class FoundRescue:
 
 
 class Rescues(QObject):
-    """Offers rescue files one after the other.
+    """Offers rescue files one after another.
 
     Signals
     -------
     offered(FoundRescue)
-        It has to be asked what to do: answered by `take_back`, `discard` or `put_off`.
+        Ask what to do with the file, and answer with `take_back`, `discard` or `put_off`.
     """
 
     offered = Signal(object)
@@ -66,16 +66,16 @@ class Rescues(QObject):
         bench.study_changed.connect(self._on_study)
 
     def offer_all(self) -> None:
-        """Offer every file, and tell of those that cannot be read."""
+        """Offer every file, and report files that cannot be read."""
         self._offer(rescues_in(rescue_folder()))
 
     def offer_file(self, path: Path) -> None:
-        """Offer a file of somebody's choice; raises UserError where it is none."""
+        """Offer a file that somebody chose; raises UserError if it is not a rescue file."""
         read_rescue(path)
         self._add(path)
 
     def take_back(self, found: FoundRescue) -> None:
-        """Make drafts of the edits; their study is opened first where need be."""
+        """Restore the edits as drafts; opens their study first if necessary."""
         if found.open:
             self._restore(found)
         else:
@@ -131,7 +131,7 @@ class Rescues(QObject):
             self._ask()
 
     def _ask(self) -> None:
-        """Ask about the first in the queue; what it is may have changed since it was put there."""
+        """Ask about the first file in the queue, which may have changed since it was queued."""
         while self._queue:
             found = self._found(self._queue[0])
             if found is not None:
@@ -182,7 +182,7 @@ class Rescues(QObject):
             bench.told.emit(words)
 
     def _copies(self, found: FoundRescue, back: Restored) -> list[Path]:
-        """Files of ours that hold nothing but what is in the study now."""
+        """Return our files whose edits are all in the study now."""
         masks = found.rescue.masks
         return [
             path
@@ -196,4 +196,4 @@ class Rescues(QObject):
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            self._bench.failed.emit(f"{path} could not be deleted ({error}). Delete it by hand.")
+            self._bench.failed.emit(f"{path} could not be deleted ({error}). Delete it yourself.")

@@ -1,4 +1,4 @@
-"""The list of cases and how far each of them is."""
+"""The list of cases and the progress of each."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from napari_mlbseg.widgets.requests import CaseRow
 
 _COLUMNS = ("Case", "State", "Clean", "Drafts", "Progress")
 _PROGRESS = 4
-# Head and four rows; more where the window has room.
+# Header and four rows; more if the window has room.
 _HEIGHT = 124
 
 
@@ -38,11 +38,11 @@ class CasesModel(QAbstractTableModel):
         return 0 if parent is not None and parent.isValid() else len(self.rows)
 
     def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
-        """What is told about each."""
+        """One column for each fact about a case."""
         return 0 if parent is not None and parent.isValid() else len(_COLUMNS)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Text, alignment and tooltip of a cell; the whole `CaseRow` as user role."""
+        """Return text, alignment and tooltip of a cell; the whole `CaseRow` for the user role."""
         row = self.rows[index.row()]
         if role == Qt.ItemDataRole.DisplayRole:
             done = 100 * (row.clean + row.skipped) / row.slices
@@ -65,7 +65,7 @@ class CasesModel(QAbstractTableModel):
         orientation: Qt.Orientation,
         role: int = Qt.ItemDataRole.DisplayRole,
     ) -> Any:
-        """Titles of the columns."""
+        """Return the titles of the columns."""
         if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
             return _COLUMNS[section]
         return None
@@ -77,7 +77,7 @@ class CasesModel(QAbstractTableModel):
         self.endResetModel()
 
     def set_row(self, row: CaseRow) -> None:
-        """Bring one case up to date."""
+        """Update one case."""
         for i, old in enumerate(self.rows):
             if old.case_id == row.case_id:
                 self.rows[i] = row
@@ -85,7 +85,7 @@ class CasesModel(QAbstractTableModel):
 
 
 class _ProgressDelegate(QStyledItemDelegate):
-    """Clean, draft and skipped slices as parts of a bar."""
+    """Draws clean, draft and skipped slices as parts of a bar."""
 
     def paint(
         self, painter: QPainter | None, option: QStyleOptionViewItem, index: QModelIndex
@@ -125,7 +125,7 @@ class CasesPanel(QWidget):
         self.model = CasesModel()
         self.table = QTableView()
         self.table.setModel(self.model)
-        self.table.setToolTip("Cases of the study. Click one to see and correct it.")
+        self.table.setToolTip("Cases of the study. Click a case to view and correct it.")
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -145,7 +145,7 @@ class CasesPanel(QWidget):
         self.model.set_rows(rows)
 
     def set_row(self, row: CaseRow) -> None:
-        """Bring one case up to date."""
+        """Update one case."""
         self.model.set_row(row)
 
     def set_current(self, case_id: str | None) -> None:

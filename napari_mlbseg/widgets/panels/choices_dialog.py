@@ -1,4 +1,4 @@
-"""Before an import: which series and which frames; after it: what did not come in."""
+"""Before an import: choose series and frames. After it: list what was left out."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ _TICKED, _UNTICKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 
 
 class ChoicesDialog(QDialog):
-    """A table of series and frames of which any number can be ticked."""
+    """A table of series and frames, any number of which can be ticked."""
 
     def __init__(self, offers: Sequence[Offer], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -49,7 +49,7 @@ class ChoicesDialog(QDialog):
         layout = QVBoxLayout(self)
         layout.addWidget(
             quiet(
-                "Some folders hold several series, or files several frames (time points or"
+                "Some folders hold several series, or some files several frames (time points or"
                 " channels). A case is one frame of one series: tick what to import."
             )
         )
@@ -58,7 +58,7 @@ class ChoicesDialog(QDialog):
         self._check()
 
     def answer(self) -> dict[Path, list[Choice]]:
-        """For every path what was ticked; an empty list where nothing was."""
+        """Return the ticked choices of every path; an empty list if there are none."""
         chosen: dict[Path, list[Choice]] = {offer.path: [] for offer in self._offers}
         for row, offer in enumerate(self._offers):
             if self._ticked(row):
@@ -70,13 +70,13 @@ class ChoicesDialog(QDialog):
         return chosen
 
     def tick(self, row: int, on: bool) -> None:
-        """Take a row in, or leave it out."""
+        """Tick or untick a row."""
         item = self.table.item(row, 0)
         if item is not None:
             item.setCheckState(_TICKED if on else _UNTICKED)
 
     def _likely(self) -> set[int]:
-        """Of every path the series with most slices: localizers have few."""
+        """Return the row of the series with most slices, of every path: localizers have few."""
         best: dict[Path, int] = {}
         for row, offer in enumerate(self._offers):
             known = best.get(offer.path)
@@ -117,17 +117,17 @@ class ChoicesDialog(QDialog):
             box = QSpinBox()
             box.setRange(0, offer.frames - 1)
             box.setSuffix(f" of 0 to {offer.frames - 1}")
-            box.setToolTip("Time point or channel that becomes the case")
+            box.setToolTip("Time point or channel to import as the case")
             self.table.setCellWidget(row, _FRAME, box)
 
 
 class ProblemsDialog(QDialog):
-    """Files that an import left out or found unusual, each with its reason."""
+    """Lists files that an import left out or found unusual, each with the reason."""
 
     def __init__(self, imported: Imported, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         left_out, unusual = len(imported.failures), len(imported.notes)
-        self.setWindowTitle("What the import found")
+        self.setWindowTitle("Import report")
         self.resize(760, 300)
         rows = [(f, "left out") for f in imported.failures] + [(n, "note") for n in imported.notes]
         self.table = _table(("File", "", "Reason"), len(rows))
@@ -148,8 +148,8 @@ class ProblemsDialog(QDialog):
         layout = QVBoxLayout(self)
         layout.addWidget(
             quiet(
-                f"Imported: {len(imported.cases)}. Left out: {left_out}. Notes: {unusual}. What was"
-                " left out did not change the study."
+                f"Imported: {len(imported.cases)}. Left out: {left_out}. Notes: {unusual}. Files"
+                " that were left out did not change the study."
             )
         )
         layout.addWidget(self.table)

@@ -28,7 +28,7 @@ _VALUE, _NAME, _COLOR = range(3)
 
 
 class ClassesDialog(QDialog):
-    """Asks for the classes of a study; `answer` has them once it is accepted."""
+    """Asks for the classes of a study; `answer` returns them once the dialog is accepted."""
 
     def __init__(self, classes: Sequence[LabelClass], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -41,9 +41,9 @@ class ClassesDialog(QDialog):
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.add = button("Add", "Add a class with the next free value", self._add)
         self.remove = button(
-            "Remove", "Remove the selected class; only where nothing uses it", self._remove
+            "Remove", "Remove the selected class, if no label uses it", self._remove
         )
-        self.problem = Note("What has to be fixed first")
+        self.problem = Note("Fix this first")
         buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
         )
@@ -60,7 +60,7 @@ class ClassesDialog(QDialog):
         self._check()
 
     def answer(self) -> tuple[LabelClass, ...]:
-        """The classes of the table."""
+        """Return the classes in the table."""
         return tuple(
             LabelClass(self._value(row), self._name(row), self._color(row))
             for row in range(self.table.rowCount())
@@ -103,7 +103,7 @@ class ClassesDialog(QDialog):
         self.table.setCellWidget(row, _COLOR, swatch)
 
     def _ask_color(self, value: int) -> None:
-        # By value, because rows move when another one is removed.
+        # Found by value, because rows move when another class is removed.
         row = next(r for r in range(self.table.rowCount()) if self._value(r) == value)
         dialog = QColorDialog(QColor(*self._color(row)), self)
         dialog.setWindowTitle(f"Colour of {self._name(row) or value}")
@@ -125,7 +125,7 @@ class ClassesDialog(QDialog):
         return color.red(), color.green(), color.blue()
 
     def _next_value(self) -> int:
-        """One more than the largest; the smallest free one where that is too large."""
+        """Return the largest value plus one; if that is too large, the smallest free value."""
         taken = {self._value(row) for row in range(self.table.rowCount())}
         after = max(taken, default=0) + 1
         free = (value for value in range(1, MAX_CLASS + 1) if value not in taken)
@@ -135,7 +135,7 @@ class ClassesDialog(QDialog):
         names = [self._name(row) for row in range(self.table.rowCount())]
         problem = ""
         if not names:
-            problem = "A study needs a class."
+            problem = "A study needs at least one class."
         elif not all(names):
             problem = "Every class needs a name."
         elif len(set(names)) < len(names):
@@ -165,8 +165,8 @@ class ClassesDialog(QDialog):
         layout.addWidget(self.problem)
         layout.addWidget(
             quiet(
-                "Names and colours can change at any time. Adding or removing a class makes the"
-                " next training begin anew; what you corrected stays."
+                "You can change names and colours at any time. After you add or remove a class, the"
+                " next training starts afresh; your corrections stay."
             )
         )
         layout.addWidget(buttons)

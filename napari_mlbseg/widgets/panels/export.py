@@ -1,4 +1,4 @@
-"""Writing labels, predictions, weight maps and the trained model as files."""
+"""Exports labels, predictions, maps and the trained model as files."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from napari_mlbseg.widgets.requests import Export, ModelExport
 
 _KINDS = {
     ExportKind.LABELS: "labels: your slices over the prediction",
-    ExportKind.PREDICTION: "prediction alone",
+    ExportKind.PREDICTION: "prediction only",
     ExportKind.INITIAL: "initial labels",
     ExportKind.WEIGHTS: "meta-weight maps",
     ExportKind.TRUST: "trust in the prediction, and proposed labels",
@@ -31,7 +31,7 @@ _KINDS = {
     ExportKind.VOLUMES: "table of volumes (CSV)",
 }
 _FORMATS = {
-    OutFormat.AUTO: "as the images came in",
+    OutFormat.AUTO: "same as the images",
     OutFormat.NIFTI: "NIfTI",
     OutFormat.NRRD: "NRRD",
     OutFormat.MHA: "MetaImage (MHA)",
@@ -48,14 +48,14 @@ _MODELS = {
 
 
 class ExportPanel(QWidget):
-    """What to write and where.
+    """Asks what to export, and where to.
 
     Signals
     -------
     export_requested(Export)
-        Somebody wants these files.
+        A request to export these files.
     model_requested(ModelExport)
-        Somebody wants the trained model.
+        A request to export the trained model.
     """
 
     export_requested = Signal(object)
@@ -65,7 +65,7 @@ class ExportPanel(QWidget):
         super().__init__()
         self._case_id: str | None = None
         self.kind = narrow(QComboBox())
-        self.kind.setToolTip("What to write; each file lies exactly on the image it belongs to")
+        self.kind.setToolTip("What to export; each file lies exactly on its image")
         for kind, text in _KINDS.items():
             self.kind.addItem(text, kind)
         self.kind.currentIndexChanged.connect(self._show_formats)
@@ -73,18 +73,18 @@ class ExportPanel(QWidget):
         self.form.setToolTip("File format; only formats that can hold these images are listed")
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("folder for the files")
-        self.folder.setToolTip("Folder that the files are written to")
+        self.folder.setToolTip("Folder to write the files to")
         self.folder.textChanged.connect(self._show_buttons)
         self.case = button("Export this case", "Write files of the case on view", self._ask_case)
         self.study = button("Export all cases", "Write files of every case", self._ask_study)
         self.model_form = narrow(QComboBox())
-        self.model_form.setToolTip("What the exported model runs with")
+        self.model_form.setToolTip("Format of the exported model: what it runs with")
         for model, text in _MODELS.items():
             self.model_form.addItem(text, model)
         self.model = button(
             "Export model",
-            "Write the trained model, with what it needs to run without this program, into a new"
-            " folder in the one above",
+            "Write the trained model, with everything it needs to run without this program, to a"
+            " new folder inside the one above",
             self._ask_model,
         )
         self._cases: tuple[Case, ...] = ()
@@ -93,7 +93,7 @@ class ExportPanel(QWidget):
         self._show_buttons()
 
     def set_available(self, cases: tuple[Case, ...], case_id: str | None) -> None:
-        """Which cases can be written, and which one is on view."""
+        """Set the cases that can be exported, and the case on view."""
         self._cases, self._case_id = cases, case_id
         self._show_formats()
         self._show_buttons()
@@ -113,7 +113,7 @@ class ExportPanel(QWidget):
         self.model_requested.emit(ModelExport(form, Path(folder)))
 
     def _show_formats(self) -> None:
-        """Offer what all cases can be written in, and keep the choice where it is among it."""
+        """Offer the formats that suit all cases, and keep the chosen one if it is among them."""
         chosen = self.form.currentData()
         self.form.clear()
         for form in formats_for(self._cases, ExportKind(self.kind.currentData())):
@@ -133,7 +133,7 @@ class ExportPanel(QWidget):
 
     def _lay_out(self) -> None:
         browse = QPushButton("Browse…")
-        browse.setToolTip("Look for the folder")
+        browse.setToolTip("Browse for the folder")
         browse.clicked.connect(self._browse)
         place = QHBoxLayout()
         place.addWidget(self.folder, 1)
@@ -159,8 +159,8 @@ class ExportPanel(QWidget):
         layout.addLayout(models)
         layout.addWidget(
             quiet(
-                "Files lie in the frame of the imported images; the .provenance.json beside each"
-                " says where it comes from. napari's File menu can save a single layer, too."
+                "Files keep the geometry of the imported images; the .provenance.json beside each"
+                " records where it comes from. napari's File menu can save a single layer, too."
             )
         )
         layout.addStretch()

@@ -1,4 +1,4 @@
-"""How the dock is laid out: what scrolls, and the sheet of keys."""
+"""The layout of the dock: scrolling areas and the list of keys."""
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QScrollArea, QWidget
@@ -7,7 +7,7 @@ from napari_mlbseg.widgets import shortcuts
 
 
 def key_sheet() -> QScrollArea:
-    """All keys; scrolls by itself, because the longest tab would else make all of them as high."""
+    """Return a list of all keys that scrolls: else the longest tab would make all as high."""
     keys = QLabel(shortcuts.sheet())
     keys.setAlignment(Qt.AlignmentFlag.AlignTop)
     keys.setWordWrap(True)
@@ -16,7 +16,7 @@ def key_sheet() -> QScrollArea:
 
 
 def scrolled_upright(inside: QWidget) -> QScrollArea:
-    """Panels that scroll up and down only, and are never narrower than they can be."""
+    """Return an area that scrolls vertically only, at least as wide as its panels need."""
     area = _scrolled(inside)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     bar = area.verticalScrollBar()

@@ -1,4 +1,4 @@
-"""The settings of a run as a form made from `Config`: its types, its defaults and its words."""
+"""The settings of a run as a form made from the types, defaults and docstring of `Config`."""
 
 import inspect
 import re
@@ -17,20 +17,20 @@ from napari_mlbseg.widgets.panels.style import narrow
 
 FIRST: Final = ("device", "steps", "minutes", "weights")
 MORE: Final = ("resume", "learning_rate", "base_steps", "network", "dimensions", "seed")
-"""Together with `FIRST` the settings that ``mlbseg run`` has: what belongs to a study or a machine.
-The others belong to the method."""
+"""With `FIRST`, these are the settings of ``mlbseg run``, which depend on the study or the machine.
+The other settings belong to the method."""
 
 
 @dataclass(frozen=True)
 class _Field:
-    """What `Config` does not say of a setting.
+    """What the form says about a setting beyond `Config`.
 
     Attributes
     ----------
     advice
-        Follows what `Config` says, in the tooltip.
+        Text of the tooltip after the description in `Config`.
     words
-        What the choices are called; one without a word is shown as it is.
+        Labels of the choices; a choice without one is shown unchanged.
     options
         Range and step of a number.
     """
@@ -58,22 +58,22 @@ _FIELDS: Final = {
         words={
             "meta": "where clean slices agree",
             "published": "where clean slices agree (paper)",
-            "uniform": "everywhere alike",
+            "uniform": "everywhere equally",
             "none": "nowhere: clean slices only",
         },
     ),
     "resume": _Field("Start afresh"),
     "learning_rate": _Field(
         "Learning rate",
-        f"How far a step moves the network, a number without a unit; {Config().learning_rate} fits"
-        " most studies. Make it ten times smaller where the losses leap, or where the training"
-        " ended because it became unstable.",
+        f"How far a step moves the network, a number without a unit; {Config().learning_rate} suits"
+        " most studies. Make it ten times smaller if the losses jump, or if the training ended"
+        " because it became unstable.",
         options={"min": 0.00001, "max": 0.1, "step": 0.00001},
     ),
     "base_steps": _Field("Base model steps", options={"min": 1, "max": 1_000_000, "step": 100}),
     "network": _Field("Network", words={"auto": "automatic", "unet": "U-Net", "unet++": "U-Net++"}),
     "dimensions": _Field(
-        "Sees at once",
+        "Network sees",
         words={
             "auto": "automatic",
             "2d": "a slice (2d)",
@@ -86,18 +86,18 @@ _FIELDS: Final = {
 _FOLDED: Final = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}"
 _OPEN: Final = "\N{BLACK DOWN-POINTING SMALL TRIANGLE}"
 _AFRESH: Final = (
-    "Forget at the next start what the network has learnt so far, and train from the beginning;"
-    " your slices and the imported labels stay. For one start only."
+    "At the next start, forget what the network has learnt and train from the beginning. Your"
+    " slices and the imported labels stay. Applies to one start only."
 )
 
 
 class SettingsForm(QWidget):
-    """A control for each setting: those of every day first, the others in a section to unfold.
+    """A control for each setting: everyday ones first, the others in a section that unfolds.
 
     Attributes
     ----------
     more
-        The section.
+        The section that unfolds.
     """
 
     def __init__(self) -> None:
@@ -114,22 +114,22 @@ class SettingsForm(QWidget):
         layout.addWidget(self.more)
 
     def config(self, **others: Any) -> Config:
-        """The settings as they are shown, and `others` that the form does not have."""
+        """Return the settings shown, with `others` that the form does not have."""
         shown = {name: control.value for name, control in self._controls.items()}
         shown["minutes"] = shown["minutes"] or None
         shown["resume"] = not shown["resume"]
         return Config(**shown, **others)
 
     def begin(self) -> None:
-        """A run has begun with these settings: the next one goes on from it."""
+        """Take note that a run has started with these settings; the next run resumes from it."""
         self._controls["resume"].value = False
 
     def allow(self, on: bool) -> None:
-        """Whether settings can be changed."""
+        """Set whether settings can be changed."""
         self._first.enabled = self._further.enabled = on
 
     def control(self, name: str) -> Any:
-        """The widget of Qt that shows a setting of `Config`."""
+        """Return the Qt widget that shows a setting of `Config`."""
         return self._controls[name].native
 
     def _shape_controls(self) -> None:
@@ -145,7 +145,7 @@ class SettingsForm(QWidget):
 
 
 def described(text: str) -> dict[str, str]:
-    """What the section Attributes of a docstring says of each name, as plain text."""
+    """Return each name's description in the Attributes section of a docstring, as plain text."""
     found: dict[str, list[str]] = {}
     names: list[str] = []
     for line in inspect.cleandoc(text).partition("Attributes\n----------\n")[2].splitlines():
@@ -159,7 +159,7 @@ def described(text: str) -> dict[str, str]:
 
 
 def _plain(text: str) -> str:
-    """Without marks, and without the way to a module."""
+    """Remove markup and references to modules."""
     return re.sub(r",? see `[^`]*`", "", text).replace("`", "")
 
 
@@ -173,7 +173,7 @@ def _control(name: str) -> ValueWidget[Any]:
     if get_origin(kind) is Literal:
         options["choices"] = [(about.words.get(one, one), one) for one in get_args(kind)]
     elif type(None) in get_args(kind):
-        kind, default = float, default or 0.0  # which is shown as "none"
+        kind, default = float, default or 0.0  # 0 is shown as "none"
     said = described(Config.__doc__ or "").get(name, "")
     options["tooltip"] = f"{said} {about.advice}".strip()
     return _made(name, kind, default, options)
@@ -187,20 +187,20 @@ def _made(name: str, kind: Any, value: Any, options: dict[str, Any]) -> ValueWid
 
 def _rows(controls: list[ValueWidget[Any]]) -> "Container[ValueWidget[Any]]":
     rows: Container[ValueWidget[Any]] = Container()
-    rows.extend(controls)  # afterwards, so that all labels become as wide as the widest
+    rows.extend(controls)  # added together, so that all labels become as wide as the widest
     rows.margins = (0, 0, 0, 0)
     rows.native.layout().setSpacing(3)
     return rows
 
 
 def _section(title: str, content: QWidget) -> QCollapsible:
-    # The mark is part of the text: an icon would keep the colour that the theme has now.
+    # The triangle is part of the text: an icon would keep the colour of the current theme.
     section = QCollapsible(title)
     section.setExpandedIcon(QIcon())
     section.setCollapsedIcon(QIcon())
     section.setDuration(0)
     toggle = section.toggleButton()
-    toggle.setToolTip("Show or hide the settings that are seldom changed")
+    toggle.setToolTip("Show or hide settings that are rarely changed")
     toggle.setStyleSheet("text-align: left; border: none; background: transparent;")
     section.addWidget(content)
     layout = section.layout()
@@ -210,7 +210,7 @@ def _section(title: str, content: QWidget) -> QCollapsible:
 
     def show(on: bool) -> None:
         section.setText(f"{_OPEN if on else _FOLDED} {title}")
-        section.content().setVisible(on)  # it has no height, but Tab would lead into it
+        section.content().setVisible(on)  # folded it has no height, but Tab would still reach it
 
     section.toggled.connect(show)
     show(False)

@@ -1,4 +1,4 @@
-"""All slices of a case side by side, coloured by state: see the work, click to go there."""
+"""All slices of a case side by side, coloured by state; click a slice to go there."""
 
 from collections.abc import Iterable, Sequence
 
@@ -37,13 +37,13 @@ class SliceStrip(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip(
-            "All slices of this case: green clean, amber draft, light grey skipped, dark untouched;"
-            f" a blue triangle: suggested; a dark line on top: {NEVER_LOOKED_AT}, no clean slice is"
-            " near. Click to go to a slice."
+            "All slices of this case. Green: clean; amber: draft; light grey: skipped; dark:"
+            f" untouched. Blue triangle: suggested. Dark line on top: {NEVER_LOOKED_AT} (no clean"
+            " slice nearby). Click to go to a slice."
         )
 
     def sizeHint(self) -> QSize:
-        """As wide as there is room, and as high as a line of text."""
+        """As wide as the dock allows, and as high as a line of text."""
         return QSize(240, 26)
 
     def set_states(self, states: Sequence[SliceState]) -> None:
@@ -62,12 +62,12 @@ class SliceStrip(QWidget):
         self.update()
 
     def set_never_looked_at(self, indices: Iterable[int]) -> None:
-        """Mark the slices that have no clean one near."""
+        """Mark the slices with no clean slice nearby."""
         self._unseen = frozenset(indices)
         self.update()
 
     def said_of(self, index: int) -> str:
-        """What is known of a slice, in a few words."""
+        """Describe a slice in a few words."""
         words = [STATE_TEXTS[self._states[index]]]
         words += [NEVER_LOOKED_AT] if self._is_unseen(index) else []
         words += ["suggested"] if index in self._suggested else []
@@ -79,7 +79,7 @@ class SliceStrip(QWidget):
         return self._suggested
 
     def index_at(self, x: float) -> int | None:
-        """Index of the slice under a horizontal position in pixels; None without slices."""
+        """Return the slice at a horizontal position in pixels; None without slices."""
         if not self._states or self.width() <= 0:
             return None
         return int(min(max(x / self.width(), 0.0), 0.999999) * len(self._states))
@@ -107,7 +107,7 @@ class SliceStrip(QWidget):
         self._mark_suggested(painter, width)
 
     def _is_unseen(self, index: int) -> bool:
-        """Of a slice that somebody drafted, accepted or skipped it would not be true."""
+        """Whether to mark a slice as never looked at: not if it is a draft, clean or skipped."""
         return index in self._unseen and self._states[index] is SliceState.UNTOUCHED
 
     def _mark_suggested(self, painter: QPainter, width: float) -> None:
@@ -129,7 +129,7 @@ class SliceStrip(QWidget):
         self._choose(event)
 
     def event(self, event: QEvent | None) -> bool:
-        """Say in the tooltip which slice is under the pointer."""
+        """Name the slice under the pointer in the tooltip."""
         if isinstance(event, QHelpEvent):
             index = self.index_at(event.pos().x())
             if index is not None:

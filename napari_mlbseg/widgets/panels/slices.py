@@ -1,4 +1,4 @@
-"""The slice on view: what state it is in, and what can be said about it."""
+"""The slice on view: its state, and the commands for it."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -31,7 +31,7 @@ from napari_mlbseg.widgets.panels.style import (
 )
 from napari_mlbseg.widgets.shortcuts import COMMANDS, EVERY, MOVES, TRAVELS, VIEWS
 
-# Below it, more than half speaks for another label.
+# Below this trust, more than half of the evidence is for another label.
 _DOUBT = 0.5
 _PLANES = ("axial", "coronal", "sagittal")
 
@@ -44,9 +44,9 @@ class SlicesPanel(QWidget):
     command(str)
         Name of one of `shortcuts.EVERY`.
     slice_chosen(int), axis_chosen(int), label_chosen(int)
-        Somebody wants this slice, this axis, this class to paint with.
+        A slice, an axis, or a class to paint with was chosen.
     classes_chosen(object)
-        Somebody wants these classes for the study, a tuple of `LabelClass`.
+        New classes for the study, a tuple of `LabelClass`.
     """
 
     command = Signal(str)
@@ -84,7 +84,7 @@ class SlicesPanel(QWidget):
         self.doubt.setValue(_DOUBT)
         self.doubt.setPrefix("where trust < ")
         self.doubt.setToolTip(
-            "Take proposed labels where trust in the prediction is below this: 0 none, 1 full"
+            "Take the proposed labels where trust in the prediction is below this value (0 to 1)"
         )
         self._lay_out()
         self.set_slice(None, None, ())
@@ -101,7 +101,7 @@ class SlicesPanel(QWidget):
         self.label.addItem(_swatch(QColor(0, 0, 0, 0)), "0  background", 0)
 
     def ask_classes(self) -> ClassesDialog:
-        """Let somebody change the classes."""
+        """Open the dialog to change the classes."""
         dialog = ClassesDialog(self._classes, self)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.accepted.connect(lambda: self.classes_chosen.emit(dialog.answer()))
@@ -109,11 +109,11 @@ class SlicesPanel(QWidget):
         return dialog
 
     def set_label(self, value: int) -> None:
-        """Show which class is painted with."""
+        """Show the class to paint with."""
         self.label.setCurrentIndex(self.label.findData(value))
 
     def set_history(self, *names: str | None) -> None:
-        """Name what undo takes back and redo does again; None where there is nothing."""
+        """Name the steps that undo and redo would act on; None if there is none."""
         for command, name in zip(TRAVELS, names, strict=True):
             made = self.buttons[command.name]
             made.setEnabled(name is not None)
@@ -127,7 +127,7 @@ class SlicesPanel(QWidget):
         *,
         writable: bool = True,
     ) -> None:
-        """Show the slice at `index` along `axis`; None for both where there is no case."""
+        """Show the slice at `index` along `axis`; None for both if there is no case."""
         there = axis is not None and index is not None
         self.strip.set_states(states)
         enable([self.axis, self.strip], there)

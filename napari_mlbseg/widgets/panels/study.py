@@ -1,4 +1,4 @@
-"""Which study is open, opening and creating, and what went wrong."""
+"""The study panel: the open study, creating and opening studies, and messages."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,18 +31,18 @@ SUFFIX = ".mlbseg"
 
 
 class StudyPanel(QWidget):
-    """Head of the dock.
+    """The top of the dock.
 
     Signals
     -------
     open_requested(Path, bool)
-        Open this study; whether to write to it.
+        Open this study; True to open it for writing.
     create_requested(NewStudy)
-        Make a study from folders.
+        Create a study from folders.
     close_requested()
         Close the open study.
     cancel_requested()
-        End the import that is under way.
+        Cancel the running import.
     """
 
     open_requested = Signal(object, bool)
@@ -55,7 +55,7 @@ class StudyPanel(QWidget):
         self.name = QLabel()
         self.name.setStyleSheet("font-size: 14px; font-weight: bold;")
         self.place = quiet()
-        self.new = button("New…", "Make a study from a folder of images", self._ask_new)
+        self.new = button("New…", "Create a study from a folder of images", self._ask_new)
         self.open = button("Open…", f"Open a study (a folder *{SUFFIX})", self._ask_open)
         self.close_study = button(
             "Close", "Save, stop the training and close the study", self.close_requested.emit
@@ -63,11 +63,11 @@ class StudyPanel(QWidget):
         self.message = QLabel()
         self.message.setWordWrap(True)
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.message.setToolTip("What happened last")
+        self.message.setToolTip("Latest message")
         self.progress = QProgressBar()
         self.progress.setToolTip("Progress of the import or export")
         self.cancel = button(
-            "Cancel", "Cancel the import; nothing of it remains", self.cancel_requested.emit
+            "Cancel", "Cancel the import and keep nothing of it", self.cancel_requested.emit
         )
         self.cancel.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self._lay_out()
@@ -83,13 +83,13 @@ class StudyPanel(QWidget):
             self.name.setText("No study open")
             self.place.setText("")
             return
-        mode = "" if writable else ", reading only"
+        mode = "" if writable else ", read-only"
         self.name.setText(path.stem)
         self.place.setText(f"{cases} {'case' if cases == 1 else 'cases'}{mode}")
         self.name.setToolTip(str(path))
 
     def show_message(self, text: str, *, error: bool = False) -> None:
-        """Show what happened last; an empty text hides it."""
+        """Show a message; an empty text hides it."""
         color = "#7a2e2e" if error else "#2f5d46"
         self.message.setStyleSheet(
             f"background: {color}; color: white; border-radius: 3px; padding: 4px 6px;"
@@ -107,11 +107,11 @@ class StudyPanel(QWidget):
             each.setEnabled(not text)
 
     def show_cancel(self, possible: bool) -> None:
-        """Whether what is under way can be cancelled."""
+        """Show or hide the button that cancels an import."""
         self.cancel.setVisible(possible)
 
     def ask_choices(self, new: NewStudy, offers: Sequence[Offer]) -> ChoicesDialog:
-        """Let somebody choose among series and frames, then make the study."""
+        """Ask which series and frames to import, then create the study."""
         dialog = ChoicesDialog(offers, self)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.accepted.connect(
@@ -121,7 +121,7 @@ class StudyPanel(QWidget):
         return dialog
 
     def list_problems(self, imported: Imported) -> ProblemsDialog | None:
-        """List the files that an import left out, and what is unusual about others."""
+        """List files that an import left out or found unusual."""
         if not (imported.failures or imported.notes):
             return None
         dialog = ProblemsDialog(imported, self)
@@ -130,12 +130,12 @@ class StudyPanel(QWidget):
         return dialog
 
     def ask_read_only(self, path: Path, reason: str) -> QMessageBox:
-        """Offer to look at a study that somebody else is working on."""
+        """Offer to open a study read-only that is in use elsewhere."""
         box = QMessageBox(self)
         box.setWindowTitle("Study in use")
         box.setText(reason)
-        box.setInformativeText("You can open it for reading, without painting or training.")
-        read = box.addButton("Open for reading", QMessageBox.ButtonRole.AcceptRole)
+        box.setInformativeText("You can open it read-only, without painting or training.")
+        read = box.addButton("Open read-only", QMessageBox.ButtonRole.AcceptRole)
         box.addButton(QMessageBox.StandardButton.Cancel)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
 
@@ -161,7 +161,7 @@ class StudyPanel(QWidget):
         head = QHBoxLayout()
         head.addWidget(self.name, 1)
         head.addWidget(self.place)
-        # A long name is cut instead of widening the dock.
+        # A long name is cut off instead of widening the dock.
         self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.place.setWordWrap(False)
         row = QHBoxLayout()
@@ -182,22 +182,25 @@ class StudyPanel(QWidget):
 
 
 class NewStudyDialog(QDialog):
-    """Asks for the folders that a study is made from."""
+    """Asks for the folders to create a study from."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("New study")
         self.setMinimumWidth(520)
         self.images = _FolderField("Folder with the images, one file or DICOM folder per case")
-        self.labels = _FolderField("Folder with labels named like the images; optional")
-        self.folder = _FolderField("Folder in which the study is created")
+        self.labels = _FolderField(
+            "Folder with labels that have the same file names as the images; optional"
+        )
+        self.folder = _FolderField("Folder to create the study in")
         self.name = QLineEdit("my study")
         self.name.setToolTip("Name of the study and of its folder")
         self.classes = QLineEdit()
         self.classes.setPlaceholderText("left atrium, scar")
         self.classes.setToolTip(
-            "Names of the classes, separated by commas, for the values 1, 2, … in this order."
-            " Optional: without names the classes are those of the label files, or a single one."
+            "Names of the classes for the values 1, 2, … in this order, separated by commas."
+            " Optional: without names, the classes come from the label files; without label files"
+            " there is one class."
         )
         form = QFormLayout()
         form.addRow("Images", self.images)
@@ -215,14 +218,12 @@ class NewStudyDialog(QDialog):
             edit.textChanged.connect(self._check)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
-        layout.addWidget(
-            quiet("The images are copied into the study; your files stay as they are.")
-        )
+        layout.addWidget(quiet("The images are copied into the study; your files are not changed."))
         layout.addWidget(buttons)
         self._check()
 
     def answer(self) -> NewStudy:
-        """What was filled in."""
+        """Return what was filled in."""
         labels = self.labels.text.text().strip()
         path = Path(self.folder.text.text().strip()) / f"{self.name.text().strip()}{SUFFIX}"
         images = Path(self.images.text.text().strip())
@@ -236,7 +237,7 @@ class NewStudyDialog(QDialog):
 
 
 class _FolderField(QWidget):
-    """A path with a button that looks for it."""
+    """A path with a button to browse for it."""
 
     def __init__(self, tooltip: str) -> None:
         super().__init__()

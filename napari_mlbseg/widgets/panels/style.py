@@ -1,4 +1,4 @@
-"""Colours and small parts that the panels share."""
+"""Colours and small widgets that the panels share."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSizePolicy, QWidget
 
 from napari_mlbseg.project.records.slices import SliceState
 
-# Told apart by lightness too, for those who do not see green and amber as different.
+# The colours differ in lightness too, for people who cannot tell green from amber.
 STATE_COLORS = {
     SliceState.UNTOUCHED: QColor(72, 78, 90),
     SliceState.DRAFT: QColor(240, 178, 50),
@@ -25,14 +25,14 @@ STATE_TEXTS = {
 
 
 def heading(text: str) -> QLabel:
-    """Title of a section."""
+    """Return the title of a section."""
     label = QLabel(text)
     label.setStyleSheet("font-weight: bold; padding-top: 2px;")
     return label
 
 
 def quiet(text: str = "") -> QLabel:
-    """Secondary text that wraps."""
+    """Return secondary text that wraps."""
     label = QLabel(text)
     label.setWordWrap(True)
     label.setStyleSheet(f"color: {_QUIET};")
@@ -40,7 +40,7 @@ def quiet(text: str = "") -> QLabel:
 
 
 class Note(QLabel):
-    """Secondary text that wraps, and takes no room while it is empty."""
+    """Secondary text that wraps, and takes up no space while it is empty."""
 
     def __init__(self, tooltip: str, text: str = "") -> None:
         super().__init__()
@@ -58,16 +58,16 @@ class Note(QLabel):
 
 
 class Messages(Note):
-    """Everything that was said, the last at the bottom, until an empty text clears it."""
+    """A list of messages, the latest at the bottom, until an empty text clears it."""
 
     def say(self, text: str) -> None:
-        """Add a text that is not there yet."""
+        """Add a message, unless it is already there; an empty text clears the list."""
         lines = self.text().splitlines() if text else []
         super().say("\n".join([*lines, *([] if not text or text in lines else [text])]))
 
 
 def button(text: str, tooltip: str, clicked: Callable[[], object]) -> QPushButton:
-    """A push button that leaves the keyboard to the canvas."""
+    """Return a push button that leaves the keyboard focus with the canvas."""
     made = QPushButton(text)
     made.setToolTip(tooltip)
     made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -77,7 +77,7 @@ def button(text: str, tooltip: str, clicked: Callable[[], object]) -> QPushButto
 
 
 def narrow(box: QComboBox) -> QComboBox:
-    """Let a long entry be cut where there is no room, instead of widening the dock."""
+    """Cut long entries off if there is no room, instead of widening the dock."""
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(8)
     return box
@@ -90,7 +90,7 @@ def enable(widgets: list[QWidget], on: bool) -> None:
 
 
 def duration(seconds: float) -> str:
-    """A time span for people: 8 s, 3 min 20 s, 1 h 05 min."""
+    """Format a time span for people: 8 s, 3 min 20 s, 1 h 05 min."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"

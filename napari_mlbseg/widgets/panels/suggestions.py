@@ -1,4 +1,4 @@
-"""The slices of a study that are worth correcting next, to click on."""
+"""The list of slices that are worth correcting next; click one to go there."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ from napari_mlbseg.widgets.panels.style import quiet
 _COLUMNS = ("Case", "Slice", "Wrong, mm²")
 _COLUMN_TIPS = (
     "Case of the study",
-    "Slice along the case's axis",
+    "Slice along the axis of the case",
     "Area of the slice whose label is expected to be wrong",
 )
 UNSEEN = "\N{WHITE CIRCLE}"
@@ -28,12 +28,12 @@ _UNKNOWN = "\N{EN DASH}"
 
 
 class SuggestionsPanel(QWidget):
-    """A short list, the best slice first.
+    """A short list of suggestions, best first.
 
     Signals
     -------
     chosen(SliceKey)
-        Somebody wants to see this slice.
+        A slice to go to.
     """
 
     chosen = Signal(object)
@@ -69,7 +69,7 @@ class SuggestionsPanel(QWidget):
     def set_suggestions(
         self, best: Sequence[Suggestion], *, looking: bool = False, problem: str = ""
     ) -> None:
-        """Show these slices, and whether others are being looked for or why there are none."""
+        """Show these slices, and whether a search is running, or why it failed."""
         self._keys = [one.key for one in best]
         self.table.setRowCount(len(best))
         for row, one in enumerate(best):
@@ -86,7 +86,7 @@ class SuggestionsPanel(QWidget):
         self.note.setText(_note(best, looking=looking, problem=problem))
 
     def set_current(self, key: SliceKey | None) -> None:
-        """Mark the slice on view, if it is in the list."""
+        """Select the slice on view, if it is in the list."""
         if key in self._keys:
             self.table.selectRow(self._keys.index(key))
         else:
@@ -95,7 +95,7 @@ class SuggestionsPanel(QWidget):
 
 def why(one: Suggestion) -> str:
     """Say in a sentence or two why a slice is suggested."""
-    unseen = f"{NEVER_LOOKED_AT.capitalize()}: no clean slice is near. "
+    unseen = f"{NEVER_LOOKED_AT.capitalize()}: no clean slice nearby. "
     return (unseen if one.never_looked_at else "") + _what_it_adds(one)
 
 
@@ -106,23 +106,23 @@ def _what_it_adds(one: Suggestion) -> str:
             "along each of them."
         )
     taught = (
-        f"correcting it adds {one.gain:.1%} of what the cohort can teach to the clean slices and "
-        "the suggestions above"
+        f"correcting it adds {one.gain:.1%} of what the cohort can teach, on top of the clean "
+        "slices and the suggestions above"
     )
     if one.doubtful_mm2 is None:
-        return f"Nobody knows how much of its label is wrong, but {taught}."
-    return f"About {one.doubtful_mm2:.0f} mm² of its label are expected to be wrong, and {taught}."
+        return f"It is not known how much of its label is wrong, but {taught}."
+    return f"About {one.doubtful_mm2:.0f} mm² of its label is expected to be wrong, and {taught}."
 
 
 def _note(best: Sequence[Suggestion], *, looking: bool, problem: str) -> str:
     if problem:
         return f"No new suggestions. {problem}"
     if looking:
-        return "Looking for better ones…" if best else "Looking for slices…"
+        return "Looking for better suggestions…" if best else "Looking for suggestions…"
     if not best:
-        return "There is nothing to suggest."
+        return "Nothing to suggest."
     marked = f" {UNSEEN} {NEVER_LOOKED_AT}." if any(one.never_looked_at for one in best) else ""
-    how = "Slices whose correction teaches most"
+    how = "Slices whose correction would teach the network most"
     if best[0].gain is None:
         how = "Spread evenly until the first prediction"
-    return f"{how}, the best first.{marked} Click to go there."
+    return f"{how}, best first.{marked} Click a slice to go there."

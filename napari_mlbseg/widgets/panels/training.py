@@ -1,4 +1,4 @@
-"""Starting, pausing and stopping the engine, and what it tells."""
+"""The training panel: starts, pauses and stops the engine, and shows its events."""
 
 import os
 from typing import assert_never
@@ -24,7 +24,7 @@ class TrainingPanel(QWidget):
     Signals
     -------
     start_requested(Config), pause_requested(), resume_requested(), stop_requested()
-        What somebody wants the engine to do.
+        Requests to the engine.
     """
 
     start_requested = Signal(object)
@@ -36,16 +36,16 @@ class TrainingPanel(QWidget):
         super().__init__()
         self._available = self._running = self._paused = False
         self.start = button(
-            "Start", "Train on the clean slices, from the last checkpoint on", self._start
+            "Start", "Train on the clean slices, starting from the last checkpoint", self._start
         )
         self.pause = button("Pause", "Pause within a second; nothing is lost", self._pause)
         self.stop = button("Stop", "Save a checkpoint and stop, within a second", self._stop)
         self.form = SettingsForm()
         self.progress = QProgressBar()
-        self.progress.setToolTip("Steps of the stage under way")
-        self.status = Note("What the engine is doing", "Accept a few slices, then start.")
+        self.progress.setToolTip("Steps of the current stage")
+        self.status = Note("What the engine is doing", "Accept a few slices, then press Start.")
         self.run = Note("Network, device and checkpoint of this run")
-        self.clean_slices = Note("Clean slices that this training uses")
+        self.clean_slices = Note("Clean slices that this run uses")
         self.score = Note("Dice on validation slices, which the network never learns from")
         self.note = Messages("What else happened in this run")
         self.plot = TrainingPlot()
@@ -53,17 +53,17 @@ class TrainingPanel(QWidget):
         self._show_buttons()
 
     def set_available(self, available: bool) -> None:
-        """Whether there is a study that can be trained."""
+        """Set whether there is a study to train on."""
         self._available = available
         self._show_buttons()
 
     def config(self) -> Config:
-        """The settings as they are shown."""
-        # One core stays with the window.
+        """Return the settings shown."""
+        # One core is left to the window.
         return self.form.config(threads=max(1, (os.cpu_count() or 2) - 1))
 
     def apply(self, event: ev.Event) -> None:
-        """Show what the engine tells."""
+        """Show an engine event."""
         match event:
             case ev.RunStarted():
                 self._show_run(event)
@@ -87,7 +87,7 @@ class TrainingPanel(QWidget):
                 self.note.say(event.message)
             case ev.Paused() | ev.Resumed():
                 self._paused = isinstance(event, ev.Paused)
-                self._say("Paused." if self._paused else "Going on…")
+                self._say("Paused." if self._paused else "Resuming…")
                 self._show_buttons()
             case ev.Finished():
                 ending = "Stopped" if event.stopped else "Finished"
@@ -100,7 +100,7 @@ class TrainingPanel(QWidget):
                 assert_never(event)
 
     def begin(self) -> None:
-        """A run has been asked for; it takes a moment until it tells something."""
+        """Show that a run was requested; its first event takes a moment."""
         self._running, self._paused = True, False
         self.form.begin()
         self.plot.clear()
@@ -111,7 +111,7 @@ class TrainingPanel(QWidget):
         self._show_buttons()
 
     def ask_afresh(self) -> QMessageBox:
-        """Let somebody confirm that what has been learnt may go."""
+        """Ask for confirmation that the trained network may be forgotten."""
         box = QMessageBox(self)
         box.setWindowTitle("Start afresh")
         box.setText("Forget what the network has learnt so far, and train from the beginning?")
@@ -168,7 +168,9 @@ class TrainingPanel(QWidget):
         each = f"  (class {classes})" if len(event.dice_per_class) > 1 else ""
         spread = "" if event.uncertainty is None else f" ± {event.uncertainty:.3f}"
         kept = (
-            "" if event.shown else "  worse than before: the better network makes the predictions"
+            ""
+            if event.shown
+            else "  worse than before: the better network is still used for predictions"
         )
         unseen = of_never_looked_at(event)
         self.score.say(f"Validation Dice {event.dice:.3f}{spread}{each}{kept}{unseen}")

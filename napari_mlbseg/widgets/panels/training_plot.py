@@ -1,4 +1,4 @@
-"""Losses and validation Dice, live."""
+"""Live plots of the losses and of the validation Dice."""
 
 from itertools import cycle
 
@@ -15,7 +15,7 @@ _DICE_INK = "#57c99a"
 
 
 class _PlotArea(pg.GraphicsLayoutWidget):  # type: ignore[misc]
-    """Asks for less room than pyqtgraph does."""
+    """A plot area that asks for less space than pyqtgraph's own."""
 
     def minimumSizeHint(self) -> QSize:
         return QSize(240, 120)
@@ -25,13 +25,13 @@ class _PlotArea(pg.GraphicsLayoutWidget):  # type: ignore[misc]
 
 
 class TrainingPlot(QWidget):
-    """Two plots over the optimiser steps of the whole run, stage after stage."""
+    """Two plots over the optimiser steps of the whole run, one stage after another."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setToolTip(
             "Above: losses. Below: Dice on validation slices, which the network never learns from."
-            " Steps of all stages in a row, a dashed line where a stage begins."
+            " The steps of all stages follow each other; a dashed line marks where a stage begins."
         )
         self._area = _PlotArea()
         self._area.setBackground(None)
@@ -47,7 +47,7 @@ class TrainingPlot(QWidget):
         self._scores.setYRange(0, 1, padding=0.02)
         self._scores.setLabel("bottom", "step", color=_INK)
         self._dice_curve = self._plot_dice()
-        # Above the plot, not in it: no curve can hide behind it.
+        # Above the plot, not in it, so that it cannot hide a curve.
         self._legend = QLabel()
         self._legend.setWordWrap(True)
         layout = QVBoxLayout(self)
@@ -58,7 +58,7 @@ class TrainingPlot(QWidget):
         self._legend.hide()
 
     def clear(self) -> None:
-        """Forget the last run."""
+        """Remove the last run from the plots."""
         for plot in (self._losses, self._scores):
             plot.clear()
         self._legend.hide()
@@ -67,12 +67,12 @@ class TrainingPlot(QWidget):
         self._before = self._step = 0
 
     def start_stage(self, event: StageStarted) -> None:
-        """Steps count from the end of the stage before."""
+        """Continue the step axis from the end of the previous stage."""
         self._before += self._step
         self._step = 0
 
     def add_step(self, event: StepDone) -> None:
-        """Draw the losses of a step; one without losses is not a step of the optimiser."""
+        """Draw the losses of a step; steps without losses are not optimiser steps."""
         if not event.losses:
             return
         if self._before and not self._step:
@@ -87,13 +87,13 @@ class TrainingPlot(QWidget):
                 self._curve(name).setData(*np.asarray(points).T)
 
     def add_score(self, event: ValidationScored) -> None:
-        """Draw a Dice."""
+        """Draw a validation Dice."""
         if np.isfinite(event.dice):
             self._dice.append((self._before + event.step, event.dice))
             self._dice_curve.setData(*np.asarray(self._dice).T)
 
     def points(self, name: str) -> list[tuple[float, float]]:
-        """What is drawn: pairs of step and value of a loss, or of ``dice``."""
+        """Return the points drawn: pairs of step and value of a loss, or of ``dice``."""
         return list(self._dice if name == "dice" else self._points.get(name, []))
 
     def _plot_dice(self) -> pg.PlotDataItem:

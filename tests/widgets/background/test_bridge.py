@@ -106,7 +106,7 @@ def test_requests_reach_the_engine_and_stop_waits_for_its_end(qtbot: QtBot) -> N
 def test_only_one_run_at_a_time(qtbot: QtBot) -> None:
     bridge = EngineBridge()
     bridge.start(listen_until_stopped)
-    with pytest.raises(UserError, match="running already"):
+    with pytest.raises(UserError, match="already running"):
         bridge.start(listen_until_stopped)
     assert bridge.stop(timeout_s=PATIENCE_S)
     bridge.start(listen_until_stopped)

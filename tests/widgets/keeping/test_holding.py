@@ -103,7 +103,7 @@ def test_a_full_disk_is_told_once_and_tried_again_until_it_has_room(
     disk.full = True
     paint(bench)
     qtbot.waitUntil(lambda: len(tries) >= 4, timeout=LONG)
-    assert failures == [f"The last edits are not saved: Slice 5: {REASON}"]
+    assert failures == [f"Your latest edits are not saved: Slice 5: {REASON}"]
     assert np.array_equal(kept()[0].masks[KEY], on_view(bench).layers.working.data[5])
     with qtbot.waitSignal(bench.told, timeout=LONG) as told:
         disk.full = False

@@ -139,7 +139,7 @@ def test_a_training_goes_on_and_is_in_hand_again(
     qtbot.mouseClick(dock.training_panel.start, LEFT)
     click_title(qtbot, dock, "QTitleBarCloseButton")
     qtbot.waitUntil(lambda: len(told) == 1, timeout=LONG)
-    assert "the training goes on" in told[0]
+    assert "the training continues" in told[0]
     assert open_dock(window) is dock
     assert docks(window) == [dock]
     qtbot.waitUntil(dock.training_panel.stop.isEnabled, timeout=LONG)

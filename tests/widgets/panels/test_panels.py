@@ -73,8 +73,8 @@ def test_every_control_says_what_it_does(qtbot: QtBot, panel: Callable[[], QWidg
 
 def test_the_state_of_a_case_follows_from_its_slices() -> None:
     assert CaseRow("a", 10, 0, 0, 0).state == "untouched"
-    assert CaseRow("a", 10, 0, 1, 0).state == "in work"
-    assert CaseRow("a", 10, 9, 1, 0).state == "in work"
+    assert CaseRow("a", 10, 0, 1, 0).state == "in progress"
+    assert CaseRow("a", 10, 9, 1, 0).state == "in progress"
     assert CaseRow("a", 10, 9, 0, 1).state == "done"
 
 
@@ -92,7 +92,7 @@ def test_clicking_a_case_asks_for_it_and_setting_it_does_not(qtbot: QtBot) -> No
     assert told == ["two"]
     panel.set_row(CaseRow("one", 10, 4, 0, 0))
     texts = [panel.model.data(panel.model.index(0, column)) for column in range(5)]
-    assert texts == ["one", "in work", "4", "0", "40 %"]
+    assert texts == ["one", "in progress", "4", "0", "40 %"]
 
 
 # --- slices ---------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ def test_the_head_shows_what_is_open_and_what_went_wrong(qtbot: QtBot) -> None:
     assert not panel.close_study.isEnabled()
     panel.set_study(Path("/data/Livers.mlbseg"), cases=1, writable=False)
     assert panel.name.text() == "Livers"
-    assert panel.place.text() == "1 case, reading only"
+    assert panel.place.text() == "1 case, read-only"
     panel.show_message("No.", error=True)
     assert panel.message.isVisible()
     panel.show_message("")
@@ -274,7 +274,7 @@ def test_a_locked_study_can_be_opened_for_reading(qtbot: QtBot) -> None:
     panel.show()
     told = heard(panel.open_requested)
     box = panel.ask_read_only(Path("/data/a.mlbseg"), "Somebody works on it.")
-    read = next(b for b in box.buttons() if "reading" in b.text())
+    read = next(b for b in box.buttons() if "read-only" in b.text())
     qtbot.mouseClick(read, LEFT)
     assert told == [(Path("/data/a.mlbseg"), False)]
 
@@ -398,7 +398,7 @@ def test_the_list_says_what_it_is_waiting_for(qtbot: QtBot) -> None:
     panel.set_suggestions([], looking=True)
     assert "Looking" in panel.note.text()
     panel.set_suggestions([])
-    assert "nothing" in panel.note.text()
+    assert "Nothing to suggest" in panel.note.text()
     panel.set_suggestions([], problem="The image of a is gone.")
     assert "The image of a is gone." in panel.note.text()
     panel.set_suggestions([Suggestion(SliceKey("a", 0, 7), None, None)])

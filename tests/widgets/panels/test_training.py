@@ -274,7 +274,7 @@ SAID = [
     (ev.FellBack("From an older checkpoint.", "x", 3, 1e-3), "note", "an older checkpoint."),
     (ev.OnlyCleanSlicesLeft("No rough labels are left."), "note", "No rough labels are left."),
     (ev.Paused(), "status", "Paused."),
-    (ev.Resumed(), "status", "Going on…"),
+    (ev.Resumed(), "status", "Resuming…"),
     (ev.Finished(1, 11, False, 61.0), "status", "Finished after 1 min 01 s."),
     (ev.Failed("The GPU went away.", "Traceback ..."), "status", "The GPU went away."),
 ]
