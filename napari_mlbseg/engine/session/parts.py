@@ -1,4 +1,4 @@
-"""What a run is put together from; every stage works with the same parts."""
+"""The parts that a run is made of; every stage works with the same ones."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from napari_mlbseg.project.study import Study
 
 @dataclass(frozen=True)
 class Parts:
-    """Study, training, and who looks after what."""
+    """The study, the trainer, and the helpers of a run, one for each duty."""
 
     study: Study
     trainer: Trainer
@@ -34,7 +34,7 @@ class Parts:
 
 
 def assemble(study: Study, config: Config, inbox: Inbox, budget: Budget) -> Parts:
-    """The parts of a run that has not begun; nothing is read or written but the study's records."""
+    """Build the parts of a run; reads the study's records, and neither voxels nor checkpoints."""
     attention, pace, journal = Attention(inbox), Pace(), Journal(study)
     trainer = Trainer(study, config, check=attention.check)
     braking = Braking(study, trainer)

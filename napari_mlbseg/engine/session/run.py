@@ -1,4 +1,4 @@
-"""One run from start to end: which stage comes when."""
+"""One run from start to end: the order of its stages."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ from napari_mlbseg.project.study import Study
 
 
 class Run:
-    """The stages in order; the last event of a run that ends well is `Finished`."""
+    """Runs the stages in order; the last event of a run that ends well is `Finished`."""
 
     def __init__(self, study: Study, config: Config, inbox: Inbox, budget: Budget) -> None:
         self._began, self._config = budget.now(), config
@@ -31,7 +31,7 @@ class Run:
         self._learning, self._publishing = Learning(self._parts), Publishing(self._parts)
 
     def events(self) -> Iterator[Event]:
-        """Everything that happens, from `RunStarted` to `Finished`."""
+        """Yield every event of the run, from `RunStarted` to `Finished`."""
         parts, trainer, state = self._parts, self._parts.trainer, self._parts.trainer.state
         trainer.memory.sweep()
         restored = trainer.restore() if self._config.resume else Restored()
@@ -64,7 +64,7 @@ class Run:
         )
 
     def _stages(self) -> Iterator[Event]:
-        """What is left of the run; where it becomes unstable, from an older state."""
+        """Run the remaining stages; if the training becomes unstable, from an older state."""
         parts = self._parts
         while True:
             try:
@@ -72,7 +72,7 @@ class Run:
                 return
             except UnstableError:
                 yield parts.falls.back()
-                parts.attention.clean_slices_are_due()  # others may have validated then
+                parts.attention.clean_slices_are_due()  # validation slices may have differed then
                 parts.showing.gone_back()
                 if parts.attention.stop:
                     return
