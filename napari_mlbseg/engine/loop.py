@@ -33,7 +33,7 @@ class Bootstrapper:
     >>> with Study.create(Path("heart.mlbseg")) as study:
     ...     for event in Bootstrapper(study, Config()).events(Inbox()):
     ...         print(event.message)
-    The study has no case yet: import images first.
+    The study has no cases yet. Import images first.
     """
 
     def __init__(self, study: Study, config: Config) -> None:
