@@ -32,7 +32,7 @@ class Checkpoints:
         return [p for p in (self.latest, self._previous, self._best) if p.is_file()]
 
     def latest_is_damaged(self) -> None:
-        """Note that the latest is damaged: the next save replaces it and keeps no previous."""
+        """Note that the latest is damaged: the next save must not turn it into the previous."""
         self._latest_is_good = False
 
     def save(self, content: Mapping[str, Any], *, best: bool) -> None:
