@@ -73,7 +73,7 @@ class Brake:
 
 
 def brake_for(study: Study, *, keep_labels: bool) -> Brake:
-    """The brake for the current clean slices of a study; `keep_labels` as the rule says."""
+    """The brake for the current clean slices; keeps no imported labels unless `keep_labels`."""
     cases = study.cases
     imported = (case.id for case in cases if keep_labels and case.labels_path is not None)
     return Brake(looked_at_everywhere(cases, study.slices.clean()), frozenset(imported))

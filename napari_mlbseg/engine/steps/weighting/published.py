@@ -17,11 +17,11 @@ class Published:
 
     @property
     def scores(self) -> Scores:
-        """The prices themselves."""
+        """The rule's score of every class: its price."""
         return label_prices
 
     def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanSay:
-        """The direction is the gradient."""
+        """Price labels along the gradient of the clean loss."""
         return ask_plainly(model, point, clean)
 
     def weights(
@@ -30,5 +30,5 @@ class Published:
         initial: Int[Tensor, "batch *space"],
         pseudo: Int[Tensor, "batch *space"],
     ) -> tuple[Float[Tensor, "batch *space"], ...]:
-        """0 wherever the clean slices object."""
+        """The positive part of the prices, normalised; 0 where the training slices object."""
         return weights_of(label_prices(*ahead()), initial, pseudo)

@@ -11,14 +11,14 @@ from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanSay, ask_plain
 
 
 class Uniform:
-    """Nothing is asked of the clean slices but their loss."""
+    """All labels get the same weight; the training slices contribute only their loss."""
 
     learns_labels = True
     judges_imported_labels = False
     scores = None
 
     def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanSay:
-        """The direction is the gradient, which nobody looks along."""
+        """The direction is the gradient; this rule does not use it."""
         return ask_plainly(model, point, clean)
 
     def weights(
@@ -27,7 +27,7 @@ class Uniform:
         initial: Int[Tensor, "batch *space"],
         pseudo: Int[Tensor, "batch *space"],
     ) -> tuple[Float[Tensor, "batch *space"], ...]:
-        """See `equal_weights`."""
+        """The same weight for every label, see `equal_weights`."""
         return equal_weights(initial, pseudo)
 
 
