@@ -20,7 +20,7 @@ def of_imported_labels_kept(event: ImportedLabelsKept) -> str:
     return "The network now does as well as the imported labels: its predictions are shown."
 
 
-def of_what_is_left(event: OutOfTime) -> str:
+def of_out_of_time(event: OutOfTime) -> str:
     """How much was left when the time ran out."""
     cases = len({key.case_id for key in event.slices})
     return (

@@ -180,8 +180,8 @@ class PatchSource:
 
     def _clean_sample(self, frame: Frame, move: Matrices) -> tuple[Tensor, Tensor]:
         image, labels = self._sample(frame, move, self.grid.patch, labels=False)
-        teaching = {k: self.clean.training[k] for k in self._of_case(self.clean.training, frame)}
-        return image, self._with_slices(labels, frame, move, teaching)
+        training = {k: self.clean.training[k] for k in self._of_case(self.clean.training, frame)}
+        return image, self._with_slices(labels, frame, move, training)
 
     def _with_slices(
         self,

@@ -171,7 +171,7 @@ def sample_grids(study: Study, preparation: Preparation) -> Grids:
 
 
 def _sample_slices(preparation: Preparation, spacing_mm: float) -> int:
-    """Number of slices to read; for volumes a tile and a half, which two overlapping tiles cover."""
+    """Slices to read; for volumes a tile and a half, which two overlapping tiles cover."""
     if len(preparation.size) == 2:
         return SAMPLE_SLICES
     return int(1.5 * preparation.size[0] * preparation.resolution_mm[0] / spacing_mm)

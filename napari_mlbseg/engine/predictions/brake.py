@@ -27,21 +27,21 @@ class Brake:
         For each case, which slices along its axis have a clean slice near them.
     imported
         Names of the cases whose imported labels may be kept.
-    smallest_of_nonsense
+    smallest_nonsense_difference
         Difference to an imported label beyond which a prediction is nonsense, see
         `napari_mlbseg.engine.steps.imported_labels`.
     everywhere
         Whether imported labels are kept on every slice, because the network does worse.
-    largest_of_right
+    largest_right_disagreement
         Largest disagreement with the prediction at which an imported label of any case is kept as
         correct; None if imported labels are not judged.
     """
 
     looked_at: LookedAt = field(default_factory=dict)
     imported: frozenset[str] = frozenset()
-    smallest_of_nonsense: float = math.inf
+    smallest_nonsense_difference: float = math.inf
     everywhere: bool = False
-    largest_of_right: float | None = None
+    largest_right_disagreement: float | None = None
 
     def keeps(self, span: Span) -> NDArray[np.bool_]:
         """Which slices of a span keep their imported labels, whatever the prediction."""
@@ -58,11 +58,11 @@ class Brake:
     ) -> Int[Tensor, "slices y x"]:
         """The prediction, with imported labels where they are better or where nobody can tell."""
         held = span.case.id in self.imported
-        if span.case.labels_path is None or (self.largest_of_right is None and not held):
+        if span.case.labels_path is None or (self.largest_right_disagreement is None and not held):
             return predicted
         imported = torch.stack([initial_labels(key) for key in span.keys])
-        nonsense = self.smallest_of_nonsense if held else math.inf
-        shown = as_shown(predicted, imported, self.largest_of_right, nonsense)
+        nonsense = self.smallest_nonsense_difference if held else math.inf
+        shown = as_shown(predicted, imported, self.largest_right_disagreement, nonsense)
         standing = torch.from_numpy(self.keeps(span)).to(shown.device)
         return torch.where(standing[:, None, None], imported, shown)
 

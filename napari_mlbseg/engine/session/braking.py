@@ -29,7 +29,9 @@ class Braking:
         """Find out again which slices were looked at, and how wrong imported labels can be."""
         found = self._found()
         if self._imported is not None:
-            found = replace(found, smallest_of_nonsense=self._imported.smallest_of_nonsense())
+            found = replace(
+                found, smallest_nonsense_difference=self._imported.smallest_nonsense_difference()
+            )
         self._brake = found
 
     def in_force(self) -> Brake:
@@ -37,7 +39,7 @@ class Braking:
         return replace(
             self._brake,
             everywhere=self.guard.imported_labels_kept,
-            largest_of_right=self._trainer.largest_of_right,
+            largest_right_disagreement=self._trainer.largest_right_disagreement,
         )
 
     def counts(self) -> tuple[int, int]:

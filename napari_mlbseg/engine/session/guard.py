@@ -34,7 +34,7 @@ class Guard:
     @property
     def parameters(self) -> Parameters:
         """Parameters of the network used for predictions."""
-        return self._trainer.shown
+        return self._trainer.prediction_parameters
 
     @property
     def imported_labels_kept(self) -> bool:

@@ -8,7 +8,7 @@ from torch import Tensor
 from napari_mlbseg.engine.steps.imported_labels import (
     as_shown,
     difference,
-    smallest_of_nonsense,
+    smallest_nonsense_difference,
 )
 from napari_mlbseg.engine.steps.score import TOO_SMALL, paired, slice_dice
 from napari_mlbseg.engine.training.trainer import Trainer
@@ -33,12 +33,12 @@ class ImportedLabels:
         self._trainer, self._cases = trainer, cases
         self._differences: dict[SliceKey, tuple[Tensor, float]] = {}
 
-    def smallest_of_nonsense(self) -> float:
+    def smallest_nonsense_difference(self) -> float:
         """Difference to an imported label beyond which a prediction is nonsense."""
         clean = {**self._trainer.validation_slices, **self._trainer.training_slices}
         truth = {key: labels for key, labels in clean.items() if key.case_id in self._cases}
         self._differences = {key: self._differing(key, truth[key]) for key in truth}
-        return smallest_of_nonsense([differs for _, differs in self._differences.values()])
+        return smallest_nonsense_difference([differs for _, differs in self._differences.values()])
 
     def beside(self, pairs: Pairs, *, as_predicted: bool = False) -> Beside:
         """Dice of the result that would be shown, and of the imported labels, for each slice.
@@ -46,23 +46,25 @@ class ImportedLabels:
         `pairs` holds prediction and truth; slices of other cases are left out. The result may be
         the imported label itself; with `as_predicted` it is the network's prediction.
         """
-        classes, nonsense = len(self._trainer.class_values), self.smallest_of_nonsense()
+        classes, nonsense = len(self._trainer.class_values), self.smallest_nonsense_difference()
         ours, theirs = {}, {}
         for key, (predicted, truth) in pairs.items():
             if key.case_id in self._cases:
                 labels = self._of(key)
                 shown = predicted
                 if not as_predicted:
-                    shown = as_shown(predicted, labels, self._trainer.largest_of_right, nonsense)
+                    shown = as_shown(
+                        predicted, labels, self._trainer.largest_right_disagreement, nonsense
+                    )
                 ours[key] = slice_dice(shown, truth, classes=classes)
                 theirs[key] = slice_dice(labels, truth, classes=classes)
         return paired(ours, theirs)
 
     def some_training_slices(self) -> dict[SliceKey, Tensor]:
         """A few training slices of these cases, as class indices."""
-        teaching = self._trainer.training_slices
-        keys = sorted(key for key in teaching if key.case_id in self._cases)
-        return {key: teaching[key] for key in keys[:: max(1, -(-len(keys) // MOST_LEARNT))]}
+        training = self._trainer.training_slices
+        keys = sorted(key for key in training if key.case_id in self._cases)
+        return {key: training[key] for key in keys[:: max(1, -(-len(keys) // MOST_LEARNT))]}
 
     def _differing(self, key: SliceKey, truth: Tensor) -> tuple[Tensor, float]:
         """The labels of a clean slice, and the difference of the imported label to them.

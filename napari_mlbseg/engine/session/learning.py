@@ -86,7 +86,7 @@ class Learning:
         for work in self._parts.upkeep.after_step(stage, last=last):
             for event in self._parts.between.heeding(work):
                 if isinstance(event, CheckpointSaved):
-                    self._parts.falls.saved()
+                    self._parts.recovery.saved()
                 yield event
 
     def _publish_in_background(self) -> Iterator[Event]:

@@ -10,7 +10,7 @@ from napari_mlbseg.engine.session.braking import Braking
 from napari_mlbseg.engine.session.budget import Budget
 from napari_mlbseg.engine.session.journal import Journal
 from napari_mlbseg.engine.session.pace import Pace
-from napari_mlbseg.engine.session.recovery import Falls
+from napari_mlbseg.engine.session.recovery import Recovery
 from napari_mlbseg.engine.session.showing import Showing
 from napari_mlbseg.engine.session.upkeep import Upkeep
 from napari_mlbseg.engine.training.trainer import Trainer
@@ -30,7 +30,7 @@ class Parts:
     showing: Showing
     upkeep: Upkeep
     between: Between
-    falls: Falls
+    recovery: Recovery
 
 
 def assemble(study: Study, config: Config, inbox: Inbox, budget: Budget) -> Parts:
@@ -51,5 +51,5 @@ def assemble(study: Study, config: Config, inbox: Inbox, budget: Budget) -> Part
         showing,
         Upkeep(trainer, braking, journal, budget.now),
         Between(study, trainer, attention, showing, pace),
-        Falls(trainer),
+        Recovery(trainer),
     )

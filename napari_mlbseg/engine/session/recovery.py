@@ -11,7 +11,7 @@ MOST = 5
 """Attempts before the run fails; by then the learning rate is a four-hundredth."""
 
 
-def told_of(restored: Restored, trainer: Trainer) -> FellBack:
+def resumed_from_older(restored: Restored, trainer: Trainer) -> FellBack:
     """The event that says which checkpoint a run resumes from instead of the newest, and why."""
     step = trainer.state.total
     going_on = "The training starts afresh"
@@ -25,7 +25,7 @@ def told_of(restored: Restored, trainer: Trainer) -> FellBack:
     )
 
 
-class Falls:
+class Recovery:
     """Brings an unstable training back to a good state, with a smaller learning rate each time.
 
     It returns to the newest checkpoint. If the training becomes unstable again before another

@@ -11,7 +11,7 @@ from napari_mlbseg.engine.session.budget import Budget
 from napari_mlbseg.engine.session.learning import Learning
 from napari_mlbseg.engine.session.parts import assemble
 from napari_mlbseg.engine.session.publishing import Publishing
-from napari_mlbseg.engine.session.recovery import told_of
+from napari_mlbseg.engine.session.recovery import resumed_from_older
 from napari_mlbseg.engine.training.clean_slices import check_enough
 from napari_mlbseg.engine.training.finite import UnstableError
 from napari_mlbseg.engine.training.memory import Restored
@@ -43,7 +43,7 @@ class Run:
             yield from parts.between.heeding(parts.between.read_clean_slices)
             yield self._started(run_id, restored)
             if restored.passed_over:
-                yield told_of(restored, trainer)
+                yield resumed_from_older(restored, trainer)
             yield from self._stages()
             outcome = "stopped" if parts.attention.stop else "finished"
         finally:
@@ -71,7 +71,7 @@ class Run:
                 yield from self._remaining_stages()
                 return
             except UnstableError:
-                yield parts.falls.back()
+                yield parts.recovery.back()
                 parts.attention.clean_slices_are_due()  # validation slices may have differed then
                 parts.showing.gone_back()
                 if parts.attention.stop:
@@ -95,6 +95,6 @@ class Run:
                 state.enter(Stage.BOOTSTRAPPING)  # a later run adds its steps to a finished one
         if trainer.memory.has_news:
             yield parts.upkeep.save()
-            parts.falls.saved()
+            parts.recovery.saved()
         if not attention.stop and state.stage is Stage.BOOTSTRAPPING:
             yield from self._publishing.everything()

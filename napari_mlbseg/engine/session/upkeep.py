@@ -38,7 +38,7 @@ class Upkeep:
         self, trainer: Trainer, braking: Braking, journal: Journal, clock: Callable[[], float]
     ) -> None:
         self._trainer, self._braking, self._journal = trainer, braking, journal
-        self._told_that_they_are_kept = False
+        self._reported_kept = False
         self._timer = Timer(clock)
         self._timer.begin("checkpoint")
 
@@ -99,7 +99,7 @@ class Upkeep:
         guard = self._braking.guard
         if anew:
             guard.compare_with_imported()
-        if guard.imported_labels_kept == self._told_that_they_are_kept:
+        if guard.imported_labels_kept == self._reported_kept:
             return None
-        self._told_that_they_are_kept = guard.imported_labels_kept
-        return ImportedLabelsKept(self._told_that_they_are_kept)
+        self._reported_kept = guard.imported_labels_kept
+        return ImportedLabelsKept(self._reported_kept)

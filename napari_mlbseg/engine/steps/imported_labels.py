@@ -49,7 +49,7 @@ def difference(
     return differ / (shown + softening)
 
 
-def largest_of_right(of_clean: Iterable[float]) -> float:
+def largest_right_disagreement(of_clean: Iterable[float]) -> float:
     """The largest disagreement with the prediction at which an imported label counts as right.
 
     It is half the error of a wrong label: a prediction closer to the label than that would be
@@ -79,7 +79,7 @@ def with_right_labels(
     return torch.where(right & (labels != IGNORE), labels, predicted)
 
 
-def smallest_of_nonsense(errors: Sequence[float]) -> float:
+def smallest_nonsense_difference(errors: Sequence[float]) -> float:
     """The difference to an imported label beyond which a prediction is nonsense.
 
     `errors` are the differences between imported labels and truth on the clean slices. A prediction
@@ -101,10 +101,10 @@ def without_nonsense(
 def as_shown(
     predicted: Int[Tensor, "*planes y x"],
     labels: Int[Tensor, "*planes y x"],
-    largest_of_right: float | None,
-    smallest_of_nonsense: float,
+    largest_right_disagreement: float | None,
+    smallest_nonsense_difference: float,
 ) -> Int[Tensor, "*planes y x"]:
     """The prediction, with imported labels where they are right or the prediction is nonsense."""
-    if largest_of_right is not None:
-        predicted = with_right_labels(predicted, labels, largest_of_right)
-    return without_nonsense(predicted, labels, smallest_of_nonsense)
+    if largest_right_disagreement is not None:
+        predicted = with_right_labels(predicted, labels, largest_right_disagreement)
+    return without_nonsense(predicted, labels, smallest_nonsense_difference)

@@ -8,7 +8,7 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
-FEWEST_FOR_HOLDING_BACK = 6
+FEWEST_FOR_VALIDATION = 6
 
 
 def choose_validation(
@@ -35,7 +35,7 @@ def choose_validation(
     trained_on
         The slices that the network has learnt from.
     """
-    if len(shown) < FEWEST_FOR_HOLDING_BACK:
+    if len(shown) < FEWEST_FOR_VALIDATION:
         return frozenset()
     wanted = round(share * len(shown))
     held = [key for key in shown if key in previously]

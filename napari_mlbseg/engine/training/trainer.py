@@ -12,7 +12,7 @@ from napari_mlbseg.engine.interruption import Check, let_interrupt, never
 from napari_mlbseg.engine.nets.device import choose_device, choose_precision, release_memory
 from napari_mlbseg.engine.nets.model import Parameters
 from napari_mlbseg.engine.nets.views import View, averaged_views
-from napari_mlbseg.engine.steps.imported_labels import largest_of_right
+from napari_mlbseg.engine.steps.imported_labels import largest_right_disagreement
 from napari_mlbseg.engine.steps.update import BootstrapGradient
 from napari_mlbseg.engine.steps.weighting.rules import RULES
 from napari_mlbseg.engine.training.clean_slices import choose_validation
@@ -67,7 +67,7 @@ class Trainer:
             views=config.views,
             views_per_step=config.views_per_step,
         )
-        self._largest_of_right: float | None = None
+        self._largest_right_disagreement: float | None = None
         self.memory = Memory(
             study.checkpoint_path,
             self.state,
@@ -110,7 +110,7 @@ class Trainer:
         )
         self.state.share_out(frozenset(known), validation)
         skipped = {r.key for r in self._study.slices.records(state=SliceState.SKIPPED)}
-        self._largest_of_right = largest_of_right(
+        self._largest_right_disagreement = largest_right_disagreement(
             one.disagreement for one in known.values() if one.disagreement is not None
         )
         labels = {key: one.labels for key, one in known.items()}
@@ -150,7 +150,7 @@ class Trainer:
         return wanted if limit is None else min(wanted, limit)
 
     @property
-    def shown(self) -> Parameters:
+    def prediction_parameters(self) -> Parameters:
         """Parameters of the network used for predictions.
 
         They are the newest, or those of the last model that did well on the validation slices.
@@ -164,12 +164,12 @@ class Trainer:
         return self.source.has_open_slices
 
     @property
-    def largest_of_right(self) -> float | None:
+    def largest_right_disagreement(self) -> float | None:
         """Largest disagreement with the prediction at which an imported label is kept as correct.
 
         None if the weighting rule does not judge imported labels.
         """
-        return self._largest_of_right if self.weighting.judges_imported_labels else None
+        return self._largest_right_disagreement if self.weighting.judges_imported_labels else None
 
     @property
     def prediction_views(self) -> list[View]:

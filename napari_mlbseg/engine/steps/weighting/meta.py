@@ -8,7 +8,7 @@ from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.steps.base_model import clean_shares
 from napari_mlbseg.engine.steps.clean_direction import clean_direction, mean_gradient
 from napari_mlbseg.engine.steps.meta_weights import LOOK_AHEAD, label_prices, weights_of
-from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanSay, Scores
+from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanGuidance, Scores
 
 LARGEST_TILT = 3.0
 """Largest change of the logarithm of a weight."""
@@ -25,10 +25,10 @@ class Meta:
         """The rule's score of every class: `tilted_weights`."""
         return tilted_weights
 
-    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanSay:
+    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanGuidance:
         """Price labels along the direction that groups of training slices agree on."""
         shares, loss = clean_shares(model, point, clean.images, clean.labels)
-        return CleanSay(mean_gradient(shares), clean_direction(shares, loss), loss)
+        return CleanGuidance(mean_gradient(shares), clean_direction(shares, loss), loss)
 
     def weights(
         self,

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.model import Model, Parameters
-from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanSay, ask_plainly
+from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanGuidance, guidance_by_gradient
 
 
 class NoLabels:
@@ -16,9 +16,9 @@ class NoLabels:
     judges_imported_labels = False
     scores = None
 
-    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanSay:
+    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanGuidance:
         """The direction is the gradient; this rule does not use it."""
-        return ask_plainly(model, point, clean)
+        return guidance_by_gradient(model, point, clean)
 
     def weights(
         self,

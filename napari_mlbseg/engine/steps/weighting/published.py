@@ -6,7 +6,12 @@ from torch import Tensor
 from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.steps.meta_weights import label_prices, weights_of
-from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanSay, Scores, ask_plainly
+from napari_mlbseg.engine.steps.weighting.rule import (
+    Ahead,
+    CleanGuidance,
+    Scores,
+    guidance_by_gradient,
+)
 
 
 class Published:
@@ -20,9 +25,9 @@ class Published:
         """The rule's score of every class: its price."""
         return label_prices
 
-    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanSay:
+    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanGuidance:
         """Price labels along the gradient of the clean loss."""
-        return ask_plainly(model, point, clean)
+        return guidance_by_gradient(model, point, clean)
 
     def weights(
         self,

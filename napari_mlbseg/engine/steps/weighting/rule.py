@@ -13,10 +13,10 @@ from napari_mlbseg.engine.steps.base_model import clean_gradient
 Scores = Callable[[Tensor, Tensor], Tensor]
 """Maps logits and their directional derivative to a score of every class at every pixel."""
 Ahead = Callable[[], tuple[Tensor, Tensor]]
-"""Returns logits and their derivative along `CleanSay.direction`; costs a forward pass."""
+"""Returns logits and their derivative along `CleanGuidance.direction`; costs a forward pass."""
 
 
-class CleanSay(NamedTuple):
+class CleanGuidance(NamedTuple):
     """What the training slices say at a point of parameter space.
 
     Attributes
@@ -51,7 +51,7 @@ class Weighting(Protocol):
     def scores(self) -> Scores | None:
         """The score of every class, for the maps; None if all labels count alike."""
 
-    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanSay:
+    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanGuidance:
         """Gradient of the clean loss at a point, and the direction along which to price labels."""
 
     def weights(
@@ -63,7 +63,7 @@ class Weighting(Protocol):
         """Weights of both label maps, summing to 1 over both; calls `ahead` only if needed."""
 
 
-def ask_plainly(model: Model, point: Parameters, clean: Batch) -> CleanSay:
+def guidance_by_gradient(model: Model, point: Parameters, clean: Batch) -> CleanGuidance:
     """The clean loss and its gradient, which is the direction, too."""
     gradient, loss = clean_gradient(model, point, clean.images, clean.labels)
-    return CleanSay(gradient, gradient, loss)
+    return CleanGuidance(gradient, gradient, loss)
