@@ -14,7 +14,7 @@ def of_never_looked_at(event: ValidationScored) -> str:
 
 
 def of_imported_labels_kept(event: ImportedLabelsKept) -> str:
-    """Whose labels are shown from now on."""
+    """Whether imported labels or predictions are shown from now on."""
     if event.kept:
         return "The network still does worse than the imported labels, so those are shown."
     return "The network now does as well as the imported labels: its predictions are shown."

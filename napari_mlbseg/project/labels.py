@@ -1,4 +1,4 @@
-"""The labels in force: the machine's labels with a person's slices on top.
+"""The working labels: the machine's labels with a person's slices on top.
 
 The machine's labels are the prediction, else the initial labels, else background. On top are the
 masks of drafts and clean slices, in order of revision: where slices cross, the later one shows.
@@ -41,7 +41,7 @@ def laid_over(
     slices: Iterable[SliceId],
     mask: Callable[[SliceId], Labels],
 ) -> Labels:
-    """The labels in force in a window.
+    """The working labels in a window.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class MachineLabels:
 
 
 class WorkingLabels:
-    """The labels in force of a case, read window by window; masks are read when needed."""
+    """The working labels of a case, read window by window; masks are read when needed."""
 
     dtype = np.dtype(np.uint8)
 
@@ -118,7 +118,7 @@ class WorkingLabels:
 
 
 class StudyLabels:
-    """The labels in force of the cases of a study, as whole arrays and by windows."""
+    """The machine's labels and the working labels of each case, as arrays or by windows."""
 
     def __init__(self, arrays: ArrayStore, slices: Slices, catalogue: Catalogue) -> None:
         self._arrays, self._slices, self._catalogue = arrays, slices, catalogue

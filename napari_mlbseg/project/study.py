@@ -51,7 +51,7 @@ class Study(AbstractContextManager["Study"]):
     arrays
         The images, and the arrays that the machine made of them.
     labels
-        The labels in force: those that a person sees and exports.
+        The working labels, which a person sees and exports, and the machine's labels alone.
     runs
         The runs of the engine, with their metrics.
     log

@@ -99,7 +99,7 @@ class PatchSource:
 
     @property
     def has_open_slices(self) -> bool:
-        """Whether a slice along the axis of its case is neither clean nor skipped."""
+        """Whether any slice along the axis of its case is open: neither clean nor skipped."""
         return bool(self.clean.open_cases([frame.case for frame in self._frames.values()]))
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:

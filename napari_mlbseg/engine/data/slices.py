@@ -87,7 +87,7 @@ class SliceSource:
 
     @property
     def has_open_slices(self) -> bool:
-        """Whether a slice is neither clean nor skipped."""
+        """Whether any slice along the axis of its case is open: neither clean nor skipped."""
         return bool(self.clean.open_cases(self._cases))
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:

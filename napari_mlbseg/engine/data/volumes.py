@@ -1,4 +1,4 @@
-"""Boxes of volumes near the working resolution, read from the study block by block."""
+"""Boxes of volumes, shrunken close to the working resolution and read block by block."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Frame:
 
     @property
     def axes(self) -> Triple:
-        """The display axes in this order."""
+        """The display axes, the annotated one first, then rows and columns."""
         rows, columns = (a for a in range(3) if a != self.case.axis)
         return self.case.axis, rows, columns
 

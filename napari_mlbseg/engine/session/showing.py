@@ -135,7 +135,7 @@ class Showing:
         return self._publisher.put_back(span, brake=self._braking.in_force(), step=step)
 
     def write_initial_labels(self, span: Span) -> SlicesPublished:
-        """Write predictions of the base model as initial labels."""
+        """Write the base model's predictions as initial labels."""
         trainer = self._trainer
         require_finite(trainer.parameters, "the base model")
         return self._publisher.write_initial_labels(
@@ -143,12 +143,12 @@ class Showing:
         )
 
     def in_order_of_need(self, step: int) -> Iterator[Span]:
-        """Spans that were last published before a step, the most important first."""
+        """Spans that were last published before `step`, the most important first."""
         looked_at = self._braking.in_force().looked_at
         return self._publisher.schedule.in_order_of_need(step, looked_at)
 
     def out_of_date(self, step: int) -> list[SliceKey]:
-        """The slices that were last published before a step."""
+        """The slices that were last published before `step`."""
         return self._publisher.schedule.out_of_date(step)
 
     def _clean_direction(self) -> Parameters | None:

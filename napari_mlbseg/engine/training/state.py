@@ -186,7 +186,7 @@ class TrainingState:
         }
 
     def take(self, content: Mapping[str, Any], device: torch.device) -> None:
-        """Go to where `content` was made; a checkpoint of before may lack the last entries."""
+        """Return to the state in `content`; old checkpoints may lack its last entries."""
         self.network.load_state_dict(content["network"])
         self.optimiser.load_state_dict(content["optimiser"])
         self.teacher = {name: value.to(device) for name, value in content["teacher"].items()}
