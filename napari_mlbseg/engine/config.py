@@ -41,7 +41,7 @@ class Config:
     seed
         Seed of every random choice; stored with the run.
     base_steps, steps
-        Optimiser steps of the base model on the clean slices, and of the bootstrapping after it.
+        Optimiser steps of the base model on the training slices, and of the bootstrapping after it.
     minutes
         Time limit of the whole run, however many steps are left; shared between base model,
         bootstrapping and publishing, see `napari_mlbseg.engine.session.budget`. None for no limit.
