@@ -1,7 +1,7 @@
-"""The door for scripts: what is named here stays; everything else in the package may move.
+"""The public API for scripts: the names here are stable; everything else in the package may move.
 
-Nothing is loaded before it is asked for, so that importing this module is immediate. torch comes
-with the first run, and neither Qt nor napari ever does.
+Names are loaded on first use, so importing this module is immediate. torch is loaded with the
+first run; Qt and napari never are.
 
 >>> from napari_mlbseg.api import Config
 >>> Config(minutes=20).weights
@@ -183,7 +183,7 @@ _HOMES: Final = {
     "samples": ("PhantomCohort", "make_phantom_cohort"),
     "volume": ("Geometry", "Volume"),
 }
-"""Where each name lives, below the package."""
+"""The module of each name, relative to the package."""
 
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -192,7 +192,7 @@ def __dir__() -> list[str]:
     return [*globals(), *__all__]
 
 
-if not TYPE_CHECKING:  # a type checker would take every name that this might give
+if not TYPE_CHECKING:  # or a type checker would accept every name
 
     def __getattr__(name):
         if name not in _HOME_OF:

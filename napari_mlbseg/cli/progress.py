@@ -33,7 +33,7 @@ from napari_mlbseg.engine.events import (
 from napari_mlbseg.engine.wording import (
     of_imported_labels_kept,
     of_never_looked_at,
-    of_what_is_left,
+    of_out_of_time,
 )
 from napari_mlbseg.former_names import with_former_names
 from napari_mlbseg.project.records.progress import Progress as Report
@@ -87,7 +87,7 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
                     bars.say(of_imported_labels_kept(event))
                 case OutOfTime():
                     summary["not_refreshed"] = _counted(event.slices)
-                    bars.say(of_what_is_left(event))
+                    bars.say(of_out_of_time(event))
                 case BatchShrunk() | FellBack() | OnlyCleanSlicesLeft():
                     bars.say(event.message)
                 case Finished():

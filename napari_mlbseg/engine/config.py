@@ -1,4 +1,4 @@
-"""What a run may be told. Made at the edge, frozen, handed down as plain arguments."""
+"""The settings of a run: made at the edge, frozen, handed down as plain arguments."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -24,68 +24,71 @@ UNMIRRORED: tuple[ViewName, ...] = (
     "rotate_left",
     "rotate_right",
 )
-"""Anatomy has a left and a right, and scans know theirs."""
+"""Anatomy has a left and a right, and a scan shows which is which."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of one run; the defaults are what the window uses.
+    """Settings of one run; the window starts from these defaults.
 
     Attributes
     ----------
     device
-        ``auto`` takes CUDA, then MPS, then the CPU.
+        The device that the network runs on; ``auto`` takes CUDA, then MPS, then the CPU.
     precision
-        What the network computes in; ``auto`` takes bfloat16 where the device multiplies it.
+        Number format that the network computes in; ``auto`` takes bfloat16 if the device supports
+        it in hardware, else float32.
     seed
-        Of every random choice; stored with the run.
+        Seed of every random choice; stored with the run.
     base_steps, steps
-        Optimiser steps of the base model on the clean slices, and of the bootstrapping after it.
+        Optimiser steps of the base model on the training slices, and of the bootstrapping after it.
     minutes
-        End the run after this long, whatever the steps say; shared between base model,
+        Time limit of the whole run, however many steps are left; shared between base model,
         bootstrapping and publishing, see `napari_mlbseg.engine.session.budget`. None for no limit.
     network
         ``auto`` is a small U-Net on the CPU and a larger one on a GPU; ``unet++`` is the paper's.
     weights
-        Per-pixel weights of the initial and the pseudo labels: ``meta`` by agreement with the
-        clean slices, ``published`` likewise by the rule of the paper, ``uniform`` all alike,
-        ``none`` leaves both labels out.
+        How each pixel of the initial and the pseudo labels is weighted: ``meta`` by its agreement
+        with the clean slices, ``published`` the same by the rule of the paper, ``uniform`` equally
+        everywhere, ``none`` uses neither of them.
     objective
-        What a step after the base model minimises: that of the method, or of one to compare with,
-        see `napari_mlbseg.engine.steps.baselines`.
+        What each step after the base model minimises: the objective of the method, or a baseline
+        to compare it with, see `napari_mlbseg.engine.steps.baselines`.
     views
-        Views whose predictions make the pseudo labels; ``identity`` is always among them. With
-        the mirrored ones, for a structure that is found on either side, mirrored samples are
-        learnt from and predictions are averages over them.
+        Views whose predictions make the pseudo labels; ``identity`` is always one of them. Add
+        the mirrored views for a structure that occurs on both sides and looks alike there: then
+        samples are mirrored too, and predictions are averaged over the mirrored views.
     views_per_step
-        How many of them are drawn at each step, identity included.
+        Number of views drawn for each step, the identity view included.
     teacher
-        Whether an exponential moving average of the network teaches it and makes predictions.
+        Whether a mean teacher (an exponential moving average of the network) guides the network
+        and makes the predictions.
     clean_step
-        Whether the loss on the clean slices is minimised too, or only steers the weights.
+        Whether the loss on the training slices is minimised too, or only steers the weights.
     slice_size
-        Side in pixels of the square that slices are resampled to, which sets the resolution also
-        of volumes; None for 128 on a CPU and 256 on a GPU.
+        Side in pixels of the square that slices are resampled to; it also sets the resolution of
+        volumes. None for 128 on a CPU and 256 on a GPU.
     dimensions
         What the network sees at once: ``2d`` a slice, ``2.5d`` a slice with a neighbour on either
         side, ``3d`` a patch of the volume. ``auto`` decides by the spacing and the device.
     batch, clean_batch
-        Noisy and clean samples of one step; None for 4 and 8 slices, or for 2
-        and 4 patches (1 and 2 on a CPU).
+        Noisy and clean samples per step; None for 4 and 8 slices, or for 2 and 4 patches (1 and 2
+        on a CPU).
     learning_rate
-        Of AdamW, at the start of a cosine schedule.
+        Initial learning rate of AdamW; it follows a cosine schedule.
     ema_decay
-        Of the teacher, per step.
+        Decay of the teacher's moving average, per step.
     consistency
-        Weight of the agreement between views and with the teacher.
+        Weight of the consistency terms: views agree with each other and with the teacher.
     validation_share
-        Share of the clean slices that validate, for an honest running Dice; none below six.
+        Share of the clean slices that are validation slices, for an unbiased Dice during training;
+        below six clean slices there are none.
     publish_share
-        Largest share of the time spent on bringing predictions up to date while training.
+        Largest share of the training time spent on bringing predictions up to date.
     threads
-        CPU threads of torch; None for one per core.
+        CPU threads for torch; None for one per core.
     resume
-        Go on from the last checkpoint of the study where there is one.
+        Resume from the last checkpoint of the study if there is one.
 
     Examples
     --------
@@ -158,12 +161,12 @@ class Config:
         _require(0 < self.publish_share < 1, "publish_share", self.publish_share, "between 0 and 1")
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data that JSON can hold."""
+        """The settings as plain data that JSON can hold."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
-        """The inverse of `to_dict`; unknown names are refused, former ones are taken."""
+        """The inverse of `to_dict`; accepts former names and refuses unknown ones."""
         plain = with_new_names(values)
         unknown = set(plain) - {f.name for f in fields(cls)}
         if unknown:

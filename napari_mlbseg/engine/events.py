@@ -1,6 +1,6 @@
-"""What the engine can be asked and what it can tell: frozen plain data, no arrays.
+"""Requests to the engine and events from it: frozen plain data, no arrays.
 
-Arrays live in the study's store; events name them. Both unions are closed: a receiver matches on
+Arrays live in the study's store; events name them. Both unions are closed: a receiver matches
 every member and ends in ``assert_never``.
 """
 
@@ -14,7 +14,7 @@ from napari_mlbseg.project.records.slices import SliceKey
 
 
 class Stage(StrEnum):
-    """What the engine is working at."""
+    """What the engine is working on."""
 
     LOADING = "loading"
     BASE_MODEL = "base model"
@@ -42,31 +42,31 @@ class SliceReopened:
 
 @dataclass(frozen=True)
 class Focus:
-    """The slice on view; its prediction and weight maps are served first."""
+    """The slice on view; its prediction and weight maps are published first."""
 
     key: SliceKey
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Hold at once; a step that is cut off is begun anew afterwards."""
+    """Pause at once; an interrupted step starts over on resuming."""
 
 
 @dataclass(frozen=True)
 class Resume:
-    """Go on after a pause."""
+    """Continue after a pause."""
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Drop what is being computed, save a checkpoint and finish."""
+    """Drop the computation in progress, save a checkpoint and finish."""
 
 
 Request = SliceAccepted | SliceReopened | Focus | Pause | Resume | Stop
 
 
 class Inbox:
-    """Requests on their way to the engine; any thread may put, the engine drains.
+    """The queue of requests to the engine; any thread may put, the engine drains it.
 
     >>> inbox = Inbox()
     >>> inbox.put(Pause())
@@ -83,7 +83,7 @@ class Inbox:
         self._queue.put(request)
 
     def drain(self, *, timeout_s: float = 0.0) -> list[Request]:
-        """Everything that has arrived, in order; waits up to `timeout_s` for a first one."""
+        """All requests that have arrived, in order; waits up to `timeout_s` for the first one."""
         requests: list[Request] = []
         try:
             if timeout_s > 0:
@@ -99,9 +99,9 @@ class Inbox:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The run has what it needs.
+    """The run has loaded everything and starts.
 
-    `network` tells also what it sees, for example ``2.5d unet``; `resumed_step` is 0 for a fresh
+    `network` includes the dimensions, for example ``2.5d unet``; `resumed_step` is 0 for a fresh
     run.
     """
 
@@ -116,7 +116,7 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A stage begins; `steps` is None where the amount of work is not known."""
+    """A stage begins; `steps` is None if the amount of work is unknown."""
 
     stage: Stage
     steps: int | None
@@ -126,7 +126,7 @@ class StageStarted:
 class StepDone:
     """Progress of a stage, at most about ten times a second.
 
-    `losses` are means over the steps since the last event of this kind, by name. `step` counts
+    `losses` holds the mean of each loss since the last event of this kind, by name. `step` counts
     within the stage. `steps_per_s` and `remaining_s` (of the whole run) are running estimates.
     """
 
@@ -140,7 +140,7 @@ class StepDone:
 
 @dataclass(frozen=True)
 class CleanSlicesChanged:
-    """The engine took an accepted or reopened slice into account."""
+    """The engine has read the clean slices again after a slice was accepted or reopened."""
 
     training_slices: int
     validation_slices: int
@@ -148,11 +148,13 @@ class CleanSlicesChanged:
 
 @dataclass(frozen=True)
 class ValidationScored:
-    """Dice of the current model on the clean slices that it is not trained on.
+    """Dice of the current model on the validation slices.
 
-    `dice` is the mean over the foreground classes, `dice_per_class` is keyed by class value;
-    `uncertainty` is the standard error over the slices, None where there is only one. A model that
-    is not `shown` is worse than the one before: predictions go on being those of the better one.
+    `dice` is the mean over the foreground classes, `dice_per_class` is keyed by label value;
+    `uncertainty` is the standard error over the slices, None if there is only one. A model that
+    is not `shown` is worse than an earlier one, which keeps making the predictions.
+    `never_looked_at` of all `slices` have no clean slice near them: the Dice says nothing about
+    those.
     """
 
     stage: Stage
@@ -167,10 +169,10 @@ class ValidationScored:
 
 @dataclass(frozen=True)
 class ImportedLabelsKept:
-    """Whether imported labels are shown in place of predictions; sent where it changed.
+    """Whether imported labels are shown in place of all predictions; sent when this changes.
 
-    They are while the network does worse than they do on the validation slices; where
-    these are too few, even on slices that it learnt from.
+    They are shown while the network does worse than they do, on the validation slices or even on
+    training slices.
     """
 
     kept: bool
@@ -178,7 +180,7 @@ class ImportedLabelsKept:
 
 @dataclass(frozen=True)
 class OutOfTime:
-    """The time of the run was over before these slices were published; they stay what they were."""
+    """The run ran out of time before publishing these slices; they keep their former labels."""
 
     slices: tuple[SliceKey, ...]
 
@@ -187,8 +189,8 @@ class OutOfTime:
 class SlicesPublished:
     """Slices ``start <= index < stop`` along `axis` (display frame) have new arrays.
 
-    `arrays` holds names of `napari_mlbseg.project.arrays.store.ArrayName` values; none while an
-    array is in the making, which is published as a whole.
+    `arrays` holds values of `napari_mlbseg.project.arrays.store.ArrayName`; it is empty while an
+    array is being built, because new arrays are published as a whole.
     """
 
     case_id: str
@@ -201,7 +203,7 @@ class SlicesPublished:
 
 @dataclass(frozen=True)
 class BatchShrunk:
-    """The device ran out of memory; the batch is smaller from now on."""
+    """The device ran out of memory; the run continues with a smaller batch."""
 
     batch_size: int
     message: str
@@ -209,12 +211,12 @@ class BatchShrunk:
 
 @dataclass(frozen=True)
 class FellBack:
-    """The newest state is no good, and the training goes on from an older one by itself.
+    """The newest state is unusable, and the training resumes from an older one on its own.
 
-    At the start of a run, where the newest checkpoint is damaged, gone or of another network;
-    later, where the training became unstable. `path` is the checkpoint that it goes on from, empty
-    where it begins afresh; `step` counts its steps, and `learning_rate` holds from now on.
-    `message` says all this to the annotator.
+    At the start of a run because the newest checkpoint is damaged, missing or of another network;
+    later because the training became unstable. `path` is the checkpoint that the training resumes
+    from, empty if it starts afresh; `step` is the step count of that checkpoint, and
+    `learning_rate` applies from now on. `message` tells the annotator all this.
     """
 
     message: str
@@ -225,10 +227,10 @@ class FellBack:
 
 @dataclass(frozen=True)
 class OnlyCleanSlicesLeft:
-    """Every slice is clean or skipped: no rough labels are left to learn from.
+    """Every slice is clean or skipped: no initial labels are left to learn from.
 
-    The steps that remain learn from the clean slices alone, as those of the base model do.
-    `message` says so to the annotator.
+    The remaining steps learn from the training slices alone, as those of the base model do.
+    `message` tells the annotator.
     """
 
     message: str
@@ -236,22 +238,22 @@ class OnlyCleanSlicesLeft:
 
 @dataclass(frozen=True)
 class Paused:
-    """The engine holds; sent once."""
+    """The engine has paused; sent once."""
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """The engine goes on."""
+    """The engine continues after a pause."""
 
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Nothing new, still there: lets a generator worker notice requests while paused."""
+    """Nothing new, still alive: lets a generator worker notice requests while paused."""
 
 
 @dataclass(frozen=True)
 class CheckpointSaved:
-    """The run can be continued from here, also after a crash."""
+    """The run can resume from here, even after a crash."""
 
     path: str
     step: int
@@ -259,7 +261,7 @@ class CheckpointSaved:
 
 @dataclass(frozen=True)
 class Finished:
-    """Last event of a run that ended well; `stopped` tells whether somebody asked for it."""
+    """Last event of a run that ended well; `stopped` says whether somebody stopped it."""
 
     run_id: int
     step: int
@@ -269,16 +271,17 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """Last event of a run that could not go on.
+    """Last event of a run that failed.
 
-    `message` is for the annotator; `details` is the traceback, empty where the user can mend it.
+    `message` is for the annotator; `details` is the traceback, empty if the user can fix the
+    problem.
     """
 
     message: str
     details: str
 
     def error(self) -> Exception:
-        """A UserError where the user can mend it, else a RuntimeError with the details as note."""
+        """A UserError if the user can fix the problem, else a RuntimeError with `details` added."""
         if not self.details:
             return UserError(self.message)
         error = RuntimeError(self.message)

@@ -1,7 +1,7 @@
-"""How long work is cut off: a function that is handed down is called between its parts.
+"""How long work is interrupted: it calls a check function between its parts.
 
-A step stays a pure function: what it is given, the network, asks before every layer, forwards and
-backwards, and so raises in the middle of whatever is computed with it.
+Steps stay pure functions. The network that they are given calls the check before every layer,
+forwards and backwards, and so raises in the middle of whatever is computed with it.
 """
 
 from collections.abc import Callable
@@ -10,22 +10,22 @@ from typing import Any
 from torch import Tensor, nn
 
 Check = Callable[[], None]
-"""Returns, or raises `CutOffError`; cheap enough to be called a thousand times a second."""
+"""Returns, or raises `CutOffError`; cheap enough to call a thousand times a second."""
 
 
 class CutOffError(Exception):
-    """Somebody asked for something that does not wait for what is being computed.
+    """An urgent request has arrived that cannot wait for the computation in progress.
 
-    Whatever was computed is to be dropped and begun anew, if at all.
+    Drop whatever was computed, and start it over if it is still wanted.
     """
 
 
 def never() -> None:
-    """The check of work that nobody cuts off."""
+    """The check for work that nothing interrupts."""
 
 
 def interrupts(check: Check) -> bool:
-    """Whether somebody is asking."""
+    """Whether `check` asks for an interruption now."""
     try:
         check()
     except CutOffError:
@@ -34,10 +34,10 @@ def interrupts(check: Check) -> bool:
 
 
 def let_interrupt(network: nn.Module, check: Check) -> nn.Module:
-    """Have a network call `check` on every pass; returns the network itself.
+    """Make a network call `check` on every pass; returns the network itself.
 
-    On a CPU it does so before every layer, because a pass may take seconds there; on CUDA it does
-    not, because a step is short and recorded as a whole (`graphs`).
+    On a CPU it does so before every layer, because a pass may take seconds there; on CUDA not at
+    all, because a step is short and recorded as a whole (`training.cuda_graphs`).
     """
     device = next(network.parameters()).device
     if device.type == "cuda":

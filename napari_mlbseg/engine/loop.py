@@ -15,25 +15,25 @@ logger = logging.getLogger(__name__)
 
 
 class Bootstrapper:
-    """Improves every case of a study by what its clean slices teach.
+    """Improves the labels of every case of a study by learning from its clean slices.
 
     Parameters
     ----------
     study
-        Open for writing; its clean slices are read from the catalogue, predictions and weight
-        maps are written into its arrays.
+        A study open for writing. Clean slices are read from its catalogue; predictions and weight
+        maps are written to its arrays.
     config
         Settings of the run.
 
     Examples
     --------
-    What goes wrong is the last event, not an exception:
+    An error arrives as the last event, not as an exception:
 
     >>> from pathlib import Path
     >>> with Study.create(Path("heart.mlbseg")) as study:
     ...     for event in Bootstrapper(study, Config()).events(Inbox()):
     ...         print(event.message)
-    The study has no case yet: import images first.
+    The study has no cases yet. Import images first.
     """
 
     def __init__(self, study: Study, config: Config) -> None:
@@ -43,7 +43,7 @@ class Bootstrapper:
         """Run until done or stopped, in the thread that iterates.
 
         Never raises: the last event is `Finished` or `Failed`. torch and MONAI are imported when
-        the second event is asked for, and not where there is too little to learn from.
+        the second event is requested, and not at all if there is too little to learn from.
         """
         budget = Budget(self._config.minutes)
         try:
@@ -62,6 +62,7 @@ class Bootstrapper:
             logger.exception("the run failed")
             yield Failed(
                 f"The run stopped because of an unexpected error: {type(error).__name__}: {error}. "
-                "Every slice you saved is safe; start again to go on from the last checkpoint.",
+                "Every slice that you saved is safe. Start again to resume from the last "
+                "checkpoint.",
                 traceback.format_exc(),
             )

@@ -1,29 +1,29 @@
-"""What events say in words, the same on a terminal and in the window."""
+"""Events put into words, the same on a terminal and in the window."""
 
 from napari_mlbseg.engine.events import ImportedLabelsKept, OutOfTime, ValidationScored
 
 
 def of_never_looked_at(event: ValidationScored) -> str:
-    """What a score leaves out, to be put behind it; empty where it leaves nothing out."""
+    """What a score leaves out, to be appended to it; empty if it leaves nothing out."""
     if not event.never_looked_at:
         return ""
     return (
-        f"; says nothing about {event.never_looked_at} of {event.slices} slices: "
-        "nobody looked at one near"
+        f"; says nothing about {event.never_looked_at} of {event.slices} slices, "
+        "which have no clean slice near them"
     )
 
 
 def of_imported_labels_kept(event: ImportedLabelsKept) -> str:
-    """Whose labels are shown from now on."""
+    """Whether imported labels or predictions are shown from now on."""
     if event.kept:
-        return "The network does worse than the imported labels so far: they are shown."
-    return "The network does as well as the imported labels by now: its predictions are shown."
+        return "The network still does worse than the imported labels, so those are shown."
+    return "The network now does as well as the imported labels: its predictions are shown."
 
 
-def of_what_is_left(event: OutOfTime) -> str:
-    """How much the time did not suffice for."""
+def of_out_of_time(event: OutOfTime) -> str:
+    """How much was left when the time ran out."""
     cases = len({key.case_id for key in event.slices})
     return (
-        f"The time is over: {len(event.slices)} slices in {cases} of the cases were not predicted "
-        "anew and stay what they were. Another run goes on from here."
+        f"The time is up: {len(event.slices)} slices in {cases} of the cases got no new "
+        "prediction and keep their former labels. Start another run to continue from here."
     )

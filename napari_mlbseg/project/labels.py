@@ -1,8 +1,8 @@
-"""The labels in force: the machine's, under what a person drew.
+"""The working labels: the machine's labels with a person's slices on top.
 
-The machine's labels are the prediction, else the initial labels, else background. Over them lie the
-masks of the drafts and clean slices, in order of revision: where slices cross, the later one shows.
-Whole arrays, windows of a stored case and the slices of a layer are all put together here.
+The machine's labels are the prediction, else the initial labels, else background. On top are the
+masks of drafts and clean slices, in order of revision: where slices cross, the later one shows.
+Whole arrays, windows of a stored case and the slices of a layer are all composed here.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +23,7 @@ SliceId = tuple[int, int]
 """A slice of a known case: display axis (0 z, 1 y, 2 x) and index along it."""
 
 Window = tuple[slice, slice, slice]
-"""A part of an array (z y x): a range of each axis."""
+"""A part of an array (z y x): a range along each axis."""
 
 BAND_BYTES: Final = 1 << 26
 _ALL: Final = (slice(None), slice(None), slice(None))
@@ -31,7 +31,7 @@ _OF_THE_MACHINE: Final = (ArrayName.PREDICTION, ArrayName.INITIAL_LABELS)
 
 
 def machine_array(has: Callable[[ArrayName], bool]) -> ArrayName | None:
-    """Which array the machine's labels are in: the first that is there; None for background."""
+    """The array that holds the machine's labels: the first that exists; None for background."""
     return next((name for name in _OF_THE_MACHINE if has(name)), None)
 
 
@@ -41,25 +41,25 @@ def laid_over(
     slices: Iterable[SliceId],
     mask: Callable[[SliceId], Labels],
 ) -> Labels:
-    """The labels in force in a window.
+    """The working labels in a window.
 
     Parameters
     ----------
     machine
-        Gives a fresh copy of the machine's labels (z y x) of the window; asked for only where some
-        of them may show.
+        Returns a fresh copy of the machine's labels (z y x) in the window; called only if some of
+        them may show.
     window
         Ranges with a start and a stop, of step 1.
     slices
-        Those with a person's mask, from the lowest to the uppermost.
+        Slices with a person's mask, from the lowest to the uppermost.
     mask
-        The whole mask of one of them; asked for only where the slice crosses the window.
+        Returns the whole mask of a slice; called only if the slice crosses the window.
     """
     first, last = [part.start for part in window], [part.stop for part in window]
     thin = [stop - start == 1 for start, stop in zip(first, last, strict=True)]
     crossing = [(k, i) for k, i in slices if first[k] <= i < last[k]]
     filling = [n for n, (k, _) in enumerate(crossing) if thin[k]]
-    if filling:  # what lies under the uppermost of these is hidden
+    if filling:  # everything under the uppermost of these is hidden
         crossing = crossing[filling[-1] :]
         labels = np.empty([part.stop - part.start for part in window], np.uint8)
     else:
@@ -89,7 +89,7 @@ class MachineLabels:
 
 
 class WorkingLabels:
-    """What a person sees of a case, read window by window; a mask is read when it is needed."""
+    """The working labels of a case, read window by window; masks are read when needed."""
 
     dtype = np.dtype(np.uint8)
 
@@ -108,7 +108,7 @@ class WorkingLabels:
         return laid_over(lambda: self._machine[where], where, self._revisions, self._mask)
 
     def slabs(self, axis: int) -> Iterator[Labels]:
-        """All voxels, a band across an axis at a time."""
+        """Yield all voxels in bands across an axis."""
         thick = max(1, BAND_BYTES // (prod(self.shape) // self.shape[axis]))
         for start in range(0, self.shape[axis], thick):
             yield self[along(axis, start, min(start + thick, self.shape[axis]))]
@@ -118,7 +118,7 @@ class WorkingLabels:
 
 
 class StudyLabels:
-    """The labels in force of the cases of a study, as whole arrays and by windows."""
+    """The machine's labels and the working labels of each case, as arrays or by windows."""
 
     def __init__(self, arrays: ArrayStore, slices: Slices, catalogue: Catalogue) -> None:
         self._arrays, self._slices, self._catalogue = arrays, slices, catalogue
@@ -128,11 +128,11 @@ class StudyLabels:
         return self._machine(case_id)[_ALL]
 
     def working(self, case_id: str) -> Labels:
-        """The machine's labels (z y x) under the drafts and clean slices, the later one on top."""
+        """The machine's labels (z y x) with drafts and clean slices on top, later over earlier."""
         return self.windows(case_id)[_ALL]
 
     def windows(self, case_id: str) -> WorkingLabels:
-        """The same, for reading parts of what may not fit into memory."""
+        """The working labels of a case, to be read in parts if they may not fit in memory."""
         return WorkingLabels(self._machine(case_id), self._slices, case_id)
 
     def _machine(self, case_id: str) -> MachineLabels:

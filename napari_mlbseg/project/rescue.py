@@ -1,7 +1,7 @@
-"""Rescue files: edits that could not be saved in their study, kept until they can be.
+"""Rescue files: they keep edits that could not be saved to their study until they can be.
 
 A rescue file holds only human work, as JSON: the study, its classes, and for each slice its
-position and its compressed mask with a checksum. It never lies inside a study.
+position and its compressed mask with a checksum. It is never inside a study.
 """
 
 import base64
@@ -37,15 +37,16 @@ class Rescue:
     Attributes
     ----------
     study, identity
-        The path that the study had, and its identity (`Study.identity`) wherever it is now.
+        The path that the study had, and its identity (`Study.identity`), by which it is recognised
+        wherever it is now.
     classes
-        Names of the study's classes by their values.
+        Names of the study's classes by label value.
     at
         When the file was written, in UTC.
     masks
         Labels of each slice, uint8, its two display axes in order; values need not be classes.
     damaged
-        How many slices of the file can no longer be read.
+        Number of slices in the file that can no longer be read.
     """
 
     study: Path
@@ -57,7 +58,7 @@ class Rescue:
 
     @classmethod
     def of(cls, study: Study, masks: Mapping[SliceKey, NDArray[np.uint8]]) -> "Rescue":
-        """The edits of an open study as of now; its folder may be gone if `identity` was read."""
+        """The current edits of an open study; its folder may be gone if `identity` was read."""
         try:
             names = {c.value: c.name for c in study.classes}
         except UserError:
@@ -74,19 +75,19 @@ class Restored:
 
 
 def rescue_folder() -> Path:
-    """The folder of this user's rescue files; it need not exist."""
+    """The folder of this user's rescue files; it may not exist yet."""
     return platformdirs.user_data_path("napari-mlbseg", appauthor=False) / "rescue"
 
 
 def new_rescue_path(folder: Path, study: Study) -> Path:
-    """A file name in a folder that no other rescue file has."""
+    """A path for a new rescue file in a folder, which no other file has."""
     stem = f"{study.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
     names = (f"{stem}{'' if n == 0 else f'-{n}'}{RESCUE_SUFFIX}" for n in range(10_000))
     return next(folder / name for name in names if not (folder / name).exists())
 
 
 def write_rescue(path: Path, rescue: Rescue) -> None:
-    """Write a file, completely or not at all; raises OSError on failure."""
+    """Write a rescue file completely or not at all; raises OSError on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.new")
     try:
@@ -99,12 +100,12 @@ def write_rescue(path: Path, rescue: Rescue) -> None:
 
 
 def read_rescue(path: Path) -> Rescue:
-    """Read a file; slices that are damaged are only counted.
+    """Read a rescue file; damaged slices are only counted.
 
     Raises
     ------
     UserError
-        If nothing of it can be read, or if a newer version wrote it.
+        If none of it can be read, or if a newer version wrote it.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -116,18 +117,18 @@ def read_rescue(path: Path) -> Rescue:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} cannot be read as a file of rescued edits ({type(error).__name__}: {error}). "
-            "Look for another copy of it, or delete it."
+            "Find another copy of it, or delete it."
         ) from error
     raise UserError(
         f"{path} was written by a newer version of napari-mlbseg (rescue version {version}, this "
-        f"one knows {_VERSION}). Update napari-mlbseg to take the edits back."
+        f"one reads up to {_VERSION}). Update napari-mlbseg to restore the edits."
     )
 
 
 def rescues_in(folder: Path) -> Iterator[tuple[Path, Rescue | UserError]]:
-    """Every rescue file of a folder, the oldest first, with its content or an error message.
+    """Every rescue file of a folder, the oldest first, with its content or the error of reading it.
 
-    Raises no error; a missing folder has none.
+    Never raises; a missing folder has no files.
     """
     try:
         paths = sorted(folder.glob(f"*{RESCUE_SUFFIX}"), key=lambda p: (p.stat().st_mtime, p.name))
@@ -147,7 +148,7 @@ def changed_since(study: Study, rescue: Rescue) -> tuple[SliceKey, ...]:
 
 
 def restore(study: Study, rescue: Rescue) -> Restored:
-    """Save the slices of a rescue as drafts, one by one; earlier revisions stay in the study.
+    """Save the slices of a rescue as drafts, one by one; the study keeps earlier revisions.
 
     Raises
     ------
@@ -156,7 +157,7 @@ def restore(study: Study, rescue: Rescue) -> Restored:
     """
     if rescue.identity != study.identity:
         raise UserError(
-            f"The rescued edits belong to another study than {study.path}: the one that was at "
+            f"The rescued edits do not belong to {study.path}, but to the study that was at "
             f"{rescue.study}. Open that study."
         )
     drafts, problems = [], {}
@@ -165,8 +166,8 @@ def restore(study: Study, rescue: Rescue) -> Restored:
             case = study.case(key.case_id)
             if mask.shape != case.slice_shape(key.axis):
                 raise UserError(
-                    f"Slices of {key.case_id} have the shape {case.slice_shape(key.axis)} along "
-                    f"this axis, but the rescued one has {mask.shape}."
+                    f"Slices of {key.case_id} along this axis have the shape "
+                    f"{case.slice_shape(key.axis)}, but the rescued slice has {mask.shape}."
                 )
             study.save_slice(key, mask, SliceState.DRAFT)
             drafts.append(key)
@@ -224,7 +225,7 @@ def _mask(one: Mapping[str, Any]) -> NDArray[np.uint8] | None:
     size = rows * columns
     try:
         packed = base64.b64decode(one["zlib_base64"], validate=True)
-        # One byte more than allowed: no more is ever unpacked.
+        # Never unpack more than one byte beyond the size.
         labels = zlib.decompressobj().decompress(packed, size + 1)
     except (binascii.Error, zlib.error):
         return None

@@ -1,4 +1,4 @@
-"""A study on disk: the folder ``NAME.mlbseg`` with human work, machine work and one writer."""
+"""A study on the disk: the folder ``NAME.mlbseg`` with human work, machine work and one writer."""
 
 import shutil
 from collections.abc import Iterable, Sequence
@@ -34,8 +34,8 @@ CATALOGUE_NAME = "catalogue.sqlite"
 class Study(AbstractContextManager["Study"]):
     """An open study; use `create` or `open`, and `close` it or use it in a ``with`` block.
 
-    Several threads may use one study. Every method that records human work returns when it is
-    on the disk. Methods that change anything raise UserError in a study opened for reading.
+    Several threads may use one study. Methods that record human work return once it is on the
+    disk. Methods that change anything raise UserError if the study was opened for reading.
 
     Attributes
     ----------
@@ -44,18 +44,18 @@ class Study(AbstractContextManager["Study"]):
     writable
         Whether it was opened for writing.
     checkpoint_path
-        Where the engine keeps the state from which a run goes on. Whoever writes there calls
-        `require_writable` first.
+        File in which the engine saves the state that a run resumes from. Call `require_writable`
+        before writing there.
     slices
-        What a person did to the slices.
+        Human work: the revisions and states of the slices.
     arrays
-        What the machine made of each case, and the images.
+        The images, and the arrays that the machine made of them.
     labels
-        The labels in force: what a person sees and what is exported.
+        The working labels, which a person sees and exports, and the machine's labels alone.
     runs
-        The runs of the engine and what they measured.
+        The runs of the engine, with their metrics.
     log
-        Everything that was done, line by line.
+        The log of everything that was done.
 
     Examples
     --------
@@ -92,7 +92,7 @@ class Study(AbstractContextManager["Study"]):
         """Make an empty study, open for writing; `path` ends in .mlbseg and must not exist."""
         path = Path(path).absolute()
         if path.suffix != SUFFIX:
-            raise UserError(f"A study is a folder NAME{SUFFIX}, but got {path}.")
+            raise UserError(f"A study is a folder named NAME{SUFFIX}, but got {path}.")
         if path.exists():
             raise UserError(f"{path} exists already. Open it, or choose another name.")
         try:
@@ -115,15 +115,15 @@ class Study(AbstractContextManager["Study"]):
 
     @classmethod
     def open(cls, path: Path, *, writable: bool = True, author: str | None = None) -> "Study":
-        """Open a study; raises StudyLocked where somebody else is writing to it.
+        """Open a study; raises StudyLocked if somebody else is writing to it.
 
-        Reading (``writable=False``) is possible at any time and changes nothing.
+        Opening for reading (``writable=False``) is always possible and changes nothing.
         """
         path = Path(path).absolute()
         if not (path / CATALOGUE_NAME).is_file():
             raise UserError(
                 f"{path} is not a study: it has no {CATALOGUE_NAME}. Choose a folder NAME{SUFFIX} "
-                "that was made by this program."
+                "that this program made."
             )
         require_own(path, ARRAYS_NAME, CHECKPOINTS_NAME, *sweep.checkpoints_in(path))
         place = Place(path, writable=writable)
@@ -148,9 +148,9 @@ class Study(AbstractContextManager["Study"]):
         return study
 
     def close(self) -> None:
-        """Close the catalogue and give the lock back; a second call does nothing.
+        """Close the catalogue and release the lock; a second call does nothing.
 
-        From then on nothing is written, whoever still has the study or one of its arrays.
+        Afterwards nothing is written, even by code that still holds the study or one of its arrays.
         """
         self._place.leave()
         self._database.close()
@@ -158,7 +158,7 @@ class Study(AbstractContextManager["Study"]):
             self._lock.release()
 
     def discard(self) -> None:
-        """Close a study that was just made and delete its folder, if that is still its own."""
+        """Close a study that was just made, and delete its folder unless it was replaced."""
         self._place.leave()
         self._database.close()
         _leave_nothing(self._place, self._lock)
@@ -173,11 +173,11 @@ class Study(AbstractContextManager["Study"]):
 
     @cached_property
     def identity(self) -> str:
-        """Tells this study from every other, wherever its folder lies; a copy has the same."""
+        """Identifies this study wherever its folder lies; a copy has the same identity."""
         return self._catalogue.identity()
 
     def require_writable(self) -> None:
-        """Raise UserError in a study opened for reading, StudyGone where its folder is gone."""
+        """Raise UserError if the study was opened for reading, StudyGone if its folder is gone."""
         self._place.require_writable()
 
     @property
@@ -195,19 +195,19 @@ class Study(AbstractContextManager["Study"]):
         return self._catalogue.cases()
 
     def case(self, case_id: str) -> Case:
-        """One case; raises UserError with the known names."""
+        """One case; an unknown name raises a UserError that lists the known ones."""
         return self._catalogue.case(case_id)
 
     def set_axis(self, case_id: str, axis: int) -> None:
-        """Annotate a case along another display axis; slices along the old one stay."""
+        """Annotate a case along another display axis; slices along the former one are kept."""
         if axis not in (0, 1, 2):
             raise ValueError(f"a display axis is 0, 1 or 2, got {axis}")
         self._catalogue.set_axis(case_id, axis)
 
     def add_cases(self, new_cases: Iterable[NewCase]) -> tuple[Case, ...]:
-        """Add cases, all or none: after an error the study is as it was.
+        """Add all of the cases or none: after an error the study is unchanged.
 
-        Takes one case after the other, so a generator keeps a single one in memory.
+        Takes one case after the other, so a generator keeps only one in memory.
         """
         with self.adding() as adding:
             for new in new_cases:
@@ -215,11 +215,11 @@ class Study(AbstractContextManager["Study"]):
             return adding.finish()
 
     def adding(self) -> Adding:
-        """Add cases in a block that goes on where one of them is bad, see `Adding`."""
+        """Add cases in a ``with`` block that can continue after a bad case, see `Adding`."""
         return Adding(self._catalogue, self.arrays)
 
     def save_slice(self, key: SliceKey, mask: NDArray[np.uint8], state: SliceState) -> SliceRecord:
-        """Keep a person's mask as draft or clean, see `Slices.save`."""
+        """Save a person's mask as a draft or clean slice, see `Slices.save`."""
         return self.slices.save(key, mask, state)
 
 

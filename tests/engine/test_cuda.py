@@ -149,7 +149,7 @@ def test_a_recorded_step_is_the_step(dims: int, precision: torch.dtype) -> None:
 
 @pytest.mark.cuda
 def test_steps_are_recorded(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Not: sent piece by piece, because a recording failed."""
+    """Not: launched one by one, because a recording failed."""
     phantoms = make_phantoms(tmp_path_factory.mktemp("p") / "study.mlbseg", rough=True)
     phantoms.accept("phantom0", 3, 6, 9)
     trainer = Trainer(phantoms.study, replace(QUICK, device="cuda"))
@@ -173,7 +173,7 @@ def test_a_function_that_cannot_be_recorded_is_carried_out_as_it_is(
     graphs = Graphs(torch.device("cuda"))
     monkeypatch.setattr(graphs, "_record", fails)
     assert graphs.run("sum", torch.add, torch.ones(2), torch.ones(2)).tolist() == [2, 2]
-    assert "piece by piece" in caplog.text
+    assert "one by one" in caplog.text
     monkeypatch.setattr(graphs, "_record", lambda *a: pytest.fail("tried again"))
     assert graphs.run("sum", torch.add, torch.ones(2), torch.ones(2)).tolist() == [2, 2]
 

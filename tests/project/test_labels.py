@@ -1,4 +1,4 @@
-"""The labels in force, as whole arrays, as windows and as slices."""
+"""Working labels, as whole arrays, as windows and as slices."""
 
 from collections.abc import Callable
 from typing import Any

@@ -172,5 +172,5 @@ def test_a_study_is_itself_after_a_move_and_no_other(
     shutil.move(study.path, moved)
     with Study.open(moved) as same, Study.create(tmp_path / "cohort.mlbseg") as other:
         assert restore(same, rescue).drafts == (FIRST,)
-        with pytest.raises(UserError, match="another study"):
+        with pytest.raises(UserError, match="do not belong to"):
             restore(other, rescue)

@@ -1,1 +1,1 @@
-"""What the network learns from and looks at: slices of a study, or patches of its volumes."""
+"""Data for training and prediction: slices of a study, or patches of its volumes."""

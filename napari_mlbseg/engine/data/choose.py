@@ -1,4 +1,4 @@
-"""The source that a run learns from, by the study, the settings and the device."""
+"""Chooses the source of a run by the study, the settings and the device."""
 
 import torch
 
@@ -12,7 +12,7 @@ from napari_mlbseg.engine.interruption import Check, never
 from napari_mlbseg.engine.nets.device import choose_precision
 from napari_mlbseg.project.study import Study
 
-# Noisy and clean samples of a step, where the settings leave it open.
+# Noisy and clean samples per step, unless the settings say otherwise.
 _SLICES = (4, 8)
 _PATCHES = (2, 4)
 _PATCHES_ON_CPU = (1, 2)
@@ -21,7 +21,7 @@ _PATCHES_ON_CPU = (1, 2)
 def choose_source(
     study: Study, config: Config, device: torch.device, check: Check = never
 ) -> tuple[Dimensions, Source]:
-    """Slices, slices with a neighbour on either side, or patches, see `choose_dimensions`.
+    """Choose slices, slices with a neighbour on either side, or patches; see `choose_dimensions`.
 
     `check` is called before anything is read from the disk.
     """
@@ -44,9 +44,9 @@ def choose_source(
 
 
 def _quick_with_volumes(config: Config, device: torch.device) -> bool:
-    """On CUDA, and on a CPU in bfloat16, where a step takes less than half the time.
+    """Whether volumes are quick enough: on CUDA, and on a CPU in bfloat16.
 
-    Other GPUs lack some of torch's 3-D operations.
+    There a step takes less than half the time. Other GPUs lack some of torch's 3-D operations.
     """
     if device.type == "cpu":
         return choose_precision(config.precision, device) is torch.bfloat16
@@ -54,7 +54,7 @@ def _quick_with_volumes(config: Config, device: torch.device) -> bool:
 
 
 def batch_sizes(config: Config, dimensions: Dimensions, device: torch.device) -> tuple[int, int]:
-    """Noisy and clean samples of a step."""
+    """The numbers of noisy and clean samples per step."""
     patches = _PATCHES_ON_CPU if device.type == "cpu" else _PATCHES
     noisy, clean = patches if dimensions == "3d" else _SLICES
     return config.batch or noisy, config.clean_batch or clean

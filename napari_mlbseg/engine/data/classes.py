@@ -1,4 +1,4 @@
-"""Label values of a study as the class indices of its network."""
+"""Maps the label values of a study to the class indices of its network."""
 
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ _LABELS = 256
 
 
 class Classes:
-    """Which label value each class index stands for; index 0 is the background.
+    """The label value of each class index; index 0 is the background.
 
     Attributes
     ----------
     values
-        Label values by class index, growing.
+        Label values by class index, in ascending order.
     """
 
     def __init__(self, study: Study, device: torch.device) -> None:
@@ -31,18 +31,18 @@ class Classes:
         self._indices[self.values] = np.arange(len(self.values))
 
     def indices(self, labels: NDArray[np.uint8], key: SliceKey) -> Int[Tensor, "*space"]:
-        """Label values as class indices; `key` tells where they are from.
+        """Convert label values to class indices; `key` names their slice in the error.
 
         Raises
         ------
         UserError
-            If a label is no class of the study.
+            If a label is not a class of the study.
         """
         found = self._indices[labels]
         if (found < 0).any():
             unknown = sorted({int(v) for v in labels[found < 0]})
             raise UserError(
-                f"Slice {key.index} of {key.case_id} holds the label {unknown}, which is no class "
-                "of this study. Add the class, or repaint the slice."
+                f"Slice {key.index} of {key.case_id} holds the label {unknown}, which is not a "
+                "class of this study. Add the class, or repaint the slice."
             )
         return torch.from_numpy(found).to(self._device)

@@ -1,6 +1,6 @@
-"""The resolution that all cases of a study are seen at.
+"""The working grid: all cases of a study are resampled to one resolution.
 
-A structure has the same size in pixels whatever the spacing of the file.
+A structure then has the same size in pixels whatever the spacing of its file.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from napari_mlbseg.project.records.cases import Case
 
 MULTIPLE = 16
-"""The networks halve their input four times."""
+"""Sides of the grid are multiples of this: the networks halve their input four times."""
 
 Triple = tuple[int, int, int]
 
@@ -27,9 +27,9 @@ class Grid:
 
 @dataclass(frozen=True)
 class VolumeGrid:
-    """Voxels of `resolution_mm`, and the `patch` of them that the network sees at once.
+    """The voxel size `resolution_mm`, and the `patch` (voxels) that the network sees at once.
 
-    Both are ordered along the annotated axis, rows, columns, as slices are stacked.
+    Both are ordered as slices are stacked: along the annotated axis, rows, columns.
     """
 
     patch: Triple
@@ -43,7 +43,7 @@ class SampleShape:
     Attributes
     ----------
     size, resolution_mm
-        In pixels, and of a pixel: along y and x, or along the annotated axis, y and x.
+        Size in pixels, and pixel size in mm: along y and x, or along the annotated axis, y and x.
     """
 
     channels: int
@@ -57,7 +57,7 @@ class SampleShape:
 
 
 def choose_grid(cases: Sequence[Case], size: int) -> Grid:
-    """The finest resolution at which every slice fits, but not finer than the files' own."""
+    """Choose the finest resolution at which every slice fits, but none finer than the files'."""
     extents, spacings = [], []
     for case in cases:
         for spacing, count in zip(*in_plane(case, case.axis), strict=True):
@@ -67,7 +67,7 @@ def choose_grid(cases: Sequence[Case], size: int) -> Grid:
 
 
 def with_room_for(grid: Grid, cases: Sequence[Case]) -> Grid:
-    """The same resolution on a grid that is large enough for every slice of these cases."""
+    """A grid of the same resolution that is large enough for every slice of these cases."""
     widest = max(
         spacing * count
         for case in cases
@@ -78,10 +78,10 @@ def with_room_for(grid: Grid, cases: Sequence[Case]) -> Grid:
 
 
 def choose_volume_grid(cases: Sequence[Case], grid: Grid, largest: Triple) -> VolumeGrid:
-    """The resolution of slices, isotropic as far as the files are.
+    """Choose voxels at the resolution of the slices, isotropic as far as the files allow.
 
-    Along the annotated axis it is not finer than the files' own. The patch is `largest`, or
-    smaller where the volumes are.
+    Along the annotated axis they are not finer than the files'. The patch is `largest`, or smaller
+    if the volumes are.
     """
     distances = [case.geometry.spacing_mm[case.axis] for case in cases]
     along = max(grid.resolution_mm, float(np.median(distances)))

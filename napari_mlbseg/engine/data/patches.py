@@ -1,4 +1,4 @@
-"""Patches of volumes: clean slices enter as sparsely labelled voxels."""
+"""Patches of volumes; clean slices become sparsely labelled voxels."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil, floor
@@ -26,15 +26,15 @@ from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
 FOREGROUND_SHARE = 0.5
-"""How often the middle of a clean patch is a labelled pixel rather than any."""
+"""How often a clean patch is centred on a labelled pixel rather than on any pixel."""
 
 
 class PatchSource:
     """Reads patches of volumes; a `Source`.
 
-    A noisy patch lies anywhere in any case and carries the initial labels but for those of clean
-    and skipped slices. A clean patch lies around a slice that teaches and is to be ignored but for
-    the voxels that such slices, along any axis, cross.
+    A noisy patch lies anywhere in any case and has its initial labels, except on clean and skipped
+    slices. A clean patch lies around a training slice; only voxels that training slices cross,
+    along any axis, have a label, and all others are ignored.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class PatchSource:
 
     @property
     def tile(self) -> Triple:
-        """A patch."""
+        """The size of a patch (z y x) in working voxels."""
         return self.grid.patch
 
     @property
@@ -74,7 +74,7 @@ class PatchSource:
 
     @property
     def sample(self) -> SampleShape:
-        """What a network must have been built for to go on with these patches."""
+        """The shape of a sample; a network must have been built for it to resume."""
         return SampleShape(self.channels, self.grid.patch, self.grid.resolution_mm)
 
     def use(self, clean: CleanSlices) -> None:
@@ -82,7 +82,7 @@ class PatchSource:
         self.clean = clean
 
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
-        """Random patches of random cases, each case as often as any other."""
+        """Draw random patches; every case is equally likely."""
         frames = list(self._frames.values())
         chosen = torch.randint(len(frames), (count,), generator=generator).tolist()
         turns = random_turn(count, generator, dims=3, mirrored=self._mirrored)
@@ -99,11 +99,11 @@ class PatchSource:
 
     @property
     def has_open_slices(self) -> bool:
-        """Whether a slice along the axis of its case is neither clean nor skipped."""
+        """Whether any slice along the axis of its case is open: neither clean nor skipped."""
         return bool(self.clean.open_cases([frame.case for frame in self._frames.values()]))
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
-        """Random patches around random training slices."""
+        """Draw random patches around random training slices."""
         keys = list(self.clean.training)
         chosen = torch.randint(len(keys), (count,), generator=generator).tolist()
         turns = random_turn(count, generator, dims=3, mirrored=self._mirrored)
@@ -116,13 +116,13 @@ class PatchSource:
             height, width = self.clean.training[key].shape
             centre = self._centre(key, pixel or (y * (height - 1), x * (width - 1)))
             normal = frame.axes.index(key.axis)
-            # A quarter of the patch at most: the slice crosses it, zoomed in or not.
+            # At most a quarter of the patch, so that the slice crosses it even when zoomed in.
             centre[normal] += (jitter - 0.5) / 2 * self.grid.patch[normal]
             samples.append(self._clean_sample(frame, self._placed(frame, turn, centre)))
         return _batch(samples)
 
     def steady_batch(self, keys: Sequence[SliceKey]) -> Batch:
-        """Patches around the middle of what training slices show, as they are."""
+        """Unrotated patches, each centred on the labelled pixels of a training slice."""
         samples = []
         for key in keys:
             frame, mask = self._frames[key.case_id], self.clean.training[key]
@@ -137,13 +137,13 @@ class PatchSource:
         return self._reader.initial_labels(key)
 
     def span_size(self, case: Case) -> int:
-        """As many as a patch is deep: what overlaps with the next span is computed twice."""
+        """The depth of a patch in slices; the overlap with the next span is computed twice."""
         return max(1, int(self.grid.patch[0] * self._frames[case.id].step[0]))
 
     def scene(self, span: Span, *, labels: bool = False) -> Scene:
-        """The layers of the working grid that the prediction of the slices needs.
+        """The layers of the working grid that are needed to predict the slices.
 
-        A single slice is seen in the middle of one layer of tiles, which is quicker.
+        A single slice lies in the middle of a single layer of tiles, which is quicker.
         """
         frame = self._frames[span.case.id]
         box, total = self._box_around(frame, span)
@@ -159,7 +159,7 @@ class PatchSource:
         return Scene(image[None], found, to_file)
 
     def _box_around(self, frame: Frame, span: Span) -> tuple[Box, Triple]:
-        """In working voxels, counted from the first one; and how many there are."""
+        """The box to read, in working voxels from the first one, and the size of the volume."""
         normal = frame.axes.index(span.axis)
         total = [
             max(ceil(w - 1e-6), p) for w, p in zip(frame.working, self.grid.patch, strict=True)
@@ -180,8 +180,8 @@ class PatchSource:
 
     def _clean_sample(self, frame: Frame, move: Matrices) -> tuple[Tensor, Tensor]:
         image, labels = self._sample(frame, move, self.grid.patch, labels=False)
-        teaching = {k: self.clean.training[k] for k in self._of_case(self.clean.training, frame)}
-        return image, self._with_slices(labels, frame, move, teaching)
+        training = {k: self.clean.training[k] for k in self._of_case(self.clean.training, frame)}
+        return image, self._with_slices(labels, frame, move, training)
 
     def _with_slices(
         self,
@@ -196,7 +196,7 @@ class PatchSource:
         return [key for key in keys if key.case_id == frame.case.id]
 
     def _centre(self, key: SliceKey, pixel: Sequence[float]) -> Float[Tensor, "3"]:
-        """A pixel (row, column) of a slice in working voxels from the centre of the volume."""
+        """The position of a pixel (row, column) of a slice, in working voxels from the centre."""
         frame = self._frames[key.case_id]
         others = [axis for axis in range(3) if axis != key.axis]
         index = dict(zip(others, pixel, strict=True)) | {key.axis: float(key.index)}
@@ -210,7 +210,7 @@ class PatchSource:
     def _placed(
         self, frame: Frame, turn: Float[Tensor, "3 3"], centre: Float[Tensor, "3"]
     ) -> Matrices:
-        """``1 3 4``: the patch turned about `centre`, which is moved so that it stays inside."""
+        """``1 3 4``: the patch rotated about `centre`, which is moved to keep it in the volume."""
         zoom = turn[2, 2].abs()
         room = (torch.tensor(frame.working) - zoom * torch.tensor(self.grid.patch)) / 2
         room = room.clamp_min(0)
@@ -221,7 +221,7 @@ class PatchSource:
     def _sample(
         self, frame: Frame, move: Matrices, size: tuple[int, ...], *, labels: bool
     ) -> tuple[Float[Tensor, "1 z y x"], Int[Tensor, "z y x"]]:
-        """Image and initial labels of a box of the working grid that is moved by `move`."""
+        """Sample image and initial labels of a box of the working grid, placed by `move`."""
         sampling = compose(compose(frame.to_shrunken, frame.to_file), move)
         box = _reach(sampling, size, frame.shrunken)
         shift = [(n - low - high) / 2 for (low, high), n in zip(box, frame.shrunken, strict=True)]
@@ -235,7 +235,7 @@ class PatchSource:
 
 
 def _reach(matrix: Matrices, size: tuple[int, ...], total: Triple) -> Box:
-    """The box of input voxels that sampling an output of `size` touches."""
+    """The box of input voxels that are read to sample an output of `size`."""
     half = (torch.tensor(size[::-1], dtype=torch.float32) - 1) / 2
     spread = matrix[0, :, :3].abs() @ half
     middle = matrix[0, :, 3]
@@ -252,7 +252,7 @@ def _reach(matrix: Matrices, size: tuple[int, ...], total: Triple) -> Box:
 def _slices_of(
     maps: Float[Tensor, "planes channels y x"], frame: Frame, span: Span, back: Matrices
 ) -> Float[Tensor, "slices channels file_y file_x"]:
-    """Maps of layers at the pixels of the file, slice by slice along the axis of the span."""
+    """Resample maps of layers to the pixels of the file, slice by slice along the span's axis."""
     normal = frame.axes.index(span.axis)
     size, shift = list(frame.shape), [0.0, 0.0, 0.0]
     size[normal] = span.stop - span.start
@@ -265,7 +265,7 @@ def _slices_of(
 
 
 def _foreground(mask: Int[Tensor, "y x"], luck: float) -> tuple[float, float] | None:
-    """A random labelled pixel; None where there is none. `luck` runs from 0 to below 1."""
+    """A random labelled pixel (row, column); None if there is none. `luck`: 0 to below 1."""
     shown = mask.nonzero()
     if not len(shown):
         return None

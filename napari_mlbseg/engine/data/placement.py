@@ -1,7 +1,7 @@
-"""Where samples lie on the grid: as they are, or turned, zoomed, shifted and mirrored at random.
+"""Placement of samples on the grid: as they are, or randomly rotated, zoomed, shifted, mirrored.
 
-Every random number comes from the generator that is passed in, which is on the CPU, so that a run
-can be repeated and resumed whatever the device.
+Every random number comes from the generator that is passed in. It is on the CPU, so that a run can
+be repeated and resumed on any device.
 """
 
 import math
@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from napari_mlbseg.engine.nets.sampling import Matrices
 
 Mirrored = tuple[bool, bool]
-"""Along x and along y."""
+"""Whether samples are mirrored along x and along y."""
 
 
 def random_placement(
@@ -24,7 +24,7 @@ def random_placement(
     mirrored: Mirrored,
     max_shift: float = 0.1,
 ) -> Matrices:
-    """``count 2 3``: a random turn and shift, in pixels of a grid of `size`."""
+    """``count 2 3``: random rotation, zoom, mirroring and shift, in pixels of a grid of `size`."""
     linear = random_turn(count, generator, dims=2, mirrored=mirrored)
     shift = max_shift * size * _symmetric(2 * count, generator).reshape(count, 2)
     return torch.cat([linear, shift[:, :, None]], dim=2)
@@ -39,9 +39,9 @@ def random_turn(
     max_degrees: float = 20.0,
     max_log_zoom: float = 0.3,
 ) -> Float[Tensor, "count dims dims"]:
-    """Random rotation in the plane of x and y, zoom of all axes (x, y, z), and mirroring.
+    """Random rotation in the x-y plane, zoom of all axes (x, y, z), and mirroring.
 
-    `mirrored` tells whether half of the samples are mirrored along x and along y.
+    Along each axis that `mirrored` names, half of the samples are mirrored.
     """
     angle = math.radians(max_degrees) * _symmetric(count, generator)
     zoom = torch.exp(max_log_zoom * _symmetric(count, generator))

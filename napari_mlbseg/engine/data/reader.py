@@ -1,4 +1,4 @@
-"""What slices and patches have in common: the study, its classes, intensities, and a cache."""
+"""Reads a study for slices and patches alike: classes, standardised intensities, and a cache."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
@@ -18,11 +18,11 @@ from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
 _BYTES_A_VOXEL = 5
-"""A standardised intensity and a class index."""
+"""A standardised intensity (float32) and a class index (uint8)."""
 
 
 class Reader:
-    """Voxels of a study as tensors on a device; keeps what was read last.
+    """Reads voxels of a study as tensors on a device, and caches those read last.
 
     `check` is called before anything is read from the disk.
     """
@@ -51,7 +51,7 @@ class Reader:
         return ((clipped - scale.mean) / scale.std).astype(np.float32)
 
     def cached(self, entry: Hashable, read: Callable[[], Tensor]) -> Tensor:
-        """What `read` gives, kept until newer tensors push it out."""
+        """The result of `read`, cached until newer tensors push it out."""
         if entry not in self._cache:
             self._check()
             self._keep(entry, read())
@@ -74,9 +74,9 @@ class Reader:
         return self._cache[name, key]
 
     def _read_around(self, name: ArrayName, key: SliceKey) -> Iterator[tuple[SliceKey, Tensor]]:
-        """The slice; where the cohort fits into the cache, all slices of its row of chunks.
+        """Read the slice; if the cohort fits in the cache, all slices of its row of chunks.
 
-        They are unpacked together in any case, and all of them will be wanted.
+        They are decompressed together in any case, and all of them will be needed.
         """
         array = self.study.arrays.open(key.case_id, name)
         depth = array.chunks[key.axis] if self._everything_fits else 1

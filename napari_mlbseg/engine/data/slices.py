@@ -23,7 +23,7 @@ SLICES_AT_ONCE = 8
 
 
 class SliceSource:
-    """Reads slices of a study, normalises them and puts them on the grid; a `Source`.
+    """Reads slices of a study, standardises them and resamples them to the grid; a `Source`.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class SliceSource:
 
     @property
     def sample(self) -> SampleShape:
-        """What a network must have been built for to go on with these slices."""
+        """The shape of a sample; a network must have been built for it to resume."""
         side, pixel_mm = self.grid.size, self.grid.resolution_mm
         return SampleShape(self.channels, (side, side), (pixel_mm, pixel_mm))
 
@@ -74,7 +74,7 @@ class SliceSource:
         self.clean = clean
 
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
-        """Random slices of random cases, each case as often as any other."""
+        """Draw random open slices; every case is equally likely."""
         keys: list[SliceKey] = []
         cases = self.clean.open_cases(self._cases)
         while len(keys) < count:
@@ -87,11 +87,11 @@ class SliceSource:
 
     @property
     def has_open_slices(self) -> bool:
-        """Whether a slice is neither clean nor skipped."""
+        """Whether any slice along the axis of its case is open: neither clean nor skipped."""
         return bool(self.clean.open_cases(self._cases))
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
-        """Random training slices."""
+        """Draw random training slices."""
         keys = list(self.clean.training)
         chosen = [keys[i] for i in _draw(len(keys), count, generator)]
         return self._moved(chosen, [self.clean.training[k] for k in chosen], generator)
@@ -101,7 +101,7 @@ class SliceSource:
         return self.unmoved(keys, [self.clean.training[k] for k in keys])
 
     def span_size(self, case: Case) -> int:
-        """A few: a slice is predicted without its neighbours' predictions."""
+        """A few slices: each is predicted independently of the others."""
         return SLICES_AT_ONCE
 
     def scene(self, span: Span, *, labels: bool = False) -> Scene:
@@ -117,7 +117,7 @@ class SliceSource:
         return Scene(batch.images, batch.labels, to_file)
 
     def image(self, key: SliceKey) -> Float[Tensor, "channels y x"]:
-        """The normalised slice with its neighbours, at the resolution of the file."""
+        """The standardised slice with its neighbours, at the resolution of the file."""
         last = self._reader.cases[key.case_id].geometry.shape[key.axis] - 1
         around = range(key.index - self._context, key.index + self._context + 1)
         keys = [SliceKey(key.case_id, key.axis, min(max(i, 0), last)) for i in around]
@@ -130,7 +130,7 @@ class SliceSource:
     def batch(
         self, keys: Sequence[SliceKey], labels: Sequence[Tensor], placement: Matrices
     ) -> Batch:
-        """Slices with their labels on the grid, each moved by its `placement` (grid pixels)."""
+        """Slices and their labels on the grid, each placed by its matrix (in grid pixels)."""
         images, targets = [], []
         size = (self.grid.size, self.grid.size)
         for key, label, move in zip(keys, labels, placement, strict=True):
@@ -141,7 +141,7 @@ class SliceSource:
         return Batch(torch.cat(images), torch.cat(targets))
 
     def unmoved(self, keys: Sequence[SliceKey], labels: Sequence[Tensor] | None = None) -> Batch:
-        """Slices as they are, in the middle of the grid; without labels all pixels are `IGNORE`."""
+        """Slices as they are, centred on the grid; without labels all pixels are `IGNORE`."""
         if labels is None:
             labels = [self._blank(key) for key in keys]
         return self.batch(keys, labels, centred_placement(len(keys)))
@@ -157,7 +157,7 @@ class SliceSource:
     def _to_file_pixels(
         self, maps: Float[Tensor, "batch channels y x"], key: SliceKey
     ) -> Float[Tensor, "batch channels file_y file_x"]:
-        """Maps on the grid, brought back to the pixels of the slices (all of one case and axis)."""
+        """Resample maps on the grid to the pixels of the slices (all of one case and axis)."""
         back = invert(self._to_file(key)).expand(len(maps), 2, 3)
         return resample(maps, back, self._study_shape(key))
 
@@ -176,7 +176,7 @@ class SliceSource:
         return torch.cat([torch.diag(scale), torch.zeros(2, 1)], dim=1)[None]
 
     def _shrunk(self, key: SliceKey) -> tuple[Float[Tensor, "channels y x"], Matrices]:
-        """The image averaged down towards the grid, and the map from slice to shrunken pixels.
+        """The image averaged down towards the grid, and the matrix from slice to shrunken pixels.
 
         Sampling every third pixel of a fine slice would alias; averaging first does not.
         """

@@ -1,4 +1,4 @@
-"""The one interface of training data and of what predictions are made on."""
+"""The one interface for data: batches to train on, and scenes to predict."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ class CleanSlices:
     Attributes
     ----------
     left_out
-        Slices whose initial labels teach nothing: the clean and the skipped ones.
+        Slices whose initial labels are not learnt from: the clean and the skipped ones.
     """
 
     training: Mapping[SliceKey, Tensor] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class CleanSlices:
     left_out: frozenset[SliceKey] = frozenset()
 
     def open_cases(self, cases: Sequence[Case]) -> list[Case]:
-        """The cases with a slice, along their axis, that is not left out."""
+        """The cases with an open slice along their axis."""
         closed = Counter((key.case_id, key.axis) for key in self.left_out)
         return [c for c in cases if closed[c.id, c.axis] < c.geometry.shape[c.axis]]
 
@@ -47,30 +47,32 @@ class Span:
 
     @property
     def keys(self) -> list[SliceKey]:
-        """Its slices."""
+        """The keys of its slices."""
         return [SliceKey(self.case.id, self.axis, i) for i in range(self.start, self.stop)]
 
     def parts(self, slices: int) -> list["Span"]:
-        """The same in runs of at most so many slices."""
+        """The span cut into parts of at most `slices` slices."""
         starts = range(self.start, self.stop, slices)
         return [Span(self.case, self.axis, i, min(i + slices, self.stop)) for i in starts]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A span as the network sees it, and the way back.
+    """A span as the network sees it, and the way back to the file.
 
-    Whatever the network says of `images` is looked at as planes, see `as_planes`: the slices
-    themselves in 2-D, the layers of the working grid in 3-D.
+    The output of the network is handled as planes, see `as_planes`: the slices themselves in 2-D,
+    the layers of the working grid in 3-D.
 
     Attributes
     ----------
+    images
+        Input of the network: slices, or one volume.
     labels
         Initial labels (class indices) of the planes; `IGNORE` outside the image, or everywhere
-        if they were not asked for.
+        if they were not requested.
     to_file
-        Maps of the planes (``planes channels y x``) at the pixels of the file, for some or all
-        slices of the span (``slices channels file_y file_x``).
+        Resamples maps of the planes (``planes channels y x``) to the pixels of the file, for some
+        or all slices of the span (``slices channels file_y file_x``).
     """
 
     images: Float[Tensor, "batch channels *space"]
@@ -79,20 +81,20 @@ class Scene:
 
 
 def as_planes(maps: Float[Tensor, "batch channels *space"]) -> Float[Tensor, "planes channels y x"]:
-    """Slices as they are; the layers of a volume one by one."""
+    """Maps of slices unchanged; maps of one volume as a stack of its layers."""
     return maps if maps.ndim == 4 else maps[0].movedim(1, 0)
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Where batches come from. Every random choice comes from the generator that is passed in."""
+    """The source of batches. Every random choice comes from the generator that is passed in."""
 
     device: torch.device
     classes: Classes
 
     @property
     def clean(self) -> CleanSlices:
-        """The clean slices that samples are drawn from; none at first."""
+        """The clean slices that samples are drawn from; initially none."""
 
     def use(self, clean: CleanSlices) -> None:
         """Draw samples from these clean slices from now on."""
@@ -103,7 +105,7 @@ class Source(Protocol):
 
     @property
     def tile(self) -> tuple[int, ...] | None:
-        """What the network sees at once of a scene; None where it sees whole slices."""
+        """Size of the tiles in which a scene is predicted; None for whole slices."""
 
     @property
     def unit(self) -> str:
@@ -111,32 +113,32 @@ class Source(Protocol):
 
     @property
     def sample(self) -> SampleShape:
-        """What a network must have been built for to go on with these data."""
+        """The shape of a sample; a network must have been built for it to resume."""
 
     @property
     def has_open_slices(self) -> bool:
-        """Whether there are initial labels to learn from: a slice that is not left out."""
+        """Whether there are initial labels to learn from: any slice that is not left out."""
 
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
-        """Random samples with their initial labels, where some are left, on the grid."""
+        """Draw random samples with their initial labels; needs open slices."""
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
-        """Random samples with the labels of training slices, somewhere on the grid."""
+        """Draw samples with the labels of training slices, placed at random on the grid."""
 
     def steady_batch(self, keys: Sequence[SliceKey]) -> Batch:
-        """Training slices, as they are, with their labels."""
+        """Training slices with their labels, without random placement."""
 
     def initial_labels(self, key: SliceKey) -> Int[Tensor, "y x"]:
         """The initial labels of a slice as class indices; they do not change during a run."""
 
     def span_size(self, case: Case) -> int:
-        """How many slices are best predicted at once."""
+        """The number of slices that are best predicted at once."""
 
     def scene(self, span: Span, *, labels: bool = False) -> Scene:
-        """Slices as they are, to be predicted; with their initial labels where asked."""
+        """The slices of a span to predict; with their initial labels if `labels`."""
 
 
 def spans_of(source: Source, case: Case) -> list[Span]:
-    """All slices of a case along its axis, as many at a time as are best predicted at once."""
+    """All slices of a case along its axis, in spans that are best predicted at once."""
     count = case.geometry.shape[case.axis]
     return Span(case, case.axis, 0, count).parts(source.span_size(case))

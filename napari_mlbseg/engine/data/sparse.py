@@ -1,4 +1,4 @@
-"""Slices as voxels of a volume that is sampled at any place and angle."""
+"""Labelled slices as voxels of a volume that is sampled at any position and angle."""
 
 from collections.abc import Mapping
 
@@ -18,18 +18,18 @@ def lay_slices(
     frame: Frame,
     slices: Mapping[SliceKey, Int[Tensor, "_rows _columns"] | None],
 ) -> Int[Tensor, "z y x"]:
-    """Labels under the slices that cross them, in the order given, the later one on top.
+    """Write slices over the labels that they cross, in the given order, later ones on top.
 
-    A voxel belongs to a slice if its centre is within half a voxel of its plane: half a voxel of
-    `labels` or of the file, whichever is larger, so that a slice is neither missed by coarse
-    voxels nor thinner than itself. It takes the nearest pixel of the slice.
+    A voxel belongs to a slice if its centre is within half a voxel of the slice's plane: half a
+    voxel of `labels` or of the file, whichever is larger, so that coarse voxels do not miss a
+    slice and fine ones do not make it thinner. The voxel takes the nearest pixel of the slice.
 
     Parameters
     ----------
     to_file
-        From voxels of `labels` to voxels of the file (in memory, not on the device).
+        Matrix from voxels of `labels` to voxels of the file (on the CPU, not on the device).
     slices
-        Class indices; None for a slice whose voxels are to be ignored.
+        Class indices of each slice; None for a slice whose voxels are to be ignored.
     """
     positions: Tensor | None = None
     for key, mask in slices.items():
@@ -52,7 +52,7 @@ def lay_slices(
 def _nearest(
     mask: Int[Tensor, "rows columns"], positions: Float[Tensor, "3 z y x"], frame: Frame, axis: int
 ) -> Int[Tensor, "z y x"]:
-    """The pixel of a slice in front of every voxel; `IGNORE` beyond its edge."""
+    """The pixel of a slice nearest to every voxel; `IGNORE` beyond its edge."""
     rows, columns = (
         (positions[frame.axes.index(other)] + (size - 1) / 2).round().long()
         for other, size in zip(
@@ -66,7 +66,7 @@ def _nearest(
 
 
 def _positions(to_file: Matrices, size: tuple[int, ...]) -> Float[Tensor, "3 z y x"]:
-    """Where each voxel lies in the file: voxels from its centre, in the order of the frame."""
+    """The position of each voxel in the file, in voxels from its centre, in frame order."""
     axes = [torch.arange(n, dtype=torch.float32, device=to_file.device) - (n - 1) / 2 for n in size]
     z, y, x = torch.meshgrid(*axes, indexing="ij")
     at = torch.stack([x, y, z]).flatten(1)

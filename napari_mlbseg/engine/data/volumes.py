@@ -1,4 +1,4 @@
-"""Boxes of volumes near the working resolution, read from the study block by block."""
+"""Boxes of volumes, shrunken close to the working resolution and read block by block."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey
 
-# In voxels of the file, along the annotated axis and across: the blocks that images are stored in.
+# Voxels of the file, the annotated axis first: the size of the blocks that images are stored in.
 _BRICK = (32, 128, 128)
 
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
@@ -28,10 +28,11 @@ Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 @dataclass(frozen=True)
 class Frame:
-    """A case on working voxels of `resolution_mm`, the annotated axis first.
+    """The coordinate frames of a case, with the annotated axis first.
 
-    Positions are counted from the centre of the volume: in working voxels, in voxels of the file,
-    or in shrunken voxels, blocks of `factors` voxels of the file that begin at its first one.
+    Positions are counted from the centre of the volume, in one of three units: working voxels of
+    `resolution_mm`, voxels of the file, or shrunken voxels, which are blocks of `factors` voxels of
+    the file, counted from its first one.
     """
 
     case: Case
@@ -39,19 +40,19 @@ class Frame:
 
     @property
     def axes(self) -> Triple:
-        """The display axes in this order."""
+        """The display axes, the annotated one first, then rows and columns."""
         rows, columns = (a for a in range(3) if a != self.case.axis)
         return self.case.axis, rows, columns
 
     @property
     def shape(self) -> Triple:
-        """Voxels of the file."""
+        """Shape in voxels of the file."""
         along, rows, columns = (self.case.geometry.shape[a] for a in self.axes)
         return along, rows, columns
 
     @property
     def step(self) -> tuple[float, float, float]:
-        """Voxels of the file in a working voxel."""
+        """Voxels of the file per working voxel, for each axis."""
         spacing = self.case.geometry.spacing_mm
         along, rows, columns = (
             r / spacing[a] for r, a in zip(self.resolution_mm, self.axes, strict=True)
@@ -60,30 +61,30 @@ class Frame:
 
     @property
     def factors(self) -> Triple:
-        """Voxels of the file in a shrunken voxel."""
+        """Voxels of the file per shrunken voxel, for each axis."""
         along, rows, columns = (max(1, int(s + 1e-6)) for s in self.step)
         return along, rows, columns
 
     @property
     def shrunken(self) -> Triple:
-        """How many shrunken voxels there are; the last ones may reach beyond the file's."""
+        """Shape in shrunken voxels; the last ones may reach beyond the file."""
         along, rows, columns = (ceil(n / f) for n, f in zip(self.shape, self.factors, strict=True))
         return along, rows, columns
 
     @property
     def working(self) -> tuple[float, float, float]:
-        """The extent in working voxels."""
+        """Extent in working voxels."""
         along, rows, columns = (n / s for n, s in zip(self.shape, self.step, strict=True))
         return along, rows, columns
 
     @property
     def to_file(self) -> Matrices:
-        """``1 3 4``: from working voxels to voxels of the file."""
+        """``1 3 4``: matrix from working voxels to voxels of the file."""
         return affine(scale=self.step)
 
     @property
     def to_shrunken(self) -> Matrices:
-        """``1 3 4``: from voxels of the file to shrunken voxels."""
+        """``1 3 4``: matrix from voxels of the file to shrunken voxels."""
         known = list(zip(self.shape, self.shrunken, self.factors, strict=True))
         scale = [1 / f for _, _, f in known]
         shift = [(size - shrunken * f) / (2 * f) for size, shrunken, f in known]
@@ -91,10 +92,10 @@ class Frame:
 
 
 class Volumes:
-    """Reads boxes of shrunken voxels; keeps the bricks that they are made of.
+    """Reads boxes of shrunken voxels, and caches the bricks that they are made of.
 
-    Images are averaged over the block of a shrunken voxel, which keeps sampling from aliasing; of
-    labels the voxel in its middle is taken.
+    A shrunken voxel of an image is the mean over its block, which prevents aliasing when sampling;
+    of labels it is the voxel in the middle of the block.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -141,14 +142,14 @@ class Volumes:
 def affine(
     *, scale: Sequence[float] = (1.0, 1.0, 1.0), shift: Sequence[float] = (0.0, 0.0, 0.0)
 ) -> Matrices:
-    """``1 3 4``: scale, then shift, both given in the order of array axes (z y x)."""
+    """``1 3 4``: scale, then shift, both in the order of array axes (z y x)."""
     linear = torch.diag(torch.tensor(scale[::-1], dtype=torch.float32))
     last = torch.tensor(shift[::-1], dtype=torch.float32)[:, None]
     return torch.cat([linear, last], dim=1)[None]
 
 
 def _padded(voxels: NDArray[np.generic], factors: Triple) -> NDArray[np.generic]:
-    """Up to full blocks, by repeating the last voxels."""
+    """Pad to full blocks by repeating the last voxels."""
     beyond = [(0, -n % f) for n, f in zip(voxels.shape, factors, strict=True)]
     return np.pad(voxels, beyond, mode="edge") if np.any(beyond) else voxels
 

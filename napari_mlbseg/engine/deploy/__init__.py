@@ -1,1 +1,1 @@
-"""The trained model for use elsewhere, with all that its prediction needs."""
+"""Export of the trained model for use elsewhere, with everything that prediction needs."""

@@ -1,4 +1,4 @@
-"""The model as a MONAI bundle, which MONAI's own command runs.
+"""The model as a MONAI bundle, which MONAI's own command can run.
 
 The layout is that of https://docs.monai.io/en/stable/mb_specification.html.
 """
@@ -30,7 +30,7 @@ _SCRIPTS = [
 
 
 def write_bundle(folder: Path, trained: TrainedModel) -> None:
-    """Fill a folder with metadata, configuration, weights, scripts and documentation."""
+    """Write metadata, configuration, weights, scripts and documentation to a folder."""
     write_json(folder / "configs" / "metadata.json", metadata(trained))
     write_json(folder / "configs" / "inference.json", inference(trained))
     (folder / "models").mkdir()
@@ -43,7 +43,7 @@ def write_bundle(folder: Path, trained: TrainedModel) -> None:
 
 
 def metadata(trained: TrainedModel) -> dict[str, Any]:
-    """What ``metadata.json`` holds, see MONAI's schema."""
+    """The content of ``metadata.json``, see MONAI's schema."""
     about = trained.description()
     return {
         "schema": SCHEMA,
@@ -72,7 +72,7 @@ def metadata(trained: TrainedModel) -> dict[str, Any]:
 
 
 def inference(trained: TrainedModel) -> dict[str, Any]:
-    """What ``inference.json`` holds: a workflow that MONAI runs."""
+    """The content of ``inference.json``: a workflow that MONAI runs."""
     return {
         "imports": ["$import numpy", "$import torch"],
         "bundle_root": ".",
@@ -153,7 +153,7 @@ def _evaluator() -> dict[str, Any]:
 
 
 def tiling(trained: TrainedModel) -> dict[str, Any]:
-    """How `monai.inferers.SlidingWindowInferer` is to lay tiles over a volume."""
+    """Arguments for `monai.inferers.SlidingWindowInferer` to tile a volume."""
     return {
         "roi_size": list(trained.preparation.size),
         "sw_batch_size": TILES_AT_ONCE,

@@ -1,4 +1,4 @@
-"""An exported model says what the engine says, or there is none."""
+"""The check of an exported model: its predictions must match the engine's."""
 
 from collections.abc import Callable
 
@@ -15,12 +15,12 @@ TOLERANCE = 1e-4
 def require_same(
     trained: TrainedModel, exported: Callable[[Grids], Grids], grids: Grids, what: str
 ) -> float:
-    """The largest difference of probabilities to the engine's, for several images and for one.
+    """The largest difference to the engine's probabilities, for several images and for one.
 
     Raises
     ------
     UserError
-        If it is larger than `TOLERANCE`.
+        If the difference is larger than `TOLERANCE`.
     """
     apart = []
     alone = grids[:, :, : trained.preparation.size[0]] if trained.sees_volumes else grids[:1]

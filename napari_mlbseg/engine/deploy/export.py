@@ -1,4 +1,4 @@
-"""Export of the trained model in each of the formats."""
+"""Exports the trained model in any of the formats."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,16 +41,16 @@ _GRAPH_PARTS = (
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """A model that was written and checked.
+    """An exported model that was checked against the engine.
 
     Attributes
     ----------
     folder
-        Where the model is now.
+        The folder of the model.
     worst_difference
-        Largest difference of a probability to the engine's, on a few slices of the study.
+        Largest difference to the engine's probabilities, on a few slices of the study.
     size
-        Of all files, in bytes.
+        Size of all files in bytes.
     """
 
     folder: Path
@@ -59,13 +59,13 @@ class ExportedModel:
 
 
 def export_model(study: Study, wanted: ModelFormat, path: Path) -> ExportedModel:
-    """Write the trained model of a study into a new folder, and check it against the engine.
+    """Write the trained model of a study to a new folder and check it against the engine.
 
     Raises
     ------
     UserError
         If there is no model that can be exported, if `path` is taken, if packages are missing,
-        or if the exported model says something else than the engine.
+        or if the exported model's predictions differ from the engine's.
     """
     trained = read_trained(study)
     grids = sample_grids(study, trained.preparation)

@@ -1,4 +1,4 @@
-"""The folder that a model is exported into."""
+"""The folder that a model is exported to."""
 
 import glob
 import json
@@ -17,15 +17,15 @@ _PACKAGE = "napari_mlbseg.standalone"
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the name `path` at the end, or is gone after an error.
+    """A folder to fill: it is renamed to `path` at the end, or removed after an error.
 
     Raises
     ------
     UserError
-        If `path` is there and not empty, or cannot be made.
+        If `path` exists and is not an empty folder, or cannot be made.
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise UserError(f"{path} exists already. Name a folder that does not, or remove it.")
+        raise UserError(f"{path} exists already. Choose another folder, or remove this one.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep_earlier(path)
@@ -44,14 +44,17 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def _sweep_earlier(path: Path) -> None:
-    """Remove what versions up to 0.1.0 left behind when they were killed."""
+    """Remove unfinished folders of versions up to 0.1.0 that were killed."""
     for left in path.parent.glob(f".{glob.escape(path.name)}-????????"):
         if [inner.name for inner in left.iterdir()] == ["model"]:
             shutil.rmtree(left, ignore_errors=True)
 
 
 def copy_standalone(names: Sequence[str], folder: Path, *, package: str = "") -> None:
-    """Copy files of `napari_mlbseg.standalone` that find each other in `package`, or beside."""
+    """Copy files of `napari_mlbseg.standalone`; they import each other from `package`.
+
+    Without a package, they import each other as modules of the same folder.
+    """
     folder.mkdir(exist_ok=True)
     prefix = f"{package}." if package else ""
     for name in names:
@@ -60,16 +63,16 @@ def copy_standalone(names: Sequence[str], folder: Path, *, package: str = "") ->
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a document that people read too."""
+    """Write an indented JSON file, which people can read, too."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text, whatever the platform's own encoding; the folder is made if need be."""
+    """Write a text as UTF-8 on every platform; its folder is made if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files in a folder."""
+    """Size of all files in a folder, in bytes."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,10 +1,13 @@
-"""What a trained model can be exported as; knows no torch."""
+"""The formats that a trained model can be exported in; does without torch."""
 
 from enum import StrEnum
 
 
 class ModelFormat(StrEnum):
-    """BUNDLE runs with MONAI, TORCH_EXPORT with torch alone, ONNX with any ONNX runtime."""
+    """Format of an exported model.
+
+    BUNDLE runs with MONAI, TORCH_EXPORT with torch alone, ONNX with any ONNX runtime.
+    """
 
     BUNDLE = "bundle"
     TORCH_EXPORT = "torch-export"

@@ -1,6 +1,6 @@
 """The network as a graph that runs without its Python code: torch.export and ONNX.
 
-TorchScript is deprecated in torch in favour of `torch.export`, so there is none.
+There is no TorchScript, because torch has deprecated it in favour of `torch.export`.
 """
 
 import json
@@ -20,7 +20,10 @@ _NAMES_OF_THIS_COMPUTER = ("stack_trace", "nn_module_stack", "source_fn_stack")
 
 
 def traced(trained: TrainedModel) -> torch.export.ExportedProgram:
-    """``batch channels y x`` to probabilities, or ``batch channels z y x`` to logits."""
+    """Trace the network.
+
+    The graph maps ``batch channels y x`` to probabilities, or ``batch channels z y x`` to logits.
+    """
     prepared = trained.preparation
     example = torch.zeros(2, prepared.channels, *prepared.size)
     module = trained.network if trained.sees_volumes else trained.averaged()
@@ -34,7 +37,7 @@ def traced(trained: TrainedModel) -> torch.export.ExportedProgram:
 
 
 def write_exported(path: Path, trained: TrainedModel) -> None:
-    """Write a ``.pt2`` that `torch.export.load` reads, with the description in it."""
+    """Write a ``.pt2`` file, with the description in it, that `torch.export.load` reads."""
     about = json.dumps(trained.description())
     with _quiet():
         torch.export.save(traced(trained), path, extra_files={"model.json": about})
@@ -78,7 +81,7 @@ def write_onnx(path: Path, trained: TrainedModel) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to itself what torch's exporters warn their own authors of."""
+    """Silence warnings that torch's exporters address to their own authors."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""What is written beside an exported model for a person to read."""
+"""The README that is written beside an exported model."""
 
 from napari_mlbseg.engine.deploy.trained import TrainedModel
 
@@ -33,8 +33,8 @@ python predict.py IMAGE.nii.gz LABELS.nii.gz
 ```
 
 `{file}` takes `{takes}`, float32 of the shape `batch {channels} {size}`, and gives `{gives}`,
-`batch {classes} {size}`. `{around}` does what goes around it, from a volume to labels;
-`model.json` holds the parameters and what is said here.
+`batch {classes} {size}`. `{around}` does everything around it, from a volume to labels;
+`model.json` holds the parameters of that and the information below.
 
 {about}
 """
@@ -61,12 +61,12 @@ _ABOUT = """## Classes
 
 
 def bundle_readme(trained: TrainedModel) -> str:
-    """Of a MONAI bundle."""
+    """The README of a MONAI bundle."""
     return _BUNDLE.format(**_common(trained))
 
 
 def graph_readme(trained: TrainedModel, file: str) -> str:
-    """Of a model that runs without its Python code."""
+    """The README of a model that runs without its Python code."""
     prepared = trained.preparation
     takes, gives = trained.tensor_names
     return _GRAPH.format(

@@ -1,4 +1,4 @@
-"""The trained network of a study, and what it takes to use it elsewhere."""
+"""The trained network of a study, with everything needed to use it elsewhere."""
 
 import math
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from napari_mlbseg.standalone.slices import Slices
 from napari_mlbseg.standalone.volumes import on_grid
 
 PERCENTILES = (0.5, 99.5)
-"""Those of `napari_mlbseg.project.records.cases.Intensity`."""
+"""The percentiles of `napari_mlbseg.project.records.cases.Intensity`."""
 SAMPLE_SLICES = 4
 
 INTENDED_USE = (
@@ -33,24 +33,26 @@ INTENDED_USE = (
     "was trained on (same body region, modality and protocol); a person has to check them."
 )
 LIMITATIONS = (
-    "It learned from a few slices corrected by a person and from rough labels of the others, and "
-    "was never tested beyond the validation slices. On other scanners, protocols, "
-    "resolutions or diseases it may fail without notice."
+    "It learned from a few slices that a person corrected and from rough labels of the others. It "
+    "was tested on the validation slices only. On other scanners, protocols, resolutions or "
+    "diseases it may fail without warning."
 )
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A network with all that its prediction needs.
+    """A network with everything that prediction needs.
 
     Attributes
     ----------
     trained
-        On the CPU, in float32.
+        The network, on the CPU and in float32.
+    preparation
+        How images are prepared for the network.
     class_names
-        Names by the class index of the network.
+        Class names by the class index of the network.
     provenance
-        Where the model comes from, as JSON can hold it; no name of a case, file or person.
+        Where the model comes from, as plain data for JSON; names no case, file or person.
     """
 
     trained: TrainedNetwork
@@ -60,43 +62,43 @@ class TrainedModel:
 
     @property
     def network(self) -> nn.Module:
-        """From ``batch channels *space`` to logits."""
+        """Maps ``batch channels *space`` to logits."""
         return self.trained.network
 
     @property
     def built(self) -> Mapping[str, Any]:
-        """What `build_network` was called with."""
+        """The arguments that `build_network` was called with."""
         return self.trained.design.arguments
 
     @property
     def views(self) -> tuple[str, ...]:
-        """Those that predictions are averaged over, the image itself among them."""
+        """Names of the views that predictions are averaged over, including the identity view."""
         return tuple(view.name for view in self.trained.views)
 
     @property
     def sees_volumes(self) -> bool:
-        """Whether the network sees patches of volumes, not slices."""
+        """Whether the network sees patches of volumes rather than slices."""
         return len(self.preparation.size) == 3
 
     @property
     def tensor_names(self) -> tuple[str, str]:
-        """What the graph of the network takes and gives; of tiles the logits are put together."""
+        """Names of the graph's input and output; for patches it gives logits, to be blended."""
         return ("patches", "logits") if self.sees_volumes else ("slices", "probabilities")
 
     def averaged(self) -> nn.Module:
-        """From ``slices channels y x`` to class probabilities, averaged over views."""
+        """A module from ``slices channels y x`` to class probabilities, averaged over views."""
         height, width = self.preparation.size
         return ViewAveraged(self.network, self.views, (height, width)).eval()
 
     def plugin_probabilities(
         self, images: Float[Tensor, "batch channels *space"]
     ) -> Float[Tensor, "batch classes *space"]:
-        """What the running engine predicts of slices, or of a volume, on the grid."""
+        """The probabilities that the engine predicts for slices, or for a volume, on the grid."""
         tile = self.preparation.size if self.sees_volumes else None
         return self.trained.probabilities(images, tile=tile)
 
     def description(self) -> dict[str, Any]:
-        """Everything but the numbers, as JSON can hold it."""
+        """Everything except the weights, as plain data for JSON."""
         values = self.preparation.class_values
         return {
             "preparation": asdict(self.preparation),
@@ -113,7 +115,7 @@ class TrainedModel:
 
 
 def channel_meanings(preparation: Preparation) -> list[str]:
-    """What each channel of an image shows."""
+    """The meaning of each channel of an image, in words."""
     if len(preparation.size) == 3:
         return ["the volume"]
     channels = preparation.channels
@@ -127,8 +129,8 @@ def read_trained(study: Study) -> TrainedModel:
     Raises
     ------
     UserError
-        If there is no checkpoint, if it cannot be read or holds NaN, or if it cannot be told across
-        which axis images are cut.
+        If there is no checkpoint, if it cannot be read or holds NaN, or if the cases are annotated
+        along different axes.
     """
     trained = read_trained_network(study, device="cpu", precision="float32")
     design, names = trained.design, {0: "background"} | {c.value: c.name for c in study.classes}
@@ -149,7 +151,7 @@ def read_trained(study: Study) -> TrainedModel:
 
 
 def sample_grids(study: Study, preparation: Preparation) -> Grids:
-    """A few slices, or two tiles, from the middle of the first case, to compare models on."""
+    """Inputs to compare models on: a few slices, or two tiles, of the middle of the first case."""
     case = study.cases[0]
     geometry, axis = case.geometry, case.axis
     count = geometry.shape[axis]
@@ -169,32 +171,32 @@ def sample_grids(study: Study, preparation: Preparation) -> Grids:
 
 
 def _sample_slices(preparation: Preparation, spacing_mm: float) -> int:
-    """Of a volume one tile and the half of another, which two overlapping ones cover."""
+    """Slices to read; for volumes a tile and a half, which two overlapping tiles cover."""
     if len(preparation.size) == 2:
         return SAMPLE_SLICES
     return int(1.5 * preparation.size[0] * preparation.resolution_mm[0] / spacing_mm)
 
 
 def _require_finite(network: nn.Module) -> None:
-    """Refuse a network whose training went wrong, before anything is written."""
+    """Raise a UserError for a network with NaN or infinite numbers, before anything is written."""
     bad = [name for name, values in network.state_dict().items() if not values.isfinite().all()]
     if bad:
         raise UserError(
-            f"The trained model holds numbers that are NaN or infinite (in {bad[0]}), which are "
-            "never exported; its training went wrong. Start the training afresh, then export again."
+            f"The trained model holds NaN or infinite numbers (in {bad[0]}), because its training "
+            "went wrong. They are never exported. Start the training afresh, then export again."
         )
 
 
 def _axis(study: Study) -> str:
-    """Across which axis new images are cut, so that the images of the study are cut as here."""
+    """The axis along which images are sliced; for those of the study, the annotated axis."""
     cases = study.cases
     if all(case.axis == case.geometry.default_axis for case in cases):
         return "largest_spacing"
     axes = {case.axis for case in cases}
     if len(axes) > 1:
         raise UserError(
-            "The cases of this study are annotated across different axes, so that the model "
-            "cannot tell across which a new image is to be cut. Choose one axis for all cases."
+            "The cases of this study are annotated along different axes, so the model cannot know "
+            "along which axis to slice a new image. Choose one axis for all cases."
         )
     return "zyx"[axes.pop()]
 

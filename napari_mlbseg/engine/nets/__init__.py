@@ -1,1 +1,1 @@
-"""What the steps are made of: network, teacher, views, losses, sampling."""
+"""Building blocks of the steps: network, teacher, views, losses, sampling."""

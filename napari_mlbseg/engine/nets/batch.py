@@ -1,4 +1,4 @@
-"""What a step takes at once: samples and their labels."""
+"""A batch: samples and their labels."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
-    """Slices or patches and their labels (class indices, `IGNORE` where there is none)."""
+    """Slices or patches, and their labels (class indices, `IGNORE` where there is no label)."""
 
     images: Float[Tensor, "batch channels *space"]
     labels: Int[Tensor, "batch *space"]

@@ -1,4 +1,4 @@
-"""Which device a run uses, how precisely it multiplies, and what to do when memory is full."""
+"""The device of a run, its precision, and what to do when its memory is full."""
 
 import gc
 
@@ -8,11 +8,11 @@ from napari_mlbseg.errors import UserError
 
 CACHE_BYTES = 512 * 2**20
 CACHED_SHARE_OF_GPU = 0.25
-"""Of the memory that is free when a run begins: a cohort that fits is read once."""
+"""Share of the GPU memory free at the start of a run; a cohort that fits is read once."""
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The device by name; ``auto`` takes CUDA, then MPS, then the CPU."""
+    """Choose a device by name; ``auto`` takes CUDA, then MPS, then the CPU."""
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -23,16 +23,16 @@ def choose_device(wanted: str) -> torch.device:
     if not available[wanted]:
         there = ", ".join(name for name, is_there in available.items() if is_there)
         raise UserError(
-            f"The device {wanted!r} was asked for, but torch finds only {there} on this computer. "
-            "Choose one of these, or 'auto'."
+            f"The settings ask for the device {wanted!r}, but torch finds only {there} on this "
+            "computer. Choose one of these, or 'auto'."
         )
     return torch.device(wanted)
 
 
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
-    """What the network computes in; ``auto`` takes bfloat16 where the device multiplies it.
+    """Choose the number format; ``auto`` takes bfloat16 if the device supports it in hardware.
 
-    Parameters, optimiser, losses and all that is made of logits stay in float32.
+    Parameters, optimiser, losses and everything computed from logits stay in float32.
     """
     if wanted == "auto":
         return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
@@ -40,7 +40,7 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:
-    """Elsewhere torch emulates it, which is slower than float32."""
+    """Whether the device multiplies bfloat16 itself; emulation is slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
@@ -50,21 +50,21 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
 
 
 def cache_bytes(device: torch.device) -> int:
-    """How much of what was read from a study is kept on a device."""
+    """Bytes of a study's data that are cached on a device."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] * CACHED_SHARE_OF_GPU)
     return CACHE_BYTES
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the device (or the computer) has no memory left for a batch."""
+    """Whether an error means that the device (or the computer) ran out of memory."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)
 
 
 def release_memory(device: torch.device) -> None:
-    """Give cached memory back, so that a smaller batch finds room."""
+    """Free cached memory, so that a smaller batch finds room."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
@@ -72,7 +72,7 @@ def release_memory(device: torch.device) -> None:
 
 
 def release_all_memory() -> None:
-    """After a run: what it held on a GPU is free for other programs."""
+    """Free all GPU memory of a finished run for other programs."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         gc.collect()
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""Labels as networks see them: class indices from 0, and a mark for pixels to leave out."""
+"""Labels as networks see them: class indices from 0, and `IGNORE` for pixels to leave out."""
 
 import torch
 from jaxtyping import Float, Int
@@ -11,5 +11,5 @@ IGNORE = -1
 def one_hot(
     labels: Int[Tensor, "batch *space"], *, classes: int, dtype: torch.dtype
 ) -> Float[Tensor, "batch classes *space"]:
-    """One channel a class; pixels to ignore count as background."""
+    """One channel per class; pixels to ignore count as background."""
     return functional.one_hot(labels.clamp_min(0), classes).movedim(-1, 1).to(dtype)

@@ -1,4 +1,4 @@
-"""Losses that know which pixels to leave out."""
+"""Losses that leave out pixels to be ignored."""
 
 import torch
 from jaxtyping import Float, Int

@@ -1,4 +1,4 @@
-"""A network as a function of its parameters, as every step takes it."""
+"""A network as a function of its parameters, which is how every step uses it."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,13 +8,13 @@ from torch import Tensor, nn
 Parameters = Mapping[str, Tensor]
 """One tensor for each parameter name; also gradients and directions, which have the same shapes."""
 Model = Callable[[Parameters, Tensor], Tensor]
-"""Of parameters and images (``batch channels *space``), logits (``batch classes *space``)."""
+"""Maps parameters and images (``batch channels *space``) to logits (``batch classes *space``)."""
 
 
 def as_model(network: nn.Module, precision: torch.dtype = torch.float32) -> Model:
-    """The network as a function of its parameters and of images.
+    """Turn a network into a function of its parameters and images.
 
-    In a lower `precision` than float32 it computes in that, and answers in float32.
+    If `precision` is lower than float32, it computes in that and returns logits in float32.
     """
 
     def model(parameters: Parameters, images: Tensor) -> Tensor:

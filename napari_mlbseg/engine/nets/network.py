@@ -1,7 +1,7 @@
 """Networks, all from MONAI, all with instance norm.
 
 Batch norm would change its running statistics in the forward-mode pass that prices the pixels, and
-means little for batches of a few slices.
+its statistics mean little for batches of a few slices.
 """
 
 import torch
@@ -16,9 +16,9 @@ _ACTIVATION = ("leakyrelu", {"negative_slope": 0.01})
 def build_network(
     name: str, *, channels: int, classes: int, dims: int = 2, large: bool = False
 ) -> nn.Module:
-    """A network from ``batch channels *space`` to logits ``batch classes *space``.
+    """Build a network from ``batch channels *space`` to logits ``batch classes *space``.
 
-    Every side of the space must be a multiple of 16.
+    Every spatial size must be a multiple of 16.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ def build_network(
     dims
         2 for slices, 3 for volumes.
     large
-        A wider U-Net, for GPUs; `unet++` has one size, that of the paper (36.6 M parameters with
-        the features 64 to 1024).
+        A wider U-Net, for GPUs; `unet++` always has the size of the paper (36.6 M parameters,
+        features 64 to 1024).
     """
     if name == "unet++":
         return sound(_unet_plus_plus(channels, classes, dims))
@@ -58,8 +58,8 @@ def _unet(channels: int, classes: int, dims: int, *, large: bool) -> nn.Module:
         norm=_NORM,
         act=_ACTIVATION,
     )
-    # MONAI's own last layer has only as many channels as there are classes, all through its
-    # normalisation, and hardly learns a small structure; a plain linear head on features does.
+    # In MONAI's own last block even the normalisation has only as many channels as there are
+    # classes, so it hardly learns a small structure; a plain linear head on features does.
     head = nn.Sequential(
         Norm["instance", dims](widths[0], affine=True),
         nn.LeakyReLU(0.01),
@@ -69,7 +69,7 @@ def _unet(channels: int, classes: int, dims: int, *, large: bool) -> nn.Module:
 
 
 def sound(network: nn.Module) -> nn.Module:
-    """The network, its layers replaced in place by those below where torch's own fail."""
+    """Replace, in place, the layers where torch's own fail by those below; returns the network."""
     ours = {
         nn.Conv3d: _Conv3d,
         nn.InstanceNorm2d: _InstanceNorm2d,
@@ -96,15 +96,18 @@ class _InstanceNorm3d(nn.InstanceNorm3d):
 
 
 def _needs_plain(input: Tensor) -> bool:
-    """Forward-mode products record nothing; neither do predictions, to which it is all the same."""
+    """Whether this may be a forward-mode product, which records nothing.
+
+    Predictions record nothing either; for them both norms are equally good.
+    """
     return input.is_cuda and input.dtype is torch.bfloat16 and not torch.is_grad_enabled()
 
 
 def plain_norm(norm: nn.InstanceNorm2d | nn.InstanceNorm3d, images: Tensor) -> Tensor:
-    """An instance norm in elementary operations, in float32 inside.
+    """An instance norm made of elementary operations, computed in float32.
 
-    torch's own keeps its statistics in float32 on CUDA, and gives an output in bfloat16 a tangent
-    in float32 (seen with torch 2.11), which the next convolution refuses.
+    torch's own keeps its statistics in float32 on CUDA and gives a bfloat16 output a float32
+    tangent (seen with torch 2.11), which the next convolution refuses.
     """
     wide = images.float()
     over = tuple(range(2, images.ndim))
@@ -115,10 +118,10 @@ def plain_norm(norm: nn.InstanceNorm2d | nn.InstanceNorm3d, images: Tensor) -> T
 
 
 class _Conv3d(nn.Conv3d):
-    """A convolution whose gradient is right for inputs of two layers in bfloat16, too.
+    """A convolution whose gradient is right even for bfloat16 inputs of two layers.
 
-    On a CPU, torch 2.13 leaves parts of the gradient of the weights uninitialised there (stride 1,
-    kernel 3). A third layer of zeros is what the padding holds anyway.
+    For these, torch 2.13 leaves parts of the gradient of the weights uninitialised on a CPU
+    (stride 1, kernel 3). A third layer of zeros changes nothing: the padding is zero, too.
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -131,14 +134,15 @@ class _Conv3d(nn.Conv3d):
 
 
 def count_parameters(network: nn.Module) -> int:
-    """How many numbers the network learns."""
+    """The number of parameters of a network."""
     return sum(p.numel() for p in network.parameters())
 
 
 class _LastOutput(nn.Module):
-    """MONAI's U-Net++ answers with a list of outputs, one without deep supervision.
+    """Takes the last of the outputs of MONAI's U-Net++, which returns a list of them.
 
-    The heads of the others are left out: no output, and so no gradient, depends on them.
+    The heads of the other outputs are removed: without deep supervision neither the output nor any
+    gradient depends on them.
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Random fields on whatever device, all from the one generator of a run."""
+"""Random fields on any device, all from the one generator of a run."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ _SEEDS = 2**62
 def normal(
     shape: Sequence[int], generator: Generator, *, like: Float[Tensor, "..."]
 ) -> Float[Tensor, "..."]:
-    """Standard normal numbers of a shape, of the type and on the device of another tensor.
+    """Standard normal numbers of a given shape, with the dtype and device of `like`.
 
-    On another device than the CPU a generator there draws them, from a seed that the run's
-    generator (on the CPU) gives: a field is not drawn slowly and sent over, and what the run's
-    generator draws does not depend on the size of the field.
+    On a device other than the CPU, a generator there draws them with a seed from the run's
+    generator (on the CPU). So no field is drawn slowly and then transferred, and the later draws of
+    the run's generator do not depend on the size of the field.
     """
     if like.device.type == "cpu":
         return torch.randn(shape, generator=generator).to(like)

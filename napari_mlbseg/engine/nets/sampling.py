@@ -1,11 +1,11 @@
 """Affine resampling in pixel units, in two and three dimensions.
 
-A matrix maps positions of the output to positions of the input, both counted in pixels from the
-centre of their array, the last array axis first (x, y, then z), as
+A matrix maps positions in the output to positions in the input, both in pixels from the centre of
+their array and with the last array axis first (x, y, then z), as
 `torch.nn.functional.grid_sample` orders them.
 
-Matrices stay on the CPU, whatever device the images are on: a GPU would have to be waited for at
-every small product and inverse, and is sent the finished matrix instead, without waiting.
+Matrices stay on the CPU, whatever device the images are on: a GPU would make every small product
+and inverse wait. Only the finished matrix is sent there, without waiting.
 """
 
 import torch
@@ -26,7 +26,7 @@ def resample(
     mode: str = "bilinear",
     padding: str = "border",
 ) -> Tensor:
-    """Images on a grid of `size`; positions outside are padded with the border or with zeros."""
+    """Resample images to a grid of `size`; padding outside is the border or zeros."""
     placed = normalised(matrices, images.shape[2:], size)
     placed = placed.to(images.device, images.dtype, non_blocking=True)
     return sample(images, placed, size, mode=mode, padding=padding)
@@ -40,14 +40,17 @@ def sample(
     mode: str = "bilinear",
     padding: str = "border",
 ) -> Tensor:
-    """The same by what `normalised` made of the matrices, on the device of the images."""
+    """Like `resample`, with matrices that are `normalised` and on the device of the images."""
     grid: Tensor = functional.affine_grid(placed, [len(images), 1, *size], align_corners=False)
     sampled: Tensor = functional.grid_sample(images, grid, mode, padding, align_corners=False)
     return sampled
 
 
 def resample_labels(labels: Tensor, matrices: Matrices, size: tuple[int, ...]) -> Tensor:
-    """Nearest labels (``batch *space``, integers) on a grid of `size`; `IGNORE` outside."""
+    """Resample labels (``batch *space``, integers) to a grid of `size` by nearest neighbour.
+
+    Positions outside are `IGNORE`.
+    """
     shifted = (labels - IGNORE).unsqueeze(1).to(torch.float32)
     sampled = resample(shifted, matrices, size, mode="nearest", padding="zeros")
     return sampled.squeeze(1).round().long() + IGNORE
@@ -71,7 +74,7 @@ def _square(matrices: Tensor) -> Tensor:
 
 
 def normalised(matrices: Matrices, source: tuple[int, ...], target: tuple[int, ...]) -> Matrices:
-    """Pixels as shares of half an array, which is how torch counts positions."""
+    """Convert matrices from pixels to torch's units, where half an array is 1."""
     half_in = torch.tensor(source[::-1], dtype=matrices.dtype) / 2
     half_out = torch.tensor(target[::-1], dtype=matrices.dtype) / 2
     linear = matrices[:, :, :-1] * half_out / half_in[:, None]

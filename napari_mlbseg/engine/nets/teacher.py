@@ -7,7 +7,7 @@ from napari_mlbseg.engine.nets.model import Parameters
 
 
 def copy_of(parameters: Parameters) -> dict[str, Tensor]:
-    """A detached copy to start from."""
+    """A detached copy of the parameters."""
     return {name: value.detach().clone() for name, value in parameters.items()}
 
 
@@ -15,8 +15,8 @@ def copy_of(parameters: Parameters) -> dict[str, Tensor]:
 def follow(teacher: dict[str, Tensor], student: Parameters, *, decay: float, step: int) -> None:
     """Move the teacher towards the student, in place.
 
-    The decay starts at 0 and approaches `decay`, ``min(decay, 1 - 1 / (step + 1))``, so that the
-    first steps do not drag the untrained network along.
+    The decay starts at 0 and approaches `decay` as ``min(decay, 1 - 1 / (step + 1))``, so that the
+    untrained network of the first steps is soon forgotten.
     """
     share = 1 - min(decay, 1 - 1 / (step + 1))
     torch._foreach_lerp_(list(teacher.values()), [student[n].detach() for n in teacher], share)

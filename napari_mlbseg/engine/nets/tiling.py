@@ -1,7 +1,7 @@
-"""A volume that is larger than what a network sees at once, tile by tile.
+"""Tiled inference for volumes that are larger than the network sees at once.
 
-What the network says of overlapping tiles of the size that it was trained on is put together with a
-Gaussian that trusts their middle (`monai.inferers`; the same as nnU-Net's). A slice is one tile.
+Tiles have the size that the network was trained on. They overlap, and a Gaussian that favours their
+middle blends the results (`monai.inferers`; the same as nnU-Net's). A slice is one tile.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from monai.inferers import sliding_window_inference
 from torch import Tensor
 
 OVERLAP = 0.5
-"""Share of a tile that the next one covers again."""
+"""Share of a tile that the next one overlaps."""
 TILES_AT_ONCE = 2
 
 Found = TypeVar("Found", Tensor, tuple[Tensor, Tensor])
@@ -24,7 +24,7 @@ def tiled(
     *,
     tile: tuple[int, ...] | None,
 ) -> Found:
-    """What `network` says of images, tile by tile; at once where `tile` is None."""
+    """Apply `network` to images tile by tile; to the whole at once if `tile` is None."""
     if tile is None:
         return network(images)
     found: Any = sliding_window_inference(

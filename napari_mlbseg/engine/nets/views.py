@@ -1,4 +1,4 @@
-"""Views of a slice (or volume) that a prediction should not depend on, with their inverses."""
+"""Views of a slice (or volume), with their inverses; predictions should not depend on the view."""
 
 import math
 from collections.abc import Iterable
@@ -17,14 +17,14 @@ from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, normal
 class View:
     """An invertible in-plane map; `linear` acts on positions (x, y) in pixels from the centre.
 
-    The planes of a volume are all seen alike.
+    It is the same for all planes of a volume.
     """
 
     name: str
     linear: tuple[tuple[float, float], tuple[float, float]]
 
     def matrix(self, dtype: torch.dtype) -> Matrices:
-        """``1 2 3``: from positions in the view to positions in the original, on the CPU."""
+        """``1 2 3``: matrix from positions in the view to positions in the original; on the CPU."""
         linear = torch.tensor(self.linear, dtype=dtype)
         return torch.cat([linear, linear.new_zeros(2, 1)], dim=1)[None]
 
@@ -50,10 +50,10 @@ IDENTITY = VIEWS["identity"]
 
 
 def averaged_views(names: Iterable[str]) -> list[View]:
-    """The views that predictions are averaged over, of those that pseudo labels are made with.
+    """Choose the views that predictions are averaged over from those that make pseudo labels.
 
-    The image itself, zoomed and mirrored; what turning it adds to zooming is nothing
-    (docs/results.md).
+    These are the identity view and the zoomed and mirrored ones; rotated views add nothing to
+    zoomed ones (docs/results.md).
     """
     others = [VIEWS[name] for name in names if name.startswith(("zoom", "flip"))]
     return [IDENTITY, *others]
@@ -62,7 +62,7 @@ def averaged_views(names: Iterable[str]) -> list[View]:
 def apply_view(
     view: View, images: Float[Tensor, "batch channels *space"]
 ) -> Float[Tensor, "batch channels *space"]:
-    """The images as the view shows them; beyond their edge the border goes on."""
+    """Map images into a view; outside the image the border is repeated."""
     if view == IDENTITY:
         return images
     return _seen(images, source=IDENTITY, target=view)
@@ -71,7 +71,7 @@ def apply_view(
 def apply_view_to_labels(
     view: View, labels: Int[Tensor, "batch *space"], like: Float[Tensor, "batch channels *space"]
 ) -> Int[Tensor, "batch *space"]:
-    """The labels as the view shows them; `IGNORE` beyond their edge."""
+    """Map labels into a view; `IGNORE` outside the image."""
     if view == IDENTITY:
         return labels
     shifted = (labels - IGNORE).unsqueeze(1).to(like.dtype)
@@ -82,7 +82,7 @@ def apply_view_to_labels(
 def carry(
     maps: Float[Tensor, "batch channels *space"], *, source: View, target: View
 ) -> tuple[Float[Tensor, "batch channels *space"], Float[Tensor, "batch 1 *space"]]:
-    """Maps seen in one view as another view sees them, and where they are known (1) or not (0)."""
+    """Map from one view into another; also returns where the maps are known (1) or not (0)."""
     if source == target:
         return maps, torch.ones_like(maps[:, :1])
     plane = maps.new_ones(1, 1, *maps.shape[-2:])
@@ -100,7 +100,10 @@ def _seen(
     mode: str = "bilinear",
     padding: str = "border",
 ) -> Float[Tensor, "batch channels *space"]:
-    """The planes of volumes as channels of one: on a CPU eight times faster than as volumes."""
+    """Resample maps from one view to another.
+
+    The planes of a volume are treated as channels, which is eight times faster on a CPU.
+    """
     planes = maps.flatten(1, -3)
     size = tuple(planes.shape[-2:])
     placed = _placed(source, target, size, maps.dtype, maps.device).expand(len(maps), 2, 3)
@@ -111,6 +114,6 @@ def _seen(
 def _placed(
     source: View, target: View, size: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> Matrices:
-    """``1 2 3``: from the target to the source; on the device, where it is needed at every step."""
+    """``1 2 3``: matrix from target to source; on the device, because every step needs it."""
     matrix = compose(invert(source.matrix(dtype)), target.matrix(dtype))
     return normalised(matrix, size, size).to(device)

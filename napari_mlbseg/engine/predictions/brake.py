@@ -1,4 +1,4 @@
-"""Where imported labels stand, whatever a network says: it may make them worse unseen there."""
+"""Where imported labels are kept, because a network might make them worse unnoticed."""
 
 import math
 from collections.abc import Callable
@@ -24,27 +24,27 @@ class Brake:
     Attributes
     ----------
     looked_at
-        For each case which slices along its axis have a clean slice near.
+        For each case, which slices along its axis have a clean slice near them.
     imported
-        Names of the cases whose imported labels are to be kept.
-    smallest_of_nonsense
-        From which difference to an imported label a prediction is the worse one, see
+        Names of the cases whose imported labels may be kept.
+    smallest_nonsense_difference
+        Difference to an imported label beyond which a prediction is nonsense, see
         `napari_mlbseg.engine.steps.imported_labels`.
     everywhere
-        Whether they stand on all slices, because the network does worse than they.
-    largest_of_right
-        Up to which disagreement with the prediction an imported label of any case is kept as
-        correct; None where none is.
+        Whether imported labels are kept on every slice, because the network does worse.
+    largest_right_disagreement
+        Largest disagreement with the prediction at which an imported label of any case is kept as
+        correct; None if imported labels are not judged.
     """
 
     looked_at: LookedAt = field(default_factory=dict)
     imported: frozenset[str] = frozenset()
-    smallest_of_nonsense: float = math.inf
+    smallest_nonsense_difference: float = math.inf
     everywhere: bool = False
-    largest_of_right: float | None = None
+    largest_right_disagreement: float | None = None
 
     def keeps(self, span: Span) -> NDArray[np.bool_]:
-        """On which slices of a span the imported labels stand."""
+        """Which slices of a span keep their imported labels, whatever the prediction."""
         found = np.zeros(span.stop - span.start, dtype=np.bool_)
         if span.case.id in self.imported:
             found |= self.everywhere or ~self.looked_at[span.case.id][span.start : span.stop]
@@ -56,24 +56,24 @@ class Brake:
         span: Span,
         initial_labels: Callable[[SliceKey], Tensor],
     ) -> Int[Tensor, "slices y x"]:
-        """The prediction; imported labels where they are better, or where nobody can tell."""
+        """The prediction, with imported labels where they are better or where nobody can tell."""
         held = span.case.id in self.imported
-        if span.case.labels_path is None or (self.largest_of_right is None and not held):
+        if span.case.labels_path is None or (self.largest_right_disagreement is None and not held):
             return predicted
         imported = torch.stack([initial_labels(key) for key in span.keys])
-        nonsense = self.smallest_of_nonsense if held else math.inf
-        shown = as_shown(predicted, imported, self.largest_of_right, nonsense)
+        nonsense = self.smallest_nonsense_difference if held else math.inf
+        shown = as_shown(predicted, imported, self.largest_right_disagreement, nonsense)
         standing = torch.from_numpy(self.keeps(span)).to(shown.device)
         return torch.where(standing[:, None, None], imported, shown)
 
     def counts(self) -> tuple[int, int]:
-        """How many slices were never looked at, and how many there are."""
+        """The number of slices that were never looked at, and of all slices."""
         each = self.looked_at.values()
         return sum(int((~found).sum()) for found in each), sum(map(len, each))
 
 
 def brake_for(study: Study, *, keep_labels: bool) -> Brake:
-    """The brake that the clean slices of a study ask for now."""
+    """The brake for the current clean slices; keeps no imported labels unless `keep_labels`."""
     cases = study.cases
     imported = (case.id for case in cases if keep_labels and case.labels_path is not None)
     return Brake(looked_at_everywhere(cases, study.slices.clean()), frozenset(imported))

@@ -1,4 +1,4 @@
-"""What a network makes of a span: predictions, and with a clean direction weights and trust."""
+"""What a network predicts for a span; with a clean direction also meta-weights and trust."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,14 +20,18 @@ from napari_mlbseg.engine.steps.weighting.rule import Scores
 from napari_mlbseg.project.arrays.store import ArrayName
 
 LARGEST_WEIGHT = torch.finfo(torch.half).max
-"""Beyond it a stored one would be infinite: where a few pixels have all the weight of a slice."""
+"""Largest weight that float16 can store; a few pixels may have all the weight of a slice."""
 
 Maps = dict[ArrayName, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was found of a scene, plane by plane; `weights` has one channel a label map."""
+    """What the network found in a scene, plane by plane.
+
+    `weights` has two channels, for the initial and the pseudo labels; `tilted` holds the tilted
+    class probabilities.
+    """
 
     scene: Scene
     probabilities: Tensor
@@ -36,9 +40,9 @@ class Seen:
 
 
 class Observer:
-    """Looks at the spans of a source with a network, averaged over views.
+    """Predicts the spans of a source with a network, averaged over views.
 
-    `weigh` is what a rule makes of every class; None where no weights are shown.
+    `weigh` scores every class by a weighting rule; None if no maps are published.
     """
 
     def __init__(
@@ -47,7 +51,7 @@ class Observer:
         self._source, self._model, self._views, self._weigh = source, model, views, weigh
 
     def share_of_passes(self, *, identity_view_only: bool) -> float:
-        """Share of the passes through the network that a `identity_view_only` look takes."""
+        """Share of the passes through the network that are made with `identity_view_only`."""
         return len(self._seen_in(identity_view_only)) / len(self._views)
 
     def see(
@@ -58,10 +62,10 @@ class Observer:
         *,
         identity_view_only: bool = False,
     ) -> Seen:
-        """Predict the slices; with a clean gradient `direction`, weigh them too.
+        """Predict the slices of a span; with a clean `direction`, compute their maps too.
 
-        With `identity_view_only` a volume, which takes long, is looked at once; slices are always
-        averaged over the views.
+        With `identity_view_only`, volumes are predicted in the identity view alone, because they
+        take long; slices are always averaged over the views.
         """
         views = self._seen_in(identity_view_only)
         if self._weigh is not None and direction is not None:
@@ -78,7 +82,7 @@ class Observer:
         weigh: Scores,
         views: Sequence[View],
     ) -> Seen:
-        """Prediction, weights and trust, all from the same passes through the network."""
+        """Compute prediction, weights and trust from the same passes through the network."""
         scene = self._source.scene(span, labels=True)
         found = predict.look_ahead(
             self._model,
@@ -97,7 +101,7 @@ class Observer:
         return Seen(scene, probabilities, torch.stack(relative, dim=1), tilted)
 
     def maps(self, seen: Seen, part: Span, brake: Brake) -> Maps:
-        """What is to be stored of some slices of what was seen."""
+        """The arrays to store for some of the slices, at the pixels of the file."""
         to_file = seen.scene.to_file
         hard = to_file(seen.probabilities, part).argmax(dim=1)
         hard = brake.shown(hard, part, self._source.initial_labels)
@@ -113,7 +117,7 @@ class Observer:
         return maps
 
     def labels(self, seen: Seen, part: Span) -> NDArray[np.uint8]:
-        """The predicted label values of some slices."""
+        """The predicted label values of some of the slices, at the pixels of the file."""
         return self._values(seen.scene.to_file(seen.probabilities, part).argmax(dim=1))
 
     def _values(self, indices: Tensor) -> NDArray[np.uint8]:

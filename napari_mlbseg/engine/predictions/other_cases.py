@@ -1,4 +1,4 @@
-"""What the network of a study makes of cases that are not in it."""
+"""Predictions by the network of one study for the cases of another."""
 
 from collections.abc import Iterator
 
@@ -12,13 +12,13 @@ from napari_mlbseg.project.study import Study
 
 
 def predict_other_cases(trained: Study, others: Study) -> Iterator[tuple[int, int]]:
-    """Write predictions of all cases of another study; yields slices done and all slices.
+    """Predict all cases of another study; yields the numbers of slices done and of all slices.
 
-    The network, its resolution and its views are those of the last checkpoint of `trained`; the
-    grid grows where a case needs more room.
+    The network, its resolution and its views come from the latest checkpoint of `trained`; the
+    grid grows if a case needs more room.
     """
     if not is_trained(trained):
-        raise UserError(f"{trained.path} has no network yet. Run the training first.")
+        raise UserError(f"{trained.path} has no trained network yet. Run the training first.")
     network = read_trained_network(trained)
     source = network.source_for(others)
     publisher = Publisher(others, source, network.model, views=network.views, weigh=None)

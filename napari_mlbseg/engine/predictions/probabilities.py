@@ -1,4 +1,4 @@
-"""Probabilities of the trained network, predicted anew and written slice by slice."""
+"""Export of class probabilities: predicted again by the trained network, slice by slice."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,15 +24,15 @@ def export_predicted_probabilities(
     form: OutFormat = OutFormat.AUTO,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Predict one case or all with the network of the last checkpoint, and write what it says.
+    """Predict one case, or all, with the latest checkpoint's network; write the probabilities.
 
-    Slices are counted for `progress`. The study is only read.
+    `progress` counts slices. The study is only read.
 
     Raises
     ------
     UserError
-        If there is no network for the study as it is, or see
-        `napari_mlbseg.project.exporting.export.export_case`.
+        If there is no network that fits the study, and as
+        `napari_mlbseg.project.exporting.export.export_case` does.
     """
     if not study.cases:
         raise UserError("The study has no cases yet. Import images first.")
@@ -57,9 +57,9 @@ def export_predicted_probabilities(
 
 
 def case_probabilities(network: TrainedNetwork, source: Source, case: Case) -> Iterator[Block]:
-    """All slices of a case in order, a few at a time: probabilities without the background's.
+    """Yield the probabilities of all classes but the background, a few slices at a time, in order.
 
-    The slices are seen in the same company as when predictions are published, so that the most
+    Slices are grouped into the same spans as when predictions are published, so that the most
     probable class is the published one.
     """
     count = case.geometry.shape[case.axis]
@@ -70,7 +70,7 @@ def case_probabilities(network: TrainedNetwork, source: Source, case: Case) -> I
             found = scene.to_file(seen, part)[:, 1:].cpu().numpy()
             if not np.isfinite(found).all():
                 raise UserError(
-                    f"The network finds no probabilities for {case.id} that are numbers. Start the "
+                    f"The network's probabilities for {case.id} are not finite numbers. Start the "
                     "training again, with a smaller learning rate or afresh, then export."
                 )
-            yield part.start, np.clip(found, 0, 1)  # rounding may go a little beyond
+            yield part.start, np.clip(found, 0, 1)  # rounding may exceed the range a little

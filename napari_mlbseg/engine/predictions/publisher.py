@@ -1,4 +1,4 @@
-"""Writes predictions and weight maps into a study."""
+"""Writes predictions and weight maps to a study."""
 
 from collections.abc import Iterator, Sequence
 
@@ -25,20 +25,20 @@ _BEGINS_AS = {
     ArrayName.PREDICTION: ArrayName.INITIAL_LABELS,
     ArrayName.PROPOSED_LABELS: ArrayName.PREDICTION,
 }
-"""What stands on the slices that were not written yet: nobody may take zeros for labels."""
+"""The array that a new one is copied from: nobody may take unwritten zeros for labels."""
 _NO_BRAKE = Brake()
 
 
 class Publisher:
     """The one writer of the prediction and weight arrays of a study.
 
-    Where `check` raises, writing ends after a few slices: an event tells what was written, and the
-    rest stays as old as it is.
+    If `check` raises, writing ends after a few slices: the event says which were written, and the
+    others remain due.
 
     Attributes
     ----------
     schedule
-        Which slices are due, by what was published so far.
+        Tells which slices are due next.
     """
 
     def __init__(
@@ -66,10 +66,11 @@ class Publisher:
         brake: Brake = _NO_BRAKE,
         identity_view_only: bool = False,
     ) -> SlicesPublished:
-        """Predict the slices and write them, or imported labels in their place; see `Observer.see`.
+        """Predict the slices and write the result, or imported labels that are kept.
 
-        A prediction begins as a copy of the initial labels, and proposed labels as one of the
-        prediction, so that they are never half empty.
+        See `Observer.see` for the parameters. A new prediction array starts as a copy of the
+        initial labels, and new proposed labels as a copy of the prediction, so that neither is
+        ever half empty.
         """
         self._begin(ArrayName.PREDICTION, span.case)
         seen = self._observer.see(
@@ -84,7 +85,7 @@ class Publisher:
         return _told(done, tuple(map(str, maps)), step)
 
     def share_of_passes(self, *, identity_view_only: bool) -> float:
-        """Share of the passes through the network that a `identity_view_only` look takes."""
+        """Share of the passes through the network that are made with `identity_view_only`."""
         return self._observer.share_of_passes(identity_view_only=identity_view_only)
 
     def write_initial_labels(
@@ -92,8 +93,8 @@ class Publisher:
     ) -> SlicesPublished:
         """Predict the slices and write them as initial labels.
 
-        A case that has none gets them with its last slices, all at once: until then nothing is
-        published.
+        A case without initial labels gets all of them at once, together with its last slices;
+        until then nothing is published.
         """
         case, name = span.case, ArrayName.INITIAL_LABELS
         seen = self._observer.see(span, parameters)
@@ -116,7 +117,7 @@ class Publisher:
         return _told(whole, (name.value,), step)
 
     def put_back(self, span: Span, *, brake: Brake, step: int) -> SlicesPublished | None:
-        """Write imported labels where they stand in place of a prediction; needs no network."""
+        """Write the imported labels that are kept in place of predictions; needs no network."""
         standing = brake.keeps(span)
         if not standing.any() or not self._study.arrays.has(span.case.id, ArrayName.PREDICTION):
             return None
@@ -127,21 +128,21 @@ class Publisher:
         return _told(span, (ArrayName.PREDICTION.value,), step)
 
     def _written_at_once(self, span: Span) -> Iterator[Span]:
-        """A few slices at a time; after the first ones no more where somebody interrupts."""
+        """Yield a few slices at a time; an interruption ends this after the first ones."""
         for part in span.parts(SLICES_WRITTEN_AT_ONCE):
             if part.start > span.start and interrupts(self._check):
                 return
             yield part
 
     def _begin(self, name: ArrayName, case: Case) -> None:
-        """See that a case has an array."""
+        """Create an array of a case unless it exists."""
         if not self._study.arrays.has(case.id, name):
             origin = _BEGINS_AS.get(name)
             blocks = () if origin is None else self._blocks(origin, case)
             self._study.arrays.create(case.id, name, blocks, axis=case.axis)
 
     def _blocks(self, name: ArrayName, case: Case) -> Iterator[Block]:
-        """An array, as many slices at a time as are best written at once."""
+        """Yield the slices of an array in blocks of a convenient size for writing."""
         count = case.geometry.shape[case.axis]
         for part in Span(case, case.axis, 0, count).parts(SLICES_WRITTEN_AT_ONCE):
             slices = [self._study.arrays.read(k.case_id, name, k.axis, k.index) for k in part.keys]

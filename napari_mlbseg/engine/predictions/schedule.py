@@ -1,4 +1,4 @@
-"""Which slices are to be published next: what is on view first, then what is oldest."""
+"""Which slices are published next: the slice on view first, then the oldest predictions."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,8 +17,8 @@ NEVER = -(10**9)
 class Schedule:
     """Remembers at which step each slice was last published.
 
-    The span with the oldest slice is next, where the case on view ages four times as fast as the
-    others.
+    The span with the oldest slice is next; slices of the case on view age four times as fast as
+    the others.
     """
 
     def __init__(self, cases: Sequence[Case], source: Source) -> None:
@@ -34,20 +34,20 @@ class Schedule:
         return self._focus
 
     def look_at(self, key: SliceKey | None) -> None:
-        """Another slice is on view."""
+        """Set the slice on view."""
         self._focus = key
 
     def published(self, span: Span, *, step: int) -> None:
-        """These slices are up to date with a step."""
+        """Note that slices were published at `step`."""
         self._steps[span.case.id][span.start : span.stop] = step
 
     def forget(self) -> None:
-        """Whatever was published is out of date."""
+        """Treat every slice as out of date."""
         for steps in self._steps.values():
             steps[:] = NEVER
 
     def focused_slice(self) -> Span | None:
-        """The slice on view as a span of one, where it lies along its case's axis."""
+        """The slice on view as a span of one; None unless it lies along its case's axis."""
         if self._focus is None or self._focus.case_id not in self._cases:
             return None
         case = self._cases[self._focus.case_id]
@@ -56,7 +56,7 @@ class Schedule:
         return Span(case, case.axis, self._focus.index, self._focus.index + 1)
 
     def stalest_span(self, step: int, *, youngest: int) -> Span | None:
-        """The slices that are the most out of date; None where none is `youngest` old."""
+        """The span that is most out of date; None if no slice is `youngest` steps old."""
         best, best_age = None, youngest - 1
         for case_id, steps in self._steps.items():
             factor = FOCUSED_CASE_FACTOR if self._in_focus(case_id) else 1
@@ -69,10 +69,10 @@ class Schedule:
         return best
 
     def in_order_of_need(self, step: int, looked_at: LookedAt) -> Iterator[Span]:
-        """What was last published before a step, what matters most first: time may be short.
+        """Yield the spans last published before `step`, the most important first.
 
-        The case on view, then slices that the network may judge because somebody looked near them,
-        then those that are oldest.
+        These are the case on view, then slices with a clean slice near them, whose labels the
+        network may change, then the oldest: time may be short.
         """
         waiting = [
             span
@@ -86,7 +86,7 @@ class Schedule:
             yield waiting.pop(next(focused, 0))
 
     def out_of_date(self, step: int) -> list[SliceKey]:
-        """The slices that were last published before a step."""
+        """The slices that were last published before `step`."""
         return [
             SliceKey(case.id, case.axis, int(i))
             for case in self._cases.values()

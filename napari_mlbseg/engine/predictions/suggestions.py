@@ -1,4 +1,4 @@
-"""Suggestions over a whole study: reads what the last run left behind; needs no network."""
+"""Suggestions for a whole study, from the arrays of the last run; needs no network."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,10 +29,10 @@ class Suggestion:
     Attributes
     ----------
     gain
-        Share of what there is to learn about the cohort that it adds to the clean slices and the
-        suggestions before it; None before the first run, when nothing is known.
+        How much correcting the slice adds to the clean slices and the suggestions before it, as a
+        share of all that can be learnt about the cohort; None before the first run.
     doubtful_mm2
-        Area of the slice whose label is expected to be wrong; None where there is no trust map.
+        Area of the slice (mm²) whose labels are expected to be wrong; None without a trust map.
     never_looked_at
         Whether no clean slice is near, see `napari_mlbseg.project.records.coverage`.
     """
@@ -46,12 +46,12 @@ class Suggestion:
 def suggest(
     study: Study, count: int = 10, *, seed: int = 0, progress: Progress | None = None
 ) -> list[Suggestion]:
-    """The slices to correct next, the best first; never a clean or a skipped one.
+    """Choose up to `count` slices to correct next, the best first; clean and skipped ones never.
 
-    Slices that were never looked at come before all others, as long as the suggestions before them
-    leave any. The same study gives the same suggestions. Before the first run they are spread
-    evenly over cases and heights, in an order that depends on `seed`. In a cohort of more than
-    `MOST_SLICES` slices only every second, third, ... slice of a case is considered.
+    Slices that were never looked at come before all others; suggestions count as looked at. The
+    same study gives the same suggestions. Before the first run they are spread evenly over cases
+    and heights, in an order that depends on `seed`. In a cohort of more than `MOST_SLICES` slices,
+    only every second, third, ... slice of a case is considered.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def suggest(
 
 
 def _similarity(seen: Sequence["_Seen"]) -> NDArray[np.float32]:
-    """What correcting one slice (second index) teaches about another (first index), 0 to 1."""
+    """How much correcting one slice (second index) teaches about another (first index), 0 to 1."""
     names = sorted({one.key.case_id for one in seen})
     heights = np.array([one.height for one in seen], dtype=np.float32)
     return next_slice.likeness(
@@ -102,7 +102,7 @@ def _similarity(seen: Sequence["_Seen"]) -> NDArray[np.float32]:
 def _before_the_first_run(
     study: Study, count: int, closed: set[SliceKey], *, seed: int
 ) -> list[Suggestion]:
-    """Slices spread evenly, those first that were never looked at."""
+    """Evenly spread slices, those that were never looked at first."""
     order = evenly_spread_slices(study.cases, seed=seed)
     free = [key for key in order if key not in closed]
     unseen = _never_looked_at(study.cases, free, set(study.slices.clean()))
@@ -113,7 +113,7 @@ def _before_the_first_run(
 def _never_looked_at(
     cases: Sequence[Case], keys: Sequence[SliceKey], clean: set[SliceKey]
 ) -> NDArray[np.bool_]:
-    """Which slices have no clean one near."""
+    """Which slices have no clean slice near them."""
     near = looked_at_everywhere(cases, clean)
     axes = {case.id: case.axis for case in cases}
     return np.array(
@@ -122,7 +122,7 @@ def _never_looked_at(
 
 
 def evenly_spread_slices(cases: Sequence[Case], *, seed: int) -> Iterator[SliceKey]:
-    """Every slice along its case's axis; any beginning is spread over cases and heights."""
+    """Every slice along its case's axis; every prefix is spread over cases and heights."""
     counts = [case.geometry.shape[case.axis] for case in cases]
     for number, index in next_slice.evenly_spread(counts, seed=seed):
         yield SliceKey(cases[number].id, cases[number].axis, index)
@@ -130,7 +130,7 @@ def evenly_spread_slices(cases: Sequence[Case], *, seed: int) -> Iterator[SliceK
 
 @dataclass(frozen=True)
 class _Seen:
-    """One slice: features of its image and of its labels, and the doubt about them (NaN: none)."""
+    """One slice: features of its image and labels, and the doubtful area (NaN: not known)."""
 
     key: SliceKey
     height: float
@@ -144,7 +144,7 @@ class _Seen:
 
 
 def _look_around(study: Study, clean: set[SliceKey], progress: Progress | None) -> list[_Seen]:
-    """The slices of all cases."""
+    """Read the considered slices of all cases."""
     seen: list[_Seen] = []
     for done, case in enumerate(study.cases):
         if progress is not None:
@@ -154,7 +154,7 @@ def _look_around(study: Study, clean: set[SliceKey], progress: Progress | None) 
 
 
 def _look_at(study: Study, case: Case, clean: set[SliceKey]) -> Iterator[_Seen]:
-    """The slices of a case that are considered, clean ones always."""
+    """Read the considered slices of a case; clean slices always are."""
     count = case.geometry.shape[case.axis]
     total = sum(c.geometry.shape[c.axis] for c in study.cases)
     stride = -(-total // MOST_SLICES)
@@ -188,7 +188,7 @@ def _look_at(study: Study, case: Case, clean: set[SliceKey]) -> Iterator[_Seen]:
 
 
 def _read(study: Study, case: Case, name: ArrayName, start: int, stop: int) -> NDArray[Any] | None:
-    """Slices along the case's axis, stacked on the first axis; None where there is no array."""
+    """Slices along the case's axis, stacked on the first axis; None if there is no such array."""
     if not study.arrays.has(case.id, name):
         return None
     slab = np.asarray(study.arrays.open(case.id, name)[plane(case.axis, start, stop)])

@@ -1,4 +1,4 @@
-"""What the inbox has asked for so far."""
+"""The requests from the inbox, and what they mean for the run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,17 @@ HEARTBEAT_S = 0.1
 
 
 class Attention:
-    """Reads requests, at step boundaries and in between, and keeps what they mean for the run."""
+    """Reads requests, between steps and within them, and keeps track of what they ask for.
+
+    Attributes
+    ----------
+    paused, stop
+        Whether the run is to pause or to stop.
+    clean_slices_changed
+        Whether the clean slices have to be read again.
+    focus
+        The slice on view.
+    """
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
@@ -36,27 +46,27 @@ class Attention:
         self._giving_way = False
 
     def check(self) -> None:
-        """Raise `CutOffError` where something was asked for that cuts off the work at hand.
+        """Raise `CutOffError` if a request interrupts the work in progress.
 
-        To stop and to pause do so always, an accepted or reopened slice only while `giving_way`:
-        whoever accepts slice after slice shall not keep the training from moving.
+        Stop and Pause always interrupt; an accepted or reopened slice does so only while
+        `giving_way`. Otherwise accepting slice after slice would keep the training from advancing.
         """
         self._take(timeout_s=0.0)
         if self.stop or self.paused or (self._giving_way and self.clean_slices_changed):
             raise CutOffError
 
     def take_clean_slices(self) -> bool:
-        """Whether clean slices changed since this was last asked; they are to be taken now."""
+        """Whether clean slices changed since the last call; the caller has to read them now."""
         changed, self.clean_slices_changed = self.clean_slices_changed, False
         return changed
 
     def clean_slices_are_due(self) -> None:
-        """The clean slices are to be taken, changed or not."""
+        """Have the clean slices read again, whether or not they changed."""
         self.clean_slices_changed = True
 
     @contextmanager
     def giving_way(self) -> Iterator[None]:
-        """Work that a slice on view is to come before."""
+        """A block of work that an accepted or reopened slice may interrupt."""
         self._giving_way = True
         try:
             yield
@@ -64,7 +74,7 @@ class Attention:
             self._giving_way = False
 
     def attend(self) -> Iterator[Event]:
-        """Take what has arrived; while paused, hold here, sending heartbeats."""
+        """Read the requests that have arrived; while paused, wait here and send heartbeats."""
         self._take(timeout_s=0.0)
         if not self._holding():
             return

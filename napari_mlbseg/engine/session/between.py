@@ -1,4 +1,4 @@
-"""Between two pieces of work: the inbox is heeded, a pause is spent, clean slices are taken."""
+"""Between two pieces of work: handle requests, wait during a pause, read changed clean slices."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ from napari_mlbseg.project.study import Study
 
 
 class Between:
-    """Brings what a person asked for into the run."""
+    """Carries out a person's requests between two pieces of work."""
 
     def __init__(
         self, study: Study, trainer: Trainer, attention: Attention, showing: Showing, pace: Pace
@@ -24,7 +24,7 @@ class Between:
         self._showing, self._pace = showing, pace
 
     def steps(self) -> Iterator[Event]:
-        """Heed the inbox; a pause is spent here."""
+        """Handle the requests that have arrived; wait here during a pause."""
         attention = self._attention
         while True:
             for event in attention.attend():
@@ -39,7 +39,10 @@ class Between:
                 attention.clean_slices_are_due()
 
     def heeding(self, work: Work) -> Iterator[Event]:
-        """What a piece of work tells; what a pause cuts off begins anew, after a stop nothing."""
+        """Do a piece of work and yield its event.
+
+        Work that a pause interrupts starts over; after a stop none starts.
+        """
         while not self._attention.stop:
             try:
                 event = work()
@@ -51,12 +54,12 @@ class Between:
             return
 
     def read_clean_slices(self) -> None:
-        """Train, judge and publish by the clean slices of now."""
+        """Train, score and publish with the current clean slices from now on."""
         self._trainer.read_clean_slices()
         self._showing.clean_slices_changed()
 
     def _take_clean_slices(self) -> Iterator[Event]:
-        """Go on with the clean slices of now, or with those of before where too few are left."""
+        """Switch to the current clean slices; keep the former ones if too few are left."""
         try:
             check_enough(self._study)
         except UserError:

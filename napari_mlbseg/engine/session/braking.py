@@ -1,4 +1,4 @@
-"""Where imported labels stand in place of what the network says, as the run goes on."""
+"""Where imported labels are shown in place of predictions, kept up to date during a run."""
 
 from dataclasses import replace
 
@@ -10,12 +10,12 @@ from napari_mlbseg.project.study import Study
 
 
 class Braking:
-    """Keeps the brake up to date with the clean slices and with the network.
+    """Keeps the brake up to date with the clean slices and the network.
 
     Attributes
     ----------
     guard
-        Knows which network is to be shown, and whether it does worse than the imported labels.
+        Knows the network used for predictions, and whether it does worse than the imported labels.
     """
 
     def __init__(self, study: Study, trainer: Trainer) -> None:
@@ -26,24 +26,26 @@ class Braking:
         self.guard = Guard(trainer, self._imported)
 
     def clean_slices_changed(self) -> None:
-        """Look anew which slices have a clean one near, and how wrong imported labels can be."""
+        """Find out again which slices were looked at, and how wrong imported labels can be."""
         found = self._found()
         if self._imported is not None:
-            found = replace(found, smallest_of_nonsense=self._imported.smallest_of_nonsense())
+            found = replace(
+                found, smallest_nonsense_difference=self._imported.smallest_nonsense_difference()
+            )
         self._brake = found
 
     def in_force(self) -> Brake:
-        """What holds for the slices that are published now."""
+        """The brake for the slices that are published now."""
         return replace(
             self._brake,
             everywhere=self.guard.imported_labels_kept,
-            largest_of_right=self._trainer.largest_of_right,
+            largest_right_disagreement=self._trainer.largest_right_disagreement,
         )
 
     def counts(self) -> tuple[int, int]:
-        """How many slices were never looked at, and how many there are."""
+        """The number of slices that were never looked at, and of all slices."""
         return self._brake.counts()
 
     def _found(self) -> Brake:
-        """Labels that are to be left out altogether are not kept either."""
+        """The brake for the current clean slices; a rule that ignores labels keeps none."""
         return brake_for(self._study, keep_labels=self._trainer.weighting.learns_labels)

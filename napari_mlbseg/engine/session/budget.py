@@ -1,4 +1,4 @@
-"""How the minutes of a run are shared between its stages."""
+"""How the time of a run is shared between its stages."""
 
 import math
 import time
@@ -8,23 +8,26 @@ from dataclasses import replace
 from napari_mlbseg.engine.events import Stage, StepDone
 
 BASE_SHARE = 0.5
-"""Of the time for training, for the base model."""
+"""Share of the training time that the base model may take."""
 UNKNOWN_SHARE = 0.2
-"""Of the whole time, kept for publishing before its speed has been measured."""
+"""Share of the whole time that is reserved for publishing until its speed has been measured."""
 LARGEST_SHARE = 0.5
-"""Of the whole time, kept for publishing however slow it is; what matters first comes first."""
+"""Largest share of the whole time that is reserved for publishing, however slow it is.
+
+The most important slices are published first.
+"""
 SAFETY = 1.25
-"""Another program may start meanwhile."""
+"""Margin on the time reserved for publishing: another program may start meanwhile."""
 NEWEST = 0.3
 """Weight of the newest measurement in the running mean."""
 
 
 class Budget:
-    """Shares out the time of a run; without `minutes` there is no end to it.
+    """Shares the time of a run between its stages; `minutes` is None for no limit.
 
-    The time for publishing everything at the end is kept from the start, by the speed at which
-    slices were published so far. Of what is left the base model may take half, and the
-    bootstrapping takes what the base model has not used.
+    The time to publish everything at the end is reserved from the start, according to the speed
+    measured so far. The base model may take half of the rest, and bootstrapping takes what the
+    base model has not used.
 
     Attributes
     ----------
@@ -42,12 +45,12 @@ class Budget:
         self._slice_s: float | None = None
 
     def share_among(self, slices: int) -> None:
-        """So many slices are to be published at the end."""
+        """Set the number of slices that are published at the end."""
         self._slices = slices
 
     @property
     def limited(self) -> bool:
-        """Whether there is an end to the time."""
+        """Whether the run has a time limit."""
         return math.isfinite(self._total_s)
 
     @property
@@ -56,21 +59,25 @@ class Budget:
         return self._began + self._total_s - self.now()
 
     def published(self, slices: int, seconds: float, *, share: float = 1.0) -> None:
-        """Learn how fast publishing is: `seconds` for `share` of what the end does for slices."""
+        """Measure the speed of publishing.
+
+        `slices` took `seconds`, for a `share` (0 to 1) of the passes that the final publishing
+        makes.
+        """
         measured = seconds / share / max(1, slices)
         before = measured if self._slice_s is None else self._slice_s
         self._slice_s = NEWEST * measured + (1 - NEWEST) * before
 
     def suffices_for(self, slices: int) -> bool:
-        """Whether so many slices can still be published before the end."""
+        """Whether there is time left to publish this many slices."""
         return self.left_s > slices * (self._slice_s or 0.0)
 
     def begin_stage(self) -> None:
-        """A stage begins now."""
+        """Start the time of a stage now."""
         self._stage_began = self.now()
 
     def share_of(self, stage: Stage) -> float:
-        """How much of the time of the stage under way is over, from 0 to 1; 0 without an end."""
+        """Share of the current stage's time that is used up, from 0 to 1; 0 without a limit."""
         if not self.limited:
             return 0.0
         training_s = self._total_s - self._reserved_s()
@@ -81,13 +88,13 @@ class Budget:
         return min(1.0, (self.now() - self._stage_began) / length_s)
 
     def remaining_s(self, estimated_s: float | None) -> float | None:
-        """What a stage takes by its own estimate, but no longer than the run may."""
+        """A stage's own estimate of its remaining time, capped by the time left for the run."""
         if not self.limited or estimated_s is None:
             return estimated_s
         return max(0.0, min(estimated_s, self.left_s))
 
     def within(self, progress: StepDone) -> StepDone:
-        """The same, with no more time left than the run may take."""
+        """The event with its remaining time capped by the time left for the run."""
         return replace(progress, remaining_s=self.remaining_s(progress.remaining_s))
 
     def _reserved_s(self) -> float:

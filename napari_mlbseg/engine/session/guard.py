@@ -1,4 +1,4 @@
-"""Sees to it that no model is shown that is worse than the one before, or than imported labels."""
+"""Never shows a model that is worse than an earlier one, or worse than the imported labels."""
 
 from napari_mlbseg.engine.events import Stage, ValidationScored
 from napari_mlbseg.engine.nets.model import Parameters
@@ -15,15 +15,15 @@ from napari_mlbseg.engine.training.trainer import Trainer
 
 
 class Guard:
-    """Scores the model on the validation slices, and keeps the last one that was good enough.
+    """Scores the model on the validation slices, and keeps the last one that did well.
 
-    What it keeps is part of the trainer's state, so that a checkpoint holds it.
+    The kept model is part of the trainer's state, so checkpoints include it.
 
-    While the newest model is worse than the kept one beyond the uncertainty of their difference on
-    these slices, predictions are made with the kept one. Without validation slices, or with a
-    single one, nothing can be told and the newest is shown. While what would be shown is worse
-    than the imported labels, on the validation slices or even on those that the network learnt
-    from, these stand in its place.
+    The kept model makes the predictions while the newest is worse by more than the uncertainty of
+    their difference on the validation slices. With no validation slice, or a single one, nothing
+    can be told and the newest model makes them. Imported labels are shown on every slice while
+    the result that would be shown is worse than they are, on the validation slices or even on
+    training slices.
     """
 
     def __init__(self, trainer: Trainer, imported: ImportedLabels | None = None) -> None:
@@ -33,18 +33,18 @@ class Guard:
 
     @property
     def parameters(self) -> Parameters:
-        """Those that predictions are to be made with."""
-        return self._trainer.shown
+        """Parameters of the network used for predictions."""
+        return self._trainer.prediction_parameters
 
     @property
     def imported_labels_kept(self) -> bool:
-        """Whether imported labels are to be shown, because the network does worse than they."""
+        """Whether imported labels are shown on every slice, because the network does worse."""
         if self._imported_labels_kept is None:
             self.compare_with_imported()
         return bool(self._imported_labels_kept)
 
     def compare_with_imported(self) -> None:
-        """Find out anew whether imported labels are to be shown."""
+        """Compare predictions with the imported labels again."""
         if self._imported is None:
             return
         trainer, parameters = self._trainer, self.parameters
@@ -53,7 +53,7 @@ class Guard:
                 trainer.predictions_beside(trainer.validation_slices, parameters)
             )
         behind = len(self._beside) >= FEWEST and falls_behind(self._beside)
-        if not behind:  # one that does worse even on what it learnt is worse
+        if not behind:  # a network that does worse even on its training slices is worse
             learnt = trainer.predictions_beside(self._imported.some_training_slices(), parameters)
             behind = any(
                 falls_behind(self._imported.beside(learnt, as_predicted=as_predicted))
@@ -62,7 +62,7 @@ class Guard:
         self._imported_labels_kept = behind
 
     def score(self, stage: Stage) -> ValidationScored | None:
-        """Judge the newest model; None where the validation slices show nothing."""
+        """Score the newest model; None if the validation slices show no class."""
         trainer = self._trainer
         state, classes = trainer.state, len(trainer.class_values)
         pairs = trainer.predictions_beside(trainer.validation_slices, trainer.parameters)
@@ -82,7 +82,7 @@ class Guard:
                 self._imported_labels_kept = True
             elif self._imported_labels_kept:
                 self._imported_labels_kept = (
-                    None  # no longer behind here: look again before it is asked
+                    None  # no longer behind here: compare again when next asked
                 )
         each = dice_per_class(pairs.values(), classes=classes)
         return ValidationScored(

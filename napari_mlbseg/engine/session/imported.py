@@ -1,4 +1,4 @@
-"""How good the imported labels are where the truth is known, beside what is made of them."""
+"""How good the imported labels are where the truth is known, compared with the result shown."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -8,63 +8,68 @@ from torch import Tensor
 from napari_mlbseg.engine.steps.imported_labels import (
     as_shown,
     difference,
-    smallest_of_nonsense,
+    smallest_nonsense_difference,
 )
 from napari_mlbseg.engine.steps.score import TOO_SMALL, paired, slice_dice
 from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.project.records.slices import SliceKey
 
 FEWEST = 2
-"""A single slice proves nothing."""
+"""Slices needed for a comparison: a single one proves nothing."""
 MOST_LEARNT = 6
-"""As many training slices are looked at."""
+"""Number of training slices that are compared."""
 
 Pairs = Mapping[SliceKey, tuple[Tensor, Tensor]]
 Beside = Sequence[tuple[float, float]]
 
 
 class ImportedLabels:
-    """The imported labels of some cases, compared on clean slices with what would be shown."""
+    """Compares the imported labels of some cases with the result that would be shown.
+
+    The comparison is made on clean slices, where the truth is known.
+    """
 
     def __init__(self, trainer: Trainer, cases: frozenset[str]) -> None:
         self._trainer, self._cases = trainer, cases
         self._differences: dict[SliceKey, tuple[Tensor, float]] = {}
 
-    def smallest_of_nonsense(self) -> float:
-        """From which difference to an imported label a prediction is the worse one."""
+    def smallest_nonsense_difference(self) -> float:
+        """Difference to an imported label beyond which a prediction is nonsense."""
         clean = {**self._trainer.validation_slices, **self._trainer.training_slices}
         truth = {key: labels for key, labels in clean.items() if key.case_id in self._cases}
         self._differences = {key: self._differing(key, truth[key]) for key in truth}
-        return smallest_of_nonsense([differs for _, differs in self._differences.values()])
+        return smallest_nonsense_difference([differs for _, differs in self._differences.values()])
 
     def beside(self, pairs: Pairs, *, as_predicted: bool = False) -> Beside:
-        """Dice of what would be shown for predictions, and of the imported labels, by slice.
+        """Dice of the result that would be shown, and of the imported labels, for each slice.
 
-        `pairs` are predictions and truth; slices of other cases are left out. What would be shown
-        may be the label itself; `as_predicted` takes what the network says.
+        `pairs` holds prediction and truth; slices of other cases are left out. The result may be
+        the imported label itself; with `as_predicted` it is the network's prediction.
         """
-        classes, nonsense = len(self._trainer.class_values), self.smallest_of_nonsense()
+        classes, nonsense = len(self._trainer.class_values), self.smallest_nonsense_difference()
         ours, theirs = {}, {}
         for key, (predicted, truth) in pairs.items():
             if key.case_id in self._cases:
                 labels = self._of(key)
                 shown = predicted
                 if not as_predicted:
-                    shown = as_shown(predicted, labels, self._trainer.largest_of_right, nonsense)
+                    shown = as_shown(
+                        predicted, labels, self._trainer.largest_right_disagreement, nonsense
+                    )
                 ours[key] = slice_dice(shown, truth, classes=classes)
                 theirs[key] = slice_dice(labels, truth, classes=classes)
         return paired(ours, theirs)
 
     def some_training_slices(self) -> dict[SliceKey, Tensor]:
-        """A few clean slices that the network learnt from."""
-        teaching = self._trainer.training_slices
-        keys = sorted(key for key in teaching if key.case_id in self._cases)
-        return {key: teaching[key] for key in keys[:: max(1, -(-len(keys) // MOST_LEARNT))]}
+        """A few training slices of these cases, as class indices."""
+        training = self._trainer.training_slices
+        keys = sorted(key for key in training if key.case_id in self._cases)
+        return {key: training[key] for key in keys[:: max(1, -(-len(keys) // MOST_LEARNT))]}
 
     def _differing(self, key: SliceKey, truth: Tensor) -> tuple[Tensor, float]:
-        """The labels of a clean slice, and how far the imported one is from them.
+        """The labels of a clean slice, and the difference of the imported label to them.
 
-        It is computed once for each revision, which has one tensor for as long as it is clean.
+        Computed once for each revision, which keeps the same tensor for as long as it is clean.
         """
         known = self._differences.get(key)
         if known is not None and known[0] is truth:
@@ -76,9 +81,9 @@ class ImportedLabels:
 
 
 def falls_behind(beside: Beside) -> bool:
-    """Whether what would be shown is worse than labels that are there already, on the mean.
+    """Whether the result that would be shown is worse than the imported labels, on average.
 
-    No test asks whether that may be chance: what is there is kept until something better comes.
+    No significance test is applied: existing labels stay until something better comes.
     """
     if not beside:
         return False

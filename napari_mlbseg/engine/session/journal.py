@@ -1,4 +1,4 @@
-"""A run as it is written into the catalogue of its study."""
+"""The entry of a run in the catalogue of its study."""
 
 from collections.abc import Mapping
 
@@ -7,23 +7,23 @@ from napari_mlbseg.project.study import Study
 
 
 class Journal:
-    """Opens the entry of a run, adds what is measured, and closes it with the outcome."""
+    """Opens the entry of a run, adds measurements to it, and closes it with the outcome."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
         self._run_id: int | None = None
 
     def open(self, config: Config, device: str) -> int:
-        """Begin the entry; returns the number of the run."""
+        """Open the entry; returns the number of the run."""
         self._run_id = self._study.runs.start(config.to_dict(), seed=config.seed, device=device)
         return self._run_id
 
     def note(self, step: int, values: Mapping[str, float]) -> None:
-        """Add numbers by name to the open entry."""
+        """Add named numbers, measured at `step`, to the open entry."""
         self._study.runs.log(self._number(), step, values)
 
     def close(self, outcome: str) -> None:
-        """End the entry: ``finished``, ``stopped`` or ``failed``."""
+        """Close the entry: ``finished``, ``stopped`` or ``failed``."""
         self._study.runs.finish(self._number(), outcome=outcome)
         self._run_id = None
 

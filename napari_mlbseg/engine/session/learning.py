@@ -1,4 +1,4 @@
-"""The stages that train: optimiser steps, and what is due around each of them."""
+"""The training stages: optimiser steps, and the work that is due around each of them."""
 
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -26,14 +26,14 @@ Step = Callable[..., Mapping[str, Tensor]]
 
 
 class Learning:
-    """Trains for a stage, and remembers from one to the next what it gave way to and told."""
+    """Trains one stage after the other; keeps a little memory across stages."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._gave_way = self._only_clean = False
 
     def stage(self, steps: int, step: Step, *, later_steps: int) -> Iterator[Event]:
-        """Steps of the stage under way, until `steps` are done, the time is over, or a stop."""
+        """Train the current stage until `steps` are done, its time is up, or a stop."""
         parts, state = self._parts, self._parts.trainer.state
         stage = state.stage
         yield StageStarted(stage, steps)
@@ -56,14 +56,17 @@ class Learning:
                 )
             )
             yield from self._after_step(stage, last=state.step == steps)
-        if state.step < steps and not parts.attention.stop:  # the time is over, not the steps
+        if state.step < steps and not parts.attention.stop:  # the time ran out
             for work in parts.upkeep.judge(stage):
                 yield from parts.between.heeding(work)
 
     def _one_step(
         self, stage: Stage, step: Step, done: float
     ) -> Generator[Event, None, Mapping[str, Tensor]]:
-        """A step, and before it the slice on view; `done` is the share of the stage that is."""
+        """Publish the slice on view, then take a step.
+
+        `done` is the share of the stage that is done, from 0 to 1.
+        """
         if stage is Stage.BOOTSTRAPPING:
             yield from self._tell_what_is_left()
         yield from self._parts.showing.before_step(stage)
@@ -78,16 +81,16 @@ class Learning:
             self._parts.upkeep.log(progress)
 
     def _after_step(self, stage: Stage, *, last: bool) -> Iterator[Event]:
-        if stage is Stage.BOOTSTRAPPING:  # a base model in the making is worse than rough labels
+        if stage is Stage.BOOTSTRAPPING:  # an unfinished base model is worse than initial labels
             yield from self._publish_in_background()
         for work in self._parts.upkeep.after_step(stage, last=last):
             for event in self._parts.between.heeding(work):
                 if isinstance(event, CheckpointSaved):
-                    self._parts.falls.saved()
+                    self._parts.recovery.saved()
                 yield event
 
     def _publish_in_background(self) -> Iterator[Event]:
-        """Some slices; a slice that was just accepted cuts this off, but not twice in a row."""
+        """Publish some slices; a slice just accepted interrupts this, but not twice in a row."""
         showing = self._parts.showing
         event: Event | None = None
         try:
@@ -103,21 +106,21 @@ class Learning:
             yield event
 
     def _tell_what_is_left(self) -> Iterator[Event]:
-        """Say it, once, where nothing rough is left for the bootstrapping to improve."""
+        """Report, once, that no initial labels are left for the bootstrapping to improve."""
         before = self._only_clean
         self._only_clean = not self._parts.trainer.learns_from_initial_labels
         if self._only_clean and not before:
             yield OnlyCleanSlicesLeft(
                 "Every slice is clean or skipped: no rough labels are left to learn from. The "
-                "training goes on with the clean slices alone."
+                "training continues with the training slices alone."
             )
 
     def _try(
         self, step: Step, learning_rate: float
     ) -> Generator[Event, None, Mapping[str, Tensor]]:
-        """A step; where the memory does not suffice, smaller batches until it does.
+        """Take a step; if memory runs out, shrink the batch until the step fits.
 
-        A step that is cut off leaves everything as it was, the random numbers included.
+        An interrupted step leaves everything as it was, including the random generator.
         """
         trainer = self._parts.trainer
         state, device = trainer.state, trainer.device
@@ -133,18 +136,17 @@ class Learning:
                     raise
                 if state.batch == 1:
                     raise UserError(
-                        f"The memory of {device} does not suffice for a single "
-                        f"{trainer.source.unit}. Choose a smaller slice size, a smaller "
-                        "network or another device."
+                        f"{device} has too little memory for a single {trainer.source.unit}. "
+                        "Choose a smaller slice size, a smaller network or another device."
                     ) from error
             trainer.shrink()
             yield BatchShrunk(
-                state.batch, f"Out of memory: going on with a batch of {state.batch}."
+                state.batch, f"Out of memory: continuing with a batch of {state.batch}."
             )
 
 
 def cosine(done: float) -> float:
-    """Share of the learning rate that is left after `done` (0 to 1) of a stage."""
+    """Factor on the learning rate after a share `done` (0 to 1) of a stage."""
     wave = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
     return LAST_LEARNING_RATE_SHARE + (1 - LAST_LEARNING_RATE_SHARE) * wave
 

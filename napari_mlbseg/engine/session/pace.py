@@ -1,4 +1,4 @@
-"""How fast a run goes, and when to say so."""
+"""How fast a run progresses, and when to report it."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -13,8 +13,8 @@ REPORT_EVERY_S = 0.12
 class Pace:
     """Collects losses and reports at most about eight times a second.
 
-    The rate is a running mean over the last reports, time spent on publishing included, so that
-    the estimate of what remains is what a person will wait.
+    The rate is a running mean over the last reports. It includes the time spent on publishing, so
+    the estimate of the remaining time is what a person will actually wait.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -27,7 +27,7 @@ class Pace:
     def step_done(
         self, losses: Mapping[str, Tensor], *, stage: Stage, step: int, steps: int, later_steps: int
     ) -> StepDone | None:
-        """Count a step; an event when it is time for one or the stage ends."""
+        """Count a step; returns an event when a report is due or the stage ends."""
         self._steps += 1
         for name, loss in losses.items():
             self._sums[name] = self._sums[name] + loss if name in self._sums else loss
@@ -42,5 +42,5 @@ class Pace:
         return StepDone(stage, step, steps, means, self._rate, remaining)
 
     def restart(self) -> None:
-        """Begin a new interval, for example after a pause."""
+        """Start a new interval, for example after a pause."""
         self._since, self._steps, self._sums = self._clock(), 0, {}

@@ -1,4 +1,4 @@
-"""What a run is put together from; every stage works with the same parts."""
+"""The parts that a run is made of; every stage works with the same ones."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from napari_mlbseg.engine.session.braking import Braking
 from napari_mlbseg.engine.session.budget import Budget
 from napari_mlbseg.engine.session.journal import Journal
 from napari_mlbseg.engine.session.pace import Pace
-from napari_mlbseg.engine.session.recovery import Falls
+from napari_mlbseg.engine.session.recovery import Recovery
 from napari_mlbseg.engine.session.showing import Showing
 from napari_mlbseg.engine.session.upkeep import Upkeep
 from napari_mlbseg.engine.training.trainer import Trainer
@@ -19,7 +19,7 @@ from napari_mlbseg.project.study import Study
 
 @dataclass(frozen=True)
 class Parts:
-    """Study, training, and who looks after what."""
+    """The study, the trainer, and the helpers of a run, one for each duty."""
 
     study: Study
     trainer: Trainer
@@ -30,11 +30,11 @@ class Parts:
     showing: Showing
     upkeep: Upkeep
     between: Between
-    falls: Falls
+    recovery: Recovery
 
 
 def assemble(study: Study, config: Config, inbox: Inbox, budget: Budget) -> Parts:
-    """The parts of a run that has not begun; nothing is read or written but the study's records."""
+    """Build the parts of a run; reads the study's records, and neither voxels nor checkpoints."""
     attention, pace, journal = Attention(inbox), Pace(), Journal(study)
     trainer = Trainer(study, config, check=attention.check)
     braking = Braking(study, trainer)
@@ -51,5 +51,5 @@ def assemble(study: Study, config: Config, inbox: Inbox, budget: Budget) -> Part
         showing,
         Upkeep(trainer, braking, journal, budget.now),
         Between(study, trainer, attention, showing, pace),
-        Falls(trainer),
+        Recovery(trainer),
     )

@@ -1,4 +1,4 @@
-"""The stages that publish: initial labels of the base model, and at the end every slice."""
+"""The publishing stages: initial labels from the base model, and every slice at the end."""
 
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -12,13 +12,13 @@ from napari_mlbseg.project.records.slices import SliceKey
 
 
 class Publishing:
-    """Writes spans one after the other, however often it is cut off, until the time is over."""
+    """Publishes span after span, however often it is interrupted, until the time is up."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
     def initial_labels(self) -> Generator[Event, None, bool]:
-        """Label what came without labels; whether that came to its end."""
+        """Label the cases that came without labels; returns whether all of them are done."""
         parts = self._parts
         cases = [case for case in parts.study.cases if case.labels_path is None]
         spans = deque(span for case in cases for span in self._spans_of(case))
@@ -48,13 +48,13 @@ class Publishing:
         return True
 
     def everything(self) -> Iterator[Event]:
-        """Bring every slice of every case to the state of the network, as time allows."""
+        """Bring every slice of every case up to date with the network, as time allows."""
         parts = self._parts
         step = parts.trainer.state.total + 1
         spans = sum(len(self._spans_of(case)) for case in parts.study.cases)
         yield StageStarted(Stage.PUBLISHING, spans)
         parts.pace.restart()
-        parts.showing.forget_direction()  # that of the network of now, whenever it was last asked
+        parts.showing.forget_direction()  # use the direction of the final network
         yield from self._put_back(step)
         for done, span in enumerate(parts.showing.in_order_of_need(step), start=1):
             whole = yield from self._whole(span, step)
@@ -67,7 +67,7 @@ class Publishing:
                 yield parts.budget.within(progress)
 
     def _whole(self, span: Span, step: int) -> Generator[Event, None, bool]:
-        """Publish a span, however often it is cut off; False after a stop or without time."""
+        """Publish a span, however often it is interrupted; False on a stop or if time is up."""
         parts = self._parts
         while True:
             yield from parts.between.steps()
@@ -85,7 +85,7 @@ class Publishing:
                 return True
 
     def _put_back(self, step: int) -> Iterator[Event]:
-        """Imported labels where they stand, before the network is asked: time may be short."""
+        """Write the imported labels that are kept, before using the network: time may be short."""
         parts = self._parts
         for case in parts.study.cases if parts.budget.limited else ():
             for span in self._spans_of(case):
@@ -96,7 +96,7 @@ class Publishing:
                     yield event
 
     def _keys_of_cases(self, spans: deque[Span]) -> list[SliceKey]:
-        """Every slice of the cases of some spans: what is not there as a whole is not there."""
+        """Every slice of the cases of some spans: initial labels are written case by case."""
         cases = dict.fromkeys(span.case for span in spans)
         return [key for case in cases for span in self._spans_of(case) for key in span.keys]
 

@@ -1,4 +1,4 @@
-"""Going on from an older state: why, from which, and how it is told."""
+"""Resuming from an older state: why, from which one, and how the annotator is told."""
 
 from napari_mlbseg.engine.events import FellBack
 from napari_mlbseg.engine.training.memory import Restored
@@ -6,17 +6,17 @@ from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.errors import UserError
 
 CAUTION = 0.3
-"""By how much the learning rate is lowered where the training became unstable."""
+"""Factor on the learning rate each time the training becomes unstable."""
 MOST = 5
-"""After that many times the learning rate is a four-hundredth."""
+"""Attempts before the run fails; by then the learning rate is a four-hundredth."""
 
 
-def told_of(restored: Restored, trainer: Trainer) -> FellBack:
-    """Which checkpoint a run begins with in place of the newest one, and why."""
+def resumed_from_older(restored: Restored, trainer: Trainer) -> FellBack:
+    """The event that says which checkpoint a run resumes from instead of the newest, and why."""
     step = trainer.state.total
-    going_on = "Training begins afresh"
+    going_on = "The training starts afresh"
     if restored.path is not None:
-        going_on = f"Training goes on from {restored.path.name}, step {step}"
+        going_on = f"The training resumes from {restored.path.name}, step {step}"
     return FellBack(
         f"{going_on}: {'; '.join(restored.passed_over)}. No annotation is lost.",
         str(restored.path or ""),
@@ -25,11 +25,11 @@ def told_of(restored: Restored, trainer: Trainer) -> FellBack:
     )
 
 
-class Falls:
-    """Brings a training that became unstable back to a good state, more careful each time.
+class Recovery:
+    """Brings an unstable training back to a good state, with a smaller learning rate each time.
 
-    It is the newest checkpoint's; where it becomes unstable again before another one was saved,
-    that of the checkpoint before, and so on.
+    It returns to the newest checkpoint. If the training becomes unstable again before another
+    checkpoint was saved, it returns to the one before, and so on.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -37,22 +37,22 @@ class Falls:
         self._count, self._since_saved = 0, 0
 
     def saved(self) -> None:
-        """The newest checkpoint is one from after the last fall."""
+        """Note that a checkpoint was saved: the next fall returns to the newest one."""
         self._since_saved = 0
 
     def back(self) -> FellBack:
-        """Go back, and lower the learning rate.
+        """Return to an older state and lower the learning rate.
 
         Raises
         ------
         UserError
-            If that has been of no avail `MOST` times.
+            If that did not help `MOST` times.
         """
         trainer, rate = self._trainer, self._trainer.learning_rate
         if self._count == MOST:
             raise UserError(
-                "The training became unstable again and again, at last with a learning rate of "
-                f"{rate:.2g}. Look for images with odd intensities, or start afresh with a "
+                "The training became unstable again and again, most recently with a learning rate "
+                f"of {rate:.2g}. Look for images with odd intensities, or start afresh with a "
                 "smaller learning rate. The last good checkpoint and every slice are safe."
             )
         path = trainer.memory.go_back(self._since_saved)
@@ -61,7 +61,7 @@ class Falls:
         step = trainer.state.total
         where = "afresh" if path is None else f"from {path.name}, step {step},"
         return FellBack(
-            f"The training became unstable. It goes on {where} with the smaller learning rate "
+            f"The training became unstable. It resumes {where} with the smaller learning rate "
             f"{trainer.learning_rate:.2g}.",
             str(path or ""),
             step,

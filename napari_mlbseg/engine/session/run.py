@@ -1,4 +1,4 @@
-"""One run from start to end: which stage comes when."""
+"""One run from start to end: the order of its stages."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from napari_mlbseg.engine.session.budget import Budget
 from napari_mlbseg.engine.session.learning import Learning
 from napari_mlbseg.engine.session.parts import assemble
 from napari_mlbseg.engine.session.publishing import Publishing
-from napari_mlbseg.engine.session.recovery import told_of
+from napari_mlbseg.engine.session.recovery import resumed_from_older
 from napari_mlbseg.engine.training.clean_slices import check_enough
 from napari_mlbseg.engine.training.finite import UnstableError
 from napari_mlbseg.engine.training.memory import Restored
@@ -19,7 +19,7 @@ from napari_mlbseg.project.study import Study
 
 
 class Run:
-    """The stages in order; the last event of a run that ends well is `Finished`."""
+    """Runs the stages in order; the last event of a run that ends well is `Finished`."""
 
     def __init__(self, study: Study, config: Config, inbox: Inbox, budget: Budget) -> None:
         self._began, self._config = budget.now(), config
@@ -31,7 +31,7 @@ class Run:
         self._learning, self._publishing = Learning(self._parts), Publishing(self._parts)
 
     def events(self) -> Iterator[Event]:
-        """Everything that happens, from `RunStarted` to `Finished`."""
+        """Yield every event of the run, from `RunStarted` to `Finished`."""
         parts, trainer, state = self._parts, self._parts.trainer, self._parts.trainer.state
         trainer.memory.sweep()
         restored = trainer.restore() if self._config.resume else Restored()
@@ -43,7 +43,7 @@ class Run:
             yield from parts.between.heeding(parts.between.read_clean_slices)
             yield self._started(run_id, restored)
             if restored.passed_over:
-                yield told_of(restored, trainer)
+                yield resumed_from_older(restored, trainer)
             yield from self._stages()
             outcome = "stopped" if parts.attention.stop else "finished"
         finally:
@@ -64,15 +64,15 @@ class Run:
         )
 
     def _stages(self) -> Iterator[Event]:
-        """What is left of the run; where it becomes unstable, from an older state."""
+        """Run the remaining stages; if the training becomes unstable, from an older state."""
         parts = self._parts
         while True:
             try:
                 yield from self._remaining_stages()
                 return
             except UnstableError:
-                yield parts.falls.back()
-                parts.attention.clean_slices_are_due()  # others may have validated then
+                yield parts.recovery.back()
+                parts.attention.clean_slices_are_due()  # validation slices may have differed then
                 parts.showing.gone_back()
                 if parts.attention.stop:
                     return
@@ -95,6 +95,6 @@ class Run:
                 state.enter(Stage.BOOTSTRAPPING)  # a later run adds its steps to a finished one
         if trainer.memory.has_news:
             yield parts.upkeep.save()
-            parts.falls.saved()
+            parts.recovery.saved()
         if not attention.stop and state.stage is Stage.BOOTSTRAPPING:
             yield from self._publishing.everything()

@@ -1,4 +1,4 @@
-"""What is shown of a training: predictions and maps, brought up to date as time allows."""
+"""Predictions and maps of the current training, brought up to date as time allows."""
 
 from collections.abc import Iterator
 
@@ -21,14 +21,14 @@ YOUNGEST_STEPS = 50
 
 
 class Showing:
-    """Publishes without taking much of the time of the training.
+    """Publishes predictions and maps without taking much time from the training.
 
-    Nothing leaves that is made of numbers that are not finite: `UnstableError` is raised instead.
+    Raises `UnstableError` instead of publishing anything made with non-finite numbers.
 
     Parameters
     ----------
     share
-        Largest share of the time that is spent in the background.
+        Largest share of the time that background publishing may take.
     """
 
     def __init__(
@@ -55,31 +55,31 @@ class Showing:
         self._direction: tuple[int, Parameters] | None = None
 
     def look_at(self, key: SliceKey | None) -> None:
-        """Another slice is on view: it is due at once."""
+        """Set the slice on view; if it is another one, it is due at once."""
         if key != self._publisher.schedule.focus:
             self._publisher.schedule.look_at(key)
             self._timer.at_once("focus")
 
     def clean_slices_changed(self) -> None:
-        """Weigh anew, beginning with the slice on view."""
+        """Bring the brake and the weights up to date; the slice on view is due at once."""
         self._braking.clean_slices_changed()
         self.forget_direction()
         self._timer.at_once("focus")
 
     def forget_direction(self) -> None:
-        """Find out anew, before the next weight maps, what the clean slices ask for."""
+        """Compute the clean direction again before the next weight maps."""
         self._direction = None
 
     def gone_back(self) -> None:
-        """The network is another one: publish everything anew."""
+        """Publish everything again, because the network has returned to an older state."""
         self.forget_direction()
         self._publisher.schedule.forget()
         self._timer.at_once("focus")
 
     def before_step(self, stage: Stage) -> Iterator[Event]:
-        """The slice on view, about once a second, and whenever it changes or the clean slices do.
+        """Publish the slice on view, about once a second and whenever it or a clean slice changes.
 
-        Before the step, not after it: whoever has just accepted a slice waits for this.
+        This comes before the step, not after it: whoever has just accepted a slice waits for it.
         """
         focused = self._publisher.schedule.focused_slice()
         if stage is not Stage.BOOTSTRAPPING or focused is None:
@@ -96,7 +96,7 @@ class Showing:
             yield event
 
     def publish_some(self) -> Event | None:
-        """The slices that are the most out of date, within their share of the time."""
+        """Publish the slices that are most out of date, within their share of the time."""
         step = self._trainer.state.total
         if self._publishing_s < self._share * (self._budget.now() - self._began):
             span = self._publisher.schedule.stalest_span(step, youngest=YOUNGEST_STEPS)
@@ -107,7 +107,7 @@ class Showing:
     def publish(
         self, span: Span, *, step: int, identity_view_only: bool = False
     ) -> SlicesPublished:
-        """Write predictions of some slices and, where asked, their weights."""
+        """Write the predictions of some slices and, if the weighting rule has any, their maps."""
         began, parameters = self._budget.now(), self._braking.guard.parameters
         brake = self._braking.in_force()
         require_finite(parameters, "the network")
@@ -124,17 +124,18 @@ class Showing:
             seconds = self._budget.now() - began
             self._publishing_s += seconds
         whole = event.stop == span.stop
-        if whole and span in spans_of(self._trainer.source, span.case):  # a lone one takes longer
+        # A single slice takes longer than its share of a span, and would distort the speed.
+        if whole and span in spans_of(self._trainer.source, span.case):
             share = self._publisher.share_of_passes(identity_view_only=identity_view_only)
             self._budget.published(span.stop - span.start, seconds, share=share)
         return event
 
     def put_back(self, span: Span, *, step: int) -> Event | None:
-        """Write the imported labels where they stand, without asking the network."""
+        """Write the imported labels that are kept, without using the network."""
         return self._publisher.put_back(span, brake=self._braking.in_force(), step=step)
 
     def write_initial_labels(self, span: Span) -> SlicesPublished:
-        """Write predictions of the base model as initial labels."""
+        """Write the base model's predictions as initial labels."""
         trainer = self._trainer
         require_finite(trainer.parameters, "the base model")
         return self._publisher.write_initial_labels(
@@ -142,16 +143,16 @@ class Showing:
         )
 
     def in_order_of_need(self, step: int) -> Iterator[Span]:
-        """What was last published before a step, what matters most first."""
+        """Spans that were last published before `step`, the most important first."""
         looked_at = self._braking.in_force().looked_at
         return self._publisher.schedule.in_order_of_need(step, looked_at)
 
     def out_of_date(self, step: int) -> list[SliceKey]:
-        """The slices that were last published before a step."""
+        """The slices that were last published before `step`."""
         return self._publisher.schedule.out_of_date(step)
 
     def _clean_direction(self) -> Parameters | None:
-        """Where the clean slices want the network to move; None where nothing is weighed."""
+        """Where the training slices want the network to move; None for a rule without maps."""
         if self._trainer.weighting.scores is None:
             return None
         step = self._trainer.state.total

@@ -1,14 +1,17 @@
-"""What is due again after some seconds."""
+"""Which pieces of work are due again."""
 
 import math
 from collections.abc import Callable
 
 LONGEST_SHARE = 0.25
-"""Of the time, for what says when it ended: the slice on view takes seconds in 3-D on a CPU."""
+"""Largest share of the time for work that reports its end.
+
+The slice on view takes seconds in 3-D on a CPU.
+"""
 
 
 class Timer:
-    """Remembers when pieces of work were last done, by name, and how long they took."""
+    """Remembers, by name, when each piece of work was last done and how long it took."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -16,9 +19,9 @@ class Timer:
         self._took_s: dict[str, float] = {}
 
     def due(self, what: str, every_s: float) -> bool:
-        """Whether it is time again; if so it begins now.
+        """Whether `what` is due again; if so, it counts as begun now.
 
-        What took long waits for longer than `every_s`.
+        Work that took long is due less often than `every_s`.
         """
         now = self._clock()
         wait_s = max(every_s, self._took_s.get(what, 0.0) / LONGEST_SHARE)
@@ -28,13 +31,13 @@ class Timer:
         return True
 
     def begin(self, what: str) -> None:
-        """It counts as done now."""
+        """Count `what` as done now."""
         self._last[what] = self._clock()
 
     def ended(self, what: str) -> None:
-        """It took from when it was due until now."""
+        """Note that `what` ended now; it began when it was last due."""
         self._took_s[what] = self._clock() - self._last[what]
 
     def at_once(self, what: str) -> None:
-        """It is due whenever it was last done."""
+        """Make `what` due at once, whenever it was last done."""
         self._last.pop(what, None)

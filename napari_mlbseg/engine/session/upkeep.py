@@ -1,4 +1,4 @@
-"""What is due between two optimiser steps beside publishing: scoring, logging, saving."""
+"""Work between two optimiser steps other than publishing: scoring, logging, saving."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,35 +20,35 @@ from napari_mlbseg.engine.training.trainer import Trainer
 CHECKPOINT_EVERY_S = 60.0
 SCORE_EVERY_STEPS = 25
 COMPARE_EVERY_STEPS = 100
-"""With the imported labels, on training slices: where there is hardly another."""
+"""Steps between comparisons with the imported labels on training slices."""
 LOG_EVERY_S = 2.0
 
 
 Work = Callable[[], Event | None]
-"""A piece of work, and what it tells; cut off by a `CutOffError` it can begin anew."""
+"""A piece of work that returns its event; interrupted by a `CutOffError`, it can start over."""
 
 
 class Upkeep:
-    """Judges, notes and saves a training without taking much of its time.
+    """Scores, logs and saves a training without taking much of its time.
 
-    Nothing leaves that is made of numbers that are not finite: `UnstableError` is raised instead.
+    Raises `UnstableError` instead of scoring or saving anything with non-finite numbers.
     """
 
     def __init__(
         self, trainer: Trainer, braking: Braking, journal: Journal, clock: Callable[[], float]
     ) -> None:
         self._trainer, self._braking, self._journal = trainer, braking, journal
-        self._told_that_they_are_kept = False
+        self._reported_kept = False
         self._timer = Timer(clock)
         self._timer.begin("checkpoint")
 
     def log(self, progress: StepDone) -> None:
-        """Note how the losses are, now and then."""
+        """Log the losses every few seconds."""
         if self._timer.due("log", LOG_EVERY_S):
             self._journal.note(self._trainer.state.total, progress.losses)
 
     def after_step(self, stage: Stage, *, last: bool) -> Iterator[Work]:
-        """All that is due after a step of training but for publishing, one after the other."""
+        """The work that is due after a training step, except for publishing."""
         scored = self._owes_score(last=last)
         if scored:
             yield partial(self._score, stage)
@@ -61,12 +61,15 @@ class Upkeep:
             yield self.save
 
     def before_first_step(self, stage: Stage, *, last: bool) -> Iterator[Work]:
-        """What a run that was stopped still owes to its last step, `last` of the stage or not."""
+        """The scoring that a stopped run still owes for its last step.
+
+        `last` says whether that was the last step of the stage.
+        """
         if self._trainer.state.step and self._owes_score(last=last):
             yield partial(self._score, stage)
 
     def judge(self, stage: Stage) -> Iterator[Work]:
-        """Find out what is to be shown of a model that has changed since it was last scored."""
+        """Score a model that has changed since, and compare it with the imported labels."""
         if self._owes_score(last=True):
             yield partial(self._score, stage)
         yield partial(self._compare, anew=True)
@@ -77,7 +80,7 @@ class Upkeep:
         return CheckpointSaved(str(self._trainer.memory.latest), self._trainer.state.total)
 
     def _owes_score(self, *, last: bool) -> bool:
-        """Counted in steps: what is shown shall not depend on the clock."""
+        """Whether a score is due; counted in steps, so that the clock does not affect results."""
         state = self._trainer.state
         due = last or state.step % SCORE_EVERY_STEPS == 0
         return bool(self._trainer.validation_slices) and due and state.scored != state.total
@@ -92,11 +95,11 @@ class Upkeep:
         return replace(scored, never_looked_at=never_looked_at, slices=slices)
 
     def _compare(self, *, anew: bool) -> ImportedLabelsKept | None:
-        """Tell when imported labels begin or cease to stand; now and then, find it out `anew`."""
+        """Report when imported labels start or stop being shown; `anew` compares again first."""
         guard = self._braking.guard
         if anew:
             guard.compare_with_imported()
-        if guard.imported_labels_kept == self._told_that_they_are_kept:
+        if guard.imported_labels_kept == self._reported_kept:
             return None
-        self._told_that_they_are_kept = guard.imported_labels_kept
-        return ImportedLabelsKept(self._told_that_they_are_kept)
+        self._reported_kept = guard.imported_labels_kept
+        return ImportedLabelsKept(self._reported_kept)

@@ -1,1 +1,1 @@
-"""The method, one step a module: pure functions, arrays in, arrays out."""
+"""The method, one module per step: pure functions from arrays to arrays."""

@@ -1,7 +1,7 @@
-"""Random appearances of the same anatomy, wherever it lies on the grid.
+"""Random appearances of the same anatomy; its position on the grid does not change.
 
-Every random number comes from the generator that is passed in, which is on the CPU, so that a run
-can be repeated and resumed whatever the device.
+Every random number comes from the generator that is passed in. It is on the CPU, so that a run can
+be repeated and resumed on any device.
 """
 
 import torch
@@ -15,7 +15,7 @@ from napari_mlbseg.engine.nets.noise import normal
 def random_appearance(
     images: Float[Tensor, "batch channels *space"], generator: Generator
 ) -> Float[Tensor, "batch channels *space"]:
-    """Random contrast, brightness, gamma, smooth bias field, blur and noise, on z-scores."""
+    """Apply random contrast, brightness, gamma, smooth bias field, blur and noise to z-scores."""
     count, dims = len(images), images.ndim - 2
     draw = _Drawer(count, generator, images)
     images = images * torch.exp(0.25 * draw.normal()) + 0.2 * draw.normal()
@@ -39,7 +39,7 @@ def _gamma(images: Tensor, gamma: Tensor) -> Tensor:
 
 
 class _Drawer:
-    """Draws one number an image, shaped to broadcast over it."""
+    """Draws one number per image, shaped to broadcast over it."""
 
     def __init__(self, count: int, generator: Generator, like: Tensor) -> None:
         self.shape = (count, *(1,) * (like.ndim - 1))
@@ -53,5 +53,5 @@ class _Drawer:
         return drawn.to(self.like.device, non_blocking=True)
 
     def sent(self, drawn: Tensor) -> Tensor:
-        """To where the images are; nobody waits until it is there."""
+        """Send numbers to the device of the images, without waiting for them to arrive."""
         return drawn.to(self.like, non_blocking=True)

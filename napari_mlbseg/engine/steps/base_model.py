@@ -1,4 +1,4 @@
-"""One supervised step on clean slices: where bootstrapping starts from."""
+"""One supervised step on training slices: it makes the base model, where bootstrapping starts."""
 
 import torch
 from jaxtyping import Float, Int
@@ -20,8 +20,9 @@ def clean_gradient(
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Gradient of the clean loss at `parameters`, and the loss.
 
-    Dice does not add up over chunks of the batch. So a forward pass without memory finds the loss
-    and its gradient with respect to all logits, and a second one, chunk by chunk, pulls that back.
+    Dice is not a sum over chunks of the batch. So a first forward pass, with nothing recorded,
+    gives the loss and its gradient with respect to all logits; a second one, chunk by chunk, pulls
+    that gradient back to the parameters.
     """
     point = leaves(parameters)
     parts = chunks(images)
@@ -46,10 +47,10 @@ def clean_shares(
     images: Float[Tensor, "batch channels *space"],
     labels: Int[Tensor, "batch *space"],
 ) -> tuple[list[dict[str, Tensor]], Tensor]:
-    """What each of up to `GROUPS` groups of slices adds to the clean gradient, and the loss.
+    """The clean gradient of each of up to `GROUPS` groups of slices, and the loss.
 
-    The loss is that of the whole batch; each share is counted as often as there are groups, so
-    that their mean is the gradient.
+    The loss is that of the whole batch. Each group's share of the gradient is multiplied by the
+    number of groups, so that the mean of the shares is the gradient.
     """
     seen = Recorded.forward(model, parameters, images.chunk(GROUPS))
     logits = seen.logits()

@@ -1,4 +1,4 @@
-"""Steps of other methods, to compare with: the same slices, network and augmentation."""
+"""Baselines: steps of other methods with the same slices, network and augmentation."""
 
 import torch
 from jaxtyping import Float, Int
@@ -17,7 +17,7 @@ NOISY_SHARE = 0.5
 def initial_labels_gradient(
     model: Model, student: Parameters, noisy: Batch, clean: Batch
 ) -> BootstrapGradient:
-    """Initial labels are learnt like clean ones: cross-entropy plus Dice on either."""
+    """Learn initial labels just like clean ones: cross-entropy plus Dice on both."""
     ours, clean_found = clean_gradient(model, student, clean.images, clean.labels)
     theirs, noisy_found = clean_gradient(model, student, noisy.images, noisy.labels)
     return BootstrapGradient(
@@ -37,10 +37,10 @@ def copy_paste_gradient(
 ) -> BootstrapGradient:
     """Bidirectional copy-paste (Bai et al., CVPR 2023).
 
-    A box of each noisy slice replaces that of a clean one, and the other way round. The box is two
-    thirds of the slice wide and high and lies at random. Noisy pixels learn what the mean teacher
-    sees in them, with half the weight of clean ones. Unlike the paper, components of the teacher's
-    labels are not filtered: a slice may cut a structure several times.
+    A box of each noisy slice is pasted into a clean slice, and the other way round. The box is two
+    thirds as wide and as high as the slice and lies at random. The targets of noisy pixels are the
+    mean teacher's predictions, with half the weight of clean pixels. Unlike the paper, components
+    of the teacher's labels are not filtered: a slice may cut a structure several times.
     """
     with torch.no_grad():
         taught = model(teacher, noisy.images).argmax(dim=1)
@@ -66,7 +66,7 @@ def copy_paste_gradient(
 
 
 def mixed(under: Batch, over: Batch, where: Tensor) -> Batch:
-    """Slices and labels of `over` where the mask (``batch 1 y x``) is set, else of `under`."""
+    """Samples and labels of `over` where the mask (``batch 1 y x``) is set, else of `under`."""
     return Batch(
         torch.where(where, over.images, under.images),
         torch.where(where.squeeze(1), over.labels, under.labels),

@@ -1,8 +1,9 @@
-"""A batch, a few images at a time.
+"""Splits a batch into chunks of a few images.
 
-On a CPU a large batch is slow: forty slices of 128 x 128 took more than twice the time a slice that
-eight took, most of it in the kernel, probably because glibc takes blocks of more than 32 MB from it
-and gives them back at every layer. A GPU wants large batches and gets them whole.
+Large batches are slow on a CPU: forty slices of 128 x 128 took more than twice as long per slice as
+eight. Most of that time is spent in the kernel, probably because glibc requests blocks of more than
+32 MB from it and returns them at every layer. A GPU is fastest with large batches and gets them
+whole.
 """
 
 import math
@@ -13,14 +14,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 CHUNK_PIXELS = 2**17
-"""On a CPU: eight slices of 128 x 128. Four need a quarter less memory and 8 % more time."""
+"""Pixels per chunk on a CPU: eight slices of 128 x 128.
+
+With four, steps need a quarter less memory and 8 % more time.
+"""
 
 
 def chunks(images: Float[Tensor, "batch channels *space"]) -> tuple[Tensor, ...]:
-    """The batch in parts of about `CHUNK_PIXELS`, on a GPU as one.
+    """Split a batch into parts of about `CHUNK_PIXELS`; on a GPU it stays whole.
 
-    No part is a lone image: on one thread torch convolves these without oneDNN, in 3-D at half the
-    speed.
+    No part is a single image unless the batch is: on one thread torch convolves single images
+    without oneDNN, in 3-D at half the speed.
     """
     if images.device.type != "cpu":
         return (images,)
@@ -30,7 +34,7 @@ def chunks(images: Float[Tensor, "batch channels *space"]) -> tuple[Tensor, ...]
 
 
 def added(gradients: Iterable[tuple[Tensor, ...]]) -> list[Tensor]:
-    """The sum of gradients that come one after another."""
+    """The sum of gradients that arrive one after another."""
     remaining = iter(gradients)
     total = list(next(remaining))
     for more in remaining:

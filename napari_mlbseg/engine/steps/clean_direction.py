@@ -1,20 +1,20 @@
-"""Which way the clean slices want the network to move, as far as they agree.
+"""The clean direction: where the training slices want the network to move, as far as they agree.
 
-The gradient of the clean loss is a mean over a few slices. While the network is young all of them
-pull it the same way. Later they are fitted, what is left of each gradient is particular to its
+The gradient of the clean loss is a mean over a few slices. While the network is young, all of them
+pull it the same way. Once the network fits them, what remains of each gradient is specific to its
 slices, and the mean is noise that says nothing about any other slice. So the loss is split into
 groups of slices, and every parameter tensor of the mean is scaled by how much of it the groups
-share: with m groups and ``g = mean_i g_i``,
+have in common: with m groups and ``g = mean_i g_i``,
 
     agreement = max(0, mean_{i != j} <g_i, g_j>) / |g|^2,
 
-the unbiased estimate of the squared length of what they have in common over the squared length of
-the mean (the shrinkage of James & Stein 1961, one factor a tensor). Where nothing is in common the
-direction is zero.
+an unbiased estimate of the squared length of the common part, divided by the squared length of the
+mean (the shrinkage of James & Stein 1961, with one factor per tensor). If the groups have nothing
+in common, the direction is zero.
 
 The length is that of Polyak's step (1969), ``L / |g|^2`` times the mean gradient, at which the
-linearised loss would vanish: large while there is much to learn, whatever the scale of network
-and loss.
+linearised loss would vanish. It is large while there is much to learn, and does not depend on the
+scale of network or loss.
 """
 
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ from napari_mlbseg.engine.nets.model import Parameters
 
 
 def mean_gradient(gradients: Sequence[Parameters]) -> dict[str, Tensor]:
-    """The mean of gradients by parameter name."""
+    """The mean of several gradients, by parameter name."""
     return {n: torch.stack([g[n] for g in gradients]).mean(dim=0) for n in gradients[0]}
 
 
 def agreement(gradients: Sequence[Tensor]) -> Tensor:
-    """How much of the mean of one tensor's gradients they have in common, from 0 to 1.
+    """The share of the mean of one tensor's gradients that they have in common, from 0 to 1.
 
-    A single gradient has nobody to agree with: 0.
+    It is 0 for a single gradient, which has none to agree with.
     """
     stack = torch.stack([g.flatten() for g in gradients])
     count = len(stack)
@@ -46,12 +46,12 @@ def agreement(gradients: Sequence[Tensor]) -> Tensor:
 
 
 def clean_direction(gradients: Sequence[Parameters], loss: Tensor) -> dict[str, Tensor]:
-    """The agreed gradient, as long as Polyak's step.
+    """The part of the gradient that the groups agree on, scaled to Polyak's step.
 
     Parameters
     ----------
     gradients
-        Of the clean loss of each group of slices, by parameter name.
+        Gradient of the clean loss of each group of slices, by parameter name.
     loss
         Mean clean loss of the groups.
     """

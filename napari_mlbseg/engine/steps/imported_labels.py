@@ -1,8 +1,8 @@
 """Which imported labels are right as a whole, plane by plane.
 
-Labels from elsewhere are often right in most slices and wrong in some. Pixel by pixel that is hard
-to tell: where such a label contradicts the network, either may be right. Over a slice it is not: a
-right label differs from the prediction by the network's error, a wrong one by its own as well.
+Imported labels are often right in most slices and wrong in some. A single pixel cannot settle this:
+where such a label contradicts the network, either may be right. A whole slice can: a right label
+differs from the prediction by the network's error, a wrong label by its own error as well.
 """
 
 import math
@@ -15,19 +15,19 @@ from torch import Tensor
 from napari_mlbseg.engine.nets.labels import IGNORE
 
 SOFTENING = 0.002
-"""Of the area of a plane: a few pixels in an otherwise empty one say little."""
+"""Share of the area of a plane: a few pixels in an otherwise empty plane say little."""
 EXPECTED_ERROR = 0.5
-"""Of a wrong label, before any was seen."""
+"""Error assumed for a wrong label before any was seen."""
 FEWEST_TO_TELL = 4
-"""Labels whose error must be known before the largest of them says how wrong others can be."""
+"""Number of known errors needed before the largest says how wrong other labels can be."""
 
 
 def disagreement(
     labels: Int[Tensor, "*planes y x"], others: Int[Tensor, "*planes y x"]
 ) -> Float[Tensor, "*planes"]:
-    """How far labels differ, see `difference`; NaN where `labels` show nothing.
+    """The `difference` of labels for each plane; NaN for planes where `labels` are empty.
 
-    A network that sees something beyond the ends of a structure says little about them.
+    Where a network labels beyond the ends of a structure, that says little about empty labels.
     """
     known = (labels != IGNORE) & (others != IGNORE)
     showing = ((labels > 0) & known).any(dim=-1).any(dim=-1)
@@ -37,9 +37,10 @@ def disagreement(
 def difference(
     labels: Int[Tensor, "*planes y x"], others: Int[Tensor, "*planes y x"]
 ) -> Float[Tensor, "*planes"]:
-    """Pixels of a plane whose labels differ, by the pixels at which either shows something.
+    """Number of pixels that differ, divided by the number of foreground pixels of both labels.
 
-    1 - Dice for a single class, but for `SOFTENING`. Pixels to be ignored count for nothing.
+    For each plane. For a single class this is 1 - Dice, except for `SOFTENING`. Pixels to be
+    ignored do not count.
     """
     known = (labels != IGNORE) & (others != IGNORE)
     differ = ((labels != others) & known).sum(dim=(-2, -1))
@@ -48,20 +49,20 @@ def difference(
     return differ / (shown + softening)
 
 
-def largest_of_right(of_clean: Iterable[float]) -> float:
-    """Up to which disagreement with the prediction an imported label is taken to be right.
+def largest_right_disagreement(of_clean: Iterable[float]) -> float:
+    """The largest disagreement with the prediction at which an imported label counts as right.
 
-    Half the error of a wrong label: a prediction that is nearer to the label than that would be
-    further from the truth, were the label wrong. Less where fewer than half of the labels are
-    right, in proportion: where none is, one that is near the prediction is wrong, too.
+    It is half the error of a wrong label: a prediction closer to the label than that would be
+    further from the truth if the label were wrong. If fewer than half of the labels are right, the
+    limit shrinks in proportion: if none is, a label close to the prediction is wrong, too.
 
     Parameters
     ----------
     of_clean
-        Disagreement of imported labels and truth, of the clean slices (NaN: nothing shown). The
-        error of a wrong one is their mean, weighted by itself so that right ones do not count,
-        together with one label of `EXPECTED_ERROR`. The share of right ones, which are nearer to
-        the truth than half the limit, is estimated by Laplace's rule of succession.
+        Disagreement of imported labels and truth on the clean slices (NaN: empty label). The error
+        of a wrong label is the mean of these and of one `EXPECTED_ERROR`, weighted by itself so
+        that right labels do not count. The share of right labels, which are closer to the truth
+        than half the limit, is estimated by Laplace's rule of succession.
     """
     errors = torch.tensor([error for error in of_clean if not math.isnan(error)])
     with_expected = torch.cat([errors, torch.tensor([EXPECTED_ERROR])])
@@ -73,18 +74,18 @@ def largest_of_right(of_clean: Iterable[float]) -> float:
 def with_right_labels(
     predicted: Int[Tensor, "*planes y x"], labels: Int[Tensor, "*planes y x"], largest: float
 ) -> Int[Tensor, "*planes y x"]:
-    """The prediction, but the labels on planes where both disagree by at most `largest`."""
+    """The prediction, with the labels on planes where they disagree by at most `largest`."""
     right = (disagreement(labels, predicted) <= largest)[..., None, None]
     return torch.where(right & (labels != IGNORE), labels, predicted)
 
 
-def smallest_of_nonsense(errors: Sequence[float]) -> float:
-    """From which difference to an imported label a prediction is taken to be the worse one.
+def smallest_nonsense_difference(errors: Sequence[float]) -> float:
+    """The difference to an imported label beyond which a prediction is nonsense.
 
-    `errors` are the differences of imported labels and truth, of the clean slices. A prediction
+    `errors` are the differences between imported labels and truth on the clean slices. A prediction
     that differs from a label by more than twice the label's error is further from the truth than
-    the label (triangle inequality), and no label is taken to be worse than the worst that was
-    seen. Infinite where too few were seen to tell.
+    the label (triangle inequality), and no label is assumed to be worse than the worst seen.
+    Infinite if too few were seen to tell.
     """
     return 2 * max(errors) if len(errors) >= FEWEST_TO_TELL else math.inf
 
@@ -92,7 +93,7 @@ def smallest_of_nonsense(errors: Sequence[float]) -> float:
 def without_nonsense(
     predicted: Int[Tensor, "*planes y x"], labels: Int[Tensor, "*planes y x"], smallest: float
 ) -> Int[Tensor, "*planes y x"]:
-    """The prediction, but the labels on planes where both differ by more than `smallest`."""
+    """The prediction, with the labels on planes where they differ by more than `smallest`."""
     nonsense = (difference(labels, predicted) > smallest)[..., None, None]
     return torch.where(nonsense & (labels != IGNORE), labels, predicted)
 
@@ -100,10 +101,10 @@ def without_nonsense(
 def as_shown(
     predicted: Int[Tensor, "*planes y x"],
     labels: Int[Tensor, "*planes y x"],
-    largest_of_right: float | None,
-    smallest_of_nonsense: float,
+    largest_right_disagreement: float | None,
+    smallest_nonsense_difference: float,
 ) -> Int[Tensor, "*planes y x"]:
-    """A prediction, with imported labels where it is as good as sure that they are better."""
-    if largest_of_right is not None:
-        predicted = with_right_labels(predicted, labels, largest_of_right)
-    return without_nonsense(predicted, labels, smallest_of_nonsense)
+    """The prediction, with imported labels where they are right or the prediction is nonsense."""
+    if largest_right_disagreement is not None:
+        predicted = with_right_labels(predicted, labels, largest_right_disagreement)
+    return without_nonsense(predicted, labels, smallest_nonsense_difference)

@@ -1,20 +1,21 @@
-"""What a label is worth: whether learning it agrees with the clean slices.
+"""Meta-weights: how much learning a label lowers the loss on the training slices.
 
-The weight of a pixel's label is the derivative of the clean loss with respect to that label's share
-in one virtual SGD step (Ren et al. 2018; per pixel: Mirikharaji et al. 2019; Wei et al. 2023, eq. 3
-to 5). For the cross-entropy it has a closed form: with ``g`` the gradient of the clean loss at the
-virtual parameters, ``z`` the logits and ``s = J z . g`` their directional derivative along ``g``,
+The price of a pixel's label is the negative derivative of the clean loss with respect to that
+label's weight in one virtual SGD step (Ren et al. 2018; per pixel: Mirikharaji et al. 2019; Wei et
+al. 2023, eq. 3 to 5). For the cross-entropy it has a closed form: with ``g`` the gradient of the
+clean loss at the virtual parameters, ``z`` the logits and ``s = J z . g`` their directional
+derivative along ``g``,
 
     u(y) = -dL_clean/dw = learning_rate * sum_c (softmax(z)_c - y_c) * s_c
 
 One Jacobian-vector product in forward mode prices every label of every pixel; no second-order
 graph is built.
 
-Two rules make weights of prices (`weighting`). The published one takes the positive part of u. On a
-network that already fits the clean slices the sign of u is close to chance, and normalising what is
-left amplifies noise; so the loop starts from equal weights and tilts them by u, along the direction
-that the clean slices agree on (`clean_direction`). What is shown as trust is the network's
-confidence, tilted in the same way; as weights it would have the network confirm itself
+Two rules turn prices into weights (`weighting`). The published rule takes the positive part of u.
+On a network that already fits the training slices the sign of u is close to chance, and normalising
+amplifies the noise. So the default rule starts from equal weights and tilts them by u, along the
+direction that the training slices agree on (`clean_direction`). The trust map is the network's
+confidence, tilted in the same way; used as weights, it would let the network confirm itself
 (docs/results.md).
 """
 
@@ -27,7 +28,7 @@ from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.steps.chunks import chunks
 
 LOOK_AHEAD = 0.05
-"""Share of Polyak's step that the confidence is tilted by."""
+"""Share of Polyak's step that weights and confidence are tilted by."""
 
 
 def virtual_parameters(
@@ -39,9 +40,9 @@ def virtual_parameters(
     weight_decay: float = 0.0,
     velocity: Parameters | None = None,
 ) -> dict[str, Tensor]:
-    """Parameters after the virtual SGD step at zero weights.
+    """Parameters after the virtual SGD step, with all label weights zero.
 
-    `gradients` are those of the terms that carry no weight (the consistency terms). With momentum
+    `gradients` are those of the terms without label weights (the consistency terms). With momentum,
     the step is along ``momentum * velocity + gradient + weight_decay * parameter``.
     """
     moved = {}
@@ -58,9 +59,9 @@ def logit_derivative(
 ) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
     """Logits and their derivative along `direction` in parameter space.
 
-    One forward-mode product, a chunk of the batch at a time; `model` maps parameters and images
-    (``batch channels *space``) to logits (``batch classes *space``). Nothing is recorded for a
-    backward pass.
+    Computed as one forward-mode product, chunk by chunk of the batch; `model` maps parameters and
+    images (``batch channels *space``) to logits (``batch classes *space``). Nothing is recorded for
+    a backward pass.
     """
     point = {name: value.detach() for name, value in parameters.items()}
     tangent = {name: direction[name].detach() for name in point}
@@ -77,7 +78,7 @@ def label_prices(
 ) -> Float[Tensor, "batch classes *space"]:
     """The price u of every class at every pixel, per unit learning rate.
 
-    Positive where the clean slices gain from learning that class there, negative where they object.
+    Positive where learning that class lowers the clean loss, negative where it raises it.
     """
     expected = (logits.softmax(dim=1) * derivative).sum(dim=1, keepdim=True)
     return expected - derivative
@@ -86,15 +87,15 @@ def label_prices(
 def value_of(
     maps: Float[Tensor, "batch classes *space"], labels: Int[Tensor, "batch *space"]
 ) -> Float[Tensor, "batch *space"]:
-    """The entry of the given label at every pixel; 0 where the label is to be ignored."""
+    """The entry of `maps` for each pixel's label; 0 where the label is to be ignored."""
     chosen = maps.gather(1, labels.clamp_min(0).unsqueeze(1)).squeeze(1)
     return chosen * (labels != IGNORE)
 
 
 def normalised(*prices: Float[Tensor, "batch *space"]) -> tuple[Tensor, ...]:
-    """Weights: the positive part of each map, summing to 1 over all maps together.
+    """Turn prices into weights: the positive part of each map, summing to 1 over all maps.
 
-    All zero where no label agrees with the clean slices.
+    All weights are zero if no label agrees with the training slices.
     """
     positive = [p.clamp_min(0) for p in prices]
     total = torch.stack([p.sum() for p in positive]).sum()
@@ -105,13 +106,13 @@ def normalised(*prices: Float[Tensor, "batch *space"]) -> tuple[Tensor, ...]:
 def tilted_probabilities(
     logits: Float[Tensor, "batch classes *space"], derivative: Float[Tensor, "batch classes *space"]
 ) -> Float[Tensor, "batch classes *space"]:
-    """What the network would believe of every label a small step along the clean direction.
+    """The tilted confidence: class probabilities after a small step along the clean direction.
 
     ``softmax(z - a s)``, which is ``p(y) exp(a u(y))`` up to a factor per pixel: one step of
-    exponentiated gradient (Kivinen & Warmuth 1997) on the same prices u, from the network's
-    confidence, where `normalised` takes one projected gradient step from zero. The derivative is
-    the one along `clean_direction.clean_direction`, whose length is that of Polyak's step; the
-    share ``a`` of it is `LOOK_AHEAD`.
+    exponentiated gradient (Kivinen & Warmuth 1997) on the same prices u, starting from the
+    network's confidence, whereas `normalised` takes one projected gradient step from zero. The
+    derivative is along `clean_direction.clean_direction`, whose length is that of Polyak's step;
+    ``a`` is the share `LOOK_AHEAD` of it.
     """
     return (logits - LOOK_AHEAD * derivative).softmax(dim=1)
 
@@ -119,12 +120,12 @@ def tilted_probabilities(
 def weights_of(
     scores: Float[Tensor, "batch classes *space"], *labels: Int[Tensor, "batch *space"]
 ) -> tuple[Float[Tensor, "batch *space"], ...]:
-    """Weights of label maps from what a rule makes of every class, summing to 1 over all maps."""
+    """Weights of label maps from a rule's `scores` of every class, summing to 1 over all maps."""
     return normalised(*(value_of(scores, y) for y in labels))
 
 
 def confidence(
     logits: Float[Tensor, "batch classes *space"], derivative: Float[Tensor, "batch classes *space"]
 ) -> Float[Tensor, "batch classes *space"]:
-    """What the network believes now, whatever the clean slices say."""
+    """The network's current class probabilities, whatever the training slices say."""
     return logits.softmax(dim=1)

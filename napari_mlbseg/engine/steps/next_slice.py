@@ -1,11 +1,11 @@
-"""Which slices to correct next: those that teach most about what is doubtful.
+"""Which slices to correct next: those that teach most about doubtful slices.
 
-Every slice of the cohort has a weight, larger the more of its labels are doubted. A corrected slice
-teaches about the slices that look like it and about its neighbours; what it teaches a slice is
-their similarity, and counts only as far as no other corrected slice teaches more. Greedily adding
-the slice that adds most (facility location; Nemhauser, Wolsey & Fisher 1978 bound its loss) makes a
-batch that is diverse by itself: a second slice of the same kind adds nothing. Unlike k-centre it
-does not run after outliers, which teach about nobody but themselves.
+Every slice of the cohort has a weight, which grows with the doubt about its labels. A corrected
+slice teaches about slices that look like it and about its neighbours: how much is their
+similarity, and it counts only as far as no other corrected slice teaches more. Greedily adding the
+slice that adds most (facility location; Nemhauser, Wolsey & Fisher 1978 bound its loss) makes a
+batch that is diverse by itself: a second slice of the same kind adds nothing. Unlike k-centre, it
+does not chase outliers, which teach only about themselves.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,11 +24,11 @@ COST_SHARE = 0.02
 
 
 def evenly_spread(counts: Sequence[int], *, seed: int) -> Iterator[tuple[int, int]]:
-    """All slices (case, index) of cases with `counts` slices, any beginning spread evenly.
+    """All slices (case, index) of cases with `counts` slices; every prefix is evenly spread.
 
     Cases take turns in a random order. Heights follow an additive sequence with irrational steps
-    between 15 and 85 percent of a case, because its ends rarely show much; where a height is taken
-    already, the nearest that is free.
+    between 15 and 85 percent of a case, because its ends rarely show much; if a height is already
+    taken, the nearest free one is used.
 
     >>> [index for _, index in evenly_spread([100], seed=0)][:4]
     [59, 18, 47, 76]
@@ -48,7 +48,7 @@ def evenly_spread(counts: Sequence[int], *, seed: int) -> Iterator[tuple[int, in
 
 
 def pooled(image: Float[np.ndarray, "y x"], side: int) -> Float[np.ndarray, "side side"]:
-    """Means over a grid of `side` by `side` boxes; images with fewer pixels repeat some."""
+    """Means over a grid of `side` x `side` boxes; smaller images repeat some pixels."""
     for axis in (0, 1):
         size = image.shape[axis]
         starts = np.arange(side) * size // side
@@ -62,10 +62,10 @@ def pooled(image: Float[np.ndarray, "y x"], side: int) -> Float[np.ndarray, "sid
 
 
 def alike(*blocks: Float[np.ndarray, "slices _"]) -> Float[np.ndarray, "slices slices"]:
-    """Similarity of slices from 0 to 1, a Gaussian kernel on their distance.
+    """Similarity of slices from 0 to 1: a Gaussian kernel of the distance of their features.
 
-    Each block of features is brought to the same spread and so counts the same; one that is the
-    same for all slices counts for nothing. The width is a share of the root mean square distance.
+    Every block of features is scaled to the same spread, so that all count alike; a block that is
+    the same for all slices does not count. The width is a share of the root mean square distance.
     """
     scaled = []
     for block in blocks:
@@ -84,7 +84,7 @@ def alike(*blocks: Float[np.ndarray, "slices _"]) -> Float[np.ndarray, "slices s
 def near(
     cases: Int[np.ndarray, " slices"], heights: Float[np.ndarray, " slices"]
 ) -> Float[np.ndarray, "slices slices"]:
-    """How close slices of one case are, from 0 to 1; 0 between cases. Heights are from 0 to 1."""
+    """Closeness of slices of one case, from 0 to 1; 0 between cases. Heights are from 0 to 1."""
     apart = (heights[:, None] - heights[None]) / NEIGHBOURHOOD
     same = cases[:, None] == cases[None]
     return np.asarray(np.where(same, np.exp(-np.square(apart) / 2), 0.0), dtype=np.float32)
@@ -93,10 +93,10 @@ def near(
 def likeness(
     alike: Float[np.ndarray, "slices slices"], near: Float[np.ndarray, "slices slices"]
 ) -> Float[np.ndarray, "slices slices"]:
-    """What correcting one slice teaches about another, from 0 to 1.
+    """How much correcting one slice teaches about another, from 0 to 1.
 
-    Neighbours learn by how near they are, lookalikes at most the share `LOOKALIKE`: they look
-    alike at the coarse resolution of the features.
+    For neighbours it is their closeness; for lookalikes at most the share `LOOKALIKE`, because they
+    look alike only at the coarse resolution of the features.
     """
     return np.asarray(np.maximum(LOOKALIKE * alike, near))
 
@@ -104,7 +104,8 @@ def likeness(
 def relative_doubt(doubt: Float[np.ndarray, " slices"]) -> Float[np.ndarray, " slices"]:
     """Doubt in multiples of its mean over the slices where it is known, at most `DOUBT_CEILING`.
 
-    Unknown (NaN) is taken for the mean. A few broken slices shall not outweigh all others.
+    Unknown doubt (NaN) counts as the mean. The ceiling keeps a few broken slices from outweighing
+    all others.
     """
     known = doubt[np.isfinite(doubt)]
     mean = float(known.mean()) if len(known) else 0.0
@@ -122,17 +123,17 @@ def choose(
     count: int,
     first: Callable[[Sequence[int]], Bool[np.ndarray, " slices"]] | None = None,
 ) -> list[tuple[int, float]]:
-    """Up to `count` of the `free` slices and what each adds, the best first.
+    """Choose up to `count` of the `free` slices, the best first, with how much each adds.
 
     Parameters
     ----------
     similarity
-        What correcting one slice (second index) teaches about another (first index), 0 to 1.
+        How much correcting one slice (second index) teaches about another (first index), 0 to 1.
     doubt
-        Relative doubt, see `relative_doubt`. Slices without any weigh too: a network may be sure
-        and wrong. A doubtful slice costs a little more to correct.
+        Relative doubt, see `relative_doubt`. Slices without doubt have some weight too: a network
+        may be sure and wrong. A doubtful slice costs a little more to correct.
     first
-        Given what has been chosen so far, the slices that come before all others.
+        Returns, given the slices chosen so far, which slices come before all others.
     """
     weight = (1 - DOUBT_SHARE) + DOUBT_SHARE * doubt
     cost = (1 - COST_SHARE) + COST_SHARE * doubt

@@ -1,7 +1,7 @@
 """Passes through the network, chunk by chunk, that are exact for losses of the whole batch.
 
-A loss that compares the images of a batch with each other (views that should agree, Dice) is taken
-of all logits together; its gradient with respect to the logits is then pulled back in chunks.
+A loss that compares the images of a batch with each other (consistency of views, Dice) is computed
+from all logits together; its gradient with respect to the logits is then pulled back in chunks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,14 +18,22 @@ from napari_mlbseg.engine.steps.chunks import added, chunks
 def forward(
     model: Model, parameters: Parameters, images: Float[Tensor, "batch channels *space"]
 ) -> Float[Tensor, "batch classes *space"]:
-    """Logits, with nothing recorded."""
+    """Compute logits, with nothing recorded for a backward pass."""
     with torch.no_grad():
         return torch.cat([model(parameters, part) for part in chunks(images)])
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """Logits of a batch, and what it takes to pull gradients back from them to the parameters."""
+    """A recorded forward pass: pulls gradients back from the logits to the parameters.
+
+    Attributes
+    ----------
+    point
+        Parameters to differentiate at.
+    parts
+        Logits of each part of the batch, with their graphs.
+    """
 
     point: Parameters
     parts: list[Tensor]
@@ -42,21 +50,21 @@ class Recorded:
         return cls(point, [model(point, part) for part in parts])
 
     def logits(self) -> Float[Tensor, "batch classes *space"]:
-        """Of the whole batch; a leaf whose gradient is what `pull_back` takes."""
+        """Logits of the whole batch, as a leaf; `pull_back` takes the gradient at that leaf."""
         return torch.cat([part.detach() for part in self.parts]).requires_grad_()
 
     def pull_back(
         self, cotangent: Float[Tensor, "batch classes *space"], *, once_more: bool
     ) -> dict[str, Tensor]:
-        """Gradient by parameter name, of that with respect to the logits.
+        """Pull the gradient with respect to the logits back to the parameters, by name.
 
-        Without `once_more` each part's activations are freed as soon as they have served.
+        Unless it is to be called `once_more`, each part's activations are freed after use.
         """
         pulled = added(self._pulled(cotangent, once_more=once_more))
         return dict(zip(self.point, pulled, strict=True))
 
     def shares(self, cotangent: Float[Tensor, "batch classes *space"]) -> list[dict[str, Tensor]]:
-        """What each part adds to the gradient that `pull_back` gives; frees the activations."""
+        """Each part's share of the gradient that `pull_back` returns; frees the activations."""
         pulled = self._pulled(cotangent, once_more=False)
         return [dict(zip(self.point, share, strict=True)) for share in pulled]
 
@@ -69,5 +77,5 @@ class Recorded:
 
 
 def leaves(parameters: Parameters) -> dict[str, Tensor]:
-    """The parameters as a point to differentiate at."""
+    """The parameters as detached leaves that require gradients."""
     return {name: value.detach().requires_grad_() for name, value in parameters.items()}

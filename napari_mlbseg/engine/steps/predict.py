@@ -1,4 +1,4 @@
-"""Predictions and weight maps of slices and volumes as they are, for the eye and for the export."""
+"""Predictions and maps of slices and volumes without random placement, to publish and export."""
 
 from collections.abc import Sequence
 
@@ -41,7 +41,7 @@ def look_ahead(
     scores: Sequence[Scores],
     tile: tuple[int, ...] | None = None,
 ) -> list[Float[Tensor, "batch classes *space"]]:
-    """What each rule makes of every class, averaged over views of the images."""
+    """Scores of every class by each rule of `scores`, averaged over views of the images."""
 
     def network(part: Tensor) -> tuple[Tensor, Tensor]:
         return logit_derivative(model, parameters, direction, part)
@@ -55,9 +55,9 @@ def relative_weights(
 ) -> tuple[Float[Tensor, "batch y x"], ...]:
     """Weights in multiples of the uniform weight of their slice.
 
-    1 is what a pixel would get if all labels of the slice counted alike, 0 a label that counts for
-    nothing. Only pixels that are `valid` make the mean: the grid is larger than most slices. The
-    others get 1, or the edge of an image would look as if its labels counted for less.
+    1 is the weight if all labels of the slice counted alike; a label of weight 0 does not count.
+    Only `valid` pixels enter the mean, because the grid is larger than most slices. The others get
+    1, or labels at the edge of an image would seem to count for less.
     """
     total = torch.stack([(w * valid).sum(dim=(1, 2)) for w in weights]).mean(dim=0)
     mean = total / valid.sum(dim=(1, 2)).clamp_min(1)

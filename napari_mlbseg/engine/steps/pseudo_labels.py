@@ -1,7 +1,7 @@
 """Pseudo label enhancement: average the predictions of several views, then harden.
 
-Wei et al. 2023, section 2.2. Where a view does not see a pixel (zooming in hides the border) it
-has no say there, so the average is over the views that do.
+Wei et al. 2023, section 2.2. A view does not count for pixels that it does not see (zooming in
+hides the border): the average is over the views that see a pixel.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from napari_mlbseg.engine.nets.views import IDENTITY, View, apply_view_to_labels
 def average_prediction(
     views: Sequence[View], predictions: Sequence[Float[Tensor, "batch classes *space"]]
 ) -> tuple[Float[Tensor, "batch classes *space"], Float[Tensor, "batch 1 *space"]]:
-    """Mean of the views' probabilities mapped back, and the number of views that saw each pixel."""
+    """Mean of the views' probabilities, mapped back, and the number of views that see a pixel."""
     total = torch.zeros_like(predictions[0])
     seen = torch.zeros_like(predictions[0][:, :1])
     for view, prediction in zip(views, predictions, strict=True):
@@ -32,7 +32,7 @@ def average_prediction(
 def pseudo_labels(
     views: Sequence[View], predictions: Sequence[Float[Tensor, "batch classes *space"]]
 ) -> list[Int[Tensor, "batch *space"]]:
-    """The hardened average as each view sees it; `IGNORE` where no view saw the pixel."""
+    """The hardened average, mapped into each view; `IGNORE` for pixels that no view sees."""
     average, seen = average_prediction(views, [p.detach() for p in predictions])
     hard = torch.where(seen.squeeze(1) > 0, average.argmax(dim=1), IGNORE)
     return [apply_view_to_labels(view, hard, average) for view in views]
@@ -41,9 +41,9 @@ def pseudo_labels(
 def view_disagreement(
     views: Sequence[View], predictions: Sequence[Float[Tensor, "batch classes *space"]]
 ) -> Float[Tensor, ""]:
-    """Mean over ordered pairs of views of the squared difference of their predictions.
+    """Mean squared difference of the predictions of two views, over all ordered pairs of views.
 
-    Every view gets a gradient from every other: of each pair both orders count.
+    Both orders of each pair count, so that every view gets a gradient from every other.
     """
     pairs = list(permutations(range(len(views)), 2))
     if not pairs:

@@ -1,4 +1,4 @@
-"""How well predictions agree with clean slices."""
+"""Scores of predictions on clean slices: Dice, and comparisons of two models."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from torch import Tensor
 from napari_mlbseg.project.records.slices import SliceKey
 
 SURE = 0.95
-"""One chance in twenty of taking a model for worse that is not."""
+"""Confidence of the test: a model that is not worse is taken for worse once in twenty times."""
 COLLAPSED = 0.5
 TOO_SMALL = 0.005
-"""A difference of Dice that nobody sees."""
+"""A difference in Dice that nobody sees."""
 
 
 def dice_per_class(
     pairs: Iterable[tuple[Int[Tensor, "y x"], Int[Tensor, "y x"]]], *, classes: int
 ) -> dict[int, float]:
-    """Dice of each foreground class index over all pairs of prediction and truth together.
+    """Dice of each foreground class index over the pixels of all pairs of prediction and truth.
 
-    Pooling the pixels keeps slices that hardly show a class from deciding its score. A class that
-    neither shows is left out.
+    Pixels are pooled, so that slices that hardly show a class do not decide its score. Classes in
+    neither prediction nor truth are left out.
     """
     overlap = torch.zeros(classes, dtype=torch.float64)
     total = torch.zeros(classes, dtype=torch.float64)
@@ -40,21 +40,21 @@ def dice_per_class(
 def slice_dice(
     predicted: Int[Tensor, "y x"], truth: Int[Tensor, "y x"], *, classes: int
 ) -> float | None:
-    """Mean Dice of a slice over the foreground classes that it shows; None where it shows none."""
+    """Mean Dice of a slice over the foreground classes in prediction or truth; None without any."""
     found = dice_per_class([(predicted, truth)], classes=classes)
     return fmean(found.values()) if found else None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a model does on slices, beside another one.
+    """How a model does on some slices, compared with another one.
 
     Attributes
     ----------
     uncertainty
         Standard error of the mean Dice over the slices; None for a single one.
     worse
-        Whether it is worse than the other one by more than the uncertainty of the difference.
+        Whether it is worse than the other by more than the uncertainty of their difference.
     """
 
     uncertainty: float | None
@@ -62,10 +62,11 @@ class Comparison:
 
 
 def compare(ours: Sequence[float], theirs: Sequence[float] | None) -> Comparison:
-    """Compare the Dice of the same slices, pair by pair; a paired test needs few of them.
+    """Compare the Dice of two models on the same slices, pair by pair.
 
-    Worse by Student's one-sided paired test, which asks for a lot where there are few slices, or
-    collapsed to less than half, which needs no test; a single slice, or none, proves nothing.
+    A model is worse by Student's one-sided paired test, which demands more the fewer slices there
+    are, or if its mean Dice collapsed to less than half, which needs no test. A single slice, or
+    none, proves nothing.
     """
     uncertainty = _standard_error(ours)
     if theirs is None or len(ours) < 2:
@@ -82,10 +83,10 @@ def compare(ours: Sequence[float], theirs: Sequence[float] | None) -> Comparison
 def paired(
     ours: Mapping[SliceKey, float | None], theirs: Mapping[SliceKey, float | None]
 ) -> list[tuple[float, float]]:
-    """Dice of the slices that both were scored on, but those where neither shows anything.
+    """Pairs of Dice on the slices that both models were scored on.
 
-    None, for a slice that truth and labels leave empty, is as good as it gets beside labels that
-    show something there.
+    A slice that truth and labels leave empty has the Dice None: if the other model labels
+    something there, None counts as 1; if both are None, the slice is left out.
     """
     common = [(ours[key], theirs[key]) for key in ours if key in theirs]
     return [

@@ -3,9 +3,9 @@
     sum_i w^n_i CE(p_i, y^n_i) + w^p_i CE(p_i, y^p_i)
         + consistency * (L_views + L_teacher) + L_clean
 
-Where this differs from the released code: the clean loss shares the gradient that prices the
-pixels instead of taking a second step, views are inverted on the device with coverage masks, and
-every view gets a gradient from the consistency.
+Differences from the released code: the gradient of the clean loss that prices the pixels is also
+its share of the update, instead of a second optimiser step; views are inverted on the device with
+coverage masks; and every view gets a gradient from the consistency terms.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ TEACHER_NOISE = 0.1
 
 
 class BootstrapGradient(NamedTuple):
-    """What a step found: the gradient by parameter name, and the losses by name."""
+    """The result of a step: the gradient by parameter name, and the losses by name."""
 
     gradient: Parameters
     losses: Mapping[str, Tensor]
@@ -52,7 +52,8 @@ def bootstrap_gradient(
 ) -> BootstrapGradient:
     """Gradient of the whole objective with respect to the student's parameters.
 
-    `learning_rate` is that of the virtual step; a mean teacher sees images with `teacher_noise`.
+    `learning_rate` is that of the virtual step; the mean teacher sees the images plus
+    `teacher_noise`.
     """
     images = torch.cat([apply_view(view, noisy.images) for view in views])
     seen = Recorded.forward(model, student, chunks(images))
@@ -79,7 +80,7 @@ def bootstrap_gradient(
 
 
 def _distance(probabilities: Tensor, taught: Tensor) -> Tensor:
-    """How far predictions are from those that the logits of the teacher make."""
+    """Mean squared difference between probabilities and those of the teacher's logits."""
     everywhere = torch.ones_like(taught[:, :1])
     return disagreement(probabilities, taught.softmax(dim=1), everywhere)
 
@@ -91,7 +92,7 @@ def _label_losses(
     views: Sequence[View],
     weigh: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
 ) -> dict[str, Tensor]:
-    """Weighted cross-entropy of the initial and of the pseudo labels, as the views see them."""
+    """Weighted cross-entropy on the initial and the pseudo labels, mapped into the views."""
     initial = torch.cat([apply_view_to_labels(v, noisy.labels, noisy.images) for v in views])
     pseudo = torch.cat(pseudo_labels(views, probabilities.chunk(len(views))))
     of_initial, of_pseudo = weigh(initial, pseudo)

@@ -1,4 +1,4 @@
-"""A checkpoint as it lies on the disk, and the network that is in it."""
+"""A checkpoint on the disk, and the network in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,19 +17,22 @@ from napari_mlbseg.project.folder.durable import new_file
 
 
 class DamagedError(Exception):
-    """A file is no sound checkpoint; the rest of a sentence that begins with its name."""
+    """A file is not a sound checkpoint; the message completes a sentence that names the file."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What `TrainingState.content` gave, tensors on the CPU, and the hash of the same bytes."""
+    """The content of a checkpoint file and the SHA-256 hash of the same bytes.
+
+    `content` is what `TrainingState.content` returned, with tensors on the CPU.
+    """
 
     content: Mapping[str, Any]
     sha256: str
 
     @property
     def design(self) -> NetworkDesign:
-        """What the network was built for; DamagedError where that is not told as a whole."""
+        """The design of the network; raises DamagedError if a part of it is missing."""
         try:
             return NetworkDesign.from_plain(self.content["fits"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -37,14 +40,15 @@ class Checkpoint:
 
     @property
     def steps(self) -> int:
-        """How many steps the network of `network` has learnt for."""
+        """Number of training steps of the network that `network` returns."""
         steps: int = self._better["total"] if self._better else self.content["total"]
         return steps
 
     def network(self, *, teacher: bool) -> nn.Module:
-        """The network as it predicts: with the student's parameters or with the teacher's.
+        """The network used for predictions, with the parameters of the student or the teacher.
 
-        Where the newest ones did worse on the validation slices, those that were shown instead.
+        If the newest ones did worse on the validation slices, it has those of the last model that
+        did well.
         """
         network = self.design.build()
         averaged = self.content["teacher"] if teacher else {}
@@ -59,26 +63,26 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read the file once opened, whatever a run puts in its place meanwhile.
+    """Read a checkpoint; a run may replace the file meanwhile.
 
     Raises
     ------
     UserError
-        If it is damaged, is not there, or holds numbers that are none.
+        If the file is damaged or missing, or holds non-finite numbers.
     """
     try:
         found = load(path)
         _ = found.design
     except DamagedError as error:
         raise UserError(
-            f"The checkpoint {path} {error}. Start the training again: it goes on from the "
-            "checkpoint before, or else a fresh run replaces it; no annotation is lost."
+            f"The checkpoint {path} {error}. Start the training again: it resumes from the "
+            "previous checkpoint, or else a fresh run replaces it. No annotation is lost."
         ) from error
     return found
 
 
 def load(path: Path) -> Checkpoint:
-    """As `read_checkpoint`; raises `DamagedError`."""
+    """Like `read_checkpoint`, but raises `DamagedError`."""
     try:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
@@ -87,14 +91,14 @@ def load(path: Path) -> Checkpoint:
     except Exception as error:
         raise DamagedError(f"cannot be read ({type(error).__name__})") from error
     if not isinstance(content, dict) or "fits" not in content:
-        raise DamagedError("is no checkpoint")
+        raise DamagedError("is not a checkpoint")
     if not is_finite(content):
         raise DamagedError("holds numbers that are not finite")
     return Checkpoint(with_new_names(content), digest)
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file as a whole, down to the disk; what cannot be written leaves nothing behind.
+    """Write a checkpoint completely and flush it to the disk; on failure no file is left.
 
     Raises
     ------
@@ -107,5 +111,5 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     except (OSError, RuntimeError) as error:
         raise UserError(
             f"The checkpoint cannot be written to {path.parent} ({error}). Make room there and "
-            "start the training again: it goes on from the checkpoint before."
+            "start the training again: it resumes from the previous checkpoint."
         ) from error

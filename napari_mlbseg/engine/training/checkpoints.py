@@ -1,4 +1,4 @@
-"""The checkpoints of a study: the latest, the one before, and the best on validation slices."""
+"""The checkpoints of a study: the latest, the previous, and the best on validation slices."""
 
 import os
 import shutil
@@ -14,12 +14,12 @@ _UNFINISHED = ".unfinished"
 
 
 class Checkpoints:
-    """Three files at most, each of them whole whenever the computer goes off.
+    """At most three files, each of them complete even if the computer loses power at any moment.
 
     Parameters
     ----------
     latest
-        Path of the newest one; the others lie beside it.
+        Path of the latest checkpoint; the others lie beside it.
     """
 
     def __init__(self, latest: Path) -> None:
@@ -28,18 +28,18 @@ class Checkpoints:
         self._latest_is_good = True
 
     def paths(self) -> list[Path]:
-        """Those that are there, in the order in which a run goes on from them."""
+        """The existing files, in the order in which a run tries to resume from them."""
         return [p for p in (self.latest, self._previous, self._best) if p.is_file()]
 
     def latest_is_damaged(self) -> None:
-        """The next one replaces the latest, which does not become the one before."""
+        """Note that the latest is damaged: the next save must not turn it into the previous."""
         self._latest_is_good = False
 
     def save(self, content: Mapping[str, Any], *, best: bool) -> None:
-        """Keep a new one as the latest, and as the `best` where it is.
+        """Write a new checkpoint as the latest, and also as the best if `best`.
 
-        Without one that has ever been scored, `content` says so by ``best`` being None, the best
-        one is another training's and goes.
+        If no model of this training has been scored yet (``content["best"]`` is None), a best
+        checkpoint on the disk belongs to another training and is removed.
         """
         self.latest.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.latest.with_suffix(_UNFINISHED)
@@ -55,19 +55,19 @@ class Checkpoints:
         flush_entries(self.latest.parent)
 
     def sweep(self) -> None:
-        """Remove what a process that was killed left half written."""
+        """Remove unfinished files of a process that was killed."""
         for leftover in self.latest.parent.glob(f"*{_UNFINISHED}"):
             leftover.unlink(missing_ok=True)
 
 
 def _same_file(path: Path, name: Path) -> None:
-    """Give a file a second name, which takes the place of what had it before."""
+    """Give a file a second name, replacing any file that had that name."""
     beside = name.with_suffix(_UNFINISHED)
     beside.unlink(missing_ok=True)
     try:
         os.link(path, beside)
-    except OSError:  # the file system knows no second names
+    except OSError:  # the file system has no hard links
         shutil.copyfile(path, beside)
         flush_file(beside)
     beside.replace(name)
-    beside.unlink(missing_ok=True)  # it stays where both names were of the same file
+    beside.unlink(missing_ok=True)  # it is left over if both names were links to the same file

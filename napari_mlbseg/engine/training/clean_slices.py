@@ -1,4 +1,4 @@
-"""The clean slices of a run: training slices, and validation slices for an honest Dice."""
+"""The clean slices of a run: training slices, and validation slices for an unbiased Dice."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
-FEWEST_FOR_HOLDING_BACK = 6
+FEWEST_FOR_VALIDATION = 6
 
 
 def choose_validation(
@@ -18,12 +18,13 @@ def choose_validation(
     *,
     share: float,
 ) -> frozenset[SliceKey]:
-    """The validation slices among the clean ones.
+    """Choose the validation slices among the clean slices.
 
-    They are a `share` of all, and the roles rotate: of new slices twice the share validates until
-    there are enough, spread over the order of acceptance, and those that validated longest train
-    from then on. So every slice trains in the end but the last few, and none is scored that has
-    trained. Never does one of the last two validate that train a class.
+    They are a `share` of all clean slices, and the roles rotate. Of the new slices, twice that
+    share become validation slices until there are enough, spread over the order of acceptance;
+    the oldest validation slices then become training slices. So in the end every slice but the
+    last few is a training slice, and no training slice ever becomes a validation slice. The last
+    two training slices that show a class never become validation slices.
 
     Parameters
     ----------
@@ -34,14 +35,14 @@ def choose_validation(
     trained_on
         The slices that the network has learnt from.
     """
-    if len(shown) < FEWEST_FOR_HOLDING_BACK:
+    if len(shown) < FEWEST_FOR_VALIDATION:
         return frozenset()
     wanted = round(share * len(shown))
     held = [key for key in shown if key in previously]
     fresh = [key for key in shown if key not in previously and key not in trained_on]
     turn = round(2 * share * len(shown)) - round(2 * share * (len(shown) - len(fresh)))
     new = min(len(fresh), wanted, max(wanted - len(held), turn))
-    # How many slices show a class: of all, and of those that validate beside one more.
+    # How many slices show each class: of all, and of the validation slices that stay if one joins.
     showing = Counter(chain.from_iterable(shown.values()))
     staying = held[max(0, len(held) + 1 - wanted) :]
     beside = Counter(chain.from_iterable(shown[key] for key in staying))
@@ -56,18 +57,18 @@ def choose_validation(
 
 
 def check_enough(study: Study) -> None:
-    """Raise a `UserError` that says what is missing before a network can learn."""
+    """Raise a `UserError` if something is missing that a network needs to learn."""
     if not study.cases:
-        raise UserError("The study has no case yet: import images first.")
+        raise UserError("The study has no cases yet. Import images first.")
     if not study.classes:
         raise UserError(
-            "The study has no class yet: name the structures to segment, with "
+            "The study has no classes yet. Name the structures to segment, with "
             "--classes when the study is made or with 'Classes…' in the window."
         )
     records = study.slices.records(state=SliceState.CLEAN)
     if not records:
         raise UserError(
-            "No slice has been accepted yet: correct at least one slice and accept it, so that "
+            "No slice has been accepted yet. Correct and accept at least one slice, so that "
             "there is something to learn from."
         )
     if any(case.labels_path is not None for case in study.cases):
@@ -80,8 +81,8 @@ def check_enough(study: Study) -> None:
             absent.pop(value, None)
     if absent:
         raise UserError(
-            f"No accepted slice shows {_listed(list(absent.values()))}: accept at least one slice "
-            "with it, or remove the class."
+            f"No accepted slice shows {_listed(list(absent.values()))}. Accept at least one slice "
+            "that does, or remove the class."
         )
 
 

@@ -1,9 +1,9 @@
-"""CUDA graphs: a step of training sent to the GPU as one piece of work.
+"""CUDA graphs: a training step launched on the GPU as a whole.
 
-A step is some thousand small kernels, and sending them one by one takes longer than computing them.
-A graph records what a function sends once, for inputs of given shapes, and sends it as a whole from
-then on. That works for pure functions of tensors only: what they decide in Python is decided when
-they are recorded.
+A step is some thousand small kernels, and launching them one by one takes longer than computing
+them. A graph records the kernels of a function once, for inputs of given shapes, and launches them
+as a whole from then on. This works for pure functions of tensors only: whatever they decide in
+Python is fixed when they are recorded.
 """
 
 import logging
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 REHEARSALS = 2
-"""Libraries choose their algorithms and allocate workspace while a function runs as it is."""
+"""Ordinary runs before recording, in which libraries choose algorithms and allocate workspace."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class _Recording:
 
 
 class Graphs:
-    """Carries out functions of tensors, recorded where the device is a GPU that can.
+    """Runs functions of tensors; records them as CUDA graphs if the device supports that.
 
-    Results live in memory that the next call with the same name and shapes overwrites.
+    The next call with the same name and shapes overwrites the memory of the results.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -44,12 +44,12 @@ class Graphs:
         self._pool: Any = None
 
     def run(self, name: Hashable, function: Callable[..., Result], *inputs: Any) -> Result:
-        """What ``function(*inputs)`` gives.
+        """Return the result of ``function(*inputs)``.
 
         Parameters
         ----------
         name
-            Two calls with the same name and the same shapes of inputs do the same.
+            Identifies the computation, together with the shapes of the inputs.
         inputs
             Tensors, or mappings and sequences of them.
         """
@@ -64,7 +64,7 @@ class Graphs:
             except RuntimeError as error:
                 if is_out_of_memory(error):
                     raise
-                logger.warning("%s is sent to the GPU piece by piece: %s", name, error)
+                logger.warning("%s: kernels are launched one by one on the GPU: %s", name, error)
                 self._records = False
                 self.forget()
                 return function(*inputs)
@@ -75,7 +75,7 @@ class Graphs:
         return outputs
 
     def forget(self) -> None:
-        """Give the memory of all recordings back."""
+        """Free the memory of all recordings."""
         self._known.clear()
         self._pool = None
 

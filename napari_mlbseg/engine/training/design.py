@@ -1,4 +1,4 @@
-"""What a network was built for: a checkpoint goes on only in a training of the same design."""
+"""The design of a network: a checkpoint resumes only in a training of the same design."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,9 +21,11 @@ class NetworkDesign:
     name
         ``unet`` or ``unet++``.
     large
-        Whether it is the wider one, for GPUs.
+        Whether it is the wider network, for GPUs.
     class_values
         The label value of each class index; index 0 is the background.
+    sample
+        Channels, size (pixels) and resolution (mm) of a sample.
     """
 
     name: str
@@ -33,7 +35,7 @@ class NetworkDesign:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What `build_network` is called with."""
+        """The arguments for `build_network`."""
         return {
             "name": self.name,
             "channels": self.sample.channels,
@@ -47,7 +49,7 @@ class NetworkDesign:
         return build_network(**self.arguments)
 
     def to_plain(self) -> dict[str, Any]:
-        """As plain data that a checkpoint holds; slices are square, and have one number a side."""
+        """The design as plain data for a checkpoint; slices are square, so one number is enough."""
         size, resolution_mm = list(self.sample.size), list(self.sample.resolution_mm)
         slices = self.sample.dimensions == 2
         return {
@@ -61,7 +63,7 @@ class NetworkDesign:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "NetworkDesign":
-        """The inverse of `to_plain`; KeyError, TypeError or ValueError where something is amiss."""
+        """The inverse of `to_plain`; bad data raises KeyError, TypeError or ValueError."""
         name, _, width = plain["network"].partition(", ")
         sides = plain["dimensions"]
         sample = SampleShape(

@@ -1,4 +1,4 @@
-"""Whether numbers are numbers: what is not may neither be shown nor kept."""
+"""Checks for NaN and infinity: non-finite numbers are neither published nor saved."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class UnstableError(Exception):
-    """The training left the numbers that a computer can hold; says where it was noticed."""
+    """The training produced NaN or infinity; the message names where it was noticed."""
 
 
 def is_finite(values: Any) -> bool:
@@ -22,6 +22,6 @@ def is_finite(values: Any) -> bool:
 
 
 def require_finite(values: Any, what: str) -> None:
-    """Raise `UnstableError` where `what` holds something else."""
+    """Raise `UnstableError`, naming `what`, if `values` hold NaN or infinity."""
     if not is_finite(values):
         raise UnstableError(what)

@@ -1,4 +1,4 @@
-"""What is known of the clean slices: each revision of one is read once in a run."""
+"""The clean slices as a run knows them: each revision is read once."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ class KnownSlice:
     shown
         The label values that it shows, without the background.
     disagreement
-        How far the imported label is from it (NaN: the imported label shows nothing); None where
-        its case came without labels.
+        How far the imported label is from it (NaN: the imported label shows nothing); None if its
+        case came without labels.
     """
 
     labels: Int[Tensor, "y x"]
@@ -35,9 +35,9 @@ class KnownSlice:
 
 
 class KnownSlices:
-    """Reads clean slices, and keeps those that are clean still.
+    """Reads clean slices, and keeps them for as long as they are clean.
 
-    `check` is called before a slice is read; where it raises, what was read so far is kept.
+    `check` is called before a slice is read; if it raises, slices read so far are kept.
     """
 
     def __init__(self, study: Study, source: Source, check: Check = never) -> None:
@@ -46,7 +46,7 @@ class KnownSlices:
         self._known: dict[int, KnownSlice] = {}
 
     def of(self, records: Iterable[SliceRecord]) -> dict[SliceKey, KnownSlice]:
-        """The slices of these revisions, in their order; all others are forgotten."""
+        """Return the slices of these revisions, in their order; forget all others."""
         revisions = {record.key: record.revision for record in records}
         for key, revision in revisions.items():
             if revision not in self._known:

@@ -1,4 +1,4 @@
-"""What a training remembers on the disk, and how it goes back to that."""
+"""How a training is saved to its checkpoints, and returns to them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +16,10 @@ from napari_mlbseg.engine.training.state import FORMAT, TrainingState
 
 @dataclass(frozen=True)
 class Restored:
-    """The checkpoint that a run goes on from, None for a fresh one; true where there is one.
+    """The checkpoint that a run resumes from, None for a fresh run; true if there is one.
 
-    `passed_over` says what is wrong with newer ones: sentences that begin with their names.
+    `passed_over` says what is wrong with newer checkpoints, in sentences that start with their
+    names.
     """
 
     path: Path | None = None
@@ -29,16 +30,16 @@ class Restored:
 
 
 class Memory:
-    """Keeps a state in the checkpoints of its study, and brings it back to one of them, in place.
+    """Saves a state to the checkpoints of its study, and restores it from one of them, in place.
 
     Parameters
     ----------
     latest
-        Path of the newest checkpoint.
+        Path of the latest checkpoint.
     design
-        What the network was built for; a checkpoint of another one is passed over.
+        Design of the network; checkpoints of another design are passed over.
     fresh
-        Makes the state that a fresh run begins with.
+        Makes the state that a fresh run starts with.
     """
 
     def __init__(
@@ -55,9 +56,9 @@ class Memory:
         self._known = self._place
 
     def restore(self) -> Restored:
-        """Go to the newest checkpoint that is sound and of this network."""
+        """Restore the newest checkpoint that is sound and of this network."""
         paths, latest = self._checkpoints.paths(), self._checkpoints.latest
-        passed_over = [] if not paths or latest in paths else [f"{latest.name} is gone"]
+        passed_over = [] if not paths or latest in paths else [f"{latest.name} is missing"]
         for path in paths:
             try:
                 self._go_to(self._fitting(path))
@@ -66,7 +67,7 @@ class Memory:
                 if path == latest:
                     self._checkpoints.latest_is_damaged()
             except _OtherNetworkError:
-                passed_over.append(f"{path.name} is of another network or of other classes")
+                passed_over.append(f"{path.name} is of another network or has other classes")
             else:
                 return Restored(path, tuple(passed_over))
         if passed_over:
@@ -74,9 +75,9 @@ class Memory:
         return Restored(None, tuple(passed_over))
 
     def go_back(self, nth: int) -> Path | None:
-        """Go to the nth newest sound checkpoint of this training, counted from 0, or the oldest.
+        """Restore the nth newest sound checkpoint of this training, counted from 0, or the oldest.
 
-        Where there is none it begins afresh, and None is returned.
+        If there is none, start afresh and return None.
         """
         sound = []
         for path in self._checkpoints.paths():
@@ -94,7 +95,7 @@ class Memory:
         return path
 
     def begin_afresh(self) -> None:
-        """Go to where a fresh run begins; it stays the same training."""
+        """Return to the state of a fresh run; it remains the same training."""
         began_with = self._state.began_with
         self._state.take(self._fresh().content(self._design.to_plain()), self._device)
         self._state.begin(began_with)
@@ -106,7 +107,7 @@ class Memory:
         Raises
         ------
         UnstableError
-            If it holds numbers that are not finite; nothing is written then.
+            If it holds non-finite numbers; nothing is written then.
         """
         best = self.is_best
         if best:
@@ -118,12 +119,12 @@ class Memory:
 
     @property
     def latest(self) -> Path:
-        """Path of the newest checkpoint."""
+        """Path of the latest checkpoint."""
         return self._checkpoints.latest
 
     @property
     def has_news(self) -> bool:
-        """Whether the training has moved since it was saved or restored; a fresh one has not."""
+        """Whether the training has advanced since it was saved, restored or started."""
         return self._place != self._known
 
     @property
@@ -132,9 +133,10 @@ class Memory:
 
     @property
     def is_best(self) -> bool:
-        """Whether the state has been scored and does better than the best checkpoint, or as well.
+        """Whether the state has been scored and does at least as well as the best checkpoint.
 
-        On the validation slices from either; where there are none it counts as better.
+        They are compared on the validation slices that both were scored on; if there are none, the
+        newer one counts as better.
         """
         kept, best = self._state.kept, self._state.best
         if kept is None or kept.worse or kept.total != self._state.total:
@@ -142,7 +144,7 @@ class Memory:
         return best is None or sum(a - b for a, b in paired(kept.dice, best)) >= 0
 
     def sweep(self) -> None:
-        """Remove what a process that was killed while it saved has left."""
+        """Remove unfinished files of a process that was killed while saving."""
         self._checkpoints.sweep()
 
     def _fitting(self, path: Path) -> Checkpoint:
@@ -160,4 +162,4 @@ class Memory:
 
 
 class _OtherNetworkError(Exception):
-    """A checkpoint is of another network than the settings ask for."""
+    """A checkpoint holds another network than the settings ask for."""

@@ -1,4 +1,4 @@
-"""What a step minimises: the gradient of the method, or of one to compare with."""
+"""What a step minimises: the gradient of the method, or of a baseline to compare it with."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -21,9 +21,9 @@ from napari_mlbseg.engine.training.cuda_graphs import Graphs
 
 
 class Objective:
-    """Gradients by the settings of a run, recorded on a GPU.
+    """Computes gradients according to the settings of a run; records them on a GPU.
 
-    What it returns of them lives in memory that the next call may overwrite.
+    The next call may overwrite the memory of the returned gradients and losses.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class Objective:
         self._device, self._graphs = device, Graphs(device)
 
     def release(self) -> None:
-        """Give the memory of what was recorded back."""
+        """Free the memory of the recordings."""
         self._graphs.forget()
 
     def of_base_model(self, student: Parameters, clean: Batch) -> BootstrapGradient:
-        """Clean slices alone."""
+        """Gradient of a step of the base model, on training slices alone."""
         function = partial(clean_gradient, self._model)
         gradient, loss = self._graphs.run("base model", function, student, *clean)
         return BootstrapGradient(gradient, {"clean": loss})
@@ -53,7 +53,11 @@ class Objective:
         noise: Tensor,
         learning_rate: float,
     ) -> BootstrapGradient:
-        """That of the method: a function of tensors alone, so that it can be recorded."""
+        """Gradient of a bootstrapping step.
+
+        It depends on tensors alone, so it can be recorded; `teacher` is the mean teacher's
+        parameters, and `noise` is added to the images that it sees.
+        """
         return self._graphs.run(
             tuple(view.name for view in views),
             partial(self._bootstrap_gradient, views),
@@ -73,7 +77,7 @@ class Objective:
         clean: Batch,
         generator: Generator,
     ) -> BootstrapGradient:
-        """That of another method."""
+        """Gradient of a step of the baseline that the settings name."""
         if self._config.objective == "initial labels":
             return initial_labels_gradient(self._model, student, noisy, clean)
         return copy_paste_gradient(

@@ -1,4 +1,4 @@
-"""In which precision a network computes: one that torch can differentiate it in."""
+"""The precision that a network computes in: one in which torch can differentiate it."""
 
 import logging
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 def differentiable(
     network: nn.Module, precision: torch.dtype, sample: SampleShape, device: torch.device
 ) -> Model:
-    """The network in this precision, or in float32 where torch cannot differentiate it so."""
+    """The network in this precision, or in float32 if torch cannot differentiate it there."""
     model, point = as_model(network, precision), dict(network.named_parameters())
     if device.type != "cuda" or precision is torch.float32:
         return model
@@ -26,6 +26,6 @@ def differentiable(
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
-        logger.warning("%s: networks compute in float32 (%s)", device, error)
+        logger.warning("%s: the network computes in float32 (%s)", device, error)
         return as_model(network)
     return model

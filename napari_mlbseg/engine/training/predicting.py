@@ -1,4 +1,4 @@
-"""Predictions of single slices, at the pixels of their files, to be compared with the truth."""
+"""Predictions of single slices at the pixels of their files, for comparison with the truth."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from napari_mlbseg.engine.steps.predict import probabilities
 def predicted_slice(
     model: Model, parameters: Parameters, source: Source, span: Span, views: Sequence[View]
 ) -> Int[Tensor, "y x"]:
-    """The class indices of a span of one slice, averaged over the views."""
+    """The predicted class indices of a span of one slice, averaged over the views."""
     scene = source.scene(span)
     found = probabilities(model, parameters, scene.images, views=views, tile=source.tile)
     return scene.to_file(as_planes(found), span).argmax(dim=1)[0]

@@ -1,4 +1,4 @@
-"""What a step of training draws: samples with random appearances, and views."""
+"""The random draws of a training step: samples with random appearances, and views."""
 
 from collections.abc import Sequence
 
@@ -16,16 +16,16 @@ from napari_mlbseg.engine.training.state import TrainingState
 
 
 class Sampler:
-    """Draws from a source with the random numbers of a state.
+    """Draws samples from a source with the random generator of a state.
 
     Parameters
     ----------
     batch, clean_batch
-        Noisy and clean samples of a step, before the memory did not suffice for them.
+        Noisy and clean samples per step, before any shrinking of the batch.
     views
         Names of the views to draw from.
     views_per_step
-        How many of them, the identity view included.
+        Number of views to draw, the identity view included.
     """
 
     def __init__(
@@ -45,24 +45,24 @@ class Sampler:
 
     @property
     def clean_size(self) -> int:
-        """Clean samples of a step; shrinks with the noisy ones where the memory is short."""
+        """Clean samples per step; shrinks in proportion to the noisy ones if memory is short."""
         return max(1, self._clean_batch * self._state.batch // self._batch)
 
     def clean(self) -> Batch:
-        """Samples of training slices."""
+        """Draw samples of training slices."""
         return self._varied(self._source.clean_batch(self.clean_size, self._state.generator))
 
     def noisy(self) -> Batch:
-        """Samples with their initial labels."""
+        """Draw samples with their initial labels."""
         return self._varied(self._source.noisy_batch(self._state.batch, self._state.generator))
 
     def views(self) -> list[View]:
-        """The identity view and some others."""
+        """Draw views: the identity view and some others."""
         order = torch.randperm(len(self._others), generator=self._state.generator)[: self._count]
         return [VIEWS["identity"], *(VIEWS[self._others[int(i)]] for i in order)]
 
     def noise(self, views: Sequence[View], noisy: Batch) -> Float[Tensor, "views_batch ..."]:
-        """What the mean teacher sees beside the images, for all views of the batch."""
+        """Draw the noise that is added to the mean teacher's images, for all views of the batch."""
         shape = (len(views) * len(noisy.images), *noisy.images.shape[1:])
         return TEACHER_NOISE * normal(shape, self._state.generator, like=noisy.images)
 

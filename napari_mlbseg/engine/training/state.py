@@ -1,4 +1,4 @@
-"""All that a run must remember to go on exactly where it stopped."""
+"""Everything that a run needs to resume exactly where it stopped."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,23 +15,23 @@ from napari_mlbseg.project.records.slices import SliceKey
 FORMAT = 2
 
 Dices = dict[SliceKey, float | None]
-"""Of each slice; None where neither truth nor labels show anything."""
+"""Dice of each slice; None if neither truth nor prediction shows anything."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """The last model that did well enough on the validation slices.
+    """The last model that did well on the validation slices.
 
     Attributes
     ----------
     parameters
-        Those that it predicts with.
+        Parameters that it predicts with.
     dice
-        Of each validation slice.
+        Dice of each validation slice.
     total
-        Steps that it has learnt for.
+        Number of its training steps.
     worse
-        Whether the newest model does worse, so that this one is shown in its place.
+        Whether the newest model does worse, so that this one makes the predictions.
     """
 
     parameters: dict[str, Tensor]
@@ -40,7 +40,7 @@ class Kept:
     worse: bool = False
 
     def content(self) -> dict[str, Any]:
-        """As plain data."""
+        """The model as plain data and tensors."""
         return {
             "parameters": self.parameters,
             "dice": _plain_dices(self.dice),
@@ -57,24 +57,26 @@ class Kept:
 
 @dataclass
 class TrainingState:
-    """Student, teacher, optimiser, random numbers and the place in the schedule.
+    """Student, teacher, optimiser, random generator and position in the schedule.
 
     Attributes
     ----------
     step, total
         Optimiser steps within `stage`, and of the whole run.
     validation
-        The clean slices that the network never learns from.
+        The validation slices.
     trained_on
         The clean slices that the network has learnt from since it was fresh.
+    kept
+        The last model that did well on the validation slices; None if none was scored yet.
     scored
         The value of `total` at which the validation slices were last scored.
     best
-        Dice of each of them at the best checkpoint; None where there is none.
+        Dice of each validation slice at the best checkpoint; None if there is no such checkpoint.
     rate_limit
-        Largest learning rate that the training has not been unstable at; None for any.
+        Largest learning rate allowed, after the training became unstable; None for no limit.
     began_with
-        Number of the run that began with a fresh network.
+        Number of the run that started this training with a fresh network.
     """
 
     network: nn.Module
@@ -97,7 +99,7 @@ class TrainingState:
     def fresh(
         cls, network: nn.Module, *, learning_rate: float, seed: int, batch: int
     ) -> "TrainingState":
-        """Before the first step."""
+        """The state before the first step."""
         on_gpu = next(network.parameters()).device.type == "cuda"
         optimiser = torch.optim.AdamW(
             network.parameters(), lr=learning_rate, weight_decay=1e-4, fused=on_gpu
@@ -113,7 +115,7 @@ class TrainingState:
         return dict(self.network.named_parameters())
 
     def apply(self, gradient: Parameters, *, learning_rate: float, decay: float) -> None:
-        """One optimiser step, and the teacher after it."""
+        """Take one optimiser step, then move the teacher with `decay`."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
         for name, value in self.network.named_parameters():
@@ -125,44 +127,44 @@ class TrainingState:
         self.total += 1
 
     def begin(self, run_id: int) -> None:
-        """A run begins here with a fresh network."""
+        """Note the run that starts this training with a fresh network."""
         self.began_with = run_id
 
     def share_out(self, clean: frozenset[SliceKey], validation: frozenset[SliceKey]) -> None:
-        """Of the clean slices these validate; the network learns from all others from now on."""
+        """Set the validation slices; the network learns from all other clean slices from now on."""
         self.validation = validation
         self.trained_on |= clean - validation
 
     def halve_batch(self) -> None:
-        """Take fewer samples in each step from now on."""
+        """Use half as many samples per step from now on."""
         self.batch //= 2
 
     def limit_rate(self, learning_rate: float) -> None:
-        """Do not learn faster from now on."""
+        """Limit the learning rate from now on."""
         self.rate_limit = learning_rate
 
     def note_score(self, dice: Dices, parameters: Parameters, *, worse: bool) -> None:
-        """Keep the model that was just scored, or mark it as worse than the one that is kept."""
+        """Keep the model that was just scored, or note that it is worse than the kept one."""
         if not worse:
             self.kept = Kept(copy_of(parameters), dice, self.total)
         elif self.kept is not None:
             self.kept = replace(self.kept, worse=True)
 
     def note_scored(self) -> None:
-        """The validation slices were looked at, whatever they show."""
+        """Note that the validation slices were scored at the current step."""
         self.scored = self.total
 
     def note_best(self) -> None:
-        """The model that is kept is that of the best checkpoint."""
+        """Note that the kept model becomes the best checkpoint."""
         if self.kept is not None:
             self.best = self.kept.dice
 
     def enter(self, stage: Stage) -> None:
-        """Begin a stage at its first step."""
+        """Enter a stage at its first step."""
         self.stage, self.step = stage, 0
 
     def content(self, fits: Mapping[str, Any]) -> dict[str, Any]:
-        """All of it as plain data and tensors; `fits` tells what the network was built for."""
+        """The state as plain data and tensors; `fits` is the design of the network."""
         return {
             "format": FORMAT,
             "fits": dict(fits),
@@ -184,7 +186,7 @@ class TrainingState:
         }
 
     def take(self, content: Mapping[str, Any], device: torch.device) -> None:
-        """Go to where `content` was made; a checkpoint of before may lack the last entries."""
+        """Return to the state in `content`; old checkpoints may lack its last entries."""
         self.network.load_state_dict(content["network"])
         self.optimiser.load_state_dict(content["optimiser"])
         self.teacher = {name: value.to(device) for name, value in content["teacher"].items()}

@@ -1,4 +1,4 @@
-"""Where the training slices want a network to move, for the weight maps on view."""
+"""The clean direction: where the training slices want a network to move, for the weight maps."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -14,14 +14,15 @@ from napari_mlbseg.engine.steps.clean_direction import clean_direction, mean_gra
 from napari_mlbseg.project.records.slices import SliceKey
 
 DIRECTION_SLICES: dict[Dimensions, int] = {"2d": 16, "2.5d": 16, "3d": 2}
-"""As many as can be looked at while somebody waits: a patch takes longer than a slice."""
+"""Training slices evaluated while somebody waits: a patch takes longer than a slice."""
 GROUP = 2
 
 
 def steering_groups(keys: Iterable[SliceKey], most: int) -> list[list[SliceKey]]:
-    """At most so many slices, spread over all, in groups that have to agree.
+    """Choose at most `most` slices, spread over all, in groups whose gradients are compared.
 
-    Pairs of the same case, so that cases agree; a single pair is split.
+    A group is a pair of slices of one case, so that agreement is between cases, too; if there is
+    only one pair, it is split.
     """
     ordered = sorted(keys)
     chosen = ordered[:: max(1, len(ordered) // most)][:most]
@@ -38,7 +39,7 @@ def agreed_direction(
     *,
     at_once: int,
 ) -> dict[str, Tensor]:
-    """The clean direction of groups of training slices, `at_once` of them in the memory."""
+    """The clean direction of groups of training slices, with `at_once` slices in memory."""
     found = [_gradient(model, parameters, source, keys, at_once) for keys in groups]
     loss = torch.stack([loss for _, loss in found]).mean()
     return clean_direction([gradient for gradient, _ in found], loss)
@@ -47,7 +48,7 @@ def agreed_direction(
 def _gradient(
     model: Model, parameters: Parameters, source: Source, keys: Sequence[SliceKey], size: int
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Gradient and clean loss of some slices."""
+    """Gradient of the clean loss of some slices, and the loss."""
     batches = (source.steady_batch(keys[i : i + size]) for i in range(0, len(keys), size))
     found = [clean_gradient(model, parameters, b.images, b.labels) for b in batches]
     if len(found) == 1:

@@ -1,4 +1,4 @@
-"""The network that a study's last checkpoint holds, ready to predict."""
+"""The network of a study's latest checkpoint, ready to predict."""
 
 from dataclasses import dataclass
 
@@ -26,20 +26,20 @@ from napari_mlbseg.project.study import Study
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """What published predictions are made with.
+    """The network used for predictions.
 
     Attributes
     ----------
     network
-        From ``batch channels *space`` to logits; not to be trained on.
+        Maps ``batch channels *space`` to logits; not for further training.
     precision
-        What it computes in.
+        Number format that it computes in.
     views
-        Those that predictions are averaged over, the image itself among them.
+        Views that predictions are averaged over, including the identity view.
     checkpoint
-        Where it was read from.
+        The checkpoint that it was read from.
     run
-        The run that made it, where that is known.
+        The run that made it, if known.
     """
 
     network: nn.Module
@@ -50,7 +50,7 @@ class TrainedNetwork:
 
     @property
     def design(self) -> NetworkDesign:
-        """What it was built for."""
+        """The design of the network."""
         return self.checkpoint.design
 
     @property
@@ -60,24 +60,24 @@ class TrainedNetwork:
 
     @property
     def parameters(self) -> Parameters:
-        """Those that predictions are made with."""
+        """The parameters of the network, by name."""
         return dict(self.network.named_parameters())
 
     @property
     def maker(self) -> Maker:
-        """What the provenance of an export names."""
+        """The checkpoint and run that the provenance of an export names."""
         return Maker(self.checkpoint.sha256, self.run)
 
     def probabilities(
         self, images: Float[Tensor, "batch channels *space"], *, tile: tuple[int, ...] | None
     ) -> Float[Tensor, "batch classes *space"]:
-        """Of each class, averaged over the views; tile by tile where `tile` is given."""
+        """Class probabilities, averaged over the views; tile by tile if `tile` is given."""
         return predict.probabilities(
             self.model, self.parameters, images, views=self.views, tile=tile
         )
 
     def source_for(self, study: Study) -> Source:
-        """The cases of a study as this network sees them, at the resolution that it learnt.
+        """The cases of a study as this network sees them, at the resolution of its training.
 
         Raises
         ------
@@ -104,13 +104,13 @@ class TrainedNetwork:
 def read_trained_network(
     study: Study, *, device: str | None = None, precision: str | None = None
 ) -> TrainedNetwork:
-    """The network of the last checkpoint, as it is shown: the last one that did well.
+    """Read the network used for predictions from the latest checkpoint.
 
     Parameters
     ----------
     device, precision
-        None for those of the run that made it; where this computer lacks the device, the best that
-        it has.
+        None for those of the run that made it; if this computer lacks that device, for the best
+        one that it has.
 
     Raises
     ------

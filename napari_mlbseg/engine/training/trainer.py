@@ -1,4 +1,4 @@
-"""Network, data and state of a run, and the steps that move them."""
+"""Network, data and state of a run, and its training steps."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from napari_mlbseg.engine.interruption import Check, let_interrupt, never
 from napari_mlbseg.engine.nets.device import choose_device, choose_precision, release_memory
 from napari_mlbseg.engine.nets.model import Parameters
 from napari_mlbseg.engine.nets.views import View, averaged_views
-from napari_mlbseg.engine.steps.imported_labels import largest_of_right
+from napari_mlbseg.engine.steps.imported_labels import largest_right_disagreement
 from napari_mlbseg.engine.steps.update import BootstrapGradient
 from napari_mlbseg.engine.steps.weighting.rules import RULES
 from napari_mlbseg.engine.training.clean_slices import choose_validation
@@ -34,10 +34,10 @@ from napari_mlbseg.project.study import Study
 
 
 class Trainer:
-    """What is trained, what on, and one step of it; knows no events and no clock.
+    """Holds the network, its data and its state, and trains step by step; no events, no clock.
 
-    `check` is called between the parts of whatever takes long, and cuts it off by raising; the
-    state is what it was before the step then, but for the random generator.
+    `check` is called between the parts of long work and interrupts it by raising. The state is
+    then the same as before the step, except for the random generator.
     """
 
     def __init__(self, study: Study, config: Config, *, check: Check = never) -> None:
@@ -67,7 +67,7 @@ class Trainer:
             views=config.views,
             views_per_step=config.views_per_step,
         )
-        self._largest_of_right: float | None = None
+        self._largest_right_disagreement: float | None = None
         self.memory = Memory(
             study.checkpoint_path,
             self.state,
@@ -85,7 +85,7 @@ class Trainer:
         return TrainingState.fresh(network, learning_rate=rate, seed=seed, batch=self._batch)
 
     def restore(self) -> Restored:
-        """Go on from the newest checkpoint of the study that is sound and of this network."""
+        """Resume from the newest checkpoint of the study that is sound and of this network."""
         return self.memory.restore()
 
     def save(self) -> None:
@@ -94,13 +94,13 @@ class Trainer:
         self.memory.save()
 
     def shrink(self) -> None:
-        """Go on with half the batch, where the memory does not suffice."""
+        """Halve the batch and free memory, because a step did not fit."""
         self.state.halve_batch()
         self._objective.release()
         release_memory(self.device)
 
     def read_clean_slices(self) -> None:
-        """Take the clean slices from the catalogue, and decide which of them validate."""
+        """Read the clean slices from the catalogue and choose the validation slices."""
         known = self._known.of(self._study.slices.records(state=SliceState.CLEAN))
         validation = choose_validation(
             {key: one.shown for key, one in known.items()},
@@ -110,7 +110,7 @@ class Trainer:
         )
         self.state.share_out(frozenset(known), validation)
         skipped = {r.key for r in self._study.slices.records(state=SliceState.SKIPPED)}
-        self._largest_of_right = largest_of_right(
+        self._largest_right_disagreement = largest_right_disagreement(
             one.disagreement for one in known.values() if one.disagreement is not None
         )
         labels = {key: one.labels for key, one in known.items()}
@@ -129,44 +129,47 @@ class Trainer:
 
     @property
     def training_slices(self) -> Mapping[SliceKey, Tensor]:
-        """The clean training slices."""
+        """The training slices as class indices."""
         return self.source.clean.training
 
     @property
     def validation_slices(self) -> Mapping[SliceKey, Tensor]:
-        """The clean slices that the network never learns from."""
+        """The validation slices as class indices."""
         return self.source.clean.validation
 
     @property
     def parameters(self) -> Parameters:
-        """Those that predictions are made with: the teacher's where there is one."""
+        """Parameters of the newest network: the teacher's if there is one, else the student's."""
         return self.state.teacher if self._config.teacher else self.state.student
 
     @property
     def learning_rate(self) -> float:
-        """That of the settings, or a smaller one that the training has not been unstable at."""
+        """The learning rate of the settings, or the limit set after an unstable training."""
         limit = self.state.rate_limit
         wanted = self._config.learning_rate
         return wanted if limit is None else min(wanted, limit)
 
     @property
-    def shown(self) -> Parameters:
-        """The same, or those of the last model that was good enough where the newest is worse."""
+    def prediction_parameters(self) -> Parameters:
+        """Parameters of the network used for predictions.
+
+        They are the newest, or those of the last model that did well on the validation slices.
+        """
         kept = self.state.kept
         return kept.parameters if kept is not None and kept.worse else self.parameters
 
     @property
     def learns_from_initial_labels(self) -> bool:
-        """Whether the bootstrapping has anything to work on beside the clean slices."""
+        """Whether there are open slices, whose initial labels the bootstrapping learns from."""
         return self.source.has_open_slices
 
     @property
-    def largest_of_right(self) -> float | None:
-        """How much imported labels may disagree with the network and be right.
+    def largest_right_disagreement(self) -> float | None:
+        """Largest disagreement with the prediction at which an imported label is kept as correct.
 
-        None where they are not judged, because nobody asks for meta-weights.
+        None if the weighting rule does not judge imported labels.
         """
-        return self._largest_of_right if self.weighting.judges_imported_labels else None
+        return self._largest_right_disagreement if self.weighting.judges_imported_labels else None
 
     @property
     def prediction_views(self) -> list[View]:
@@ -174,12 +177,15 @@ class Trainer:
         return averaged_views(self._config.views)
 
     def base_step(self, *, learning_rate: float) -> Mapping[str, Tensor]:
-        """One supervised step on clean slices."""
+        """Take one supervised step on training slices; returns the losses by name."""
         found = self._objective.of_base_model(self.state.student, self._sampler.clean())
         return self._taken(found, learning_rate)
 
     def bootstrap_step(self, *, learning_rate: float) -> Mapping[str, Tensor]:
-        """One step on noisy and clean slices together; on clean ones where there are no others."""
+        """Take one step on noisy and training slices; on training slices if none is open.
+
+        Returns the losses by name.
+        """
         if not self.learns_from_initial_labels:
             return self.base_step(learning_rate=learning_rate)
         state, sampler = self.state, self._sampler
@@ -202,12 +208,12 @@ class Trainer:
         return self._taken(found, learning_rate)
 
     def _taken(self, found: BootstrapGradient, learning_rate: float) -> Mapping[str, Tensor]:
-        """Move along a gradient; the losses."""
+        """Take an optimiser step along a gradient; returns the losses by name."""
         self.state.apply(found.gradient, learning_rate=learning_rate, decay=self._config.ema_decay)
         return {name: loss.clone() for name, loss in found.losses.items()}
 
     def direction(self) -> dict[str, Tensor]:
-        """Where the training slices want the network to move, for the weight maps on view."""
+        """The clean direction: where the training slices want the network to move."""
         groups = steering_groups(self.training_slices, DIRECTION_SLICES[self.dimensions])
         size = self._sampler.clean_size
         return agreed_direction(self.model, self.parameters, self.source, groups, at_once=size)
@@ -215,7 +221,7 @@ class Trainer:
     def predictions_beside(
         self, truth: Mapping[SliceKey, Tensor], parameters: Parameters
     ) -> dict[SliceKey, tuple[Tensor, Tensor]]:
-        """Prediction and truth (class indices) of some slices."""
+        """Prediction and truth (class indices) of the slices in `truth`."""
         return {key: (self._predicted(key, parameters), mask) for key, mask in truth.items()}
 
     def _predicted(self, key: SliceKey, parameters: Parameters) -> Tensor:

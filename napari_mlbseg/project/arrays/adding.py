@@ -1,4 +1,4 @@
-"""Turns source files into cases, and restores their arrays after they were deleted."""
+"""Turns source files into cases, and rebuilds their arrays if they were deleted."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -26,34 +26,35 @@ if TYPE_CHECKING:
 
 
 class Adding(AbstractContextManager["Adding"]):
-    """Cases on their way into a study; the study has all of them after `finish`, or none.
+    """Adds cases to a study in a ``with`` block: all of them at `finish`, or none.
 
-    A block that ends without it, for whatever reason, leaves the study as it was. One that is
-    killed leaves arrays that nobody sees, which go when the study is opened for writing again.
+    A block that ends without `finish`, for whatever reason, leaves the study unchanged. If the
+    process is killed, invisible arrays remain, which are removed when the study is next opened for
+    writing.
     """
 
     def __init__(self, catalogue: Catalogue, arrays: ArrayStore) -> None:
         arrays.place.require_writable()
         self._catalogue, self._arrays = catalogue, arrays
-        # Folders carry these names, and some disks take upper and lower case for the same.
+        # Folders have these names, and some file systems ignore case.
         self._known = {case.id.casefold() for case in catalogue.cases()}
         self._stored: list[Case] = []
 
     def add(self, new: NewCase) -> None:
         """Store the arrays of a case.
 
-        Raises UserError where its files are bad: nothing of it is left, and others can follow.
+        If its files are bad, UserError is raised, nothing of it is left, and others can follow.
         """
         if new.id.casefold() in self._known:
             raise UserError(
-                f"{new.image_path} would be a second case {new.id!r}. Rename one of the files."
+                f"{new.image_path} would become a second case {new.id!r}. Rename one of the files."
             )
         with self._arrays.importing(new.id):
             self._stored.append(_stored(new, self._arrays))
         self._known.add(new.id.casefold())
 
     def finish(self, classes: Sequence[LabelClass] = ()) -> tuple[Case, ...]:
-        """Give the cases to the study, and classes along with them where some are given."""
+        """Add the cases to the study, together with `classes` if there are any."""
         added = tuple(self._stored)
         if added:
             self._catalogue.add_cases(added, classes)
@@ -68,7 +69,7 @@ class Adding(AbstractContextManager["Adding"]):
 
 
 def rebuild_arrays(cases: Iterable[Case], arrays: ArrayStore) -> None:
-    """Make absent images and imported initial labels again from their source files."""
+    """Rebuild missing image and imported label arrays from their source files."""
     arrays.place.require_writable()
     # Here, so that opening a study does not load every reader.
     from napari_mlbseg.formats.grids import on_grid_of
@@ -103,7 +104,10 @@ def _stored(new: NewCase, arrays: ArrayStore) -> Case:
 
 
 def _require_finite(new: NewCase) -> None:
-    """Refuse an image in memory with NaN, which would break any training; files are checked too."""
+    """Refuse an image in memory with NaN, which would break any training.
+
+    Images in files are checked, too.
+    """
     if isinstance(new.image, Volume) and new.image.dtype.kind == "f":
         bad = sum(int(np.count_nonzero(~np.isfinite(part))) for part in new.image.voxels)
         if bad:
@@ -139,7 +143,7 @@ def _case_of(new: NewCase, voxels: "zarr.Array[Any]", axis: int) -> Case:
 
 
 def _check_same_image(image: VoxelSource, voxels: "zarr.Array[Any]", case: Case) -> None:
-    # Masks belong to voxels: over another image they would be wrong without any sign of it.
+    # Masks belong to voxels: on another image they would be wrong without any sign of it.
     same = image.geometry == case.geometry and all(
         math.isclose(now, then, rel_tol=1e-6, abs_tol=1e-6)
         for now, then in zip(astuple(Intensity.of(voxels)), astuple(case.intensity), strict=True)

@@ -1,4 +1,4 @@
-"""Arrays of a study as a writer reads them: window by window, never as a whole."""
+"""Arrays of a study for a writer, which reads them window by window, never as a whole."""
 
 from math import prod
 from typing import Any, Protocol
@@ -11,25 +11,25 @@ from napari_mlbseg.project.labels import BAND_BYTES, Window, along
 
 
 class Windowed(Protocol):
-    """Voxels (z y x) of which windows are read."""
+    """Voxels (z y x) that are read window by window."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the whole array."""
+        """Shape of the whole array."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the voxels."""
+        """Data type of the voxels."""
 
     def __getitem__(self, window: Window, /) -> Any:
-        """A window, given by a range of each axis."""
+        """A window, given by a range along each axis."""
 
 
 class Banded:
-    """Reads an array in bands across an axis, of which it keeps one.
+    """Reads an array in bands across an axis, and keeps one band in memory.
 
-    Somebody who asks for thin slices in order unpacks each chunk of the array a few times at most,
-    whatever way the chunks lie.
+    If thin slices are requested in order, each chunk of the array is unpacked only a few times,
+    however the chunks lie.
     """
 
     def __init__(self, array: Windowed, axis: int) -> None:
@@ -45,7 +45,7 @@ class Banded:
         start, stop, _ = asked.indices(self.shape[self._axis])
         band = self._band
         if band is None or not self._start <= start <= stop <= self._start + self._size(band):
-            # Somebody who begins at the end, or before the last band, is on the way back.
+            # Reading that starts at the end, or before the last band, goes backwards.
             back = (start > 0 and band is None) or (band is not None and start < self._start)
             self._start = max(0, min(start, stop - self._thick)) if back else start
             end = stop if back else max(stop, start + self._thick)
@@ -59,21 +59,20 @@ class Banded:
 
 
 class NotFiniteError(UserError):
-    """What is to be exported holds voxels that are no finite numbers."""
+    """The voxels to export include NaN or infinity."""
 
 
 def require_finite(voxels: NDArray[Any], what: str) -> None:
     """Raise `NotFiniteError` if a voxel is NaN or infinite; `what` names them, in the plural."""
     if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
         raise NotFiniteError(
-            f"The {what} hold voxels that are NaN or infinite, which are never exported; they come "
-            "of a training that went wrong. Train on, or start the training afresh, then export "
-            "again."
+            f"The {what} hold voxels that are NaN or infinite, because a training went wrong. They "
+            "are never exported. Continue the training, or start it afresh, then export again."
         )
 
 
 class Finite:
-    """The same voxels; a window with one that is NaN or infinite is refused."""
+    """The same voxels; reading a window with NaN or infinity raises `NotFiniteError`."""
 
     def __init__(self, array: Windowed, what: str) -> None:
         self.shape, self.dtype = array.shape, array.dtype

@@ -1,4 +1,4 @@
-"""Import of a cohort: what is sound comes in, what is not is listed with its reason."""
+"""Import of a cohort: good files become cases; the others are listed with the reason."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,16 +27,16 @@ _PROBLEMS_SHOWN: Final = 5
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import did.
+    """The outcome of an import.
 
     Attributes
     ----------
     cases
-        The cases that came in.
+        The imported cases.
     failures
-        Files that did not, each with its reason.
+        Files that could not be imported, each with the reason.
     notes
-        What is unusual about files that came in.
+        Unusual things about imported files.
     """
 
     cases: tuple[Case, ...]
@@ -45,7 +45,7 @@ class Imported:
 
     @property
     def summary(self) -> str:
-        """The failures in a few lines; empty where there are none."""
+        """The failures in a few lines; empty if there are none."""
         return _told(self.failures)
 
 
@@ -59,19 +59,19 @@ def make_study(
     choices: Mapping[Path, Sequence[Choice]] | None = None,
     progress: Progress | None = None,
 ) -> tuple[Study, Imported]:
-    """Make a study from folders, open for writing, and tell what came in and what did not.
+    """Make a study from folders; returns it, open for writing, and the outcome of the import.
 
-    Nothing is left behind after an error.
+    After an error nothing is left behind.
 
     Parameters
     ----------
     path
-        Folder NAME.mlbseg, which must not exist.
+        Folder NAME.mlbseg to make; it must not exist.
     images, labels, choice, choices
         See `import_folder`.
     classes
-        Comma separated names for the values 1, 2, ...; without them the classes are those of the
-        label files, or a single one named ``class 1`` where there are none.
+        Comma-separated names for the label values 1, 2, ...; None takes the classes of the label
+        files, or a single class named ``class 1`` if there are none.
 
     Examples
     --------
@@ -108,17 +108,17 @@ def import_folder(
 ) -> Imported:
     """Add the images of a folder to a study, with initial labels from another folder.
 
-    Which entries are images, `pairing.files_in` says; which labels are theirs, `pairing.pair`.
-    With labels every image needs some. Where files hold both, as HDF5 and OME-Zarr do, `labels`
-    is the same folder as `images`. Where the study has no classes yet, they are made from the
-    values (and names) in the label files. `choice` says which frame of files with several and
-    which series of folders with several is meant; where `choices` has an image's absolute path,
-    it becomes one case for each choice there, and none for none.
+    `pairing.files_in` tells which entries are images, `pairing.pair` which labels belong to them.
+    If `labels` is given, every image needs labels. For files that hold both, such as HDF5 and
+    OME-Zarr, `labels` is the same folder as `images`. If the study has no classes yet, they are
+    made from the values (and names) in the label files. `choice` says which frame and which series
+    to take if there are several. If `choices` has an image's absolute path, the image becomes one
+    case for each choice listed there; with an empty list, no case.
 
     Raises
     ------
     UserError
-        If a folder cannot be used or not one image could be taken in; the study is as it was.
+        If a folder cannot be used or no image could be imported; the study is unchanged.
 
     Examples
     --------
@@ -157,10 +157,10 @@ def import_images(
     progress: Progress | None = None,
     failures: Sequence[Failure] = (),
 ) -> Imported:
-    """Add images, with initial labels where `labels_by_id` has the image's name without suffix.
+    """Add images, with initial labels if `labels_by_id` has the image's name without its suffix.
 
-    Each file is read once, slab by slab. `failures` are those that are known already. Raises as
-    `import_folder` does.
+    Each file is read once, slab by slab. `failures` lists failures that are already known. Raises
+    the same errors as `import_folder`.
 
     Examples
     --------
@@ -185,8 +185,8 @@ def import_images(
             cases = adding.finish(gathered.classes)
     except OSError as error:
         raise UserError(
-            f"The images cannot be kept in {study.path}: {error.strerror or error}. The study "
-            "is as it was. Make room or check that the folder may be written, then try again."
+            f"The images cannot be stored in {study.path}: {error.strerror or error}. The study is "
+            "unchanged. Make room, or check that you may write to the folder, then try again."
         ) from error
     return Imported(cases, tuple(failures), gathered.notes)
 
@@ -194,7 +194,7 @@ def import_images(
 def _require_own_labels(folder: Path, images: Sequence[Path]) -> None:
     if not all(has_own_labels(image) for image in images):
         raise UserError(
-            f"Images and labels are both looked for in {folder}. Put the labels into a folder of "
+            f"{folder} was given for both images and labels. Put the labels into a folder of "
             "their own."
         )
 

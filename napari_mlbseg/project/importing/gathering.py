@@ -1,4 +1,4 @@
-"""One import under way: files are opened, watched while they are stored, and turned into cases."""
+"""One import in progress: opens files, reports how far they are read, and turns them into cases."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,23 +31,23 @@ from napari_mlbseg.volume import Geometry, VoxelSource
 
 _COUNTED_AT_ONCE: Final = 1 << 22
 ALL_SERIES: Final = "all"
-"""As the chosen series: every series of a folder becomes a case."""
+"""Chosen as the series: every series of a folder becomes a case."""
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """What became of the images of one import.
+    """The outcome of gathering the images of one import.
 
     Attributes
     ----------
     count
-        How many cases were added.
+        Number of cases added.
     failures
-        Images that were not, each with its reason.
+        Images that could not be added, each with the reason.
     notes
-        What is unusual about the files of those that were.
+        Unusual things about the files of the added cases.
     classes
-        Those of the label files; empty where the study has classes, or no case has labels.
+        Classes of the label files; empty if the study has classes or no case has labels.
     """
 
     count: int
@@ -58,7 +58,7 @@ class Gathered:
 
 @dataclass(frozen=True)
 class _Part:
-    """What becomes one case: its name, and what of which path is meant."""
+    """One case to be: its name, its path, and which frame or series of it to take."""
 
     case_id: str
     image: Path
@@ -67,7 +67,7 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A case whose files could be opened; its labels tell their values once they are read."""
+    """A case whose files could be opened; the values of its labels are known once they are read."""
 
     new: NewCase
     notes: tuple[Failure, ...]
@@ -76,7 +76,7 @@ class _Opened:
 
 @dataclass(frozen=True)
 class Gathering:
-    """One import: which labels and which of several series and frames belong to the images."""
+    """One import: the study, the labels of the images, and the series and frames to take."""
 
     study: Study
     labels_by_id: Mapping[str, Path]
@@ -85,7 +85,7 @@ class Gathering:
     progress: Progress
 
     def gather(self, images: Sequence[Path], adding: Adding) -> Gathered:
-        """Add one case after the other; what is bad is left out. The study has none of them yet."""
+        """Add one case after the other, leaving out bad ones; `adding` gives them to the study."""
         parts, failures = self._parts_of(images)
         notes: list[Failure] = []
         labels: list[_Values] = []
@@ -115,7 +115,7 @@ class Gathering:
         return Gathered(count, tuple(failures), tuple(notes), classes)
 
     def _parts_of(self, images: Sequence[Path]) -> tuple[list[_Part], list[Failure]]:
-        """The cases that paths stand for, and the paths that stand for none."""
+        """The cases to make of the images, and the images that cannot be used."""
         parts: list[_Part] = []
         failures: list[Failure] = []
         for image in (image.absolute() for image in images):
@@ -126,7 +126,7 @@ class Gathering:
         return parts, failures
 
     def _parts(self, image: Path) -> Iterator[_Part]:
-        """The cases that a path stands for."""
+        """The cases to make of one image file or folder."""
         chosen = self.choices.get(image)
         if chosen is not None:
             names = [stem_of(image), *[f"{stem_of(image)}_{each.series}" for each in chosen]]
@@ -153,7 +153,9 @@ class Gathering:
             require_room(self.study.path, image, [scan])
             return _Opened(NewCase(part.case_id, image, told, scan.source), tuple(notes), None)
         if labels.resolve() == image.resolve() and not has_own_labels(image):
-            raise UserError(f"{image} is given as an image and as its own labels.")
+            raise UserError(
+                f"{image} is given as an image and as its own labels. Give a separate label file."
+            )
         found = open_labels(labels, part.choice)
         aligned = on_grid_of(found, scan.geometry, labels, image)
         notes += [Failure(labels, note) for note in aligned.notes]
@@ -166,7 +168,7 @@ class Gathering:
 
 @dataclass(frozen=True)
 class _Told:
-    """Voxels that tell how much of them was read."""
+    """Voxels that report how much of them has been read."""
 
     source: VoxelSource
     tell: Callable[[float], None]
@@ -189,7 +191,7 @@ class _Told:
 
 @dataclass(frozen=True)
 class _Values:
-    """Labels whose values are collected while they are read; unknown ones are an error."""
+    """Labels whose values are collected while they are read; unknown values raise an error."""
 
     scan: Scan
     path: Path
@@ -226,7 +228,7 @@ def _unknown(labels: Path, values: set[int], classes: Sequence[LabelClass]) -> s
 
 
 def _classes_of(labels: Iterable[_Values]) -> tuple[LabelClass, ...]:
-    """Classes of all values; a name in one of the files goes before ``class N``."""
+    """A class for each value, with its name in the files if it has one, else ``class N``."""
     names: dict[int, str] = {}
     for values in labels:
         for value in values.found - {0}:

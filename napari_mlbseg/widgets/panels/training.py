@@ -11,7 +11,7 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.wording import (
     of_imported_labels_kept,
     of_never_looked_at,
-    of_what_is_left,
+    of_out_of_time,
 )
 from napari_mlbseg.widgets.panels.settings_form import SettingsForm
 from napari_mlbseg.widgets.panels.style import Messages, Note, button, duration, enable
@@ -82,7 +82,7 @@ class TrainingPanel(QWidget):
             case ev.ImportedLabelsKept():
                 self.note.say(of_imported_labels_kept(event))
             case ev.OutOfTime():
-                self.note.say(of_what_is_left(event))
+                self.note.say(of_out_of_time(event))
             case ev.BatchShrunk() | ev.FellBack() | ev.OnlyCleanSlicesLeft():
                 self.note.say(event.message)
             case ev.Paused() | ev.Resumed():

@@ -280,7 +280,7 @@ def test_the_axis_of_the_study_is_kept(study: Study) -> None:
     before = {case.id: case.axis for case in study.cases}
     try:
         study.set_axis("b", 1)
-        with pytest.raises(UserError, match="across different axes"):
+        with pytest.raises(UserError, match="along different axes"):
             read_trained(study)
         for case_id in before:
             study.set_axis(case_id, 1)

@@ -19,7 +19,7 @@ def test_same_cases_elsewhere_get_the_same_prediction(phantoms: Phantoms, tmp_pa
     config = replace(QUICK, base_steps=6, steps=2)
     others = make_phantoms(tmp_path / "others.mlbseg").study
     phantoms.accept("phantom0", 4, 6)
-    with pytest.raises(UserError, match="no network yet"):
+    with pytest.raises(UserError, match="no trained network yet"):
         list(predict_other_cases(phantoms.study, others))
     events = list(Bootstrapper(phantoms.study, config).events(Inbox()))
     assert isinstance(events[-1], Finished)

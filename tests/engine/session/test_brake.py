@@ -21,7 +21,7 @@ from napari_mlbseg.engine.session.guard import Guard
 from napari_mlbseg.engine.session.imported import ImportedLabels, falls_behind
 from napari_mlbseg.engine.steps.imported_labels import (
     difference,
-    smallest_of_nonsense,
+    smallest_nonsense_difference,
     without_nonsense,
 )
 from napari_mlbseg.engine.steps.score import paired
@@ -229,14 +229,14 @@ def disc(radius: float) -> Tensor:
 
 
 def test_labels_tell_nothing_about_others_until_a_few_are_known() -> None:
-    assert smallest_of_nonsense([0.1] * 3) == float("inf")
-    assert smallest_of_nonsense([0.1, 0.2, 0.05, 0.1]) == pytest.approx(0.4)
+    assert smallest_nonsense_difference([0.1] * 3) == float("inf")
+    assert smallest_nonsense_difference([0.1, 0.2, 0.05, 0.1]) == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize("radius", range(0, 19, 2))
 def test_what_is_taken_for_nonsense_is_further_from_the_truth_than_the_label(radius: int) -> None:
     truth, label, predicted = disc(12), disc(14), disc(radius)
-    smallest = smallest_of_nonsense([float(difference(label, truth))] * 4)
+    smallest = smallest_nonsense_difference([float(difference(label, truth))] * 4)
     found = without_nonsense(predicted, label, smallest)
     if found.equal(label):
         assert float(difference(predicted, truth)) >= float(difference(label, truth))
@@ -249,8 +249,8 @@ def test_what_is_taken_for_nonsense_is_further_from_the_truth_than_the_label(rad
 def test_a_slice_that_the_label_leaves_empty_is_not_filled_unless_one_was_wrong_to_be() -> None:
     empty, full = disc(0), disc(12)
     grown, missing = ([float(difference(disc(r), full))] * 4 for r in (14, 0))
-    assert without_nonsense(full, empty, smallest_of_nonsense(grown)).equal(empty)
-    assert without_nonsense(full, empty, smallest_of_nonsense(missing)).equal(full)
+    assert without_nonsense(full, empty, smallest_nonsense_difference(grown)).equal(empty)
+    assert without_nonsense(full, empty, smallest_nonsense_difference(missing)).equal(full)
 
 
 def test_no_prediction_of_a_run_is_nonsense(

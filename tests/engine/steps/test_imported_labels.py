@@ -20,7 +20,7 @@ from napari_mlbseg.engine.predictions.publisher import Publisher
 from napari_mlbseg.engine.steps.imported_labels import (
     SOFTENING,
     disagreement,
-    largest_of_right,
+    largest_right_disagreement,
     with_right_labels,
 )
 from napari_mlbseg.engine.training.trainer import Trainer
@@ -68,22 +68,26 @@ def test_pixels_to_be_ignored_do_not_disagree() -> None:
 
 
 def test_right_labels_do_not_tell_what_a_wrong_one_is_like() -> None:
-    assert largest_of_right([]) == pytest.approx(0.25)
-    assert largest_of_right([0.0] * 30) == pytest.approx(0.25)
+    assert largest_right_disagreement([]) == pytest.approx(0.25)
+    assert largest_right_disagreement([0.0] * 30) == pytest.approx(0.25)
     few, many = ([0.6, 0.4, *[0.0] * count] for count in (3, 30))
-    assert largest_of_right(few) == pytest.approx(largest_of_right(many))
-    assert largest_of_right([*few, math.nan]) == largest_of_right(few)
-    assert largest_of_right([*[0.4] * 1000, *[0.0] * 1000]) == pytest.approx(0.2, rel=1e-2)
-    assert largest_of_right([*[0.1] * 1000, *[0.0] * 1000]) == pytest.approx(0.05, rel=2e-2)
+    assert largest_right_disagreement(few) == pytest.approx(largest_right_disagreement(many))
+    assert largest_right_disagreement([*few, math.nan]) == largest_right_disagreement(few)
+    assert largest_right_disagreement([*[0.4] * 1000, *[0.0] * 1000]) == pytest.approx(
+        0.2, rel=1e-2
+    )
+    assert largest_right_disagreement([*[0.1] * 1000, *[0.0] * 1000]) == pytest.approx(
+        0.05, rel=2e-2
+    )
 
 
 def test_where_no_label_is_right_hardly_any_is_taken() -> None:
     wrong = np.random.default_rng(0).uniform(0.2, 0.6, 16).tolist()
-    limits = [largest_of_right(wrong[:count]) for count in (1, 4, 16)]
+    limits = [largest_right_disagreement(wrong[:count]) for count in (1, 4, 16)]
     assert limits == sorted(limits, reverse=True)
     assert limits[-1] < 0.04
-    half = largest_of_right([*wrong, *[0.0] * 16])
-    assert largest_of_right([*wrong, *[0.0] * 4]) == pytest.approx(half * 2 * 5 / 22)
+    half = largest_right_disagreement([*wrong, *[0.0] * 16])
+    assert largest_right_disagreement([*wrong, *[0.0] * 4]) == pytest.approx(half * 2 * 5 / 22)
 
 
 def test_a_right_label_is_taken_whole_and_a_wrong_one_not_at_all() -> None:
@@ -116,7 +120,7 @@ def test_a_right_imported_label_is_published_as_it_came(
         study.arrays.write(case.id, ArrayName.INITIAL_LABELS, case.axis, index, labels[None])
     _, source = choose_source(study, QUICK, torch.device("cpu"))
     publisher = Publisher(study, source, constant, views=[VIEWS["identity"]], weigh=None)
-    brake = Brake(largest_of_right=largest)
+    brake = Brake(largest_right_disagreement=largest)
     span = Span(case, case.axis, 5, 7)
     publisher.publish(span, parameters={}, direction=None, step=1, brake=brake)
     found = [study.arrays.read(case.id, ArrayName.PREDICTION, case.axis, i) for i in (5, 6)]
@@ -135,8 +139,8 @@ def test_the_clean_slices_tell_how_wrong_wrong_labels_are(tmp_path: Path) -> Non
         rough = study.arrays.read(key.case_id, ArrayName.INITIAL_LABELS, key.axis, key.index)
         both = (torch.from_numpy(mask.astype(int)) for mask in (rough, study.slices.mask(key)))
         errors.append(float(disagreement(*both)))
-    assert trainer.largest_of_right == pytest.approx(largest_of_right(errors))
-    assert trainer.largest_of_right != pytest.approx(largest_of_right([]))
+    assert trainer.largest_right_disagreement == pytest.approx(largest_right_disagreement(errors))
+    assert trainer.largest_right_disagreement != pytest.approx(largest_right_disagreement([]))
     uniform = Trainer(study, QUICK.from_dict(QUICK.to_dict() | {"weights": "uniform"}))
     uniform.read_clean_slices()
-    assert uniform.largest_of_right is None
+    assert uniform.largest_right_disagreement is None

@@ -221,7 +221,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_says_so(
     [
         ("cut off", "latest.pt cannot be read"),
         ("not finite", "latest.pt holds numbers that are not finite"),
-        ("gone", "latest.pt is gone"),
+        ("gone", "latest.pt is missing"),
         ("lacks a part", "latest.pt lacks a part"),
         ("another network", "latest.pt is of another network"),
     ],
@@ -248,7 +248,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_and_says_so(
     assert isinstance(events[-1], Finished), events[-1]
     assert resumed_at(events) == 5
     (told,) = fell(events)
-    assert told.message.startswith(f"Training goes on from {PREVIOUS}, step 5: {words}")
+    assert told.message.startswith(f"The training resumes from {PREVIOUS}, step 5: {words}")
     assert (told.path, told.step) == (str(beside(trained, PREVIOUS)), 5)
     assert checkpoint(trained)["total"] == 7
     if damage not in ("another network", "gone"):  # never is a good one replaced by a bad one
@@ -262,7 +262,7 @@ def test_where_no_checkpoint_is_good_it_begins_afresh_and_says_so(trained: Phant
     events = run(trained)
     assert isinstance(events[-1], Finished), events[-1]
     (told,) = fell(events)
-    assert told.message.startswith("Training begins afresh: latest.pt cannot be read")
+    assert told.message.startswith("The training starts afresh: latest.pt cannot be read")
     assert (told.path, told.step, resumed_at(events)) == ("", 0, 0)
     assert checkpoint(trained)["total"] == 5
 
@@ -469,7 +469,7 @@ def test_the_best_on_validation_slices_is_kept(phantoms: Phantoms) -> None:
 def test_the_network_that_is_shown_is_exported_and_stays_so(phantoms: Phantoms) -> None:
     """A model that became worse is neither shown nor exported, nor after a resumption."""
     trainer = scored(phantoms)
-    good = {name: value.clone() for name, value in trainer.shown.items()}
+    good = {name: value.clone() for name, value in trainer.prediction_parameters.items()}
     assert trainer.state.kept is not None
     assert trainer.state.kept.total == 60
     with torch.no_grad():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_study import make_phantoms
 
 from napari_mlbseg.engine.training.clean_slices import (
-    FEWEST_FOR_HOLDING_BACK,
+    FEWEST_FOR_VALIDATION,
     check_enough,
     choose_validation,
 )
@@ -74,7 +74,7 @@ def test_a_slice_that_is_no_longer_clean_does_not_validate() -> None:
 
 
 def test_few_slices_all_teach() -> None:
-    shown = keyed([frozenset({1})] * (FEWEST_FOR_HOLDING_BACK - 1))
+    shown = keyed([frozenset({1})] * (FEWEST_FOR_VALIDATION - 1))
     assert choose_validation(shown, frozenset(), frozenset(), share=0.5) == frozenset()
 
 
@@ -85,7 +85,7 @@ def chosen_slowly(
     share: float,
 ) -> frozenset[SliceKey]:
     """The same in so many words, looking at every slice for each that may validate."""
-    if len(shown) < FEWEST_FOR_HOLDING_BACK:
+    if len(shown) < FEWEST_FOR_VALIDATION:
         return frozenset()
     wanted = round(share * len(shown))
     held = [key for key in shown if key in previously]

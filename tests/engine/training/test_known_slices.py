@@ -54,7 +54,7 @@ def test_an_accepted_slice_is_read_and_no_other(
     for accepted in (10, 1, 0):
         reads.clear()
         trainer.read_clean_slices()
-        beside.smallest_of_nonsense()
+        beside.smallest_nonsense_difference()
         assert reads["masks"] == accepted
         assert reads["initial labels"] == reads["comparisons"] == 2 * accepted
         if accepted == 10:
@@ -86,9 +86,9 @@ def test_what_is_kept_is_what_a_fresh_look_finds(rough_phantoms: Phantoms) -> No
         assert same(dict(trainer.training_slices), dict(fresh.training_slices))
         assert same(dict(trainer.validation_slices), dict(fresh.validation_slices))
         assert trainer.source.clean.left_out == fresh.source.clean.left_out
-        assert trainer.largest_of_right == fresh.largest_of_right
-        expected = ImportedLabels(fresh, CASES).smallest_of_nonsense()
-        assert beside.smallest_of_nonsense() == expected
+        assert trainer.largest_right_disagreement == fresh.largest_right_disagreement
+        expected = ImportedLabels(fresh, CASES).smallest_nonsense_difference()
+        assert beside.smallest_nonsense_difference() == expected
         for key, labels in {**trainer.training_slices, **trainer.validation_slices}.items():
             mask = torch.from_numpy(study.slices.mask(key).astype(np.int64))
             assert torch.equal(labels, torch.where(mask == 7, 2, mask))

@@ -221,7 +221,7 @@ def test_a_case_with_nan_is_refused_and_the_others_are_written(
     written = {p.name for p in (tmp_path / "out").iterdir()}
     assert len(written) == 2 * len(ARRAYS[kind])
     assert all(found.startswith("phantom_02_") for found in written)
-    with pytest.raises(UserError, match=r"^The .*Train on, or start the training afresh"):
+    with pytest.raises(UserError, match=r"^The .*Continue the training, or start it afresh"):
         export_case(study, "phantom_01", tmp_path / "out", kind)
 
 

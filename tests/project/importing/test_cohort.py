@@ -332,7 +332,7 @@ def test_a_failing_disk_leaves_the_study_as_it_was(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cohort.study._catalogue, "add_cases", fail)
-    with pytest.raises(UserError, match=r"No space left.*as it was"):
+    with pytest.raises(UserError, match=r"No space left.*unchanged"):
         cohort.take_in()
     assert cohort.state() == before
 

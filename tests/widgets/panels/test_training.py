@@ -268,7 +268,7 @@ SAID = [
     (dataclasses.replace(STEP, steps=None, remaining_s=None), "status", "8.0 steps/s"),
     (ev.ValidationScored(ev.Stage.BASE_MODEL, 20, 0.81, {1: 0.81}, 0.02), "score", "0.810 ± 0.020"),
     (ev.CleanSlicesChanged(3, 1), "clean_slices", "3 for training, 1 for validation"),
-    (ev.ImportedLabelsKept(True), "note", "worse than the imported labels so far"),
+    (ev.ImportedLabelsKept(True), "note", "still does worse than the imported labels"),
     (ev.OutOfTime((KEY,)), "note", "1 slices in 1 of the cases"),
     (ev.BatchShrunk(2, "Out of memory: smaller batches."), "note", "smaller batches."),
     (ev.FellBack("From an older checkpoint.", "x", 3, 1e-3), "note", "an older checkpoint."),

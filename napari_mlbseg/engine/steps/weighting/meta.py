@@ -1,4 +1,4 @@
-"""The rule ``meta``: equal weights, tilted by what the clean slices agree on."""
+"""The rule ``meta``: equal weights, tilted along the direction that training slices agree on."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -8,10 +8,10 @@ from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.steps.base_model import clean_shares
 from napari_mlbseg.engine.steps.clean_direction import clean_direction, mean_gradient
 from napari_mlbseg.engine.steps.meta_weights import LOOK_AHEAD, label_prices, weights_of
-from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanSay, Scores
+from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanGuidance, Scores
 
 LARGEST_TILT = 3.0
-"""Of the logarithm of a weight."""
+"""Largest change of the logarithm of a weight."""
 
 
 class Meta:
@@ -22,13 +22,13 @@ class Meta:
 
     @property
     def scores(self) -> Scores:
-        """See `tilted_weights`."""
+        """The rule's score of every class: `tilted_weights`."""
         return tilted_weights
 
-    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanSay:
-        """The direction is what groups of clean slices agree on."""
+    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanGuidance:
+        """Price labels along the direction that groups of training slices agree on."""
         shares, loss = clean_shares(model, point, clean.images, clean.labels)
-        return CleanSay(mean_gradient(shares), clean_direction(shares, loss), loss)
+        return CleanGuidance(mean_gradient(shares), clean_direction(shares, loss), loss)
 
     def weights(
         self,
@@ -36,17 +36,17 @@ class Meta:
         initial: Int[Tensor, "batch *space"],
         pseudo: Int[Tensor, "batch *space"],
     ) -> tuple[Float[Tensor, "batch *space"], ...]:
-        """1 where the clean slices say nothing, before all are brought to the sum of 1."""
+        """Tilted weights, normalised to sum to 1; equal where the training slices say nothing."""
         return weights_of(tilted_weights(*ahead()), initial, pseudo)
 
 
 def tilted_weights(
     logits: Float[Tensor, "batch classes *space"], derivative: Float[Tensor, "batch classes *space"]
 ) -> Float[Tensor, "batch classes *space"]:
-    """What learning every label is worth: 1 where the clean slices say nothing.
+    """The unnormalised weight of every label: 1 where the training slices say nothing.
 
-    ``exp(a u(y))``, one step of exponentiated gradient on the prices u from equal weights; at most
-    ``exp(LARGEST_TILT)`` times as much or as little.
+    ``exp(a u(y))``, one step of exponentiated gradient on the prices u, starting from equal
+    weights; at most ``exp(LARGEST_TILT)`` and at least its inverse.
     """
     tilt = LOOK_AHEAD * label_prices(logits, derivative)
     return tilt.clamp(-LARGEST_TILT, LARGEST_TILT).exp()

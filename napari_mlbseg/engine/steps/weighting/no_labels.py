@@ -1,4 +1,4 @@
-"""The rule ``none``: initial and pseudo labels are left out."""
+"""The rule ``none``: initial and pseudo labels are not learnt."""
 
 import torch
 from jaxtyping import Float, Int
@@ -6,19 +6,19 @@ from torch import Tensor
 
 from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.model import Model, Parameters
-from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanSay, ask_plainly
+from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanGuidance, guidance_by_gradient
 
 
 class NoLabels:
-    """Only the clean slices and the agreement between views teach."""
+    """The network learns from training slices and consistency alone."""
 
     learns_labels = False
     judges_imported_labels = False
     scores = None
 
-    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanSay:
-        """The direction is the gradient, which nobody looks along."""
-        return ask_plainly(model, point, clean)
+    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanGuidance:
+        """The direction is the gradient; this rule does not use it."""
+        return guidance_by_gradient(model, point, clean)
 
     def weights(
         self,
@@ -26,5 +26,5 @@ class NoLabels:
         initial: Int[Tensor, "batch *space"],
         pseudo: Int[Tensor, "batch *space"],
     ) -> tuple[Float[Tensor, "batch *space"], ...]:
-        """Nothing for any label."""
+        """Zero for every label."""
         return tuple(torch.zeros(y.shape, device=y.device) for y in (initial, pseudo))

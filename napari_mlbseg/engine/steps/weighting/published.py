@@ -6,7 +6,12 @@ from torch import Tensor
 from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.steps.meta_weights import label_prices, weights_of
-from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanSay, Scores, ask_plainly
+from napari_mlbseg.engine.steps.weighting.rule import (
+    Ahead,
+    CleanGuidance,
+    Scores,
+    guidance_by_gradient,
+)
 
 
 class Published:
@@ -17,12 +22,12 @@ class Published:
 
     @property
     def scores(self) -> Scores:
-        """The prices themselves."""
+        """The rule's score of every class: its price."""
         return label_prices
 
-    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanSay:
-        """The direction is the gradient."""
-        return ask_plainly(model, point, clean)
+    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanGuidance:
+        """Price labels along the gradient of the clean loss."""
+        return guidance_by_gradient(model, point, clean)
 
     def weights(
         self,
@@ -30,5 +35,5 @@ class Published:
         initial: Int[Tensor, "batch *space"],
         pseudo: Int[Tensor, "batch *space"],
     ) -> tuple[Float[Tensor, "batch *space"], ...]:
-        """0 wherever the clean slices object."""
+        """The positive part of the prices, normalised; 0 where the training slices object."""
         return weights_of(label_prices(*ahead()), initial, pseudo)

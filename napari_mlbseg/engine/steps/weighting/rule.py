@@ -1,4 +1,4 @@
-"""What every rule answers that makes weights of what the clean slices say."""
+"""The interface of the weighting rules."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -11,20 +11,21 @@ from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.steps.base_model import clean_gradient
 
 Scores = Callable[[Tensor, Tensor], Tensor]
-"""Makes of logits and their derivative what the label of every class is worth."""
+"""Maps logits and their directional derivative to a score of every class at every pixel."""
 Ahead = Callable[[], tuple[Tensor, Tensor]]
-"""Logits, and their derivative along `CleanSay.direction`; takes a pass through the network."""
+"""Returns logits and their derivative along `CleanGuidance.direction`; costs a forward pass."""
 
 
-class CleanSay(NamedTuple):
-    """What the clean slices say at a point of parameter space.
+class CleanGuidance(NamedTuple):
+    """What the training slices say at a point of parameter space.
 
     Attributes
     ----------
     gradient
-        Of the clean loss.
+        Gradient of the clean loss.
     direction
-        Along which labels are priced: the gradient, or what the clean slices agree on of it.
+        Direction along which labels are priced: the gradient, or the part of it that the training
+        slices agree on.
     loss
         The clean loss.
     """
@@ -40,7 +41,7 @@ class Weighting(Protocol):
 
     @property
     def learns_labels(self) -> bool:
-        """Whether initial and pseudo labels are learnt at all."""
+        """Whether the network learns from initial and pseudo labels at all."""
 
     @property
     def judges_imported_labels(self) -> bool:
@@ -48,10 +49,10 @@ class Weighting(Protocol):
 
     @property
     def scores(self) -> Scores | None:
-        """What it makes of every class, for maps; None where all labels count alike."""
+        """The score of every class, for the maps; None if all labels count alike."""
 
-    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanSay:
-        """Gradient of the clean loss at a point, and along which direction labels are priced."""
+    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanGuidance:
+        """Gradient of the clean loss at a point, and the direction along which to price labels."""
 
     def weights(
         self,
@@ -59,10 +60,10 @@ class Weighting(Protocol):
         initial: Int[Tensor, "batch *space"],
         pseudo: Int[Tensor, "batch *space"],
     ) -> tuple[Float[Tensor, "batch *space"], ...]:
-        """Weights of both label maps, summing to 1 over them; `ahead` is asked where needed."""
+        """Weights of both label maps, summing to 1 over both; calls `ahead` only if needed."""
 
 
-def ask_plainly(model: Model, point: Parameters, clean: Batch) -> CleanSay:
-    """The gradient of all clean slices together is the direction, too."""
+def guidance_by_gradient(model: Model, point: Parameters, clean: Batch) -> CleanGuidance:
+    """The clean loss and its gradient, which is the direction, too."""
     gradient, loss = clean_gradient(model, point, clean.images, clean.labels)
-    return CleanSay(gradient, gradient, loss)
+    return CleanGuidance(gradient, gradient, loss)

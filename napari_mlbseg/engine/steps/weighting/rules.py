@@ -1,4 +1,4 @@
-"""The rules by the name that the settings give them."""
+"""The weighting rules by their names in the settings."""
 
 from collections.abc import Mapping
 

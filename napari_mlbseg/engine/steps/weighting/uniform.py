@@ -7,19 +7,19 @@ from torch import Tensor
 from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.model import Model, Parameters
-from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanSay, ask_plainly
+from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanGuidance, guidance_by_gradient
 
 
 class Uniform:
-    """Nothing is asked of the clean slices but their loss."""
+    """All labels get the same weight; the training slices contribute only their loss."""
 
     learns_labels = True
     judges_imported_labels = False
     scores = None
 
-    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanSay:
-        """The direction is the gradient, which nobody looks along."""
-        return ask_plainly(model, point, clean)
+    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanGuidance:
+        """The direction is the gradient; this rule does not use it."""
+        return guidance_by_gradient(model, point, clean)
 
     def weights(
         self,
@@ -27,7 +27,7 @@ class Uniform:
         initial: Int[Tensor, "batch *space"],
         pseudo: Int[Tensor, "batch *space"],
     ) -> tuple[Float[Tensor, "batch *space"], ...]:
-        """See `equal_weights`."""
+        """The same weight for every label, see `equal_weights`."""
         return equal_weights(initial, pseudo)
 
 
