@@ -157,7 +157,7 @@ def test_one_frame_needs_no_choice_and_several_do() -> None:
     assert frame_of(FILE, Choice(), 1, (4, 4)) == 0
     assert frame_of(FILE, Choice(5), 1, (4, 4)) == 0
     assert [frame_of(FILE, Choice(n), 3, (4, 4, 3)) for n in range(3)] == [0, 1, 2]
-    with pytest.raises(FrameNeededError, match=r"from 0 to 2: .* --frame") as caught:
+    with pytest.raises(FrameNeededError, match=r"from 0 to 2 .* --frame") as caught:
         frame_of(FILE, Choice(), 3, (4, 4, 3))
     assert caught.value.frames == 3
     for wrong in (-1, 3):
@@ -209,10 +209,10 @@ class PanicException(BaseException):
         (OSError("no such thing\nat all"), "cannot be read as TIFF: no such thing."),
         (OSError(), "cannot be read as TIFF: ."),
         (MemoryError(), "asks for too much memory"),
-        (ValueError("bad\nmore"), "no sound TIFF file (ValueError: bad)"),
-        (KeyError(), "no sound TIFF file (KeyError)"),
+        (ValueError("bad\nmore"), "not a valid TIFF file (ValueError: bad)"),
+        (KeyError(), "not a valid TIFF file (KeyError)"),
         (RuntimeError("x" * 999), f"(RuntimeError: {'x' * 200})"),
-        (PanicException("stumbled"), "no sound TIFF file (PanicException: stumbled)"),
+        (PanicException("stumbled"), "not a valid TIFF file (PanicException: stumbled)"),
     ],
 )
 def test_whatever_a_library_says_names_the_file(raised: BaseException, said: str) -> None:

@@ -55,7 +55,8 @@ def test_a_new_process_finds_everything_again(
     expected = _everything(study)
     study.close()
 
-    process: Any = other_process(f"{inspect.getsource(_everything)}{REOPEN}", study.path)
+    source = f"from __future__ import annotations\n{inspect.getsource(_everything)}"
+    process: Any = other_process(f"{source}{REOPEN}", study.path)
     out, _ = process.communicate(timeout=600)
     assert pickle.loads(bytes.fromhex(out)) == expected
 
@@ -133,7 +134,7 @@ def test_a_slice_goes_through_its_states(study: Study) -> None:
     assert kept is not None
     assert kept.author == "ada"
     np.testing.assert_array_equal(study.slices.mask(key), mask)
-    with pytest.raises(UserError, match="has no mask"):
+    with pytest.raises(UserError, match="There is no mask in revision 1"):
         study.slices.revision_mask(skipped.revision)
 
 

@@ -281,7 +281,7 @@ def test_a_slice_that_was_copied_twice_counts_once(tmp_path: Path) -> None:
     files = write_series(tmp_path / "s", voxels(), lps_of())
     shutil.copy(files[0], tmp_path / "s" / "copy")
     scan = open_image(tmp_path / "s")
-    assert any("1 slices are there twice" in note for note in scan.notes)
+    assert any("1 slices occur twice" in note for note in scan.notes)
     np.testing.assert_array_equal(as_stored(scan.volume()), voxels())
 
 

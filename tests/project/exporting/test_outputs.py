@@ -302,7 +302,7 @@ def test_a_source_that_is_gone_has_no_hash(study: Study, tmp_path: Path) -> None
     (path,) = export_case(study, "scan", tmp_path / "out", ExportKind.LABELS, OutFormat.NIFTI)
     assert provenance(path)["source"]["sha256"] is None
     assert provenance(path)["source"]["not_hashed"] == "not there any more"
-    with pytest.raises(UserError, match="only beside the original series"):
+    with pytest.raises(UserError, match="needs its files"):
         export_case(study, "scan", tmp_path / "out", ExportKind.LABELS)
 
 

@@ -29,7 +29,7 @@ def test_a_case_is_a_folder_right_inside(name: str) -> None:
         assert require_case_id(name) == name
     else:
         assert not inside or set(name) & set("\\\0")
-        with pytest.raises(UserError, match="leads elsewhere"):
+        with pytest.raises(UserError, match="could lead out of the study"):
             require_case_id(name)
 
 
