@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer, current_viewer
 from qtpy.QtCore import QSize
-from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QTabWidget, QVBoxLayout, QWidget
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Failed, Pause, Resume, Stop
@@ -66,6 +66,9 @@ class MLBSegDock(QWidget):
         self.lifetime = Lifetime(self, self.workbench)
         self.rescues = self.lifetime.rescues
         self.lifetime.closing.closed.connect(self._on_closed)
+        app = QApplication.instance()
+        if app is not None:  # last, since others may still show something
+            app.aboutToQuit.connect(self.training_panel.let_go)
 
     def sizeHint(self) -> QSize:
         """A size narrow enough to leave most of a small screen to the image."""

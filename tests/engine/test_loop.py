@@ -343,6 +343,24 @@ def test_pausing_holds_training_and_keeps_talking(phantoms: Phantoms) -> None:
     assert isinstance(events[-1], Finished)
 
 
+@pytest.mark.parametrize("minutes", [None, 60.0])
+def test_a_run_is_stopped_as_it_begins_to_publish(
+    rough_phantoms: Phantoms, minutes: float | None
+) -> None:
+    rough_phantoms.accept("phantom0", *range(1, 11))
+    run(rough_phantoms, replace(QUICK, base_steps=2, steps=2))
+
+    def stop(event: Event, inbox: Inbox) -> None:
+        if isinstance(event, StageStarted) and event.stage is Stage.PUBLISHING:
+            inbox.put(Stop())
+
+    # Nothing is left to learn: whether imported labels are kept is found out while publishing.
+    config = replace(QUICK, base_steps=2, steps=0, minutes=minutes)
+    events = run(rough_phantoms, config, on_event=stop)
+    assert isinstance(events[-1], Finished), events[-1]
+    assert events[-1].stopped
+
+
 def test_a_paused_run_can_be_stopped(phantoms: Phantoms) -> None:
     phantoms.accept("phantom0", 3, 5, 8)
 

@@ -146,5 +146,5 @@ def test_records_survive_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("budgets", [(), (4, 2), (0, 3)])
 def test_budgets_grow(budgets: tuple[int, ...]) -> None:
-    with pytest.raises(UserError, match="grow"):
+    with pytest.raises(UserError, match="write increasing numbers"):
         replace(PLAN, budgets=budgets)

@@ -6,6 +6,7 @@ from napari_mlbseg.engine.predictions.brake import Brake, brake_for
 from napari_mlbseg.engine.session.guard import Guard
 from napari_mlbseg.engine.session.imported import ImportedLabels
 from napari_mlbseg.engine.training.trainer import Trainer
+from napari_mlbseg.project.records.coverage import LookedAt
 from napari_mlbseg.project.study import Study
 
 
@@ -41,6 +42,11 @@ class Braking:
             everywhere=self.guard.imported_labels_kept,
             largest_right_disagreement=self._trainer.largest_right_disagreement,
         )
+
+    @property
+    def looked_at(self) -> LookedAt:
+        """Which slices have a clean slice near; at hand, without asking the network."""
+        return self._brake.looked_at
 
     def counts(self) -> tuple[int, int]:
         """The number of slices that were never looked at, and of all slices."""

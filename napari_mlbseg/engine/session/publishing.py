@@ -55,6 +55,9 @@ class Publishing:
         yield StageStarted(Stage.PUBLISHING, spans)
         parts.pace.restart()
         parts.showing.forget_direction()  # use the direction of the final network
+        yield from parts.between.heeding(parts.showing.decide_on_imported)
+        if parts.attention.stop:
+            return
         yield from self._put_back(step)
         for done, span in enumerate(parts.showing.in_order_of_need(step), start=1):
             whole = yield from self._whole(span, step)

@@ -130,6 +130,10 @@ class Showing:
             self._budget.published(span.stop - span.start, seconds, share=share)
         return event
 
+    def decide_on_imported(self) -> None:
+        """Find out, if it is not known, whether imported labels are kept; uses the network."""
+        self._braking.in_force()
+
     def put_back(self, span: Span, *, step: int) -> Event | None:
         """Write the imported labels that are kept, without using the network."""
         return self._publisher.put_back(span, brake=self._braking.in_force(), step=step)
@@ -144,7 +148,7 @@ class Showing:
 
     def in_order_of_need(self, step: int) -> Iterator[Span]:
         """Spans that were last published before `step`, the most important first."""
-        looked_at = self._braking.in_force().looked_at
+        looked_at = self._braking.looked_at
         return self._publisher.schedule.in_order_of_need(step, looked_at)
 
     def out_of_date(self, step: int) -> list[SliceKey]:

@@ -3,7 +3,7 @@
 import os
 from typing import assert_never
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QCoreApplication, QEvent, Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QMessageBox, QProgressBar, QVBoxLayout, QWidget
 
 from napari_mlbseg.engine import events as ev
@@ -98,6 +98,11 @@ class TrainingPanel(QWidget):
                 pass
             case _:
                 assert_never(event)
+
+    def let_go(self) -> None:
+        """Destroy the form while Python lives: its libraries' event filters would outlive it."""
+        self.form.deleteLater()
+        QCoreApplication.sendPostedEvents(self.form, QEvent.Type.DeferredDelete)
 
     def begin(self) -> None:
         """Show that a run was requested; its first event takes a moment."""
