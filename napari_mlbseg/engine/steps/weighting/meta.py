@@ -8,16 +8,15 @@ from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.steps.base_model import clean_shares
 from napari_mlbseg.engine.steps.clean_direction import clean_direction, mean_gradient
 from napari_mlbseg.engine.steps.meta_weights import LOOK_AHEAD, label_prices, weights_of
-from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanGuidance, Scores
+from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanGuidance, Scores, Weighting
 
 LARGEST_TILT = 3.0
 """Largest change of the logarithm of a weight."""
 
 
-class Meta:
+class Meta(Weighting):
     """One step of exponentiated gradient from equal weights, along the agreed direction."""
 
-    learns_labels = True
     judges_imported_labels = True
 
     @property

@@ -3,31 +3,17 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from napari_mlbseg.engine.nets.batch import Batch
-from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.steps.meta_weights import label_prices, weights_of
-from napari_mlbseg.engine.steps.weighting.rule import (
-    Ahead,
-    CleanGuidance,
-    Scores,
-    guidance_by_gradient,
-)
+from napari_mlbseg.engine.steps.weighting.rule import Ahead, Scores, Weighting
 
 
-class Published:
+class Published(Weighting):
     """One projected gradient step from zero weights, along the gradient of the clean loss."""
-
-    learns_labels = True
-    judges_imported_labels = False
 
     @property
     def scores(self) -> Scores:
         """The rule's score of every class: its price."""
         return label_prices
-
-    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanGuidance:
-        """Price labels along the gradient of the clean loss."""
-        return guidance_by_gradient(model, point, clean)
 
     def weights(
         self,

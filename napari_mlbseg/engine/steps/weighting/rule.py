@@ -1,7 +1,8 @@
 """The interface of the weighting rules."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -35,25 +36,31 @@ class CleanGuidance(NamedTuple):
     loss: Float[Tensor, ""]
 
 
-@runtime_checkable
-class Weighting(Protocol):
-    """A rule that weighs the initial and the pseudo labels of a step, pixel by pixel."""
+class Weighting(ABC):
+    """A rule that weighs the initial and the pseudo labels of a step, pixel by pixel.
 
-    @property
-    def learns_labels(self) -> bool:
-        """Whether the network learns from initial and pseudo labels at all."""
+    Attributes
+    ----------
+    learns_labels
+        Whether the network learns from initial and pseudo labels at all.
+    judges_imported_labels
+        Whether imported labels that agree with the network are kept as correct.
+    """
 
-    @property
-    def judges_imported_labels(self) -> bool:
-        """Whether imported labels that agree with the network are kept as correct."""
+    learns_labels: ClassVar[bool] = True
+    judges_imported_labels: ClassVar[bool] = False
 
     @property
     def scores(self) -> Scores | None:
         """The score of every class, for the maps; None if all labels count alike."""
+        return None
 
     def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanGuidance:
-        """Gradient of the clean loss at a point, and the direction along which to price labels."""
+        """The clean loss at a point and its gradient, along which labels are priced, too."""
+        gradient, loss = clean_gradient(model, point, clean.images, clean.labels)
+        return CleanGuidance(gradient, gradient, loss)
 
+    @abstractmethod
     def weights(
         self,
         ahead: Ahead,
@@ -61,9 +68,3 @@ class Weighting(Protocol):
         pseudo: Int[Tensor, "batch *space"],
     ) -> tuple[Float[Tensor, "batch *space"], ...]:
         """Weights of both label maps, summing to 1 over both; calls `ahead` only if needed."""
-
-
-def guidance_by_gradient(model: Model, point: Parameters, clean: Batch) -> CleanGuidance:
-    """The clean loss and its gradient, which is the direction, too."""
-    gradient, loss = clean_gradient(model, point, clean.images, clean.labels)
-    return CleanGuidance(gradient, gradient, loss)

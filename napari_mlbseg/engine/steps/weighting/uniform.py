@@ -4,22 +4,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.labels import IGNORE
-from napari_mlbseg.engine.nets.model import Model, Parameters
-from napari_mlbseg.engine.steps.weighting.rule import Ahead, CleanGuidance, guidance_by_gradient
+from napari_mlbseg.engine.steps.weighting.rule import Ahead, Weighting
 
 
-class Uniform:
+class Uniform(Weighting):
     """All labels get the same weight; the training slices contribute only their loss."""
-
-    learns_labels = True
-    judges_imported_labels = False
-    scores = None
-
-    def ask(self, model: Model, point: Parameters, clean: Batch) -> CleanGuidance:
-        """The direction is the gradient; this rule does not use it."""
-        return guidance_by_gradient(model, point, clean)
 
     def weights(
         self,
