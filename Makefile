@@ -79,6 +79,6 @@ setup: system $(INSTALLED)
 system:
 	@scripts/system_packages.sh
 
-$(INSTALLED): pyproject.toml requirements.lock scripts/venv.sh scripts/torch_cpu.sh
+$(INSTALLED): pyproject.toml requirements.lock scripts/venv.sh
 	@scripts/venv.sh $(VENV)
 	@touch $@

@@ -7,7 +7,6 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 "${PYTHON:-python3}" -m venv "$folder"
-scripts/torch_cpu.sh "$folder/bin/python" "$torch"
 "$folder/bin/python" -m pip install -qq --disable-pip-version-check \
     "torch==$torch" --editable ".[pyqt5,pyqt6,test,docs]"
 {

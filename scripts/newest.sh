@@ -24,7 +24,6 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "$python" -m venv "$folder"
 fresh=$folder/bin/python
-scripts/torch_cpu.sh "$fresh" "$torch"
 "$fresh" -m pip install -qq --disable-pip-version-check \
     "torch==$torch" "$wanted" --editable ".[pyqt6,test]"
 "$fresh" -c 'import importlib.metadata as m; print("napari", m.version("napari"))'

@@ -21,6 +21,5 @@ fi
 echo "Installing the locked versions into $folder (the first time takes a few minutes)"
 # -qq: errors only.
 install=("$folder/bin/python" -m pip install -qq --disable-pip-version-check)
-scripts/torch_cpu.sh "$folder/bin/python" "$(sed -n 's/^torch==//p' requirements.lock)"
 "${install[@]}" -r requirements.lock
 "${install[@]}" --no-deps --no-build-isolation --editable .
