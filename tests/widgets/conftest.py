@@ -2,7 +2,9 @@ from collections.abc import Iterator
 from functools import partialmethod
 from pathlib import Path
 
+import napari
 import pytest
+from full_disk import Disk
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QApplication
@@ -11,6 +13,7 @@ from napari_mlbseg.project.importing.cohort import import_folder
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import PhantomCohort, make_phantom_cohort
 from napari_mlbseg.widgets.case import stored
+from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
 
 PATIENCE_MS = 300_000
 
@@ -63,3 +66,16 @@ def study(study_path: Path) -> Iterator[Study]:
 @pytest.fixture
 def viewer() -> ViewerModel:
     return ViewerModel()
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+@pytest.fixture
+def dock(window: napari.Viewer, study_path: Path) -> Iterator[MLBSegDock]:
+    """The dock with its study, in the `window` of a module's own."""
+    made = open_dock(window, study_path)
+    yield made
+    made.workbench.shut_down()

@@ -18,7 +18,7 @@ from napari_mlbseg.engine import events as ev
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background.suggester import SHOWN
-from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
+from napari_mlbseg.widgets.dock import MLBSegDock
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -26,13 +26,6 @@ LEFT = Qt.MouseButton.LeftButton
 @pytest.fixture
 def window(make_napari_viewer: Callable[..., napari.Viewer]) -> napari.Viewer:
     return make_napari_viewer()
-
-
-@pytest.fixture
-def dock(window: napari.Viewer, study_path: Path) -> Iterator[MLBSegDock]:
-    made = open_dock(window, study_path)
-    yield made
-    made.workbench.shut_down()
 
 
 def paint(dock: MLBSegDock, index: int) -> Any:

@@ -1,7 +1,6 @@
 """Keyboard and wheel in the real window, with events as they come from the screen."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import napari
 import numpy as np
@@ -32,7 +31,7 @@ from real_input import QTest
 from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.slices import SliceState
 from napari_mlbseg.widgets.case.annotation import Annotation
-from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
+from napari_mlbseg.widgets.dock import MLBSegDock
 from napari_mlbseg.widgets.focus import FocusKeeper
 from napari_mlbseg.widgets.panels.classes_dialog import ClassesDialog
 
@@ -129,13 +128,6 @@ class Hands:
 @pytest.fixture
 def window(make_napari_viewer: Callable[..., napari.Viewer]) -> napari.Viewer:
     return make_napari_viewer(show=True)
-
-
-@pytest.fixture
-def dock(window: napari.Viewer, study_path: Path) -> Iterator[MLBSegDock]:
-    made = open_dock(window, study_path)
-    yield made
-    made.workbench.shut_down()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK
+from at_work import on_view, paint
 from dicom_files import lps_of, voxels, write_series
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
@@ -29,7 +30,6 @@ from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import PhantomCohort
-from napari_mlbseg.widgets.case.annotation import Annotation
 from napari_mlbseg.widgets.case.commands import SliceCommands
 from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy, case_rows
 from napari_mlbseg.widgets.workbench import Workbench
@@ -48,17 +48,6 @@ def bench(
     made.open_study(study_path)
     yield made
     made.shut_down()
-
-
-def on_view(bench: Workbench) -> Annotation:
-    assert bench.annotation is not None
-    return bench.annotation
-
-
-def paint(bench: Workbench, index: int, label: int = 2) -> None:
-    annotation = on_view(bench)
-    annotation.go_to(index)
-    annotation.layers.working.paint((index, 4, 4), label)
 
 
 def test_opening_shows_the_first_case(bench: Workbench, viewer: ViewerModel) -> None:

@@ -80,10 +80,8 @@ class Guard:
         if len(self._beside) >= FEWEST:
             if falls_behind(self._beside):
                 self._imported_labels_kept = True
-            elif self._imported_labels_kept:
-                self._imported_labels_kept = (
-                    None  # no longer behind here: compare again when next asked
-                )
+            elif self._imported_labels_kept:  # no longer behind here: compare when next asked
+                self._imported_labels_kept = None
         each = dice_per_class(pairs.values(), classes=classes)
         return ValidationScored(
             stage,

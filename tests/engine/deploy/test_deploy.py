@@ -33,7 +33,6 @@ from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.engine.deploy.trained import read_trained, sample_grids
 from napari_mlbseg.engine.training.checkpoint import Checkpoint
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.exporting.export import ExportKind, export_study
 from napari_mlbseg.project.study import Study
 
 PATIENT = "Doe_Jane_1950"
@@ -58,12 +57,6 @@ def study(cohort: Path) -> Iterator[Study]:
     )
     with trained_study(cohort / f"{PATIENT}.mlbseg", cohort, config) as study:
         yield study
-
-
-@pytest.fixture(scope="module")
-def predicted(study: Study, cohort: Path) -> Path:
-    export_study(study, cohort / "predicted", ExportKind.PREDICTION)
-    return cohort / "predicted"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from exported import require_equal_labels, run_blocked, trained_study, write_coh
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.deploy.export import export_model
 from napari_mlbseg.engine.deploy.formats import ModelFormat
-from napari_mlbseg.project.exporting.export import ExportKind, export_study
 from napari_mlbseg.project.study import Study
 
 pytestmark = pytest.mark.slow
@@ -45,12 +44,6 @@ def study(cohort: Path) -> Iterator[Study]:
     )
     with trained_study(cohort / "study.mlbseg", cohort, config) as study:
         yield study
-
-
-@pytest.fixture(scope="module")
-def predicted(study: Study, cohort: Path) -> Path:
-    export_study(study, cohort / "predicted", ExportKind.PREDICTION)
-    return cohort / "predicted"
 
 
 def test_monai_runs_the_bundle_of_volumes(study: Study, cohort: Path, predicted: Path) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from folders import everything_in
 from small_study import QUICK, make_phantoms
 
 from napari_mlbseg.engine.events import Failed, Inbox, SlicesPublished
@@ -14,10 +15,6 @@ from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.study import Study
 
 QUICKER = replace(QUICK, base_steps=5)
-
-
-def everything_in(folder: Path) -> dict[Path, bytes]:
-    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def other_study(path: Path) -> Path:

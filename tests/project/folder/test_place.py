@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from folders import everything_in
 
 from napari_mlbseg.errors import StudyGone, UserError
 from napari_mlbseg.project.arrays.store import ArrayName
@@ -50,10 +51,6 @@ def other(tmp_path: Path, make_case: Callable[..., NewCase]) -> Path:
         other.add_cases([make_case()])
         other.arrays.create("a", ArrayName.PREDICTION)
     return other.path
-
-
-def everything_in(folder: Path) -> dict[Path, bytes]:
-    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @pytest.mark.parametrize("change", CHANGES)

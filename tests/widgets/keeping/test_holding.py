@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from at_work import on_view, paint
 from full_disk import REASON, Disk
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
@@ -18,7 +19,6 @@ from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.rescue import Rescue, read_rescue, rescue_folder, rescues_in
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import PhantomCohort
-from napari_mlbseg.widgets.case.annotation import Annotation
 from napari_mlbseg.widgets.case.commands import SliceCommands
 from napari_mlbseg.widgets.keeping import holding
 from napari_mlbseg.widgets.keeping.holding import Unsaved
@@ -27,11 +27,6 @@ from napari_mlbseg.widgets.workbench import Workbench
 
 KEY = SliceKey("phantom_01", 0, 5)
 LONG = 60_000
-
-
-@pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    return Disk(monkeypatch)
 
 
 @pytest.fixture
@@ -54,17 +49,6 @@ def bench(
 @pytest.fixture
 def other_path(cohort: PhantomCohort, study_path: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(study_path, tmp_path / "other.mlbseg"))
-
-
-def on_view(bench: Workbench) -> Annotation:
-    assert bench.annotation is not None
-    return bench.annotation
-
-
-def paint(bench: Workbench, index: int = 5, label: int = 2) -> None:
-    annotation = on_view(bench)
-    annotation.go_to(index)
-    annotation.layers.working.paint((index, 4, 4), label)
 
 
 def painted(bench: Workbench, index: int = 5) -> int:

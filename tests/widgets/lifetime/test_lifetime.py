@@ -32,11 +32,6 @@ def window(make_napari_viewer: Callable[..., napari.Viewer]) -> napari.Viewer:
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    return Disk(monkeypatch)
-
-
-@pytest.fixture
 def dock(qtbot: QtBot, window: napari.Viewer, study_path: Path, disk: Disk) -> Iterator[MLBSegDock]:
     made = open_dock(window, study_path)
     yield made

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from at_work import heard
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QColor
@@ -33,13 +34,6 @@ from napari_mlbseg.widgets.shortcuts import EVERY, MOVES, VIEWS, sheet
 LEFT = Qt.MouseButton.LeftButton
 
 pytestmark = pytest.mark.every_binding
-
-
-def heard(signal: Any) -> list[Any]:
-    """Everything that a signal emits from now on."""
-    told: list[Any] = []
-    signal.connect(lambda *values: told.append(values if len(values) != 1 else values[0]))
-    return told
 
 
 @pytest.mark.parametrize(

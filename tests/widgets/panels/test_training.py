@@ -2,9 +2,10 @@
 
 import dataclasses
 import os
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
+from at_work import heard
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox
@@ -19,13 +20,6 @@ from napari_mlbseg.widgets.panels.training import TrainingPanel
 LEFT = Qt.MouseButton.LeftButton
 
 pytestmark = pytest.mark.every_binding
-
-
-def heard(signal: Any) -> list[Any]:
-    """Everything that a signal emits from now on."""
-    told: list[Any] = []
-    signal.connect(lambda *values: told.append(values if len(values) != 1 else values[0]))
-    return told
 
 
 def shown(panel: TrainingPanel) -> set[str]:
