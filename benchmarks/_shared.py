@@ -6,7 +6,8 @@ import os
 import platform
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     """The values given with ``--set``, by the name of the setting."""
     return {name: json.loads(value) for name, value in options.set}
+
+
+def timed(action: Callable[[], object]) -> tuple[float, float]:
+    """Milliseconds that passed, and that this process computed."""
+    started, computed = time.perf_counter(), time.process_time()
+    action()
+    return 1e3 * (time.perf_counter() - started), 1e3 * (time.process_time() - computed)
 
 
 def resident_mb() -> float:

@@ -22,8 +22,7 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from typing import Any
 import _shared
 import numpy as np
 import torch
+from _shared import timed
 from numpy.typing import NDArray
 
 from napari_mlbseg.engine.config import Config
@@ -159,13 +159,6 @@ class Loop:
         self._inbox.put(Stop())
         for _ in self._events:
             pass
-
-
-def timed(action: Callable[[], object]) -> tuple[float, float]:
-    """Milliseconds that passed, and that were computed."""
-    started, computed = time.perf_counter(), time.process_time()
-    action()
-    return 1e3 * (time.perf_counter() - started), 1e3 * (time.process_time() - computed)
 
 
 def measured(path: Path, side: int, options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from typing import Any
 
 import napari
 import numpy as np
-from _shared import about, forget_peak, peak_mb, resident_mb, show
+from _shared import about, forget_peak, peak_mb, resident_mb, show, timed
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QApplication
 
@@ -92,13 +92,6 @@ def painted() -> None:
     """Let the window finish drawing."""
     for _ in range(3):
         QApplication.processEvents()
-
-
-def timed(action: Callable[[], object]) -> tuple[float, float]:
-    """Wall time and CPU time in milliseconds."""
-    started, computed = time.perf_counter(), time.process_time()
-    action()
-    return 1e3 * (time.perf_counter() - started), 1e3 * (time.process_time() - computed)
 
 
 def told(what: str, *times: tuple[float, float]) -> dict[str, object]:

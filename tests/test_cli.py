@@ -679,4 +679,4 @@ def test_what_a_score_says_nothing_about_and_what_was_not_reached_are_told(
     said = " ".join(capsys.readouterr().err.split())
     assert "0.810 ± 0.020 on the validation slices; says nothing about 41 of 88 slices" in said
     assert "worse than the imported labels" in said
-    assert "6 slices in 2 of the cases" in said
+    assert "6 slices of 2 cases" in said

@@ -22,8 +22,20 @@ def of_imported_labels_kept(event: ImportedLabelsKept) -> str:
 
 def of_out_of_time(event: OutOfTime) -> str:
     """How much was left when the time ran out."""
-    cases = len({key.case_id for key in event.slices})
+    slices = _counted(len(event.slices), "slice")
+    cases = _counted(len({key.case_id for key in event.slices}), "case")
+    one = len(event.slices) == 1
     return (
-        f"The time is up: {len(event.slices)} slices in {cases} of the cases got no new "
-        "prediction and keep their former labels. Start another run to continue from here."
+        f"The time is up: {slices} of {cases} got no new prediction and "
+        f"{'keeps its' if one else 'keep their'} former labels. Start another run to continue from "
+        "here."
     )
+
+
+def _counted(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> _counted(1, "slice"), _counted(2, "slice")
+    ('1 slice', '2 slices')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"

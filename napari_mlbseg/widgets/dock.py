@@ -172,7 +172,9 @@ class MLBSegDock(QWidget):
         else:
             self.study_panel.set_study(study.path, cases=len(rows), writable=study.writable)
         self._show_classes()
-        self.training_panel.set_available(study is not None and study.writable)
+        writable = study is not None and study.writable
+        read_only = study is not None and not study.writable
+        self.training_panel.set_available(writable, read_only=read_only)
         self._show_case()
 
     def _show_classes(self) -> None:

@@ -17,6 +17,9 @@ from napari_mlbseg.widgets.panels.settings_form import SettingsForm
 from napari_mlbseg.widgets.panels.style import Messages, Note, button, duration, enable
 from napari_mlbseg.widgets.panels.training_plot import TrainingPlot
 
+AT_FIRST = "Accept a few slices, then press Start."
+READ_ONLY = "This study is open read-only: look at it, but do not paint or train."
+
 
 class TrainingPanel(QWidget):
     """Controls and progress of the engine.
@@ -43,7 +46,7 @@ class TrainingPanel(QWidget):
         self.form = SettingsForm()
         self.progress = QProgressBar()
         self.progress.setToolTip("Steps of the current stage")
-        self.status = Note("What the engine is doing", "Accept a few slices, then press Start.")
+        self.status = Note("What the engine is doing", AT_FIRST)
         self.run = Note("Network, device and checkpoint of this run")
         self.clean_slices = Note("Clean slices that this run uses")
         self.score = Note("Dice on validation slices, which the network never learns from")
@@ -52,9 +55,11 @@ class TrainingPanel(QWidget):
         self._lay_out()
         self._show_buttons()
 
-    def set_available(self, available: bool) -> None:
-        """Set whether there is a study to train on."""
+    def set_available(self, available: bool, *, read_only: bool = False) -> None:
+        """Set whether there is a study to train on, or one that may only be looked at."""
         self._available = available
+        if read_only or self.status.text() == READ_ONLY:
+            self.status.say(READ_ONLY if read_only else AT_FIRST)
         self._show_buttons()
 
     def config(self) -> Config:

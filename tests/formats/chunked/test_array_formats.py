@@ -15,6 +15,7 @@ import zarr
 from damaged import refused_at_once
 from nifti_files import load_nifti
 from numpy.typing import DTypeLike, NDArray
+from stored import as_stored
 from zarr_files import write_zarr
 
 from napari_mlbseg.errors import UserError
@@ -39,10 +40,6 @@ def numbers(
     shape: tuple[int, ...] = SHAPE, dtype: DTypeLike = np.uint16, seed: int = 0
 ) -> NDArray[Any]:
     return np.random.default_rng(seed).integers(0, 200, shape).astype(dtype)
-
-
-def as_stored(volume: Volume) -> NDArray[Any]:
-    return volume.geometry.to_file(volume.voxels)
 
 
 # --- OME-Zarr -------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from dicom_files import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nifti_files import load_nifti
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -30,6 +30,7 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
+from stored import as_stored
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.dicom.images import series_in
@@ -43,10 +44,6 @@ from napari_mlbseg.formats.registry import (
     write_labels,
 )
 from napari_mlbseg.volume import Volume
-
-
-def as_stored(volume: Volume) -> NDArray[Any]:
-    return volume.geometry.to_file(volume.voxels)
 
 
 @settings(max_examples=40)

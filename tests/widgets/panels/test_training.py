@@ -252,6 +252,17 @@ def test_the_running_dice_says_what_it_says_nothing_about(qtbot: QtBot) -> None:
     assert "2 slices" in panel.note.text()
 
 
+def test_a_study_to_look_at_only_asks_for_no_training(qtbot: QtBot) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    panel.set_available(False, read_only=True)
+    assert "read-only" in panel.status.text()
+    assert not panel.start.isEnabled()
+    panel.set_available(True)
+    assert "press Start" in panel.status.text()
+    assert panel.start.isEnabled()
+
+
 KEY = SliceKey("a", 0, 3)
 SAID = [
     (RUN, "run", "unet (1.2 M parameters) on cpu"),
@@ -263,7 +274,7 @@ SAID = [
     (ev.ValidationScored(ev.Stage.BASE_MODEL, 20, 0.81, {1: 0.81}, 0.02), "score", "0.810 ± 0.020"),
     (ev.CleanSlicesChanged(3, 1), "clean_slices", "3 for training, 1 for validation"),
     (ev.ImportedLabelsKept(True), "note", "still does worse than the imported labels"),
-    (ev.OutOfTime((KEY,)), "note", "1 slices in 1 of the cases"),
+    (ev.OutOfTime((KEY,)), "note", "1 slice of 1 case got no new prediction and keeps its"),
     (ev.BatchShrunk(2, "Out of memory: smaller batches."), "note", "smaller batches."),
     (ev.FellBack("From an older checkpoint.", "x", 3, 1e-3), "note", "an older checkpoint."),
     (ev.OnlyCleanSlicesLeft("No rough labels are left."), "note", "No rough labels are left."),
