@@ -38,7 +38,7 @@ from napari_mlbseg.simulation.methods import METHODS
 from napari_mlbseg.simulation.records import Record, read_records, summarise
 
 HELD_OUT = 10
-TABLE = ("supervised", "initial", "mean-teacher", "uniform", "copy-paste", "mlbseg-published")
+TABLE = ("supervised", "initial", "mean-teacher", "uniform", "copy-paste", "meta-weights-published")
 QUICK = Config(base_steps=3, steps=2, slice_size=32, device="cpu")
 
 

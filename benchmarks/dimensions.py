@@ -121,7 +121,9 @@ def measure(
     _shared.forget_peak()
     base_steps = train(trainer.base_step, options.seconds)
     for span in spans:
-        publisher.write_initial_labels(span, trainer.parameters, step=0)
+        publisher.label(
+            span, parameters=trainer.parameters, step=0, arrays=[ArrayName.INITIAL_LABELS]
+        )
     initial = dice(study, truth, ArrayName.INITIAL_LABELS)
     steps = train(trainer.bootstrap_step, options.seconds)
     peak = _shared.peak_mb()

@@ -178,7 +178,13 @@ def judged_slices(study: Study, rng: np.random.Generator) -> tuple[SliceKey, ...
 
 def trajectory(setting: Setting, seed: int, *, quick: bool) -> Iterator[dict[str, Any]]:
     """Train the base model, then the loop if there are labels to learn, and judge at times."""
-    config = Config(seed=seed, dimensions="2.5d", validation_share=0.0, resume=False)
+    config = Config(
+        seed=seed,
+        dimensions="2.5d",
+        objective="meta-weights",
+        validation_share=0.0,
+        resume=False,
+    )
     trainer = Trainer(setting.study, config)
     trainer.read_clean_slices()
     base, loop = ((2,), (2,)) if quick else (BASE_MARKS, LOOP_MARKS)

@@ -35,4 +35,16 @@ def with_new_names(document: Mapping[str, Any]) -> dict[str, Any]:
     {'validation_share': 0.2, 'seed': 1}
     """
     new = {former: name for name, former in FORMER.items()}
-    return {new.get(name, name): value for name, value in document.items()}
+    found = {new.get(name, name): value for name, value in document.items()}
+    if found.get("objective") == "bootstrapping":
+        found["objective"] = "meta-weights"
+    return found
+
+
+def with_new_stage(stage: str) -> str:
+    """The stage of a checkpoint under its present name.
+
+    >>> with_new_stage("initial labels"), with_new_stage("bootstrapping")
+    ('labelling', 'bootstrapping')
+    """
+    return "labelling" if stage == "initial labels" else stage

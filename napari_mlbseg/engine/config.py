@@ -12,7 +12,7 @@ WantedDimensions = Literal["auto", "2d", "2.5d", "3d"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Network = Literal["auto", "unet", "unet++"]
 Weights = Literal["meta", "published", "uniform", "none"]
-Objective = Literal["bootstrapping", "initial labels", "copy-paste"]
+Objective = Literal["self-training", "meta-weights", "initial labels", "copy-paste"]
 ViewName = Literal[
     "identity", "flip_x", "flip_y", "zoom_in", "zoom_out", "rotate_left", "rotate_right"
 ]
@@ -41,19 +41,23 @@ class Config:
     seed
         Seed of every random choice; stored with the run.
     base_steps, steps
-        Optimiser steps of the base model on the training slices, and of the bootstrapping after it.
+        Optimiser steps of the base model on the training slices, and of the bootstrapping after it,
+        which is cut into rounds.
     minutes
         Time limit of the whole run, however many steps are left; shared between base model,
         bootstrapping and publishing, see `napari_mlbseg.engine.session.budget`. None for no limit.
     network
         ``auto`` is a small U-Net on the CPU and a larger one on a GPU; ``unet++`` is the paper's.
     weights
-        How each pixel of the initial and the pseudo labels is weighted: ``meta`` by its agreement
-        with the clean slices, ``published`` the same by the rule of the paper, ``uniform`` equally
-        everywhere, ``none`` uses neither of them.
+        How each pixel of the initial and the pseudo labels is weighted, in the maps and by the
+        objective ``meta-weights``: ``meta`` by its agreement with the clean slices, ``published``
+        the same by the rule of the paper, ``uniform`` equally everywhere, ``none`` uses neither of
+        them.
     objective
-        What each step after the base model minimises: the objective of the method, or a baseline
-        to compare it with, see `napari_mlbseg.engine.steps.baselines`.
+        What each step after the base model minimises: ``self-training`` the loss on training
+        slices and on pseudo labels, which are renewed from round to round; ``meta-weights`` the
+        objective of the paper, with every pixel weighted by ``weights``; or a baseline to compare
+        them with, see `napari_mlbseg.engine.steps.baselines`.
     views
         Views whose predictions make the pseudo labels; ``identity`` is always one of them. Add
         the mirrored views for a structure that occurs on both sides and looks alike there: then
@@ -94,7 +98,7 @@ class Config:
     --------
     >>> config = Config(minutes=20, seed=7)
     >>> config.steps
-    1000
+    1500
     >>> Config.from_dict(config.to_dict()) == config
     True
     >>> Config(weights="some")
@@ -105,12 +109,12 @@ class Config:
     device: Device = "auto"
     precision: Precision = "auto"
     seed: int = 0
-    base_steps: int = 1000
-    steps: int = 1000
+    base_steps: int = 700
+    steps: int = 1500
     minutes: float | None = None
     network: Network = "auto"
     weights: Weights = "meta"
-    objective: Objective = "bootstrapping"
+    objective: Objective = "self-training"
     views: tuple[ViewName, ...] = UNMIRRORED
     views_per_step: int = 2
     teacher: bool = True

@@ -18,7 +18,7 @@ class Stage(StrEnum):
 
     LOADING = "loading"
     BASE_MODEL = "base model"
-    INITIAL_LABELS = "initial labels"
+    LABELLING = "labelling"
     BOOTSTRAPPING = "bootstrapping"
     PUBLISHING = "publishing"
 

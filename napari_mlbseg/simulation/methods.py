@@ -47,21 +47,32 @@ METHODS: Final[Mapping[str, Method]] = {
     ),
     "mean-teacher": Method(
         "clean slices and agreement with the mean teacher",
-        {"weights": "none", "views_per_step": 1},
+        {"objective": "meta-weights", "weights": "none", "views_per_step": 1},
     ),
     "uniform": Method(
-        "every label has the same weight: the ablation without meta-weights", {"weights": "uniform"}
+        "meta-weights with every label of the same weight",
+        {"objective": "meta-weights", "weights": "uniform"},
     ),
     "copy-paste": Method(
         "bidirectional copy-paste of clean and noisy slices",
         {"objective": "copy-paste", "weights": "none"},
     ),
-    "mlbseg-published": Method("the weights of the paper", {"weights": "published"}),
+    "meta-weights-published": Method(
+        "meta-weights by the rule of the paper",
+        {"objective": "meta-weights", "weights": "published"},
+    ),
+    "meta-weights": Method("meta-weights by our rule", {"objective": "meta-weights"}),
     "mlbseg": Method("the loop as the window runs it"),
-    "mlbseg-without-views": Method("ablation: pseudo labels from one view", {"views_per_step": 1}),
-    "mlbseg-without-teacher": Method("ablation: no mean teacher", {"teacher": False}),
-    "mlbseg-without-clean-step": Method(
-        "ablation: clean slices only steer the weights", {"clean_step": False}
+    "meta-weights-without-views": Method(
+        "ablation: pseudo labels from one view",
+        {"objective": "meta-weights", "views_per_step": 1},
+    ),
+    "meta-weights-without-teacher": Method(
+        "ablation: no mean teacher", {"objective": "meta-weights", "teacher": False}
+    ),
+    "meta-weights-without-clean-step": Method(
+        "ablation: clean slices only steer the weights",
+        {"objective": "meta-weights", "clean_step": False},
     ),
 }
 

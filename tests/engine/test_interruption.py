@@ -340,14 +340,14 @@ def test_where_every_slice_is_closed_the_clean_ones_teach_to_the_end(
 def test_a_slice_that_is_reopened_makes_it_bootstrapping_again(tmp_path: Path) -> None:
     phantoms = make_phantoms(tmp_path / "a.mlbseg", cases=1, shape=SHAPE, rough=True)
     trainer = Trainer(phantoms.study, TINY)
-    assert trainer.learns_from_initial_labels
+    assert trainer.learns_from_noisy_labels
     keys = phantoms.accept("phantom0", *range(SHAPE[0]))
     trainer.read_clean_slices()
-    assert not trainer.learns_from_initial_labels
+    assert not trainer.learns_from_noisy_labels
     assert set(trainer.bootstrap_step(learning_rate=1e-3)) == {"clean"}
     phantoms.study.slices.set_state(keys[2], SliceState.DRAFT)
     trainer.read_clean_slices()
-    assert trainer.learns_from_initial_labels
+    assert trainer.learns_from_noisy_labels
     assert "initial labels" in trainer.bootstrap_step(learning_rate=1e-3)
 
 

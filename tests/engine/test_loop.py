@@ -488,16 +488,18 @@ def test_too_little_to_learn_from_is_said_in_one_sentence(
         {"views": ("identity",)},
         {"views_per_step": 7},
         {"dimensions": "2d"},
+        {"objective": "self-training"},
+        {"objective": "initial labels"},
     ],
     ids=str,
 )
 def test_every_part_can_be_switched(phantoms: Phantoms, change: dict[str, object]) -> None:
     phantoms.accept("phantom0", 3, 5, 8)
-    config = Config.from_dict(QUICK.to_dict() | {"base_steps": 2, "steps": 2} | change)
-    events = run(phantoms, config)
+    usual = replace(QUICK, base_steps=2, steps=2, objective="meta-weights", resume=False)
+    events = run(phantoms, Config.from_dict(usual.to_dict() | change))
     assert isinstance(events[-1], Finished), events[-1]
     reference = checkpoint(phantoms)
-    run(phantoms, replace(QUICK, base_steps=2, steps=2, resume=False))
+    run(phantoms, usual)
     assert not same(reference["network"], checkpoint(phantoms)["network"])
 
 

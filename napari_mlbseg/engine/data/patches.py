@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from napari_mlbseg.engine.data.grid import SampleShape, Triple, VolumeGrid
 from napari_mlbseg.engine.data.placement import Mirrored, random_turn
 from napari_mlbseg.engine.data.reader import Reader
-from napari_mlbseg.engine.data.source import CleanSlices, Scene, Span
+from napari_mlbseg.engine.data.source import CleanSlices, NoisyLabels, Scene, Span
 from napari_mlbseg.engine.data.sparse import lay_slices
 from napari_mlbseg.engine.data.tiles import layers_needed, one_tile_around
 from napari_mlbseg.engine.data.volumes import Box, Frame, Volumes, affine
@@ -32,7 +32,7 @@ FOREGROUND_SHARE = 0.5
 class PatchSource:
     """Reads patches of volumes; a `Source`.
 
-    A noisy patch lies anywhere in any case and has its initial labels, except on clean and skipped
+    A noisy patch lies anywhere in any case and has noisy labels, except on clean and skipped
     slices. A clean patch lies around a training slice; only voxels that training slices cross,
     along any axis, have a label, and all others are ignored.
 
@@ -56,11 +56,13 @@ class PatchSource:
         check: Check = never,
     ) -> None:
         self.grid, self.device, self.clean = grid, device, CleanSlices()
+        self._noisy = NoisyLabels()
         self._mirrored = mirrored
         self._reader = Reader(study, device, check)
         self.classes = self._reader.classes
         self._volumes = Volumes(self._reader)
-        self._frames = {c.id: Frame(c, grid.resolution_mm) for c in study.cases}
+        self._cases = study.cases
+        self._frames = {c.id: Frame(c, grid.resolution_mm) for c in self._cases}
 
     @property
     def tile(self) -> Triple:
@@ -81,9 +83,14 @@ class PatchSource:
         """Draw samples from these clean slices from now on."""
         self.clean = clean
 
+    def learn_from(self, labels: NoisyLabels) -> None:
+        """Give noisy samples these labels from now on; they are read anew."""
+        self._reader.forget(labels.array)
+        self._noisy = labels
+
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
         """Draw random patches; every case is equally likely."""
-        frames = list(self._frames.values())
+        frames = [self._frames[case.id] for case in self._noisy.among(self._cases)]
         chosen = torch.randint(len(frames), (count,), generator=generator).tolist()
         turns = random_turn(count, generator, dims=3, mirrored=self._mirrored)
         places = torch.rand(count, 3, generator=generator)
@@ -92,7 +99,7 @@ class PatchSource:
             frame = frames[number]
             anywhere = (place - 0.5) * torch.tensor(frame.working)
             move = self._placed(frame, turn, anywhere)
-            image, labels = self._sample(frame, move, self.grid.patch, labels=True)
+            image, labels = self._sample(frame, move, self.grid.patch, self._noisy.array)
             ignored = dict.fromkeys(self._of_case(self.clean.left_out, frame))
             samples.append((image, self._with_slices(labels, frame, move, ignored)))
         return _batch(samples)
@@ -100,7 +107,7 @@ class PatchSource:
     @property
     def has_open_slices(self) -> bool:
         """Whether any slice along the axis of its case is open: neither clean nor skipped."""
-        return bool(self.clean.open_cases([frame.case for frame in self._frames.values()]))
+        return bool(self.clean.open_cases(self._noisy.among(self._cases)))
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
         """Draw random patches around random training slices."""
@@ -150,7 +157,7 @@ class PatchSource:
         shift = [(low + high - n) / 2 for (low, high), n in zip(box, total, strict=True)]
         move = affine(shift=shift)
         size = tuple(high - low for low, high in box)
-        image, found = self._sample(frame, move, size, labels=labels)
+        image, found = self._sample(frame, move, size, ArrayName.INITIAL_LABELS if labels else None)
         back = compose(invert(move), invert(frame.to_file))
 
         def to_file(maps: Tensor, part: Span) -> Tensor:
@@ -179,7 +186,7 @@ class PatchSource:
         return (box[0], box[1], box[2]), (total[0], total[1], total[2])
 
     def _clean_sample(self, frame: Frame, move: Matrices) -> tuple[Tensor, Tensor]:
-        image, labels = self._sample(frame, move, self.grid.patch, labels=False)
+        image, labels = self._sample(frame, move, self.grid.patch)
         training = {k: self.clean.training[k] for k in self._of_case(self.clean.training, frame)}
         return image, self._with_slices(labels, frame, move, training)
 
@@ -219,18 +226,22 @@ class PatchSource:
         return move[None]
 
     def _sample(
-        self, frame: Frame, move: Matrices, size: tuple[int, ...], *, labels: bool
+        self,
+        frame: Frame,
+        move: Matrices,
+        size: tuple[int, ...],
+        labels: ArrayName | None = None,
     ) -> tuple[Float[Tensor, "1 z y x"], Int[Tensor, "z y x"]]:
-        """Sample image and initial labels of a box of the working grid, placed by `move`."""
+        """Sample image and labels (None: `IGNORE`) of a box of the grid, placed by `move`."""
         sampling = compose(compose(frame.to_shrunken, frame.to_file), move)
         box = _reach(sampling, size, frame.shrunken)
         shift = [(n - low - high) / 2 for (low, high), n in zip(box, frame.shrunken, strict=True)]
         local = compose(affine(shift=shift), sampling)
         voxels = self._volumes.box(ArrayName.IMAGE, frame, box)
         image = resample(voxels[None, None], local, size)[0]
-        if not labels:
+        if labels is None:
             return image, torch.full(size, IGNORE, dtype=torch.long, device=self.device)
-        known = self._volumes.box(ArrayName.INITIAL_LABELS, frame, box).long()
+        known = self._volumes.box(labels, frame, box).long()
         return image, resample_labels(known[None], local, size)[0]
 
 

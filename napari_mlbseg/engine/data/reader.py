@@ -20,6 +20,9 @@ from napari_mlbseg.project.study import Study
 _BYTES_A_VOXEL = 5
 """A standardised intensity (float32) and a class index (uint8)."""
 
+Entry = tuple[ArrayName, Hashable] | tuple[ArrayName, str, tuple[int, ...]]
+"""What is cached: a slice or a brick of an array."""
+
 
 class Reader:
     """Reads voxels of a study as tensors on a device, and caches those read last.
@@ -31,7 +34,7 @@ class Reader:
         self.study, self.device, self._check = study, device, check
         self.cases = {case.id: case for case in study.cases}
         self.classes = Classes(study, device)
-        self._cache: OrderedDict[Hashable, Tensor] = OrderedDict()
+        self._cache: OrderedDict[Entry, Tensor] = OrderedDict()
         self._cached_bytes, self._most_bytes = 0, cache_bytes(device)
         voxels = sum(prod(case.geometry.shape) for case in study.cases)
         self._everything_fits = _BYTES_A_VOXEL * voxels <= self._most_bytes
@@ -42,7 +45,16 @@ class Reader:
 
     def initial_labels(self, key: SliceKey) -> Int[Tensor, "y x"]:
         """The initial labels of a slice as class indices; they do not change during a run."""
-        return self._slice(ArrayName.INITIAL_LABELS, key).long()
+        return self.labels(ArrayName.INITIAL_LABELS, key)
+
+    def labels(self, name: ArrayName, key: SliceKey) -> Int[Tensor, "y x"]:
+        """A slice of an array of labels as class indices; cached until `forget`."""
+        return self._slice(name, key).long()
+
+    def forget(self, name: ArrayName) -> None:
+        """Read an array anew from now on."""
+        for entry in [entry for entry in self._cache if entry[0] is name]:
+            self._cached_bytes -= self._cache.pop(entry).nbytes
 
     def normalised(self, raw: NDArray[np.generic], case_id: str) -> NDArray[np.float32]:
         """Voxels clipped to the percentiles of their case and standardised."""
@@ -50,7 +62,7 @@ class Reader:
         clipped = np.clip(raw.astype(np.float32), scale.low, scale.high)
         return ((clipped - scale.mean) / scale.std).astype(np.float32)
 
-    def cached(self, entry: Hashable, read: Callable[[], Tensor]) -> Tensor:
+    def cached(self, entry: Entry, read: Callable[[], Tensor]) -> Tensor:
         """The result of `read`, cached until newer tensors push it out."""
         if entry not in self._cache:
             self._check()
@@ -58,7 +70,7 @@ class Reader:
         self._cache.move_to_end(entry)
         return self._cache[entry]
 
-    def _keep(self, entry: Hashable, tensor: Tensor) -> None:
+    def _keep(self, entry: Entry, tensor: Tensor) -> None:
         self._cache[entry] = tensor
         self._cached_bytes += tensor.nbytes
         while self._cached_bytes > self._most_bytes and len(self._cache) > 1:

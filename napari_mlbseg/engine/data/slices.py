@@ -10,7 +10,7 @@ from torch.nn import functional
 from napari_mlbseg.engine.data.grid import Grid, SampleShape, in_plane
 from napari_mlbseg.engine.data.placement import Mirrored, centred_placement, random_placement
 from napari_mlbseg.engine.data.reader import Reader
-from napari_mlbseg.engine.data.source import CleanSlices, Scene, Span
+from napari_mlbseg.engine.data.source import CleanSlices, NoisyLabels, Scene, Span
 from napari_mlbseg.engine.interruption import Check, never
 from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.labels import IGNORE
@@ -49,6 +49,7 @@ class SliceSource:
         check: Check = never,
     ) -> None:
         self.grid, self.device, self.clean = grid, device, CleanSlices()
+        self._noisy = NoisyLabels()
         self._mirrored = mirrored
         self._reader, self._context = Reader(study, device, check), context
         self.classes, self._cases = self._reader.classes, study.cases
@@ -73,22 +74,31 @@ class SliceSource:
         """Draw samples from these clean slices from now on."""
         self.clean = clean
 
+    def learn_from(self, labels: NoisyLabels) -> None:
+        """Give noisy samples these labels from now on; they are read anew."""
+        self._reader.forget(labels.array)
+        self._noisy = labels
+
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
         """Draw random open slices; every case is equally likely."""
         keys: list[SliceKey] = []
-        cases = self.clean.open_cases(self._cases)
+        cases = self._open_cases()
         while len(keys) < count:
             case = cases[_draw(len(cases), 1, generator)[0]]
             index = _draw(case.geometry.shape[case.axis], 1, generator)[0]
             key = SliceKey(case.id, case.axis, index)
             if key not in self.clean.left_out:
                 keys.append(key)
-        return self._moved(keys, [self.initial_labels(k) for k in keys], generator)
+        labels = [self._reader.labels(self._noisy.array, key) for key in keys]
+        return self._moved(keys, labels, generator)
 
     @property
     def has_open_slices(self) -> bool:
         """Whether any slice along the axis of its case is open: neither clean nor skipped."""
-        return bool(self.clean.open_cases(self._cases))
+        return bool(self._open_cases())
+
+    def _open_cases(self) -> list[Case]:
+        return self.clean.open_cases(self._noisy.among(self._cases))
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
         """Draw random training slices."""

@@ -1,7 +1,7 @@
 """The one interface for data: batches to train on, and scenes to predict."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from napari_mlbseg.engine.data.classes import Classes
 from napari_mlbseg.engine.data.grid import SampleShape
 from napari_mlbseg.engine.nets.batch import Batch
+from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey
 
@@ -34,6 +35,26 @@ class CleanSlices:
         """The cases with an open slice along their axis."""
         closed = Counter((key.case_id, key.axis) for key in self.left_out)
         return [c for c in cases if closed[c.id, c.axis] < c.geometry.shape[c.axis]]
+
+
+@dataclass(frozen=True)
+class NoisyLabels:
+    """The labels of noisy samples.
+
+    Attributes
+    ----------
+    array
+        The array that they are read from.
+    cases
+        The cases that samples are drawn from, by name; None for all.
+    """
+
+    array: ArrayName = ArrayName.INITIAL_LABELS
+    cases: frozenset[str] | None = None
+
+    def among(self, cases: Iterable[Case]) -> list[Case]:
+        """Those of the cases that samples are drawn from."""
+        return [case for case in cases if self.cases is None or case.id in self.cases]
 
 
 @dataclass(frozen=True)
@@ -99,6 +120,9 @@ class Source(Protocol):
     def use(self, clean: CleanSlices) -> None:
         """Draw samples from these clean slices from now on."""
 
+    def learn_from(self, labels: NoisyLabels) -> None:
+        """Give noisy samples these labels from now on; they are read anew."""
+
     @property
     def channels(self) -> int:
         """Channels of an image."""
@@ -117,10 +141,10 @@ class Source(Protocol):
 
     @property
     def has_open_slices(self) -> bool:
-        """Whether there are initial labels to learn from: any slice that is not left out."""
+        """Whether noisy samples can be drawn: from any slice that is not left out."""
 
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
-        """Draw random samples with their initial labels; needs open slices."""
+        """Draw random samples with noisy labels; needs open slices."""
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
         """Draw samples with the labels of training slices, placed at random on the grid."""

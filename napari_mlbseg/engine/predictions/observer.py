@@ -116,10 +116,6 @@ class Observer:
             maps[ArrayName.PROPOSED_LABELS] = self._values(believed.argmax(dim=1))
         return maps
 
-    def labels(self, seen: Seen, part: Span) -> NDArray[np.uint8]:
-        """The predicted label values of some of the slices, at the pixels of the file."""
-        return self._values(seen.scene.to_file(seen.probabilities, part).argmax(dim=1))
-
     def _values(self, indices: Tensor) -> NDArray[np.uint8]:
         labels: NDArray[np.uint8] = self._source.classes.values[indices.cpu().numpy()]
         return labels

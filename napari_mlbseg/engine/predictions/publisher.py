@@ -14,7 +14,6 @@ from napari_mlbseg.engine.predictions.brake import Brake
 from napari_mlbseg.engine.predictions.observer import Observer
 from napari_mlbseg.engine.predictions.schedule import Schedule
 from napari_mlbseg.engine.steps.weighting.rule import Scores
-from napari_mlbseg.project.arrays.building import Unfinished
 from napari_mlbseg.project.arrays.store import ArrayName, Block
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.study import Study
@@ -54,7 +53,7 @@ class Publisher:
         self.schedule = Schedule(study.cases, source)
         self._study, self._check = study, check
         self._observer = Observer(source, model, views, weigh)
-        self._unfinished: dict[str, Unfinished] = {}
+        self._labels: dict[int, NDArray[np.uint8]] = {}
 
     def publish(
         self,
@@ -88,33 +87,33 @@ class Publisher:
         """Share of the passes through the network that are made with `identity_view_only`."""
         return self._observer.share_of_passes(identity_view_only=identity_view_only)
 
-    def write_initial_labels(
-        self, span: Span, parameters: Parameters, *, step: int
+    def label(
+        self,
+        span: Span,
+        *,
+        parameters: Parameters,
+        step: int,
+        arrays: Sequence[ArrayName],
+        brake: Brake = _NO_BRAKE,
     ) -> SlicesPublished:
-        """Predict the slices and write them as initial labels.
+        """Predict the slices; write a case to all of these arrays at once, with its last slices.
 
-        A case without initial labels gets all of them at once, together with its last slices;
-        until then nothing is published.
+        Until then nothing is published. The spans of a case must come one after the other.
         """
-        case, name = span.case, ArrayName.INITIAL_LABELS
+        case = span.case
         seen = self._observer.see(span, parameters)
-        if case.id not in self._unfinished and not self._study.arrays.has(case.id, name):
-            self._unfinished[case.id] = self._study.arrays.begin(case.id, name, case.axis)
-        unfinished = self._unfinished.get(case.id)
         for part in self._written_at_once(span):
-            labels = self._observer.labels(seen, part)
-            if unfinished is None:
-                self._write(name, part, labels)
-            else:
-                unfinished.write(part.start, labels)
+            self._labels[part.start] = self._observer.maps(seen, part, brake)[ArrayName.PREDICTION]
         done = Span(case, span.axis, span.start, part.stop)
-        if unfinished is None:
-            return _told(done, (name.value,), step)
         whole = Span(case, span.axis, 0, case.geometry.shape[case.axis])
         if done.stop < whole.stop:
             return _told(done, (), step)
-        self._unfinished.pop(case.id).finish()
-        return _told(whole, (name.value,), step)
+        blocks = sorted(self._labels.items())
+        self._labels = {}
+        for name in arrays:
+            self._study.arrays.create(case.id, name, blocks, axis=case.axis)
+        self.schedule.published(whole, step=step)
+        return _told(whole, tuple(map(str, arrays)), step)
 
     def put_back(self, span: Span, *, brake: Brake, step: int) -> SlicesPublished | None:
         """Write the imported labels that are kept in place of predictions; needs no network."""

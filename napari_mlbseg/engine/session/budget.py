@@ -40,7 +40,7 @@ class Budget:
     ) -> None:
         self._slices = 0
         self.now = clock
-        self._began = self._stage_began = clock()
+        self._began = self._round_began = clock()
         self._total_s = math.inf if minutes is None else 60 * minutes
         self._slice_s: float | None = None
 
@@ -72,20 +72,30 @@ class Budget:
         """Whether there is time left to publish this many slices."""
         return self.left_s > slices * (self._slice_s or 0.0)
 
-    def begin_stage(self) -> None:
-        """Start the time of a stage now."""
-        self._stage_began = self.now()
+    def begin_round(self) -> None:
+        """Start the time of a round now."""
+        self._round_began = self.now()
 
     def share_of(self, stage: Stage) -> float:
-        """Share of the current stage's time that is used up, from 0 to 1; 0 without a limit."""
+        """Share of the current round's time that is used up, from 0 to 1; 0 without a limit.
+
+        A round may go on until the time of its stage is over.
+        """
         if not self.limited:
             return 0.0
         training_s = self._total_s - self._reserved_s()
         share = BASE_SHARE if stage is Stage.BASE_MODEL else 1.0
-        length_s = self._began + share * training_s - self._stage_began
+        length_s = self._began + share * training_s - self._round_began
         if length_s <= 0:
             return 1.0
-        return min(1.0, (self.now() - self._stage_began) / length_s)
+        return min(1.0, (self.now() - self._round_began) / length_s)
+
+    def has_time_for_another_round(self) -> bool:
+        """Whether half of what the current round took, or more, is left for training."""
+        if not self.limited:
+            return True
+        left_s = self.left_s - self._reserved_s()
+        return left_s >= (self.now() - self._round_began) / 2
 
     def remaining_s(self, estimated_s: float | None) -> float | None:
         """A stage's own estimate of its remaining time, capped by the time left for the run."""

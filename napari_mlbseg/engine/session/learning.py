@@ -1,4 +1,4 @@
-"""The training stages: optimiser steps, and the work that is due around each of them."""
+"""The rounds of a training: optimiser steps, and the work that is due around each of them."""
 
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -26,19 +26,23 @@ Step = Callable[..., Mapping[str, Tensor]]
 
 
 class Learning:
-    """Trains one stage after the other; keeps a little memory across stages."""
+    """Trains one round after the other; keeps a little memory across rounds."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._gave_way = self._only_clean = False
 
-    def stage(self, steps: int, step: Step, *, later_steps: int) -> Iterator[Event]:
-        """Train the current stage until `steps` are done, its time is up, or a stop."""
+    def round(self, steps: int, *, later_steps: int) -> Iterator[Event]:
+        """Train the current round until its steps are done, its time is up, or a stop."""
         parts, state = self._parts, self._parts.trainer.state
         stage = state.stage
+        step = parts.trainer.base_step
+        if stage is Stage.BOOTSTRAPPING:
+            step = parts.trainer.bootstrap_step
+            parts.trainer.read_labels()
         yield StageStarted(stage, steps)
         parts.pace.restart()
-        parts.budget.begin_stage()
+        parts.budget.begin_round()
         for work in parts.upkeep.before_first_step(stage, last=state.step == steps):
             yield from parts.between.heeding(work)
         while state.step < steps:
@@ -65,7 +69,7 @@ class Learning:
     ) -> Generator[Event, None, Mapping[str, Tensor]]:
         """Publish the slice on view, then take a step.
 
-        `done` is the share of the stage that is done, from 0 to 1.
+        `done` is the share of the round that is done, from 0 to 1.
         """
         if stage is Stage.BOOTSTRAPPING:
             yield from self._tell_what_is_left()
@@ -108,7 +112,7 @@ class Learning:
     def _tell_what_is_left(self) -> Iterator[Event]:
         """Report, once, that no initial labels are left for the bootstrapping to improve."""
         before = self._only_clean
-        self._only_clean = not self._parts.trainer.learns_from_initial_labels
+        self._only_clean = not self._parts.trainer.source.has_open_slices
         if self._only_clean and not before:
             yield OnlyCleanSlicesLeft(
                 "Every slice is clean or skipped: no rough labels are left to learn from. The "
@@ -146,7 +150,7 @@ class Learning:
 
 
 def cosine(done: float) -> float:
-    """Factor on the learning rate after a share `done` (0 to 1) of a stage."""
+    """Factor on the learning rate after a share `done` (0 to 1) of a round."""
     wave = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
     return LAST_LEARNING_RATE_SHARE + (1 - LAST_LEARNING_RATE_SHARE) * wave
 

@@ -1,4 +1,4 @@
-"""The publishing stages: initial labels from the base model, and every slice at the end."""
+"""Labelling the cohort before a round of bootstrapping, and publishing every slice at the end."""
 
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -17,13 +17,14 @@ class Publishing:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def initial_labels(self) -> Generator[Event, None, bool]:
-        """Label the cases that came without labels; returns whether all of them are done."""
+    def labelling(self) -> Generator[Event, None, bool]:
+        """Label the cases that the next round learns from; returns whether all of them are done."""
         parts = self._parts
-        cases = [case for case in parts.study.cases if case.labels_path is None]
+        cases = parts.trainer.cases_to_label()
         spans = deque(span for case in cases for span in self._spans_of(case))
         count = len(spans)
-        yield StageStarted(Stage.INITIAL_LABELS, count)
+        yield StageStarted(Stage.LABELLING, count)
+        parts.pace.restart()
         while spans:
             yield from parts.between.steps()
             if parts.attention.stop:
@@ -32,16 +33,18 @@ class Publishing:
                 yield OutOfTime(tuple(self._keys_of_cases(spans)))
                 return False
             try:
-                event = parts.showing.write_initial_labels(spans[0])
+                event = parts.showing.label(spans[0])
             except CutOffError:
                 continue
             yield event
             if event.stop < spans[0].stop:
                 continue
-            spans.popleft()
+            case = spans.popleft().case
+            if not spans or spans[0].case != case:
+                parts.trainer.state.note_labelled(case.id)
             done = count - len(spans)
             progress = parts.pace.step_done(
-                {}, stage=Stage.INITIAL_LABELS, step=done, steps=count, later_steps=0
+                {}, stage=Stage.LABELLING, step=done, steps=count, later_steps=0
             )
             if progress is not None:
                 yield progress

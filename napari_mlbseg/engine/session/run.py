@@ -1,6 +1,6 @@
 """One run from start to end: the order of its stages."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import torch
 
@@ -78,23 +78,52 @@ class Run:
                     return
 
     def _remaining_stages(self) -> Iterator[Event]:
-        parts, config = self._parts, self._config
-        trainer, state, attention = parts.trainer, parts.trainer.state, parts.attention
-        if state.stage is Stage.BASE_MODEL:
-            steps, later = config.base_steps, config.steps
-            yield from self._learning.stage(steps, trainer.base_step, later_steps=later)
-            if not attention.stop:
-                state.enter(Stage.INITIAL_LABELS)
-        if state.stage is Stage.INITIAL_LABELS and not attention.stop:
-            whole = yield from self._publishing.initial_labels()
-            if whole:
-                state.enter(Stage.BOOTSTRAPPING)
-        if state.stage is Stage.BOOTSTRAPPING and not attention.stop:
-            yield from self._learning.stage(config.steps, trainer.bootstrap_step, later_steps=0)
-            if not attention.stop:
-                state.enter(Stage.BOOTSTRAPPING)  # a later run adds its steps to a finished one
-        if trainer.memory.has_news:
+        parts, attention = self._parts, self._parts.attention
+        whole = yield from self._rounds()
+        if parts.trainer.memory.has_news:
             yield parts.upkeep.save()
             parts.recovery.saved()
-        if not attention.stop and state.stage is Stage.BOOTSTRAPPING:
+        if whole and not attention.stop:
             yield from self._publishing.everything()
+
+    def _rounds(self) -> Generator[Event, None, bool]:
+        """Learn and label in turn; returns whether neither a stop nor the time cut it short.
+
+        A run that ends well leaves the next one at a labelling, followed by bootstrapping.
+        """
+        parts, trainer = self._parts, self._parts.trainer
+        state, course, rounds = trainer.state, trainer.course, trainer.course.rounds
+        state.round = course.place(state.stage, state.round)
+        if state.stage is Stage.BOOTSTRAPPING and not trainer.has_labels:
+            state.enter(Stage.LABELLING)
+        while not parts.attention.stop:
+            if state.stage is Stage.LABELLING:
+                whole = yield from self._publishing.labelling()
+                if not whole:
+                    return False
+                state.enter(rounds[state.round].stage)
+            yield from self._learning.round(
+                rounds[state.round].steps, later_steps=course.steps_after(state.round + 1)
+            )
+            if parts.attention.stop:
+                break
+            following = self._round_after(state.round)
+            if following is None:
+                state.end_round(next_one=course.base_rounds)
+                return True
+            state.end_round(next_one=following)
+        return False
+
+    def _round_after(self, number: int) -> int | None:
+        """The next round for which there is time; None if there is none.
+
+        The base model is always followed by a labelling.
+        """
+        course, budget = self._parts.trainer.course, self._parts.budget
+        following = number + 1
+        if following < course.base_rounds:
+            over = budget.share_of(Stage.BASE_MODEL) >= 1
+            return course.base_rounds if over else following
+        if following == course.base_rounds or following == len(course.rounds):
+            return following if following < len(course.rounds) else None
+        return following if budget.has_time_for_another_round() else None

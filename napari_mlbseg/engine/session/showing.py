@@ -138,12 +138,17 @@ class Showing:
         """Write the imported labels that are kept, without using the network."""
         return self._publisher.put_back(span, brake=self._braking.in_force(), step=step)
 
-    def write_initial_labels(self, span: Span) -> SlicesPublished:
-        """Write the base model's predictions as initial labels."""
-        trainer = self._trainer
-        require_finite(trainer.parameters, "the base model")
-        return self._publisher.write_initial_labels(
-            span, trainer.parameters, step=trainer.state.total
+    def label(self, span: Span) -> SlicesPublished:
+        """Predict slices for the next round to learn from; a case is written as a whole."""
+        trainer, parameters = self._trainer, self._braking.guard.parameters
+        brake = self._braking.in_force()
+        require_finite(parameters, "the network")
+        return self._publisher.label(
+            span,
+            parameters=parameters,
+            step=trainer.state.total,
+            arrays=trainer.arrays_to_label(span.case),
+            brake=brake,
         )
 
     def in_order_of_need(self, step: int) -> Iterator[Span]:

@@ -7,23 +7,10 @@ from torch import Generator, Tensor
 from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.losses import clean_loss
 from napari_mlbseg.engine.nets.model import Model, Parameters
-from napari_mlbseg.engine.steps.base_model import clean_gradient
 from napari_mlbseg.engine.steps.update import BootstrapGradient
 
 BOX_SHARE = 2 / 3
 NOISY_SHARE = 0.5
-
-
-def initial_labels_gradient(
-    model: Model, student: Parameters, noisy: Batch, clean: Batch
-) -> BootstrapGradient:
-    """Learn initial labels just like clean ones: cross-entropy plus Dice on both."""
-    ours, clean_found = clean_gradient(model, student, clean.images, clean.labels)
-    theirs, noisy_found = clean_gradient(model, student, noisy.images, noisy.labels)
-    return BootstrapGradient(
-        {name: ours[name] + theirs[name] for name in ours},
-        {"clean": clean_found, "initial labels": noisy_found},
-    )
 
 
 def copy_paste_gradient(

@@ -11,7 +11,8 @@ from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.nets.views import View
 from napari_mlbseg.engine.steps.base_model import clean_gradient
-from napari_mlbseg.engine.steps.baselines import copy_paste_gradient, initial_labels_gradient
+from napari_mlbseg.engine.steps.baselines import copy_paste_gradient
+from napari_mlbseg.engine.steps.self_training import self_training_gradient
 from napari_mlbseg.engine.steps.update import (
     BootstrapGradient,
     bootstrap_gradient,
@@ -42,7 +43,7 @@ class Objective:
         gradient, loss = self._graphs.run("base model", function, student, *clean)
         return BootstrapGradient(gradient, {"clean": loss})
 
-    def of_bootstrapping(
+    def of_meta_weights(
         self,
         student: Parameters,
         teacher: Parameters,
@@ -53,7 +54,7 @@ class Objective:
         noise: Tensor,
         learning_rate: float,
     ) -> BootstrapGradient:
-        """Gradient of a bootstrapping step.
+        """Gradient of a step with meta-weights.
 
         It depends on tensors alone, so it can be recorded; `teacher` is the mean teacher's
         parameters, and `noise` is added to the images that it sees.
@@ -69,7 +70,14 @@ class Objective:
             torch.full((), learning_rate, device=self._device),
         )
 
-    def of_comparison(
+    def of_self_training(
+        self, student: Parameters, noisy: Batch, clean: Batch, *, name: str
+    ) -> BootstrapGradient:
+        """Gradient of a step of self-training; `name` is what the noisy labels are called."""
+        function = partial(_self_training, self._model, name)
+        return self._graphs.run(name, function, student, noisy, clean)
+
+    def of_copy_paste(
         self,
         student: Parameters,
         teacher: Parameters,
@@ -77,9 +85,7 @@ class Objective:
         clean: Batch,
         generator: Generator,
     ) -> BootstrapGradient:
-        """Gradient of a step of the baseline that the settings name."""
-        if self._config.objective == "initial labels":
-            return initial_labels_gradient(self._model, student, noisy, clean)
+        """Gradient of a step of bidirectional copy-paste."""
         return copy_paste_gradient(
             self._model, student, noisy, clean, teacher=teacher, generator=generator
         )
@@ -108,3 +114,9 @@ class Objective:
             teacher=teacher if config.teacher else None,
             teacher_noise=noise,
         )
+
+
+def _self_training(
+    model: Model, name: str, student: Parameters, noisy: Batch, clean: Batch
+) -> BootstrapGradient:
+    return self_training_gradient(model, student, noisy, clean, name=name)

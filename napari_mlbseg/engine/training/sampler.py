@@ -48,9 +48,10 @@ class Sampler:
         """Clean samples per step; shrinks in proportion to the noisy ones if memory is short."""
         return max(1, self._clean_batch * self._state.batch // self._batch)
 
-    def clean(self) -> Batch:
+    def clean(self, *, at_most: int | None = None) -> Batch:
         """Draw samples of training slices."""
-        return self._varied(self._source.clean_batch(self.clean_size, self._state.generator))
+        size = self.clean_size if at_most is None else min(at_most, self.clean_size)
+        return self._varied(self._source.clean_batch(size, self._state.generator))
 
     def noisy(self) -> Batch:
         """Draw samples with their initial labels."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from napari_mlbseg.engine.events import Stage
 from napari_mlbseg.engine.nets.model import Parameters
 from napari_mlbseg.engine.nets.teacher import copy_of, follow
+from napari_mlbseg.former_names import with_new_stage
 from napari_mlbseg.project.records.slices import SliceKey
 
 FORMAT = 2
@@ -75,6 +76,10 @@ class TrainingState:
         Dice of each validation slice at the best checkpoint; None if there is no such checkpoint.
     rate_limit
         Largest learning rate allowed, after the training became unstable; None for no limit.
+    round
+        Number of the current round in the course of the run, or of the next one after a labelling.
+    labelled
+        The cases that have pseudo labels of this training, the longest since first.
     began_with
         Number of the run that started this training with a fresh network.
     """
@@ -93,6 +98,8 @@ class TrainingState:
     scored: int | None = None
     best: Dices | None = None
     rate_limit: float | None = None
+    round: int = 0
+    labelled: tuple[str, ...] = ()
     began_with: int = 0
 
     @classmethod
@@ -159,6 +166,15 @@ class TrainingState:
         if self.kept is not None:
             self.best = self.kept.dice
 
+    def note_labelled(self, case_id: str) -> None:
+        """Note that a case has new pseudo labels."""
+        self.labelled = (*(known for known in self.labelled if known != case_id), case_id)
+
+    def end_round(self, *, next_one: int) -> None:
+        """End a round; the next stage is labelling, and then comes the round of that number."""
+        self.round = next_one
+        self.enter(Stage.LABELLING)
+
     def enter(self, stage: Stage) -> None:
         """Enter a stage at its first step."""
         self.stage, self.step = stage, 0
@@ -182,6 +198,8 @@ class TrainingState:
             "scored": self.scored,
             "best": None if self.best is None else _plain_dices(self.best),
             "rate_limit": self.rate_limit,
+            "round": self.round,
+            "labelled": list(self.labelled),
             "began_with": self.began_with,
         }
 
@@ -191,7 +209,7 @@ class TrainingState:
         self.optimiser.load_state_dict(content["optimiser"])
         self.teacher = {name: value.to(device) for name, value in content["teacher"].items()}
         self.generator.set_state(content["generator"])
-        self.stage = Stage(content["stage"])
+        self.stage = Stage(with_new_stage(content["stage"]))
         self.step, self.total, self.batch = content["step"], content["total"], content["batch"]
         self.validation = _keys(content["validation"])
         self.trained_on = _keys(content["trained_on"])
@@ -199,6 +217,7 @@ class TrainingState:
         self.kept = None if kept is None else Kept.read(kept, device)
         self.best = None if best is None else _dices(best)
         self.scored, self.rate_limit = content.get("scored"), content.get("rate_limit")
+        self.round, self.labelled = content.get("round", 0), tuple(content.get("labelled", ()))
         self.began_with = content.get("began_with", 0)
 
 

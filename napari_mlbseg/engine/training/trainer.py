@@ -1,13 +1,15 @@
 """Network, data and state of a run, and its training steps."""
 
+from bisect import bisect_left
 from collections.abc import Mapping
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.data.choose import batch_sizes, choose_source
-from napari_mlbseg.engine.data.source import CleanSlices, Span
+from napari_mlbseg.engine.data.source import CleanSlices, NoisyLabels, Span
 from napari_mlbseg.engine.interruption import Check, let_interrupt, never
 from napari_mlbseg.engine.nets.device import choose_device, choose_precision, release_memory
 from napari_mlbseg.engine.nets.model import Parameters
@@ -16,6 +18,7 @@ from napari_mlbseg.engine.steps.imported_labels import largest_right_disagreemen
 from napari_mlbseg.engine.steps.update import BootstrapGradient
 from napari_mlbseg.engine.steps.weighting.rules import RULES
 from napari_mlbseg.engine.training.clean_slices import choose_validation
+from napari_mlbseg.engine.training.course import course_of
 from napari_mlbseg.engine.training.design import NetworkDesign
 from napari_mlbseg.engine.training.known_slices import KnownSlices
 from napari_mlbseg.engine.training.memory import Memory, Restored
@@ -29,8 +32,15 @@ from napari_mlbseg.engine.training.steering import (
     agreed_direction,
     steering_groups,
 )
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
+
+SLICES_A_ROUND = 1200
+"""Slices that are labelled before a round, which looks at about as many of them."""
+FEWEST_CASES = 2
+"""Cases that are labelled before a round, however large they are."""
 
 
 class Trainer:
@@ -45,6 +55,7 @@ class Trainer:
         self._cases = {case.id: case for case in study.cases}
         self.device = choose_device(config.device)
         self.weighting = RULES[config.weights]
+        self.course = course_of(config.base_steps, config.steps, renews_labels=self.renews_labels)
         self.dimensions, self.source = choose_source(study, config, self.device, check)
         self._known = KnownSlices(study, self.source, check)
         self.design = NetworkDesign(
@@ -159,9 +170,50 @@ class Trainer:
         return kept.parameters if kept is not None and kept.worse else self.parameters
 
     @property
-    def learns_from_initial_labels(self) -> bool:
-        """Whether there are open slices, whose initial labels the bootstrapping learns from."""
-        return self.source.has_open_slices
+    def learns_from_noisy_labels(self) -> bool:
+        """Whether there are open slices, whose labels the bootstrapping learns from."""
+        ignores = self.renews_labels and not self.weighting.learns_labels
+        return self.source.has_open_slices and not ignores
+
+    @property
+    def renews_labels(self) -> bool:
+        """Whether the bootstrapping learns from pseudo labels that each round renews."""
+        return self._config.objective == "self-training"
+
+    def cases_to_label(self) -> list[Case]:
+        """The cases whose slices the network labels before the next round of bootstrapping.
+
+        Without pseudo labels these are the cases that came without labels. Else they are the
+        cases with open slices that were not labelled for longest, as many as a round looks at.
+        """
+        if not self.renews_labels:
+            return [case for case in self._cases.values() if case.labels_path is None]
+        before = {name: place for place, name in enumerate(self.state.labelled)}
+        waiting = self.source.clean.open_cases(tuple(self._cases.values()))
+        waiting.sort(key=lambda case: before.get(case.id, -1))
+        slices = list(accumulate(case.geometry.shape[case.axis] for case in waiting))
+        return waiting[: max(FEWEST_CASES, bisect_left(slices, SLICES_A_ROUND) + 1)]
+
+    def arrays_to_label(self, case: Case) -> list[ArrayName]:
+        """The arrays that the labels of a case are written to before the next round."""
+        first = case.labels_path is None and self.state.round <= self.course.base_rounds
+        initial = [ArrayName.INITIAL_LABELS] if first else []
+        pseudo = [ArrayName.PSEUDO_LABELS] if self.renews_labels else []
+        return [*initial, *pseudo, ArrayName.PREDICTION]
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the labels that a round learns from have been made."""
+        return not self.renews_labels or bool(self.state.labelled)
+
+    def read_labels(self) -> None:
+        """Learn from the labels on the disk from now on."""
+        if self.renews_labels:
+            has = self._study.arrays.has
+            cases = {i for i in self.state.labelled if has(i, ArrayName.PSEUDO_LABELS)}
+            self.source.learn_from(NoisyLabels(ArrayName.PSEUDO_LABELS, frozenset(cases)))
+        else:
+            self.source.learn_from(NoisyLabels())
 
     @property
     def largest_right_disagreement(self) -> float | None:
@@ -186,26 +238,33 @@ class Trainer:
 
         Returns the losses by name.
         """
-        if not self.learns_from_initial_labels:
+        if not self.learns_from_noisy_labels:
             return self.base_step(learning_rate=learning_rate)
-        state, sampler = self.state, self._sampler
+        return self._taken(self._bootstrap_gradient(learning_rate), learning_rate)
+
+    def _bootstrap_gradient(self, learning_rate: float) -> BootstrapGradient:
+        state, sampler, objective = self.state, self._sampler, self._objective
         noisy = sampler.noisy()
-        if self._config.objective == "bootstrapping":
-            views = sampler.views()
-            found = self._objective.of_bootstrapping(
-                state.student,
-                state.teacher,
-                noisy,
-                views=views,
-                noise=sampler.noise(views, noisy),
-                clean=sampler.clean(),
-                learning_rate=learning_rate,
-            )
-        else:
-            found = self._objective.of_comparison(
-                state.student, state.teacher, noisy, sampler.clean(), state.generator
-            )
-        return self._taken(found, learning_rate)
+        match self._config.objective:
+            case "meta-weights":
+                views = sampler.views()
+                return objective.of_meta_weights(
+                    state.student,
+                    state.teacher,
+                    noisy,
+                    views=views,
+                    noise=sampler.noise(views, noisy),
+                    clean=sampler.clean(),
+                    learning_rate=learning_rate,
+                )
+            case "copy-paste":
+                return objective.of_copy_paste(
+                    state.student, state.teacher, noisy, sampler.clean(), state.generator
+                )
+            case _:
+                name = "pseudo labels" if self.renews_labels else "initial labels"
+                clean = sampler.clean(at_most=state.batch)
+                return objective.of_self_training(state.student, noisy, clean, name=name)
 
     def _taken(self, found: BootstrapGradient, learning_rate: float) -> Mapping[str, Tensor]:
         """Take an optimiser step along a gradient; returns the losses by name."""

@@ -51,12 +51,14 @@ class ArrayName(StrEnum):
 
     The image has its own dtype, labels are uint8, and weights are float16 in multiples of the
     uniform weight: 1 is the weight of every pixel if all counted the same, 0 means ignored.
-    `TRUST`, float16 from 0 to 1, is how far the clean slices bear out the prediction, and
-    `PROPOSED_LABELS` holds the labels that they ask for instead.
+    `PSEUDO_LABELS` are what a round of bootstrapping learns from. `TRUST`, float16 from 0 to 1, is
+    how far the clean slices bear out the prediction, and `PROPOSED_LABELS` holds the labels that
+    they ask for instead.
     """
 
     IMAGE = "image"
     INITIAL_LABELS = "initial_labels"
+    PSEUDO_LABELS = "pseudo_labels"
     PREDICTION = "prediction"
     META_WEIGHTS_INITIAL = "meta_weights_initial"
     META_WEIGHTS_PSEUDO = "meta_weights_pseudo"
@@ -66,6 +68,7 @@ class ArrayName(StrEnum):
 
 _DTYPES: dict[ArrayName, np.dtype[Any]] = {
     ArrayName.INITIAL_LABELS: np.dtype(np.uint8),
+    ArrayName.PSEUDO_LABELS: np.dtype(np.uint8),
     ArrayName.PREDICTION: np.dtype(np.uint8),
     ArrayName.META_WEIGHTS_INITIAL: np.dtype(np.float16),
     ArrayName.META_WEIGHTS_PSEUDO: np.dtype(np.float16),

@@ -113,21 +113,19 @@ def test_slices_that_were_not_weighed_yet_vote_for_nothing_else(tmp_path: Path) 
     np.testing.assert_array_equal(np.delete(votes, [2, 3], 0), np.delete(prediction, [2, 3], 0))
 
 
-def test_initial_labels_are_there_when_all_slices_are(tmp_path: Path) -> None:
+def test_a_case_is_labelled_as_a_whole(tmp_path: Path) -> None:
     study = make_phantoms(tmp_path / "s.mlbseg", cases=1).study
-    case, name = study.cases[0], ArrayName.INITIAL_LABELS
+    case, arrays = study.cases[0], (ArrayName.INITIAL_LABELS, ArrayName.PREDICTION)
     publisher = publisher_of(study)
-    first, *between, last = Span(case, case.axis, 0, 12).parts(3)
-    for span in (first, *between):
-        event = publisher.write_initial_labels(span, BIAS, step=1)
+    *first, last = Span(case, case.axis, 0, 12).parts(3)
+    for span in first:
+        event = publisher.label(span, parameters=BIAS, step=1, arrays=arrays)
         assert event.arrays == ()
-        assert not study.arrays.has(case.id, name)
-    event = publisher.write_initial_labels(last, BIAS, step=1)
-    assert (event.arrays, event.start, event.stop) == ((name.value,), 0, 12)
-    assert (np.asarray(study.arrays.open(case.id, name)[:]) == 1).all()
-    # Those that are there are replaced slice by slice.
-    event = publisher.write_initial_labels(first, BIAS, step=2)
-    assert (event.arrays, event.start, event.stop) == ((name.value,), 0, 3)
+        assert not any(study.arrays.has(case.id, name) for name in arrays)
+    event = publisher.label(last, parameters=BIAS, step=1, arrays=arrays)
+    assert (event.arrays, event.start, event.stop) == (tuple(map(str, arrays)), 0, 12)
+    for name in arrays:
+        assert (np.asarray(study.arrays.open(case.id, name)[:]) == 1).all()
 
 
 def test_a_publisher_keeps_to_the_axis_that_it_began_with(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def slow(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     monkeypatch.setattr("napari_mlbseg.engine.session.pace.REPORT_EVERY_S", 0.0)
     works: dict[type, tuple[Callable[..., object], ...]] = {
         Trainer: (Trainer.base_step, Trainer.bootstrap_step),
-        Publisher: (Publisher.publish, Publisher.write_initial_labels),
+        Publisher: (Publisher.publish, Publisher.label),
     }
 
     def take(*, step_s: float, slice_s: float) -> None:
@@ -177,7 +177,7 @@ def test_initial_labels_that_the_time_does_not_suffice_for_are_made_by_the_next_
     slow(step_s=0, slice_s=0)
     again = run(phantoms, clock, steps=2)
     assert isinstance(again[-1], Finished), again[-1]
-    assert stages(again) == [Stage.INITIAL_LABELS, Stage.BOOTSTRAPPING, Stage.PUBLISHING]
+    assert stages(again) == [Stage.LABELLING, Stage.BOOTSTRAPPING, Stage.PUBLISHING]
     assert not any(isinstance(e, OutOfTime) for e in again)
 
 
@@ -198,7 +198,7 @@ def test_without_minutes_no_clock_ends_anything(
 def budget(clock: Clock, *, minutes: float | None = MINUTES, slices: int = 100) -> Budget:
     made = Budget(minutes, clock)
     made.share_among(slices)
-    made.begin_stage()
+    made.begin_round()
     return made
 
 

@@ -7,11 +7,9 @@ from torch import Tensor
 
 from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.labels import IGNORE
-from napari_mlbseg.engine.nets.losses import clean_loss
 from napari_mlbseg.engine.steps.baselines import (
     BOX_SHARE,
     copy_paste_gradient,
-    initial_labels_gradient,
     mixed,
 )
 
@@ -33,15 +31,6 @@ def batch(seed: int, count: int = 3) -> Batch:
 
 def parameters() -> dict[str, Tensor]:
     return {"weight": torch.tensor([0.3, -0.4], dtype=torch.float64)}
-
-
-def test_initial_labels_are_learnt_like_clean_ones() -> None:
-    noisy, clean = batch(0), batch(1)
-    found = initial_labels_gradient(model, parameters(), noisy, clean)
-    point = {n: v.clone().requires_grad_() for n, v in parameters().items()}
-    losses = [clean_loss(model(point, b.images), b.labels) for b in (noisy, clean)]
-    (expected,) = torch.autograd.grad(torch.stack(losses).sum(), list(point.values()))
-    torch.testing.assert_close(found.gradient["weight"], expected)
 
 
 def test_mixing_takes_images_and_labels_from_the_same_place() -> None:

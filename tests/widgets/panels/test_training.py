@@ -187,8 +187,8 @@ def test_curves_follow_the_losses_and_the_validation_dice(qtbot: QtBot) -> None:
     panel.apply(ev.StageStarted(ev.Stage.BASE_MODEL, 50))
     panel.apply(dataclasses.replace(STEP, stage=ev.Stage.BASE_MODEL, step=50))
     # Labelling has steps of its own, which are no optimiser steps.
-    panel.apply(ev.StageStarted(ev.Stage.INITIAL_LABELS, 40))
-    panel.apply(ev.StepDone(ev.Stage.INITIAL_LABELS, 40, 40, {}, 9.0, None))
+    panel.apply(ev.StageStarted(ev.Stage.LABELLING, 40))
+    panel.apply(ev.StepDone(ev.Stage.LABELLING, 40, 40, {}, 9.0, None))
     panel.apply(ev.StageStarted(ev.Stage.BOOTSTRAPPING, 100))
     panel.apply(STEP)
     panel.apply(dataclasses.replace(STEP, step=20, losses={"clean": float("nan")}))
