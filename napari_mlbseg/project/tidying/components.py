@@ -16,14 +16,14 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from skimage.measure import label
 
-from napari_mlbseg.project.tidying.persons import EDITED, FREE, SEEN
+from napari_mlbseg.project.tidying.persons import EDITED, SEEN
 
 Ids = NDArray[np.int64]
 Pairs = NDArray[np.int64]
 """Two ids in each row."""
 
 Looked = tuple[NDArray[Any], NDArray[np.uint8]]
-"""The labels of a slab, and whose each voxel is (`FREE`, `EDITED`, `SEEN`)."""
+"""The labels of a slab, and whose each voxel is (see `persons`)."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +126,13 @@ def _table(
     border = np.zeros(count + 1, bool)
     for face in _faces(ids, ends):
         border[face] = True
-    free, edited, seen = (
-        np.bincount(ids[whose == code], minlength=count + 1) for code in (FREE, EDITED, SEEN)
-    )
-    return _Table(first, value, free, edited, seen, border)
+    free = np.bincount(ids.ravel(), minlength=count + 1)
+    edited, seen = np.zeros((2, count + 1), np.int64)
+    if whose.any():  # on most slabs nobody worked
+        edited, seen = (
+            np.bincount(ids[whose == code], minlength=count + 1) for code in (EDITED, SEEN)
+        )
+    return _Table(first, value, free - edited - seen, edited, seen, border)
 
 
 def _faces(ids: Ids, ends: tuple[bool, bool]) -> Iterator[Ids]:

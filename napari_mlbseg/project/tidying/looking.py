@@ -38,6 +38,12 @@ class Looking:
         self._first = used[0] if used else 0
         self.slabs = used[-1] + 1 - self._first if used else 0
         self._box = slice(None), _span(rows), _span(columns)
+        self._changed: set[int] = set()
+
+    @property
+    def changed(self) -> tuple[int, ...]:
+        """The slices that were changed, along the axis of the slabs."""
+        return tuple(sorted(self._changed))
 
     def look(self, number: int) -> Looked:
         """The labels in a slab of the box, from 0, and whose its voxels are."""
@@ -50,6 +56,8 @@ class Looking:
         """Replace the labels at some voxels of a slab of the box."""
         slab = self._labels.slab(self._first + number).copy()
         slab[self._box][where] = values
+        start = (self._first + number) * self._labels.thick
+        self._changed.update((start + np.flatnonzero(where.any(axis=(1, 2)))).tolist())
         self._labels.put(self._first + number, slab)
 
 

@@ -16,7 +16,7 @@ from napari_mlbseg.project.tidying.holes import FoundHoles, fill_holes
 from napari_mlbseg.project.tidying.looking import Looking
 from napari_mlbseg.project.tidying.pieces import remove_pieces, stays
 from napari_mlbseg.project.tidying.slabs import InMemory, Packed, Slabs, Windows
-from napari_mlbseg.project.tidying.told import Tidied
+from napari_mlbseg.project.tidying.told import ClassTidied, Tidied
 
 
 def asks(one: LabelClass) -> bool:
@@ -31,8 +31,8 @@ def tidied_array(
     persons: Windows | None = None,
     voxel_mm3: float = 1.0,
     axis: int = 0,
-) -> tuple[NDArray[Any], tuple[Tidied, ...]]:
-    """Tidy an array; returns another one, and what was done, class by class.
+) -> tuple[NDArray[Any], Tidied]:
+    """Tidy an array; returns another one, and what was done.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ def tidied_array(
     >>> import numpy as np
     >>> atrium = LabelClass(1, "left atrium", (230, 159, 0), most_pieces=1)
     >>> labels = np.array([[[1, 1, 0, 1]]], np.uint8)
-    >>> found, [told] = tidied_array(labels, {1: atrium})
-    >>> found.tolist(), told.pieces.removed_voxels
+    >>> found, told = tidied_array(labels, {1: atrium})
+    >>> found.tolist(), told.classes[0].pieces.removed_voxels
     ([[[1, 1, 0, 0]]], 1)
     """
     kept = labels.copy()
@@ -68,7 +68,7 @@ def tidied_windows(
     persons: Windows | None = None,
     voxel_mm3: float = 1.0,
     axis: int = 0,
-) -> tuple[Packed, tuple[Tidied, ...]]:
+) -> tuple[Packed, Tidied]:
     """Tidy labels (uint8, z y x) of which one window after the other is read, each voxel once.
 
     As `tidied_array`, but what is returned is read window by window, too. Never in memory as a
@@ -83,7 +83,7 @@ def _tidy(
     classes: Mapping[int, LabelClass],
     persons: Windows | None,
     voxel_mm3: float,
-) -> tuple[Tidied, ...]:
+) -> Tidied:
     wanted = {value: one for value, one in classes.items() if asks(one)}
     looking = Looking(labels, persons)
     pieces = holes = None
@@ -91,14 +91,15 @@ def _tidy(
         pieces = remove_pieces(looking, wanted)
     if looking.slabs and any(one.no_holes for one in wanted.values()):
         holes = fill_holes(looking, wanted)
-    return tuple(
-        Tidied(
+    done = (
+        ClassTidied(
             one,
             None if one.most_pieces is None else _pieces_told(pieces, value, wanted, voxel_mm3),
             _holes_told(holes, value, voxel_mm3) if one.no_holes else None,
         )
         for value, one in wanted.items()
     )
+    return Tidied(tuple(done), looking.changed)
 
 
 def _pieces_told(

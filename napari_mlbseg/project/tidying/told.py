@@ -1,6 +1,6 @@
 """What was done to the labels of a case, in numbers and in words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from napari_mlbseg.project.records.cases import LabelClass
@@ -50,7 +50,7 @@ class Holes:
 
 
 @dataclass(frozen=True)
-class Tidied:
+class ClassTidied:
     """What was done to a class of a case; None for what the class does not ask for."""
 
     label: LabelClass
@@ -65,26 +65,34 @@ class Tidied:
 
 
 @dataclass(frozen=True)
-class CaseTidied:
-    """What was done to a case, class by class."""
+class Tidied:
+    """What was done to the labels of a case.
 
-    case_id: str
-    classes: tuple[Tidied, ...]
+    Attributes
+    ----------
+    classes
+        What was done to each class that asks for something.
+    slices
+        The slices that changed, along the axis of the case.
+    """
+
+    classes: tuple[ClassTidied, ...]
+    slices: tuple[int, ...]
 
 
-def summary(told: Sequence[CaseTidied]) -> list[str]:
-    """One sentence for each class and case of which something was changed or could not be.
+def summary(told: Mapping[str, Tidied]) -> list[str]:
+    """One sentence for each case and class of which something was changed or could not be.
 
     >>> atrium = LabelClass(1, "left atrium", (230, 159, 0), most_pieces=1)
     >>> pieces = Pieces(3, 1, 2, removed_voxels=1200, removed_mm3=937.5, on_drafts=0)
-    >>> summary([CaseTidied("case_01", (Tidied(atrium, pieces, None),))])
+    >>> summary({"case_01": Tidied((ClassTidied(atrium, pieces, None),), slices=(3, 4))})
     ['case_01, left atrium: 2 of 3 pieces removed (1,200 voxels, 938 mm³).']
     """
-    lines = ((case.case_id, one, _in_words(one)) for case in told for one in case.classes)
+    lines = ((case, one, _in_words(one)) for case, done in told.items() for one in done.classes)
     return [f"{case}, {one.label.name}: {words}." for case, one, words in lines if words]
 
 
-def _in_words(one: Tidied) -> str:
+def _in_words(one: ClassTidied) -> str:
     found = []
     pieces, holes = one.pieces, one.holes
     if pieces is not None and pieces.removed:

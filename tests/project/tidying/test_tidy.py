@@ -18,7 +18,7 @@ from napari_mlbseg.project.tidying import slabs
 from napari_mlbseg.project.tidying.persons import PersonsSlices
 from napari_mlbseg.project.tidying.slabs import Packed
 from napari_mlbseg.project.tidying.tidy import tidied_array, tidied_windows
-from napari_mlbseg.project.tidying.told import CaseTidied, Tidied, summary
+from napari_mlbseg.project.tidying.told import ClassTidied, Tidied, summary
 
 Labels = NDArray[np.uint8]
 DRAFT, CLEAN = 1, 2
@@ -127,10 +127,12 @@ def test_any_labels_become_what_the_reference_says(data: st.DataObject) -> None:
     np.testing.assert_array_equal(labels, before)
     assert told == also_told
     np.testing.assert_array_equal(found[whole(persons) != 0], labels[whole(persons) != 0])
-    add_up(labels, found, told)
+    changed = np.moveaxis(found != labels, axis, 0).any(axis=(1, 2))
+    assert told.slices == tuple(np.flatnonzero(changed))
+    add_up(labels, found, told.classes)
 
 
-def add_up(before: Labels, after: Labels, told: tuple[Tidied, ...]) -> None:
+def add_up(before: Labels, after: Labels, told: tuple[ClassTidied, ...]) -> None:
     """What is told of voxels is what changed."""
     for one in told:
         value = one.label.value
@@ -161,10 +163,22 @@ def test_windows_of_packed_labels_are_those_of_the_array(
         np.testing.assert_array_equal(packed[z, y, x], labels[z, y, x])
 
 
+def tidied(
+    labels: NDArray[Any], classes: Mapping[int, LabelClass], **options: Any
+) -> tuple[NDArray[Any], tuple[ClassTidied, ...]]:
+    found, told = tidied_array(labels, classes, **options)
+    assert told.slices == tuple(np.flatnonzero((found != labels).any(axis=(1, 2))))
+    return found, told.classes
+
+
+def words(told: ClassTidied) -> list[str]:
+    return summary({"a": Tidied((told,), ())})
+
+
 def test_voxels_that_touch_by_a_corner_are_one_piece() -> None:
     labels = np.zeros((4, 4, 4), np.uint8)
     labels[0, 0, 0] = labels[1, 1, 1] = labels[3, 3, 3] = 1
-    found, [told] = tidied_array(labels, {1: ONE}, voxel_mm3=2.5)
+    found, [told] = tidied(labels, {1: ONE}, voxel_mm3=2.5)
     assert np.argwhere(found).tolist() == [[0, 0, 0], [1, 1, 1]]
     assert told.pieces is not None
     assert (told.pieces.found, told.pieces.kept, told.pieces.removed) == (2, 1, 1)
@@ -176,13 +190,13 @@ def test_the_largest_pieces_stay_and_of_equal_ones_the_first() -> None:
     labels = np.zeros((1, 1, 12), np.uint8)
     labels[0, 0, [0, 2, 3, 5, 6, 8, 9, 10]] = 1  # pieces of 1, 2, 2 and 3 voxels
     for most, kept in {1: [8, 9, 10], 2: [2, 3, 8, 9, 10], 3: [2, 3, 5, 6, 8, 9, 10]}.items():
-        found, _ = tidied_array(labels, {1: replace(ORGAN, most_pieces=most)})
+        found, _ = tidied(labels, {1: replace(ORGAN, most_pieces=most)})
         assert np.flatnonzero(found).tolist() == kept
     many = (np.random.default_rng(0).random((1, 1, 900)) < 0.4).astype(np.uint8)
     nobody = np.zeros_like(many)
     for most in (20, 70, 150):
         some = {1: replace(ORGAN, most_pieces=most)}
-        found, _ = tidied_array(many, some)
+        found, _ = tidied(many, some)
         np.testing.assert_array_equal(found, reference(many, some, nobody, 0))
 
 
@@ -201,12 +215,12 @@ def apart() -> Labels:
 def test_what_a_clean_slice_shows_stays_beside_the_largest() -> None:
     labels = apart()
     persons = persons_at((9, 4, 4), SliceState.CLEAN, 6)
-    found, [told] = tidied_array(labels, {1: ONE}, persons=persons)
+    found, [told] = tidied(labels, {1: ONE}, persons=persons)
     assert np.flatnonzero(found.any((1, 2))).tolist() == [0, 1, 5, 6]
     assert told.pieces is not None
     assert (told.pieces.found, told.pieces.kept, told.pieces.removed_voxels) == (4, 2, 2)
     assert told.too_many
-    assert summary([CaseTidied("a", (told,))]) == [
+    assert words(told) == [
         "a, organ: 2 of 4 pieces removed (2 voxels, 2 mm³); 2 pieces stay, because a person's "
         "slices show them."
     ]
@@ -215,7 +229,7 @@ def test_what_a_clean_slice_shows_stays_beside_the_largest() -> None:
 def test_a_draft_stays_but_saves_nothing_of_its_piece() -> None:
     labels = apart()
     persons = persons_at((9, 4, 4), SliceState.DRAFT, 6)
-    found, [told] = tidied_array(labels, {1: ONE}, persons=persons)
+    found, [told] = tidied(labels, {1: ONE}, persons=persons)
     assert np.flatnonzero(found.any((1, 2))).tolist() == [0, 1, 6]
     assert told.pieces is not None
     assert (told.pieces.removed, told.pieces.removed_voxels, told.pieces.on_drafts) == (3, 3, 1)
@@ -239,16 +253,16 @@ def test_a_hole_belongs_to_the_innermost_class_around_it(
     monkeypatch.setattr(slabs, "SLAB_VOXELS", size)
     labels, inner = ball(), replace(WHOLE, value=2)
     gap, core = 9**3 - 5**3, 3**3
-    both, told = tidied_array(labels, {1: WHOLE, 2: inner})
+    both, told = tidied(labels, {1: WHOLE, 2: inner})
     assert [one.holes.filled_voxels for one in told if one.holes] == [gap, core]
     assert both[3, 3, 3] == 1
     assert both[6, 6, 6] == 2
-    outer, [told_outer] = tidied_array(labels, {1: WHOLE})
+    outer, [told_outer] = tidied(labels, {1: WHOLE})
     assert told_outer.holes is not None
     assert told_outer.holes.filled == 1
     assert (outer[3, 3, 3], outer[6, 6, 6]) == (1, 0)  # the inner one may have its hole
     swapped = np.array([0, 2, 1], np.uint8)
-    again, _ = tidied_array(swapped[labels], {1: WHOLE, 2: inner})
+    again, _ = tidied(swapped[labels], {1: WHOLE, 2: inner})
     np.testing.assert_array_equal(again, swapped[both])
 
 
@@ -265,24 +279,22 @@ def test_what_reaches_the_border_is_no_hole(
     np.moveaxis(labels, axis, 0)[end, 6, 6] = rod
     whole_box = labels[1:12, 1:12, 1:12]  # whose wall lies at the border of the case
     for case in (labels, whole_box):
-        found, [told] = tidied_array(case, {1: WHOLE})
+        found, [told] = tidied(case, {1: WHOLE})
         np.testing.assert_array_equal(found, case)
         assert told.holes is not None
         assert (told.holes.filled, told.holes.filled_voxels) == (0, 0)
     closed = ball()[1:12, 1:12, 1:12]
-    assert tidied_array(closed, {1: WHOLE})[0][2, 2, 2] == 1
+    assert tidied(closed, {1: WHOLE})[0][2, 2, 2] == 1
 
 
 def test_a_hole_on_a_clean_slice_stays_and_one_on_a_draft_stays_there() -> None:
     labels = ball()
-    seen, [told] = tidied_array(
-        labels, {1: WHOLE}, persons=persons_at((13, 13, 13), SliceState.CLEAN, 3)
-    )
+    seen, [told] = tidied(labels, {1: WHOLE}, persons=persons_at((13, 13, 13), SliceState.CLEAN, 3))
     np.testing.assert_array_equal(seen, labels)
     assert told.holes is not None
     assert (told.holes.filled, told.holes.kept) == (0, 1)
-    assert "1 hole kept" in summary([CaseTidied("a", (told,))])[0]
-    drafted, [told] = tidied_array(
+    assert "1 hole kept" in words(told)[0]
+    drafted, [told] = tidied(
         labels, {1: WHOLE}, persons=persons_at((13, 13, 13), SliceState.DRAFT, 3)
     )
     assert drafted[2, 3, 3] == drafted[4, 3, 3] == 1
@@ -294,7 +306,7 @@ def test_a_hole_on_a_clean_slice_stays_and_one_on_a_draft_stays_there() -> None:
 def test_a_removed_piece_in_a_hole_is_part_of_the_hole() -> None:
     labels = ball()
     labels[labels == 2] = 1
-    found, [told] = tidied_array(labels, {1: replace(ONE, no_holes=True)})
+    found, [told] = tidied(labels, {1: replace(ONE, no_holes=True)})
     assert (found[1:12, 1:12, 1:12] == 1).all()
     assert told.pieces is not None
     assert told.holes is not None
@@ -309,23 +321,23 @@ def test_a_person_decides_where_slices_cross_by_the_later_one() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64])
 def test_arrays_of_any_integers_are_tidied(dtype: Any) -> None:
     labels = apart().astype(dtype)
-    found, _ = tidied_array(labels, {1: ONE})
+    found, _ = tidied(labels, {1: ONE})
     assert found.dtype == dtype
     assert int(found.sum()) == 32
 
 
 def test_nothing_is_found_in_nothing() -> None:
     empty = np.zeros((3, 4, 5), np.uint8)
-    found, [told] = tidied_array(empty, {1: replace(ONE, no_holes=True)})
+    found, [told] = tidied(empty, {1: replace(ONE, no_holes=True)})
     assert not found.any()
     assert told.pieces is not None
     assert told.holes is not None
     assert (told.pieces.found, told.holes.filled) == (0, 0)
-    assert summary([CaseTidied("a", (told,))]) == []
+    assert words(told) == []
 
 
 def test_classes_that_ask_for_nothing_are_left_alone() -> None:
-    found, told = tidied_array(apart(), {1: ORGAN})
+    found, told = tidied(apart(), {1: ORGAN})
     np.testing.assert_array_equal(found, apart())
     assert told == ()
 
