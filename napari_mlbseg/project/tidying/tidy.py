@@ -115,7 +115,7 @@ def _pieces_told(
         kept=int((own & ~goes).sum() + (found.edited[goes] > 0).sum()),
         removed=int((found.free[goes] > 0).sum()),
         removed_voxels=voxels,
-        removed_mm3=voxels * voxel_mm3,
+        removed_mm3=round(voxels * voxel_mm3, 6),
         on_drafts=int(found.edited[goes].sum()),
     )
 
@@ -130,6 +130,6 @@ def _holes_told(found: FoundHoles | None, value: int, voxel_mm3: float) -> told.
         filled=int(filled.sum()),
         kept=int((own & (parts.seen > 0)).sum()),
         filled_voxels=voxels,
-        filled_mm3=voxels * voxel_mm3,
+        filled_mm3=round(voxels * voxel_mm3, 6),
         on_drafts=int(parts.edited[filled].sum()),
     )
