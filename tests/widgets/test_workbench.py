@@ -149,7 +149,7 @@ def test_classes_change_in_the_study_and_on_the_layers(
     assert bench.study is not None
     first, second = bench.study.classes
     changed = (
-        dataclasses.replace(first, name="organ", color=(10, 20, 30)),
+        dataclasses.dataclasses.replace(first, name="organ", color=(10, 20, 30)),
         second,
         LabelClass(9, "scar", (255, 0, 0)),
     )
@@ -197,7 +197,7 @@ def test_while_training_classes_are_renamed_but_not_added(
     with qtbot.waitSignal(bench.failed):
         bench.set_classes((first, second, LabelClass(9, "scar", (255, 0, 0))))
     with qtbot.waitSignal(bench.classes_changed):
-        bench.set_classes((dataclasses.replace(first, name="organ"), second))
+        bench.set_classes((dataclasses.dataclasses.replace(first, name="organ"), second))
     assert [c.name for c in bench.study.classes] == ["organ", second.name]
 
 
@@ -316,6 +316,24 @@ def test_export_writes_what_is_shown(
     voxels = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(files[0]))).transpose()
     shown = annotation.case.geometry.to_file(np.asarray(annotation.layers.working.data))
     assert np.array_equal(voxels, shown)
+
+
+def test_an_export_tells_what_it_tidied(qtbot: QtBot, bench: Workbench, tmp_path: Path) -> None:
+    assert bench.study is not None
+    first, *others = bench.study.classes
+    with qtbot.waitSignal(bench.classes_changed):
+        bench.set_classes([dataclasses.replace(first, most_pieces=1), *others])
+    assert bench.study.classes[0].most_pieces == 1
+    labels = bench.study.arrays.open("phantom_01", ArrayName.INITIAL_LABELS)
+    labels[0, 0, 0:2] = first.value
+    with qtbot.waitSignal(bench.told) as told:
+        bench.export(Export(ExportKind.LABELS, tmp_path / "out", None))
+    assert told.args is not None
+    wrote, *lines = told.args[0].splitlines()
+    assert wrote == f"Wrote 2 files to {tmp_path / 'out'}"
+    (line,) = (line for line in lines if line.startswith("phantom_01"))
+    assert line.startswith(f"phantom_01, {first.name}: ")
+    assert " pieces removed (" in line
 
 
 def test_a_model_needs_a_training_that_has_ended(
