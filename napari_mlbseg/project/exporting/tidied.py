@@ -3,6 +3,7 @@
 from typing import Final, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.exporting.kinds import ExportKind
@@ -22,6 +23,12 @@ def voxel_mm3(geometry: Geometry) -> float:
     return float(abs(np.linalg.det(np.asarray(geometry.affine)[:3, :3])))
 
 
+def exported_labels(study: Study, case: Case) -> NDArray[np.uint8]:
+    """The labels of a case (z y x) as they are exported, tidied."""
+    labels, _ = tidy_labels(study, case)
+    return np.asarray(labels[slice(None), slice(None), slice(None)], np.uint8)
+
+
 def tidy_labels(
     study: Study, case: Case, array: ArrayName | None = None
 ) -> tuple[Windowed, Tidied | None]:
@@ -29,7 +36,7 @@ def tidy_labels(
 
     They are read once, and stay as they were then while a training goes on.
     """
-    classes = {c.value: c for c in study.classes if c.most_pieces is not None or c.no_holes}
+    classes = {c.value: c for c in study.classes if c.is_tidied}
     persons = None
     if array is None:
         labels = study.labels.windows(case.id)

@@ -63,6 +63,11 @@ class LabelClass:
                 f"{self.most_pieces}. Give a number from 1, or none for any number."
             )
 
+    @property
+    def is_tidied(self) -> bool:
+        """Whether pieces are removed or holes filled."""
+        return self.most_pieces is not None or self.no_holes
+
 
 @dataclass(frozen=True)
 class Intensity:

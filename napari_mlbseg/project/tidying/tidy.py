@@ -19,11 +19,6 @@ from napari_mlbseg.project.tidying.slabs import InMemory, Packed, Slabs, Windows
 from napari_mlbseg.project.tidying.told import ClassTidied, Tidied
 
 
-def asks(one: LabelClass) -> bool:
-    """Whether there is something to tidy of a class."""
-    return one.most_pieces is not None or one.no_holes
-
-
 def tidied_array(
     labels: NDArray[Any],
     classes: Mapping[int, LabelClass],
@@ -84,7 +79,7 @@ def _tidy(
     persons: Windows | None,
     voxel_mm3: float,
 ) -> Tidied:
-    wanted = {value: one for value, one in classes.items() if asks(one)}
+    wanted = {value: one for value, one in classes.items() if one.is_tidied}
     looking = Looking(labels, persons)
     pieces = holes = None
     if looking.slabs and any(one.most_pieces is not None for one in wanted.values()):

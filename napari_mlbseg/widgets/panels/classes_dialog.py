@@ -178,6 +178,8 @@ class ClassesDialog(QDialog):
             rows.hide()
             header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
             header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
+            header.setSectionResizeMode(_PIECES, QHeaderView.ResizeMode.Fixed)
+            header.resizeSection(_PIECES, self.fontMetrics().horizontalAdvance("M" * 8))
         for column, text in _TOLD.items():
             title = self.table.horizontalHeaderItem(column)
             if title is not None:
@@ -192,9 +194,9 @@ class ClassesDialog(QDialog):
         layout.addWidget(self.problem)
         layout.addWidget(
             quiet(
-                "You can change everything at any time. Exports remove what is more than these"
-                " pieces and fill holes, but never change your slices. After you add or remove a"
-                " class, the next training starts afresh; your corrections stay."
+                "You can change everything at any time. Exports keep that many pieces and fill"
+                " holes, but never change your slices. After you add or remove a class, the next"
+                " training starts afresh; your corrections stay."
             )
         )
         layout.addWidget(buttons)
