@@ -149,7 +149,7 @@ def test_classes_change_in_the_study_and_on_the_layers(
     assert bench.study is not None
     first, second = bench.study.classes
     changed = (
-        dataclasses.dataclasses.replace(first, name="organ", color=(10, 20, 30)),
+        dataclasses.replace(first, name="organ", color=(10, 20, 30)),
         second,
         LabelClass(9, "scar", (255, 0, 0)),
     )
@@ -197,7 +197,7 @@ def test_while_training_classes_are_renamed_but_not_added(
     with qtbot.waitSignal(bench.failed):
         bench.set_classes((first, second, LabelClass(9, "scar", (255, 0, 0))))
     with qtbot.waitSignal(bench.classes_changed):
-        bench.set_classes((dataclasses.dataclasses.replace(first, name="organ"), second))
+        bench.set_classes((dataclasses.replace(first, name="organ"), second))
     assert [c.name for c in bench.study.classes] == ["organ", second.name]
 
 

@@ -37,14 +37,7 @@ def tidy_labels(
     They are read once, and stay as they were then while a training goes on.
     """
     classes = {c.value: c for c in study.classes if c.is_tidied}
-    persons = None
-    if array is None:
-        labels = study.labels.windows(case.id)
-        persons = PersonsSlices(
-            case.geometry.shape, [(r.key.axis, r.key.index, r.state) for r in labels.human]
-        )
-    else:
-        labels = cast(Windowed, study.arrays.open(case.id, array))
+    persons, labels = _working(study, case) if array is None else _stored(study, case, array)
     if not classes:
         return labels, None
     # Imported here, so that studies without such classes do not wait for scikit-image.
@@ -57,3 +50,13 @@ def tidy_labels(
         voxel_mm3=voxel_mm3(case.geometry),
         axis=case.axis,
     )
+
+
+def _working(study: Study, case: Case) -> tuple[PersonsSlices, Windowed]:
+    labels = study.labels.windows(case.id)
+    slices = [(r.key.axis, r.key.index, r.state) for r in labels.human]
+    return PersonsSlices(case.geometry.shape, slices), labels
+
+
+def _stored(study: Study, case: Case, array: ArrayName) -> tuple[None, Windowed]:
+    return None, cast(Windowed, study.arrays.open(case.id, array))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from skimage.measure import label
+from skimage import measure
 
 from napari_mlbseg.project.tidying.persons import EDITED, SEEN
 
@@ -73,6 +73,7 @@ def numbered(labels: NDArray[Any], *, corners: bool) -> tuple[Ids, int]:
     component; without, they share a face, and those of 0 are components, too.
     """
     background, reach = (0, 3) if corners else (-1, 1)
+    label: Any = measure.label  # which is not annotated
     ids, count = label(labels, background=background, connectivity=reach, return_num=True)
     return ids, int(count)
 

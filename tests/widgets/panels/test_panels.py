@@ -203,7 +203,9 @@ def test_keys_and_clicks_say_how_many_pieces_and_whether_there_are_holes(
     qtbot.keyClicks(liver, "0")
     qtbot.keyClick(liver, Qt.Key.Key_Return)
     for row in range(2):
-        place = classes.table.visualRect(classes.table.model().index(row, 4))
+        item = classes.table.item(row, 4)
+        assert item is not None
+        place = classes.table.visualItemRect(item)
         box = QPoint(place.left() + 12, place.center().y())
         qtbot.mouseClick(classes.table.viewport(), LEFT, pos=box)
     expected = dataclasses.replace(CLASSES[0], most_pieces=None, no_holes=False)
