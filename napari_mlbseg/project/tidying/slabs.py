@@ -116,6 +116,11 @@ class Packed:
         """Replace a slab."""
         self._packed[number] = _pack(slab)
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes are kept."""
+        return sum(map(len, self._packed))
+
     def __getitem__(self, window: Window) -> NDArray[np.uint8]:
         """A fresh copy of a window."""
         z, y, x = (range(*part.indices(n)) for part, n in zip(window, self.shape, strict=True))
