@@ -40,7 +40,7 @@ class ClassesDialog(QDialog):
     def __init__(self, classes: Sequence[LabelClass], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Classes")
-        self.setMinimumSize(420, 300)
+        self.setMinimumSize(500, 300)
         self.table = QTableWidget(0, len(_COLUMNS))
         self.table.setHorizontalHeaderLabels(_COLUMNS)
         self.table.setToolTip("Classes that can be painted. Double-click a name to change it.")
@@ -178,8 +178,6 @@ class ClassesDialog(QDialog):
             rows.hide()
             header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
             header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
-            header.setSectionResizeMode(_PIECES, QHeaderView.ResizeMode.Fixed)
-            header.resizeSection(_PIECES, self.fontMetrics().horizontalAdvance("M" * 8))
         for column, text in _TOLD.items():
             title = self.table.horizontalHeaderItem(column)
             if title is not None:
