@@ -182,6 +182,14 @@ def test_accept_cost_script(tmp_path: Path) -> None:
     assert found["rows"][0]["all: ratio"] == 1
 
 
+@pytest.mark.parametrize("specks", [False, True])
+def test_tidying_removes_specks_and_nothing_else(bench: Any, specks: bool) -> None:
+    for what in ("organ", "body"):
+        row = bench("tidying").measured((40, 64, 64), what, specks=specks)
+        assert (row["removed"] + row["filled"] > 0) is specks
+        assert row["packed MB"] > 0
+
+
 def test_annotation_effort_script(tmp_path: Path) -> None:
     file, picture, table = (tmp_path / name for name in ("effort.json", "effort.png", "effort.md"))
     asked = ("--budgets", "4", "--methods", "initial", "--seeds", "1", "--initial", "corrupted")

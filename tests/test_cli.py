@@ -38,6 +38,7 @@ from napari_mlbseg.engine.events import (
 )
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.exporting.export import ExportKind, OutFormat
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
@@ -131,6 +132,38 @@ def test_init_without_labels(files: Path, mlbseg: Mlbseg) -> None:
     told = document(mlbseg("info", files / "s.mlbseg", "--json"))
     assert [(c["value"], c["name"]) for c in told["classes"]] == [(1, "organ"), (2, "lesion")]
     assert all(case["labels"] is None for case in told["cases"])
+
+
+def said(study: Path, mlbseg: Mlbseg) -> list[tuple[str, int | None, bool]]:
+    told = document(mlbseg("info", study, "--json"))
+    return [(c["name"], c["most_pieces"], c["no_holes"]) for c in told["classes"]]
+
+
+def test_what_is_said_of_classes_is_said_at_the_start_or_later(files: Path, mlbseg: Mlbseg) -> None:
+    study, options = files / "s.mlbseg", ("--pieces", "lesion=3, organ = 1", "--no-holes", "organ")
+    mlbseg("init", study, files / "images", "--classes", "organ, lesion", *options)
+    assert said(study, mlbseg) == [("organ", 1, True), ("lesion", 3, False)]
+    shown = ["1 organ (one piece, no holes)", "2 lesion (at most 3 pieces)"]
+    assert mlbseg("classes", study).stdout.splitlines() == shown
+    assert f"classes: {', '.join(shown)}" in mlbseg("info", study).stdout
+    told = mlbseg("classes", study, "--pieces", "lesion=any", "--holes", "organ", "--json")
+    assert document(told)["classes"] == document(mlbseg("info", study, "--json"))["classes"]
+    assert said(study, mlbseg) == [("organ", 1, False), ("lesion", None, False)]
+    mlbseg("classes", study, "--no-holes", "lesion,organ")
+    assert said(study, mlbseg) == [("organ", 1, True), ("lesion", None, True)]
+
+
+def test_classes_that_come_with_the_labels_can_be_told_of(files: Path, mlbseg: Mlbseg) -> None:
+    study, labels = files / "s.mlbseg", ("--labels", files / "rough")
+    name = "class 1"
+    mlbseg("init", study, files / "images", *labels, "--pieces", f"{name}=1")
+    assert said(study, mlbseg) == [(name, 1, False)]
+
+
+def test_showing_classes_writes_nothing(study: Path, mlbseg: Mlbseg) -> None:
+    with Study.open(study):  # somebody annotates
+        assert mlbseg("classes", study).stdout == "1 left atrium\n"
+        mlbseg("classes", study, "--no-holes", "left atrium", code=1)
 
 
 def test_init_takes_in_what_is_sound_and_lists_the_rest(files: Path, mlbseg: Mlbseg) -> None:
@@ -239,6 +272,25 @@ def test_export_of_volumes(accepted: Path, files: Path, mlbseg: Mlbseg) -> None:
     assert [row.split(",")[:3] for row in rows[1:]] == [[n, "1", "left atrium"] for n in CASES]
 
 
+def test_export_tells_what_it_tidied(accepted: Path, files: Path, mlbseg: Mlbseg) -> None:
+    with Study.open(accepted) as study:
+        labels = study.arrays.open("b", ArrayName.INITIAL_LABELS)
+        labels[0, 0, 0:2] = labels[8, 0, 0] = 1
+    mlbseg("classes", accepted, "--pieces", "left atrium=1", "--no-holes", "left atrium")
+    sentence = "b, left atrium: 2 of 3 pieces removed (3 voxels, 9 mm³)."
+    told = mlbseg("export", accepted, files / "out")
+    assert told.stdout.splitlines()[2:] == [sentence]
+    told = document(mlbseg("export", accepted, files / "again", "--json"))
+    assert told["tidied_summary"] == [sentence]
+    ((one,),) = ([one] for one in told["tidied"]["b"])
+    known = json.loads(Path(told["provenance"][1]).read_text())
+    assert known["tidied"] == [one]
+    assert (one["pieces"]["removed_voxels"], one["holes"]["filled"]) == (3, 0)
+    assert told["tidied"]["a"][0]["pieces"]["removed"] == 0
+    maps = document(mlbseg("export", accepted, files / "c", "--what", "initial", "--json"))
+    assert (maps["tidied"], maps["tidied_summary"]) == ({}, [])
+
+
 def test_formats_that_make_no_sense_are_refused(
     accepted: Path, files: Path, mlbseg: Mlbseg
 ) -> None:
@@ -286,6 +338,13 @@ def test_parse_slices_refuses(text: str) -> None:
         ("init", "wrong_suffix", "images"),
         ("init", "new.mlbseg", "nowhere"),
         ("init", "new.mlbseg", "images", "--classes", "a,,b"),
+        ("init", "new.mlbseg", "images", "--classes", "a", "--pieces", "b=1"),
+        ("init", "new.mlbseg", "images", "--no-holes", "b"),
+        ("classes", "heart.mlbseg", "--pieces", "left atrium"),
+        ("classes", "heart.mlbseg", "--pieces", "left atrium=0"),
+        ("classes", "heart.mlbseg", "--pieces", "left atrium=one"),
+        ("classes", "heart.mlbseg", "--no-holes", "right atrium"),
+        ("classes", "heart.mlbseg", "--no-holes", "left atrium", "--holes", "left atrium"),
         ("accept", "heart.mlbseg", "c", "--slices", "1", "--labels", "truth/a.nii.gz"),
         ("accept", "heart.mlbseg", "a", "--slices", "99", "--labels", "truth/a.nii.gz"),
         ("accept", "heart.mlbseg", "a", "--slices", "1", "--labels", "nowhere.nii.gz"),
@@ -308,6 +367,7 @@ def test_user_errors(
     nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), moved), "moved.nii.gz")
     nib.save(nib.Nifti1Image(np.full(SHAPE, 9, np.uint8), AFFINE), "class_9.nii.gz")
     one_sentence(mlbseg(*arguments, code=1))
+    assert not Path("new.mlbseg").exists()
     assert document(mlbseg("info", study, "--json"))["cases"][0]["slices"]["clean"] == 0
 
 

@@ -61,10 +61,12 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "arrays": {"catalogue", "folder", "records"},
         "labels": {"arrays", "catalogue", "records"},
         "study": {"arrays", "catalogue", "folder", "labels", "records"},
+        "tidying": {"records"},
         "rescue": {"folder", "records", "study"},
         "importing": {"arrays", "folder", "records", "study"},
         "exporting": {
             *("arrays", "catalogue", "folder", "importing", "labels", "records", "study"),
+            "tidying",
         },
     },
     "formats": {

@@ -40,6 +40,13 @@ Weights = Annotated[
     Literal["meta", "published", "uniform", "none"] | None,
     typer.Option(help="How labels are weighted, see docs/method.md; published: as in the paper."),
 ]
+Pieces = Annotated[
+    str | None,
+    typer.Option(help='How many pieces a structure has at most: "left atrium=1,scar=any".'),
+]
+NoHoles = Annotated[
+    str | None, typer.Option(help='Structures without holes in them: "left atrium,scar".')
+]
 LearningRate = Annotated[
     float | None, typer.Option(help="Learning rate at the start of each stage; default: 0.001.")
 ]
@@ -81,6 +88,8 @@ def init(
     classes: Annotated[
         str | None, typer.Option(help='Names for the values 1, 2, ...: "left atrium,scar".')
     ] = None,
+    pieces: Pieces = None,
+    no_holes: NoHoles = None,
     frame: Annotated[
         int | None, typer.Option(min=0, help="Frame or channel of files with several, from 0.")
     ] = None,
@@ -95,8 +104,10 @@ def init(
     """
     from napari_mlbseg.cli import studies
     from napari_mlbseg.formats.source import Choice
+    from napari_mlbseg.project.importing.rules import Rules
 
-    made = studies.init(study, images, labels, classes, Choice(frame, series))
+    rules = Rules.parsed(pieces, no_holes)
+    made = studies.init(study, images, labels, classes, Choice(frame, series), rules)
     output.show(made, json=json, text=output.study_text)
     output.import_notes(made)
     if made["failures"]:
@@ -110,6 +121,23 @@ def info(study: StudyPath, json: AsJson = False) -> None:
 
     described = studies.info(study)
     output.show(described, json=json, text=output.study_text)
+
+
+@app.command()
+def classes(
+    study: StudyPath,
+    *,
+    pieces: Pieces = None,
+    no_holes: NoHoles = None,
+    holes: Annotated[str | None, typer.Option(help="Structures that may have holes again.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Show the classes of a study, or say how many pieces they have and whether they have holes."""
+    from napari_mlbseg.cli import studies
+    from napari_mlbseg.project.importing.rules import Rules
+
+    told = studies.classes(study, Rules.parsed(pieces, no_holes, holes))
+    output.show(told, json=json, text=output.classes_text)
 
 
 @app.command()

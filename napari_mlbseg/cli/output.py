@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from napari_mlbseg.project.importing.rules import in_words
 from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT
 
 Document = Mapping[str, Any]
@@ -39,7 +40,7 @@ def traceback() -> None:
 
 def study_text(study: Document) -> None:
     """Classes, cases and the last run as a table."""
-    classes = ", ".join(f"{c['value']} {c['name']}" for c in study["classes"]) or "none yet"
+    classes = ", ".join(map(_class_in_words, study["classes"])) or "none yet"
     table = Table("case", "shape", "spacing mm", "axis", "clean", "draft", "skipped", "prediction")
     for case in study["cases"]:
         counts = case["slices"]
@@ -56,6 +57,17 @@ def study_text(study: Document) -> None:
     if study["runs"]:
         last = study["runs"][-1]
         _line(f"runs: {len(study['runs'])}, the last one {last['outcome'] or 'did not end'}")
+
+
+def classes_text(study: Document) -> None:
+    """One class a line, with what is said of it."""
+    for found in study["classes"]:
+        _line(_class_in_words(found))
+
+
+def _class_in_words(found: Document) -> str:
+    said = in_words(found["most_pieces"], found["no_holes"])
+    return f"{found['value']} {found['name']}" + (f" ({said})" if said else "")
 
 
 def import_notes(study: Document) -> None:
@@ -77,9 +89,9 @@ def accepted_text(accepted: Document) -> None:
 
 
 def export_text(written: Document) -> None:
-    """List the exported files."""
-    for path in written["files"]:
-        _line(path)
+    """List the exported files, and what was tidied."""
+    for text in (*written["files"], *written["tidied_summary"]):
+        _line(text)
 
 
 def model_text(written: Document) -> None:

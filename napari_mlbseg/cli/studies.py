@@ -16,26 +16,33 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.grids import on_grid_of
 from napari_mlbseg.formats.registry import Choice, open_labels
 from napari_mlbseg.project.arrays.store import ArrayName
-from napari_mlbseg.project.exporting.export import export_study
+from napari_mlbseg.project.exporting.export import Tell, export_study
 from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
-from napari_mlbseg.project.exporting.provenance import provenance_path
+from napari_mlbseg.project.exporting.provenance import provenance_path, tidied_document
 from napari_mlbseg.project.importing.cohort import make_study
+from napari_mlbseg.project.importing.rules import NO_RULES, Rules
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.progress import Progress
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
+from napari_mlbseg.project.tidying.told import Tidied, summary
 from napari_mlbseg.volume import Volume
 
 Document = Mapping[str, Any]
 
 
 def init(
-    path: Path, images: Path, labels: Path | None, classes: str | None, choice: Choice
+    path: Path,
+    images: Path,
+    labels: Path | None,
+    classes: str | None,
+    choice: Choice,
+    rules: Rules,
 ) -> Document:
     """Make a study of all sound files; nothing is left behind where there are none."""
     with counting() as progress:
         study, imported = make_study(
-            path, images, labels, classes, choice=choice, progress=progress
+            path, images, labels, classes, choice=choice, progress=progress, rules=rules
         )
     with study:
         return {
@@ -49,6 +56,14 @@ def info(path: Path) -> Document:
     """Describe a study; works while somebody annotates it."""
     with Study.open(path, writable=False) as study:
         return _describe(study)
+
+
+def classes(path: Path, rules: Rules) -> Document:
+    """Change what is said of the classes of a study, if anything is, and describe them."""
+    with Study.open(path, writable=rules != NO_RULES) as study:
+        if rules != NO_RULES:
+            study.set_classes(rules.applied(study.classes))
+        return {"study": str(study.path), "classes": _describe_classes(study)}
 
 
 def accept(path: Path, case_id: str, slices: str, labels: Path, file_axis: int | None) -> Document:
@@ -77,14 +92,17 @@ def accept(path: Path, case_id: str, slices: str, labels: Path, file_axis: int |
 
 def export(path: Path, out: Path, kind: ExportKind, form: OutFormat) -> Document:
     """Write the files of each case, or one table."""
+    tidied: dict[str, Tidied] = {}
     with Study.open(path, writable=False) as study, counting() as progress:
-        files = _written(study, out, kind, form, progress)
+        files = _written(study, out, kind, form, progress, tidied.__setitem__)
         return {
             "study": str(study.path),
             "what": kind.value,
             "format": form.value,
             "files": [str(file) for file in files],
             "provenance": [str(provenance_path(file)) for file in files],
+            "tidied": {case_id: tidied_document(told) for case_id, told in tidied.items()},
+            "tidied_summary": summary(tidied),
         }
 
 
@@ -94,9 +112,10 @@ def _written(
     kind: ExportKind,
     form: OutFormat,
     progress: Progress,
+    tell: Tell,
 ) -> list[Path]:
     if kind is not ExportKind.PROBABILITIES:
-        return export_study(study, out, kind, progress, form=form)
+        return export_study(study, out, kind, progress, form=form, tell=tell)
     check_trained(study)
     from napari_mlbseg.engine.predictions.probabilities import export_predicted_probabilities
 
@@ -137,9 +156,7 @@ def _describe(study: Study) -> Document:
     return {
         "study": str(study.path),
         "name": study.name,
-        "classes": [
-            {"value": c.value, "name": c.name, "color": list(c.color)} for c in study.classes
-        ],
+        "classes": _describe_classes(study),
         "cases": [_describe_case(study, case) for case in study.cases],
         "runs": [
             {
@@ -153,6 +170,19 @@ def _describe(study: Study) -> Document:
             for run in study.runs.all()
         ],
     }
+
+
+def _describe_classes(study: Study) -> list[Document]:
+    return [
+        {
+            "value": c.value,
+            "name": c.name,
+            "color": list(c.color),
+            "most_pieces": c.most_pieces,
+            "no_holes": c.no_holes,
+        }
+        for c in study.classes
+    ]
 
 
 def _describe_case(study: Study, case: Case) -> Document:

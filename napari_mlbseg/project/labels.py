@@ -5,8 +5,7 @@ masks of drafts and clean slices, in order of revision: where slices cross, the 
 Whole arrays, windows of a stored case and the slices of a layer are all composed here.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from math import prod
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import numpy as np
@@ -25,7 +24,6 @@ SliceId = tuple[int, int]
 Window = tuple[slice, slice, slice]
 """A part of an array (z y x): a range along each axis."""
 
-BAND_BYTES: Final = 1 << 26
 _ALL: Final = (slice(None), slice(None), slice(None))
 _OF_THE_MACHINE: Final = (ArrayName.PREDICTION, ArrayName.INITIAL_LABELS)
 
@@ -89,15 +87,22 @@ class MachineLabels:
 
 
 class WorkingLabels:
-    """The working labels of a case, read window by window; masks are read when needed."""
+    """The working labels of a case, read window by window; masks are read when needed.
+
+    Attributes
+    ----------
+    human
+        The drafts and clean slices that they show, from the lowest to the uppermost.
+    """
 
     dtype = np.dtype(np.uint8)
 
     def __init__(self, machine: MachineLabels, slices: Slices, case_id: str) -> None:
         self.shape = machine.shape
         self._machine, self._slices = machine, slices
+        self.human = slices.human(case_id)
         self._revisions: dict[SliceId, int] = {
-            (record.key.axis, record.key.index): record.revision for record in slices.human(case_id)
+            (record.key.axis, record.key.index): record.revision for record in self.human
         }
 
     def __getitem__(self, window: Window) -> Labels:
@@ -106,12 +111,6 @@ class WorkingLabels:
         z, y, x = (slice(start, max(start, stop)) for start, stop, _ in bounds)
         where = z, y, x
         return laid_over(lambda: self._machine[where], where, self._revisions, self._mask)
-
-    def slabs(self, axis: int) -> Iterator[Labels]:
-        """Yield all voxels in bands across an axis."""
-        thick = max(1, BAND_BYTES // (prod(self.shape) // self.shape[axis]))
-        for start in range(0, self.shape[axis], thick):
-            yield self[along(axis, start, min(start + thick, self.shape[axis]))]
 
     def _mask(self, where: SliceId) -> Labels:
         return self._slices.revision_mask(self._revisions[where])

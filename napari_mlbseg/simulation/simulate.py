@@ -14,6 +14,8 @@ from pathlib import Path
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.exporting.tidied import exported_labels
+from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.annotator import Truth, take
@@ -161,7 +163,7 @@ class Simulation:
     def _records(self, job: Job, ran: Ran, where: str, study: Study) -> list[Record]:
         found: dict[int, list[Scores | None]] = {c.value: [] for c in self._classes}
         for case in study.cases:
-            labels, truth = study.labels.working(case.id), self._truth.volume(case.id)
+            labels, truth = exported_labels(study, case), self._truth.volume(case.id)
             for value, scores in found.items():
                 scores.append(score(labels == value, truth == value, case.geometry.spacing_mm))
         method, policy, seed, budget, steps = job
@@ -183,6 +185,7 @@ class Simulation:
                     seconds=round(ran.seconds, 2),
                     device=ran.device,
                     estimated_dice=ran.estimated_dice.get(one.value),
+                    components_filtered=one.is_tidied,
                 )
             )
         return records
@@ -193,7 +196,7 @@ class Simulation:
             "study": str(study.path),
             "cohort": [case.id for case in self._cases],
             "held_out": list(self._plan.holdout),
-            "classes": [c.value for c in self._classes],
+            "classes": [_known_by(c) for c in self._classes],
         }
         path = self._folder / "simulation.json"
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -203,6 +206,11 @@ class Simulation:
                 "Delete it, or write the records to another file."
             )
         path.write_text(json.dumps(about), encoding="utf-8")
+
+
+def _known_by(one: LabelClass) -> int | list[int | bool | None]:
+    """The value of a class, and what is said of it where something is."""
+    return [one.value, one.most_pieces, one.no_holes] if one.is_tidied else one.value
 
 
 def _fingerprint(config: Config) -> str:

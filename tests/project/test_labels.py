@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_mlbseg.project import labels as in_force
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.labels import Labels, SliceId, Window, laid_over, machine_array
 from napari_mlbseg.project.records.cases import NewCase
@@ -98,12 +97,6 @@ def test_a_window_is_the_reader_s_own(
     np.testing.assert_array_equal(study.labels.machine(case.id), before)
 
 
-def test_slabs_hold_a_band_at_a_time(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_force, "BAND_BYTES", 2 * 7 * 8)
-    slabs = list(study.labels.windows("a").slabs(0))
-    assert [slab.shape for slab in slabs] == [(2, 7, 8)] * 3
-
-
 @pytest.mark.parametrize("machine", [None, ArrayName.INITIAL_LABELS, ArrayName.PREDICTION])
 def test_working_labels_by_windows_are_those_in_memory(
     study: Study, make_case: Callable[..., NewCase], machine: ArrayName | None
@@ -124,7 +117,7 @@ def test_working_labels_by_windows_are_those_in_memory(
     study.slices.set_state(SliceKey(case.id, 0, 4), SliceState.SKIPPED)
     expected = study.labels.working(case.id)
     found = study.labels.windows(case.id)
-    for axis in range(3):
-        np.testing.assert_array_equal(np.concatenate(list(found.slabs(axis)), axis), expected)
+    everything = (slice(None), slice(None), slice(None))
+    np.testing.assert_array_equal(found[everything], expected)
     window = (slice(1, 4), slice(3, 5), slice(6, 8))
     np.testing.assert_array_equal(found[window], expected[window])

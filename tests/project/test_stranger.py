@@ -219,6 +219,15 @@ def test_other_rows_that_cannot_be_are_explained(made: Path, table: str) -> None
     refused(made, "does not describe")
 
 
+def test_pieces_that_are_no_number_are_explained(made: Path) -> None:
+    tamper(
+        made,
+        "INSERT INTO classes (value, name, red, green, blue, most_pieces) "
+        "VALUES (9, 'x', 0, 0, 0, 'many')",
+    )
+    refused(made, "does not describe a class")
+
+
 LINKS = [
     "catalogue.sqlite",
     "catalogue.sqlite-wal",

@@ -16,7 +16,10 @@ from napari_mlbseg.project.records.cases import LabelClass, NewCase
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
-CLASSES = (LabelClass(1, "liver", (200, 30, 30)), LabelClass(254, "tumour", (0, 255, 1)))
+CLASSES = (
+    LabelClass(1, "liver", (200, 30, 30), most_pieces=1, no_holes=True),
+    LabelClass(254, "tumour", (0, 255, 1)),
+)
 
 
 REOPEN = """

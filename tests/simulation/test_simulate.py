@@ -10,6 +10,8 @@ import pytest
 from small_study import QUICK, Phantoms
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.exporting.tidied import exported_labels
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.annotator import Truth, take
@@ -68,6 +70,31 @@ def test_suggested_slices_are_corrected_trained_on_and_measured(
     assert list(made.records(done)) == []
     (again,) = made.records(done - {records[-1].job})
     assert [r.dice for r in again] == [r.dice for r in records if r.budget == 4]
+
+
+def test_what_is_measured_is_as_tidy_as_what_is_exported(
+    cohort: Phantoms, truth_folder: Path, tmp_path: Path
+) -> None:
+    study, work = cohort.study, tmp_path / "work"
+    organ, core = study.classes
+    study.set_classes([replace(organ, most_pieces=1, no_holes=True), core])
+    for case in study.cases:
+        study.arrays.open(case.id, ArrayName.INITIAL_LABELS)[:, :3, :3] = 1
+    plan = replace(PLAN, budgets=(3,))
+    made = simulation(cohort, truth_folder, work, plan)
+    records = [record for found in made.records() for record in found]
+    measured = next(r for r in records if r.where == "exported" and r.class_name == "organ")
+    (last,) = (work / "runs").rglob("3.mlbseg")
+    with Study.open(last, writable=False) as copy:
+        assert copy.classes == study.classes
+        exported = [cohort.dice(c.id, exported_labels(copy, c)) for c in copy.cases]
+        shown = [cohort.dice(c.id, copy.labels.working(c.id)) for c in copy.cases]
+    assert {r.class_name: r.components_filtered for r in records} == {"organ": True, "core": False}
+    assert measured.dice == pytest.approx(np.mean(exported), abs=1e-4)
+    assert measured.dice != pytest.approx(np.mean(shown), abs=1e-4)
+    study.set_classes([organ, core])
+    with pytest.raises(UserError, match="another study or other cases"):
+        simulation(cohort, truth_folder, work, plan)
 
 
 def test_methods_share_slices_and_base_model(

@@ -318,6 +318,24 @@ def test_export_writes_what_is_shown(
     assert np.array_equal(voxels, shown)
 
 
+def test_an_export_tells_what_it_tidied(qtbot: QtBot, bench: Workbench, tmp_path: Path) -> None:
+    assert bench.study is not None
+    first, *others = bench.study.classes
+    with qtbot.waitSignal(bench.classes_changed):
+        bench.set_classes([dataclasses.replace(first, most_pieces=1), *others])
+    assert bench.study.classes[0].most_pieces == 1
+    labels = bench.study.arrays.open("phantom_01", ArrayName.INITIAL_LABELS)
+    labels[0, 0, 0:2] = first.value
+    with qtbot.waitSignal(bench.told) as told:
+        bench.export(Export(ExportKind.LABELS, tmp_path / "out", None))
+    assert told.args is not None
+    wrote, *lines = told.args[0].splitlines()
+    assert wrote == f"Wrote 2 files to {tmp_path / 'out'}"
+    (line,) = (line for line in lines if line.startswith("phantom_01"))
+    assert line.startswith(f"phantom_01, {first.name}: ")
+    assert " pieces removed (" in line
+
+
 def test_a_model_needs_a_training_that_has_ended(
     qtbot: QtBot, bench: Workbench, engine: ScriptedEngine, tmp_path: Path
 ) -> None:

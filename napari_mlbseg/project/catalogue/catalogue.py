@@ -37,10 +37,14 @@ class Catalogue:
     def classes(self) -> tuple[LabelClass, ...]:
         """The classes in order of their values."""
         rows = self._database.rows(
-            "SELECT value, name, red, green, blue FROM classes ORDER BY value"
+            "SELECT value, name, red, green, blue, most_pieces, no_holes FROM classes "
+            "ORDER BY value"
         )
         with readable("a class"):
-            return tuple(LabelClass(value, name, (r, g, b)) for value, name, r, g, b in rows)
+            return tuple(
+                LabelClass(value, name, (r, g, b), None if most is None else int(most), bool(whole))
+                for value, name, r, g, b, most, whole in rows
+            )
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Replace the classes; raises UserError where a value or a name comes twice."""
@@ -97,8 +101,9 @@ def _set_classes(write: Transaction, classes: Sequence[LabelClass]) -> None:
     write.execute("DELETE FROM classes")
     for c in classes:
         write.execute(
-            "INSERT INTO classes (value, name, red, green, blue) VALUES (?, ?, ?, ?, ?)",
-            *(c.value, c.name, *c.color),
+            "INSERT INTO classes (value, name, red, green, blue, most_pieces, no_holes) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            *(c.value, c.name, *c.color, c.most_pieces, c.no_holes),
         )
     write.note("set classes", classes=[asdict(c) for c in classes])
 

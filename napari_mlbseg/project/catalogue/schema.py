@@ -84,6 +84,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (*_TABLES, *_append_only("masks"), *_append_only("revisions"), *_append_only("audit")),
     # The chosen frame or series of the source, as JSON.
     ("ALTER TABLE cases ADD COLUMN source_choice TEXT NOT NULL DEFAULT '{}'",),
+    # How many pieces a class has at most (NULL for any number), and whether it has no holes.
+    (
+        "ALTER TABLE classes ADD COLUMN most_pieces INTEGER CHECK (most_pieces >= 1)",
+        "ALTER TABLE classes ADD COLUMN no_holes INTEGER NOT NULL DEFAULT 0 "
+        "CHECK (no_holes IN (0, 1))",
+    ),
 )
 """`MIGRATIONS[n]` leads from version n to version n + 1; a released entry never changes."""
 

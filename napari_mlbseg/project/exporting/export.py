@@ -1,29 +1,32 @@
 """Export: writes the files of each case, with their provenance beside them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.placing import Workplace, explained, workplace
+from napari_mlbseg.project.exporting.checks import require_arrays, require_format, require_safe
 from napari_mlbseg.project.exporting.computed import Computed, kept_meanwhile
 from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
 from napari_mlbseg.project.exporting.outputs import (
-    ARRAYS,
     Target,
     formats_for,
     probability_targets,
     targets_of,
 )
 from napari_mlbseg.project.exporting.provenance import maker_of, provenance_path, write_provenance
+from napari_mlbseg.project.exporting.tidied import TIDY_KINDS, tidy_labels
 from napari_mlbseg.project.exporting.volumes import write_volumes
 from napari_mlbseg.project.exporting.voxels import NotFiniteError, Windowed
-from napari_mlbseg.project.exporting.writing import Piece, write_piece
+from napari_mlbseg.project.exporting.writing import CaseFile, write_case_file
 from napari_mlbseg.project.importing.pairing import shortened
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.progress import Progress, silent
 from napari_mlbseg.project.study import Study
+from napari_mlbseg.project.tidying.told import Tidied
 
 __all__ = [
     "ExportKind",
@@ -34,6 +37,13 @@ __all__ = [
     "formats_for",
 ]
 
+Tell = Callable[[str, Tidied], None]
+"""Called with a case that was written and what was tidied of it, if a class asks for that."""
+
+
+def _nobody(case_id: str, tidied: Tidied) -> None:
+    """Nobody wants to know."""
+
 
 def export_case(
     study: Study,
@@ -41,8 +51,13 @@ def export_case(
     folder: Path,
     kind: ExportKind,
     form: OutFormat = OutFormat.AUTO,
+    *,
+    tell: Tell = _nobody,
 ) -> list[Path]:
     """Write the file or files of one case into a folder, which is created if needed.
+
+    Labels and predictions are tidied: a class has as few pieces as the study says, and no holes if
+    it has none; a person's slices stay as they are. `tell` is called with what was done.
 
     Beside each file, ``NAME.provenance.json`` records its origin and hash. Existing files are
     replaced once all files of the case are complete, and a file never stands beside an older
@@ -66,8 +81,8 @@ def export_case(
     """
     case = study.case(case_id)
     if kind is ExportKind.VOLUMES:
-        return _table(study, [case], folder / f"{case.id}_volumes.csv", form, None)
-    return _export(study, [case], folder, kind, form=form, progress=None)
+        return _table(study, [case], folder / f"{case.id}_volumes.csv", form, silent, tell)
+    return _export(study, [case], folder, kind, form=form, progress=silent, tell=tell)
 
 
 def export_study(
@@ -77,6 +92,7 @@ def export_study(
     progress: Progress | None = None,
     *,
     form: OutFormat = OutFormat.AUTO,
+    tell: Tell = _nobody,
 ) -> list[Path]:
     """Write the files of all cases, see `export_case`; nothing is written unless all can be.
 
@@ -95,8 +111,10 @@ def export_study(
     if not study.cases:
         raise UserError("The study has no cases yet. Import images first.")
     if kind is ExportKind.VOLUMES:
-        return _table(study, study.cases, folder / "volumes.csv", form, progress)
-    return _export(study, study.cases, folder, kind, form=form, progress=progress)
+        return _table(study, study.cases, folder / "volumes.csv", form, progress or silent, tell)
+    return _export(
+        study, study.cases, folder, kind, form=form, progress=progress or silent, tell=tell
+    )
 
 
 def export_probabilities(
@@ -113,7 +131,7 @@ def export_probabilities(
     """
     cases = study.cases if case_id is None else (study.case(case_id),)
     kind = ExportKind.PROBABILITIES
-    _require_format(cases, kind, form)
+    require_format(cases, kind, form)
     found = [probability_targets(case, folder, form, study.classes) for case in cases]
     return _write_all(study, list(zip(cases, found, strict=True)), folder, kind, computed=computed)
 
@@ -125,17 +143,18 @@ def _export(
     kind: ExportKind,
     *,
     form: OutFormat,
-    progress: Progress | None,
+    progress: Progress,
+    tell: Tell,
 ) -> list[Path]:
     if kind is ExportKind.PROBABILITIES:
         raise ValueError(
             "probabilities are computed: see napari_mlbseg.engine.predictions.probabilities"
         )
-    _require_format(cases, kind, form)
-    _require_arrays(study, cases, kind)
+    require_format(cases, kind, form)
+    require_arrays(study, cases, kind)
     found = [targets_of(case, folder, kind, form) for case in cases]
     files = list(zip(cases, found, strict=True))
-    return _write_all(study, files, folder, kind, progress=progress)
+    return _write_all(study, files, folder, kind, progress=progress, tell=tell)
 
 
 def _write_all(
@@ -145,7 +164,8 @@ def _write_all(
     kind: ExportKind,
     *,
     computed: Computed | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
+    tell: Tell = _nobody,
 ) -> list[Path]:
     paths = [target.path for _, targets in files for target in targets]
     _prepare(study, folder, paths)
@@ -153,35 +173,44 @@ def _write_all(
     refused: dict[str, NotFiniteError] = {}
     with explained(folder), workplace(folder) as work:
         for done, (case, targets) in enumerate(files):
-            if progress is not None:
-                progress(f"Exporting {case.id}", done, len(files))
-            pieces = [Piece(study, case, kind, target, maker) for target in targets]
+            progress(f"Exporting {case.id}", done, len(files))
+            own = [CaseFile(study, case, kind, target, maker) for target in targets]
             try:
-                with _voxels_of(study, case, targets, computed) as found:
-                    _write_case(pieces, found, work)
+                with _content_of(study, case, kind, targets, computed) as content:
+                    _write_case(own, content, work)
+                if content.tidied is not None:
+                    tell(case.id, content.tidied)
             except NotFiniteError as error:
                 refused[case.id] = error
     if refused:
         raise _not_finite(refused, len(files))
-    if progress is not None:
-        progress("Exported", len(files), len(files))
+    progress("Exported", len(files), len(files))
     return paths
 
 
-def _write_case(pieces: Sequence[Piece], found: Sequence[Windowed], work: Workplace) -> None:
+@dataclass(frozen=True)
+class _Content:
+    """The voxels of the files of a case, in their order, and what was tidied of them, if any."""
+
+    voxels: Sequence[Windowed]
+    tidied: Tidied | None = None
+
+
+def _write_case(files: Sequence[CaseFile], content: _Content, work: Workplace) -> None:
     """Write all files of a case and their provenance, which appear together or not at all."""
-    paths = [piece.target.path for piece in pieces]
-    for piece, voxels in zip(pieces, found, strict=True):
-        write_piece(piece, voxels, work.new(piece.target.path))
-    for piece in pieces:
+    paths = [file.target.path for file in files]
+    for file, voxels in zip(files, content.voxels, strict=True):
+        write_case_file(file, voxels, work.new(file.target.path))
+    for file in files:
         write_provenance(
-            work.new(provenance_path(piece.target.path)),
-            work.new(piece.target.path),
-            piece.study,
-            [piece.case],
-            piece.kind,
-            maker=piece.maker,
-            label=piece.target.label,
+            work.new(provenance_path(file.target.path)),
+            work.new(file.target.path),
+            file.study,
+            [file.case],
+            file.kind,
+            maker=file.maker,
+            label=file.target.label,
+            tidied={} if content.tidied is None else {file.case.id: content.tidied},
         )
     work.place(paths, told_by=[provenance_path(path) for path in paths])
 
@@ -196,20 +225,29 @@ def _not_finite(refused: Mapping[str, NotFiniteError], cases: int) -> UserError:
 
 
 def _table(
-    study: Study, cases: Sequence[Case], path: Path, form: OutFormat, progress: Progress | None
+    study: Study,
+    cases: Sequence[Case],
+    path: Path,
+    form: OutFormat,
+    progress: Progress,
+    tell: Tell,
 ) -> list[Path]:
-    _require_format(cases, ExportKind.VOLUMES, form)
+    require_format(cases, ExportKind.VOLUMES, form)
     _prepare(study, path.parent, [path])
     told = provenance_path(path)
     with explained(path), workplace(path.parent) as work:
-        write_volumes(work.new(path), study, cases, progress or silent)
-        write_provenance(work.new(told), work.new(path), study, cases, ExportKind.VOLUMES)
+        tidied = write_volumes(work.new(path), study, cases, progress)
+        write_provenance(
+            work.new(told), work.new(path), study, cases, ExportKind.VOLUMES, tidied=tidied
+        )
         work.place([path], told_by=[told])
+    for case_id, done in tidied.items():
+        tell(case_id, done)
     return [path]
 
 
 def _prepare(study: Study, folder: Path, paths: Sequence[Path]) -> None:
-    _require_safe(study, [*paths, *map(provenance_path, paths)])
+    require_safe(study, [*paths, *map(provenance_path, paths)])
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -219,90 +257,28 @@ def _prepare(study: Study, folder: Path, paths: Sequence[Path]) -> None:
 
 
 @contextmanager
-def _voxels_of(
-    study: Study, case: Case, targets: Sequence[Target], computed: Computed | None
-) -> Iterator[Sequence[Windowed]]:
-    """The voxels of the files of a case, in their order."""
+def _content_of(
+    study: Study,
+    case: Case,
+    kind: ExportKind,
+    targets: Sequence[Target],
+    computed: Computed | None,
+) -> Iterator[_Content]:
+    """What the files of a case hold."""
+    if kind in TIDY_KINDS:
+        [target] = targets
+        labels, tidied = tidy_labels(study, case, target.array)
+        yield _Content([labels], tidied)
+        return
     if computed is None:
-        yield [_stored(study, case, target) for target in targets]
+        yield _Content([_stored(study, case, target) for target in targets])
         return
     values = [target.label.value for target in targets if target.label is not None]
     folder = targets[0].path.parent
     with kept_meanwhile(computed.blocks(case), case, values, folder) as maps:
-        yield [maps[value] for value in values]
+        yield _Content([maps[value] for value in values])
 
 
 def _stored(study: Study, case: Case, target: Target) -> Windowed:
-    if target.array is None:
-        return study.labels.windows(case.id)
+    assert target.array is not None, "labels on view are tidied, and probabilities computed"
     return cast(Windowed, study.arrays.open(case.id, target.array))
-
-
-def _require_format(cases: Sequence[Case], kind: ExportKind, form: OutFormat) -> None:
-    unfit = [case.id for case in cases if form not in formats_for((case,), kind)]
-    if not unfit:
-        return
-    if kind is ExportKind.VOLUMES:
-        raise UserError("Volumes are written as a table (CSV). Leave the format out.")
-    possible = ", ".join(found.value for found in formats_for(tuple(cases), kind))
-    why = {
-        OutFormat.OME_ZARR: "OME-Zarr up to 0.5 knows no oblique slices",
-        OutFormat.DICOM_SEG: "DICOM refers to the series that a case came from",
-        OutFormat.RTSTRUCT: "contours are outlines of labels, in the series that a case came from",
-    }[form]
-    raise UserError(
-        f"{kind.value} of {shortened(unfit)} cannot be written as {form.value}: {why}. Possible "
-        f"for these cases: {possible}."
-    )
-
-
-def _require_arrays(study: Study, cases: Sequence[Case], kind: ExportKind) -> None:
-    lacking = [
-        case.id
-        for case in cases
-        if not all(study.arrays.has(case.id, name) for name in ARRAYS[kind])
-    ]
-    if not lacking:
-        return
-    what, how = {
-        ExportKind.PREDICTION: ("prediction", "Start the training, which predicts every case"),
-        ExportKind.INITIAL: (
-            "initial labels",
-            "Import labels with the images, or start the training, whose base model makes them",
-        ),
-        ExportKind.WEIGHTS: ("weight maps", "Start the training, which computes them"),
-        ExportKind.TRUST: ("trust maps", "Start the training, which computes them"),
-    }[kind]
-    raise UserError(
-        f"{len(lacking)} cases have no {what} yet: {shortened(lacking)}. {how} (on the command "
-        "line: mlbseg run), then export again."
-    )
-
-
-def _require_safe(study: Study, targets: Sequence[Path]) -> None:
-    home = study.path.resolve()
-    sources = {
-        path.resolve()
-        for case in study.cases
-        for path in (case.image_path, case.labels_path)
-        if path is not None
-    }
-    for target in targets:
-        resolved = target.resolve()
-        if resolved.is_relative_to(home):
-            raise UserError(
-                f"{target} lies inside the study {study.path}. Export into another folder."
-            )
-        if resolved in sources or any(_same_file(resolved, source) for source in sources):
-            raise UserError(
-                f"{target} is a file that the study was imported from; it is never overwritten. "
-                "Export into another folder."
-            )
-
-
-def _same_file(a: Path, b: Path) -> bool:
-    """Whether both exist and are one file, even if the disk ignores upper and lower case."""
-    try:
-        return a.samefile(b)
-    except OSError:
-        return False

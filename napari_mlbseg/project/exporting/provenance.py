@@ -6,10 +6,11 @@ Names of files and of cases are the user's own; nothing is taken from the header
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +28,7 @@ from napari_mlbseg.project.records.cases import Case, LabelClass
 from napari_mlbseg.project.records.coverage import looked_at
 from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT, SliceRecord
 from napari_mlbseg.project.study import Study
+from napari_mlbseg.project.tidying.told import Tidied
 
 _MAPS: Final = (ExportKind.WEIGHTS, ExportKind.TRUST, ExportKind.PROBABILITIES)
 _CLOCKS_DIFFER_S: Final = 1.0
@@ -74,13 +76,14 @@ def write_provenance(
     *,
     maker: Maker | None = None,
     label: LabelClass | None = None,
+    tidied: Mapping[str, Tidied] = MappingProxyType({}),
 ) -> None:
     """Write the provenance of a complete exported file to `path`.
 
     `maker` is what made the predictions, by default the study's newest checkpoint; `label` is the
-    class that the file is about, if it is about one.
+    class that the file is about, if it is about one; `tidied` is what was tidied, by case.
     """
-    told = [_case(study, case, kind, maker) for case in cases]
+    told = [_case(study, case, kind, maker, tidied.get(case.id)) for case in cases]
     document: dict[str, Any] = {
         "file": file.name,
         "sha256": sha256_of(file),
@@ -89,7 +92,15 @@ def write_provenance(
         "exported_by": current_user(),
         "software": {"name": SOFTWARE, "version": software_version()},
         "study": study.name,
-        "classes": [{"value": c.value, "name": c.name} for c in study.classes],
+        "classes": [
+            {
+                "value": c.value,
+                "name": c.name,
+                "most_pieces": c.most_pieces,
+                "no_holes": c.no_holes,
+            }
+            for c in study.classes
+        ],
     }
     if label is not None:
         document["class"] = {"value": label.value, "name": label.name}
@@ -159,14 +170,17 @@ def in_words(study: Study, case: Case) -> str:
     return f"{len(records)} slices by {names} until {last:%Y-%m-%d} ({where}).{beyond}"
 
 
-def _case(study: Study, case: Case, kind: ExportKind, maker: Maker | None) -> dict[str, Any]:
+def _case(
+    study: Study, case: Case, kind: ExportKind, maker: Maker | None, tidied: Tidied | None
+) -> dict[str, Any]:
     predicted = is_predicted(study, case, kind)
     found = (maker or maker_of(study)) if predicted else NOBODY
     model = found.checkpoint_sha256
     return {
         "case": case.id,
         "source": _source(case),
-        "imported_labels": _imported_labels(study, case, kind),
+        "imported_labels": _imported_labels(study, case, kind, tidied),
+        "tidied": None if tidied is None else tidied_document(tidied),
         "never_looked_at": _never_looked_at(study, case),
         "model": {"checkpoint_sha256": model} if model else None,
         "run": None if found.run is None else _run(found.run),
@@ -195,18 +209,35 @@ def _files_of(case: Case) -> list[str] | None:
         return [str(found[0]) for found in json.loads(case.source.header)["slices"]]
 
 
-def _imported_labels(study: Study, case: Case, kind: ExportKind) -> dict[str, Any] | None:
+def tidied_document(tidied: Tidied) -> list[dict[str, Any]]:
+    """What was tidied, class by class."""
+    return [
+        {
+            "value": one.label.value,
+            "name": one.label.name,
+            "pieces": None if one.pieces is None else asdict(one.pieces),
+            "holes": None if one.holes is None else asdict(one.holes),
+        }
+        for one in tidied.classes
+    ]
+
+
+def _imported_labels(
+    study: Study, case: Case, kind: ExportKind, tidied: Tidied | None
+) -> dict[str, Any] | None:
     """The file that initial labels came from, and the slices that still have those labels."""
     path = case.labels_path
     if path is None or kind in _MAPS:
         return None
     axis, found = case.axis, source_hash(path)
+    changed = frozenset(() if tidied is None else tidied.slices)
+    kept = [index for index in _kept_slices(study, case) if index not in changed]
     return {
         "file": path.name,
         "sha256": found.sha256,
         "not_hashed": found.problem,
         "axis": case.geometry.file_axes[axis],
-        "kept_slices": [case.geometry.file_index(axis, i) for i in _kept_slices(study, case)],
+        "kept_slices": [case.geometry.file_index(axis, index) for index in kept],
     }
 
 

@@ -6,30 +6,37 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_mlbseg.project.exporting.tidied import tidy_labels, voxel_mm3
+from napari_mlbseg.project.exporting.voxels import in_bands
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.progress import Progress
 from napari_mlbseg.project.study import Study
-from napari_mlbseg.volume import Geometry
+from napari_mlbseg.project.tidying.told import Tidied
 
 COLUMNS = ("case", "value", "name", "voxels", "volume_ml")
 
 
-def voxel_ml(geometry: Geometry) -> float:
-    """Volume of a voxel in millilitres: that of the box that its three steps span."""
-    return float(abs(np.linalg.det(np.asarray(geometry.affine)[:3, :3]))) / 1000
+def write_volumes(
+    path: Path, study: Study, cases: Sequence[Case], progress: Progress
+) -> dict[str, Tidied]:
+    """Write a table with a row for each case and class of exported labels: voxels, millilitres.
 
-
-def write_volumes(path: Path, study: Study, cases: Sequence[Case], progress: Progress) -> None:
-    """A table with a row for each case and class: what a person sees, in voxels and millilitres."""
+    Returns what was tidied of each case.
+    """
+    tidied = {}
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(COLUMNS)
         for done, case in enumerate(cases):
             progress(f"Measuring {case.id}", done, len(cases))
             counts = np.zeros(256, np.int64)
-            for slab in study.labels.windows(case.id).slabs(case.axis):
-                counts += np.bincount(slab.ravel(), minlength=256)
+            labels, done_to_it = tidy_labels(study, case)
+            if done_to_it is not None:
+                tidied[case.id] = done_to_it
+            for band in in_bands(labels, case.axis):
+                counts += np.bincount(band.ravel(), minlength=256)
             for c in study.classes:
                 voxels = int(counts[c.value])
-                volume = round(voxels * voxel_ml(case.geometry), 6)
+                volume = round(voxels * voxel_mm3(case.geometry) / 1000, 6)
                 rows.writerow((case.id, c.value, c.name, voxels, volume))
+    return tidied

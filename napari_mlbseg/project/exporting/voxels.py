@@ -1,13 +1,16 @@
 """Arrays of a study for a writer, which reads them window by window, never as a whole."""
 
+from collections.abc import Iterator
 from math import prod
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.labels import BAND_BYTES, Window, along
+from napari_mlbseg.project.labels import Window, along
+
+BAND_BYTES: Final = 1 << 26
 
 
 class Windowed(Protocol):
@@ -25,6 +28,18 @@ class Windowed(Protocol):
         """A window, given by a range along each axis."""
 
 
+def in_bands(array: Windowed, axis: int) -> Iterator[NDArray[Any]]:
+    """Yield all voxels in bands across an axis."""
+    count = array.shape[axis]
+    for start in range(0, count, _thick(array, axis)):
+        yield np.asarray(array[along(axis, start, min(start + _thick(array, axis), count))])
+
+
+def _thick(array: Windowed, axis: int) -> int:
+    slice_bytes = prod(array.shape) // array.shape[axis] * array.dtype.itemsize
+    return max(1, BAND_BYTES // slice_bytes)
+
+
 class Banded:
     """Reads an array in bands across an axis, and keeps one band in memory.
 
@@ -35,8 +50,7 @@ class Banded:
     def __init__(self, array: Windowed, axis: int) -> None:
         self.shape, self.dtype = array.shape, array.dtype
         self._array, self._axis = array, axis
-        slice_bytes = prod(array.shape) // array.shape[axis] * array.dtype.itemsize
-        self._thick = max(1, BAND_BYTES // slice_bytes)
+        self._thick = _thick(array, axis)
         self._start = 0
         self._band: NDArray[Any] | None = None
 

@@ -27,7 +27,7 @@ _MAP_COLOR = (0, 158, 115)
 
 
 @dataclass(frozen=True)
-class Piece:
+class CaseFile:
     """A file to write for a case, and the model that may have predicted it."""
 
     study: Study
@@ -37,7 +37,7 @@ class Piece:
     maker: Maker
 
 
-def write_piece(piece: Piece, voxels: Windowed, place: Path) -> None:
+def write_case_file(file: CaseFile, voxels: Windowed, place: Path) -> None:
     """Write the file at `place`, from where it is moved once complete.
 
     Raises
@@ -45,23 +45,23 @@ def write_piece(piece: Piece, voxels: Windowed, place: Path) -> None:
     UserError
         If it cannot be written; `NotFiniteError` if a voxel is not finite.
     """
-    case, target = piece.case, piece.target
+    case, target = file.case, file.target
     dicom = target.form in (OutFormat.DICOM_SEG, OutFormat.RTSTRUCT)
     along = (
         case.geometry.display_axis(2)
         if dicom
         else written_along(target.path, case.geometry, case.source)
     )
-    banded = Banded(Finite(voxels, f"{piece.kind.value} of {case.id}"), along)
+    banded = Banded(Finite(voxels, f"{file.kind.value} of {case.id}"), along)
     volume = Volume(cast(Any, banded), case.geometry)
     with explained(target.path):
         if dicom:
-            _write_dicom(piece, volume, place)
+            _write_dicom(file, volume, place)
         else:
             write_plainly(place, volume, case.source, MAP if voxels.dtype.kind == "f" else LABEL)
 
 
-def _write_dicom(piece: Piece, volume: Volume, place: Path) -> None:
+def _write_dicom(file: CaseFile, volume: Volume, place: Path) -> None:
     # Imported here, so that other formats do not wait for highdicom.
     from napari_mlbseg.formats.dicom_out.origin import origin_of
     from napari_mlbseg.formats.dicom_out.rtstruct import write_rtstruct
@@ -70,21 +70,21 @@ def _write_dicom(piece: Piece, volume: Volume, place: Path) -> None:
         write_map_segmentation,
     )
 
-    origin = origin_of(piece.case.image_path, piece.case.source)
-    about = _about(piece)
-    if piece.target.form is OutFormat.RTSTRUCT:
+    origin = origin_of(file.case.image_path, file.case.source)
+    about = _about(file)
+    if file.target.form is OutFormat.RTSTRUCT:
         write = write_rtstruct
     elif volume.dtype.kind == "f":
         write = write_map_segmentation
-        about = _of_map(about, piece.target)
+        about = _of_map(about, file.target)
     else:
         write = write_label_segmentation
     write(place, volume, origin, about)
 
 
-def _about(piece: Piece) -> About:
-    study, case, kind, array = piece.study, piece.case, piece.kind, piece.target.array
-    maker = piece.maker if is_predicted(study, case, kind) else NOBODY
+def _about(file: CaseFile) -> About:
+    study, case, kind, array = file.study, file.case, file.kind, file.target.array
+    maker = file.maker if is_predicted(study, case, kind) else NOBODY
     return About(
         title=kind.value if array is None else array.value.replace("_", " "),
         segments=tuple(Segment(c.value, c.name, c.color) for c in study.classes),

@@ -16,6 +16,7 @@ from napari_mlbseg.project.importing.pairing import (
     shortened,
     without_twins,
 )
+from napari_mlbseg.project.importing.rules import NO_RULES, Rules
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.progress import Progress, silent
 from napari_mlbseg.project.study import Study
@@ -58,6 +59,7 @@ def make_study(
     choice: Choice | None = None,
     choices: Mapping[Path, Sequence[Choice]] | None = None,
     progress: Progress | None = None,
+    rules: Rules = NO_RULES,
 ) -> tuple[Study, Imported]:
     """Make a study from folders; returns it, open for writing, and the outcome of the import.
 
@@ -72,6 +74,8 @@ def make_study(
     classes
         Comma-separated names for the label values 1, 2, ...; None takes the classes of the label
         files, or a single class named ``class 1`` if there are none.
+    rules
+        What is said of the classes.
 
     Examples
     --------
@@ -85,12 +89,14 @@ def make_study(
     study = Study.create(path)
     try:
         if classes is not None:
-            study.set_classes(named(classes))
+            study.set_classes(rules.applied(named(classes)))
         imported = import_folder(
             study, images, labels, choice=choice, choices=choices, progress=progress
         )
         if not study.classes:
             study.set_classes(named("class 1"))
+        if classes is None and rules != NO_RULES:
+            study.set_classes(rules.applied(study.classes))
     except BaseException:
         study.discard()
         raise

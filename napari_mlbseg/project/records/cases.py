@@ -25,6 +25,17 @@ MAX_CLASS = 254
 class LabelClass:
     """A class that the user can paint; the background, 0, is implicit and never listed.
 
+    Attributes
+    ----------
+    value, name, color
+        The label value, from 1 to 254; the name; red, green and blue from 0 to 255.
+    most_pieces
+        How many pieces the structure has at most in a case; None for any number.
+    no_holes
+        Whether background that the structure encloses in 3-D belongs to it.
+
+    Examples
+    --------
     >>> LabelClass(300, "left atrium", (230, 159, 0))
     Traceback (most recent call last):
     napari_mlbseg.errors.UserError: A class has a value from 1 to 254, but got 300.
@@ -33,6 +44,8 @@ class LabelClass:
     value: int
     name: str
     color: tuple[int, int, int]
+    most_pieces: int | None = None
+    no_holes: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.value <= MAX_CLASS:
@@ -44,6 +57,16 @@ class LabelClass:
                 f"The colour of class {self.value} must be red, green and blue from 0 to 255, "
                 f"but got {self.color}."
             )
+        if self.most_pieces is not None and self.most_pieces < 1:
+            raise UserError(
+                f"Class {self.value} ({self.name}) has at least one piece, but got "
+                f"{self.most_pieces}. Give a number from 1, or none for any number."
+            )
+
+    @property
+    def is_tidied(self) -> bool:
+        """Whether pieces are removed or holes filled."""
+        return self.most_pieces is not None or self.no_holes
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from napari_mlbseg.engine.predictions.suggestions import Suggestion, suggest
-from napari_mlbseg.project.exporting.export import ExportKind, export_case, export_study
+from napari_mlbseg.project.exporting.export import (
+    ExportKind,
+    Tell,
+    export_case,
+    export_study,
+)
 from napari_mlbseg.project.importing.classes import change_classes
 from napari_mlbseg.project.importing.cohort import Imported, make_study
 from napari_mlbseg.project.importing.offers import Offer, offers_in
 from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.study import Study
+from napari_mlbseg.project.tidying.told import Tidied, summary
 from napari_mlbseg.widgets.background.task import Report
 from napari_mlbseg.widgets.requests import Export, ModelExport, NewStudy
+
+_LINES_SHOWN: Final = 5
 
 
 def survey(images: Path) -> Callable[[Report], tuple[Offer, ...]]:
@@ -49,17 +58,21 @@ def change_of_classes(
 
 
 def writing(study: Study, export: Export) -> Callable[[Report], str]:
-    """Write files of one case or of all cases; the result says how many."""
+    """Write files of one case or of all cases; the result says how many, and what was tidied."""
 
     def work(report: Report) -> str:
-        files = _written(study, export, report)
+        tidied: dict[str, Tidied] = {}
+        files = _written(study, export, report, tidied.__setitem__)
         count = "1 file" if len(files) == 1 else f"{len(files)} files"
-        return f"Wrote {count} to {export.folder}"
+        lines = summary(tidied)
+        more = len(lines) - _LINES_SHOWN
+        rest = [f"And {more} more: see the .provenance.json files."] if more > 0 else []
+        return "\n".join([f"Wrote {count} to {export.folder}", *lines[:_LINES_SHOWN], *rest])
 
     return work
 
 
-def _written(study: Study, export: Export, report: Report) -> list[Path]:
+def _written(study: Study, export: Export, report: Report, tell: Tell) -> list[Path]:
     if export.kind is ExportKind.PROBABILITIES:
         from napari_mlbseg.engine.predictions.probabilities import export_predicted_probabilities
 
@@ -71,9 +84,11 @@ def _written(study: Study, export: Export, report: Report) -> list[Path]:
             progress=lambda *step: report(step),
         )
     if export.case_id is not None:
-        return export_case(study, export.case_id, export.folder, export.kind, export.form)
+        return export_case(
+            study, export.case_id, export.folder, export.kind, export.form, tell=tell
+        )
     return export_study(
-        study, export.folder, export.kind, lambda *step: report(step), form=export.form
+        study, export.folder, export.kind, lambda *step: report(step), form=export.form, tell=tell
     )
 
 

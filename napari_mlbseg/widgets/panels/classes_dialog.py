@@ -1,4 +1,4 @@
-"""The classes of a study as a table: rename, recolour, add and remove them."""
+"""The classes of a study as a table: their names, colours, pieces and holes; more or fewer."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QHeaderView,
     QPushButton,
+    QSpinBox,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -23,8 +24,14 @@ from napari_mlbseg.project.records.cases import MAX_CLASS, LabelClass
 from napari_mlbseg.project.records.palette import color_of
 from napari_mlbseg.widgets.panels.style import Note, button, quiet
 
-_COLUMNS = ("Value", "Name", "Colour")
-_VALUE, _NAME, _COLOR = range(3)
+_COLUMNS = ("Value", "Name", "Colour", "Pieces", "No holes")
+_VALUE, _NAME, _COLOR, _PIECES, _NO_HOLES = range(5)
+_TOLD = {
+    _PIECES: "How many pieces the structure has at most; exports leave the largest",
+    _NO_HOLES: "Whether the structure has no holes; exports fill what it encloses on all sides",
+}
+_ANY = 0
+_PIECES_SHOWN = 99
 
 
 class ClassesDialog(QDialog):
@@ -33,7 +40,7 @@ class ClassesDialog(QDialog):
     def __init__(self, classes: Sequence[LabelClass], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Classes")
-        self.setMinimumSize(420, 300)
+        self.setMinimumSize(500, 300)
         self.table = QTableWidget(0, len(_COLUMNS))
         self.table.setHorizontalHeaderLabels(_COLUMNS)
         self.table.setToolTip("Classes that can be painted. Double-click a name to change it.")
@@ -52,7 +59,7 @@ class ClassesDialog(QDialog):
         self.ok = buttons.button(QDialogButtonBox.StandardButton.Ok)
         self._lay_out(buttons)
         for each in classes:
-            self._append(each.value, each.name, QColor(*each.color))
+            self._append(each)
         self.table.itemChanged.connect(self._check)
         selection = self.table.selectionModel()
         if selection is not None:
@@ -62,7 +69,13 @@ class ClassesDialog(QDialog):
     def answer(self) -> tuple[LabelClass, ...]:
         """Return the classes in the table."""
         return tuple(
-            LabelClass(self._value(row), self._name(row), self._color(row))
+            LabelClass(
+                self._value(row),
+                self._name(row),
+                self._color(row),
+                self._pieces(row),
+                self._no_holes(row),
+            )
             for row in range(self.table.rowCount())
         )
 
@@ -76,7 +89,7 @@ class ClassesDialog(QDialog):
 
     def _add(self) -> None:
         value = self._next_value()
-        self._append(value, f"class {value}", QColor(*color_of(value)))
+        self._append(LabelClass(value, f"class {value}", color_of(value)))
         row = self.table.rowCount() - 1
         self.table.selectRow(row)
         item = self.table.item(row, _NAME)
@@ -88,19 +101,21 @@ class ClassesDialog(QDialog):
         self.table.removeRow(self.table.currentRow())
         self._check()
 
-    def _append(self, value: int, name: str, color: QColor) -> None:
+    def _append(self, one: LabelClass) -> None:
         row = self.table.rowCount()
         self.table.insertRow(row)
-        number = QTableWidgetItem(str(value))
+        number = QTableWidgetItem(str(one.value))
         number.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
         number.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
         self.table.setItem(row, _VALUE, number)
-        self.table.setItem(row, _NAME, QTableWidgetItem(name))
+        self.table.setItem(row, _NAME, QTableWidgetItem(one.name))
         swatch = QPushButton()
         swatch.setToolTip("Choose another colour")
-        swatch.clicked.connect(partial(self._ask_color, value))
-        _paint(swatch, color)
+        swatch.clicked.connect(partial(self._ask_color, one.value))
+        _paint(swatch, QColor(*one.color))
         self.table.setCellWidget(row, _COLOR, swatch)
+        self.table.setCellWidget(row, _PIECES, _spin_box(one.most_pieces))
+        self.table.setItem(row, _NO_HOLES, _check_box(one.no_holes))
 
     def _ask_color(self, value: int) -> None:
         # Found by value, because rows move when another class is removed.
@@ -123,6 +138,14 @@ class ClassesDialog(QDialog):
         swatch = self.table.cellWidget(row, _COLOR)
         color = QColor(swatch.property("color")) if swatch is not None else QColor()
         return color.red(), color.green(), color.blue()
+
+    def _pieces(self, row: int) -> int | None:
+        box = self.table.cellWidget(row, _PIECES)
+        return (box.value() or None) if isinstance(box, QSpinBox) else None
+
+    def _no_holes(self, row: int) -> bool:
+        item = self.table.item(row, _NO_HOLES)
+        return item is not None and item.checkState() == Qt.CheckState.Checked
 
     def _next_value(self) -> int:
         """Return the largest value plus one; if that is too large, the smallest free value."""
@@ -155,6 +178,10 @@ class ClassesDialog(QDialog):
             rows.hide()
             header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
             header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
+        for column, text in _TOLD.items():
+            title = self.table.horizontalHeaderItem(column)
+            if title is not None:
+                title.setToolTip(text)
         row = QHBoxLayout()
         row.addWidget(self.add)
         row.addWidget(self.remove)
@@ -165,11 +192,31 @@ class ClassesDialog(QDialog):
         layout.addWidget(self.problem)
         layout.addWidget(
             quiet(
-                "You can change names and colours at any time. After you add or remove a class, the"
-                " next training starts afresh; your corrections stay."
+                "You can change everything at any time. Exports keep that many pieces and fill"
+                " holes, but never change your slices. After you add or remove a class, the next"
+                " training starts afresh; your corrections stay."
             )
         )
         layout.addWidget(buttons)
+
+
+def _spin_box(most_pieces: int | None) -> QSpinBox:
+    box = QSpinBox()
+    box.setToolTip(_TOLD[_PIECES])
+    box.setRange(_ANY, max(_PIECES_SHOWN, most_pieces or _ANY))
+    box.setSpecialValueText("any")
+    box.setValue(most_pieces or _ANY)
+    return box
+
+
+def _check_box(no_holes: bool) -> QTableWidgetItem:
+    item = QTableWidgetItem()
+    item.setToolTip(_TOLD[_NO_HOLES])
+    item.setFlags(
+        Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsUserCheckable
+    )
+    item.setCheckState(Qt.CheckState.Checked if no_holes else Qt.CheckState.Unchecked)
+    return item
 
 
 def _paint(swatch: QWidget, color: QColor) -> None:

@@ -71,7 +71,9 @@ class SlicesPanel(QWidget):
         )
         self._classes: tuple[LabelClass, ...] = ()
         self.classes = button(
-            "Classes…", "Rename, recolour, add or remove classes of the study", self.ask_classes
+            "Classes…",
+            "Rename, recolour, add or remove classes; pieces and holes",
+            self.ask_classes,
         )
         self.strip = SliceStrip()
         self.strip.chosen.connect(self.slice_chosen)

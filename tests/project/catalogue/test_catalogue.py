@@ -1,4 +1,5 @@
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.catalogue import schema
 from napari_mlbseg.project.catalogue.complaints import explained
+from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -89,6 +91,23 @@ def test_an_older_catalogue_is_brought_up_to_date_when_written(
         assert study._database.rows("SELECT note FROM cases") == [(None,)]
         assert len(study.slices.records()) == 6
     Study.open(catalogue.parent, writable=False).close()
+
+
+def test_classes_of_an_older_study_may_have_any_pieces_and_holes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as then:
+        then.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
+        Study.create(tmp_path / "old.mlbseg").close()
+    _execute(
+        tmp_path / "old.mlbseg" / "catalogue.sqlite",
+        "INSERT INTO classes (value, name, red, green, blue) VALUES (3, 'liver', 1, 2, 3)",
+    )
+    with Study.open(tmp_path / "old.mlbseg") as study:
+        assert study.classes == (LabelClass(3, "liver", (1, 2, 3), most_pieces=None),)
+        study.set_classes([replace(study.classes[0], most_pieces=2, no_holes=True)])
+    with Study.open(tmp_path / "old.mlbseg", writable=False) as study:
+        assert study.classes == (LabelClass(3, "liver", (1, 2, 3), 2, no_holes=True),)
 
 
 def test_a_failed_migration_changes_nothing(

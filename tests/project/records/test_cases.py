@@ -60,7 +60,10 @@ def test_a_constant_image_has_a_positive_spread() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [(0, "x", (0, 0, 0)), (255, "x", (0, 0, 0)), (1, " ", (0, 0, 0)), (1, "x", (0, 0, 256))],
+    [
+        *((0, "x", (0, 0, 0)), (255, "x", (0, 0, 0)), (1, " ", (0, 0, 0)), (1, "x", (0, 0, 256))),
+        *((1, "x", (0, 0, 0), 0), (1, "x", (0, 0, 0), -1)),
+    ],
 )
 def test_a_class_has_a_value_a_name_and_a_colour(fields: tuple[Any, ...]) -> None:
     with pytest.raises(UserError):

@@ -10,7 +10,14 @@ from at_work import heard
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QComboBox,
+    QLineEdit,
+    QSpinBox,
+    QWidget,
+)
 
 from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.engine.predictions.suggestions import Suggestion
@@ -144,7 +151,10 @@ def test_setters_of_the_slices_panel_do_not_emit(qtbot: QtBot) -> None:
 
 # --- classes --------------------------------------------------------------------------------------
 
-CLASSES = (LabelClass(1, "liver", (1, 2, 3)), LabelClass(4, "tumour", (9, 9, 9)))
+CLASSES = (
+    LabelClass(1, "liver", (1, 2, 3), most_pieces=150, no_holes=True),
+    LabelClass(4, "tumour", (9, 9, 9)),
+)
 
 
 @pytest.fixture
@@ -170,8 +180,39 @@ def test_classes_are_renamed_and_recoloured(classes: ClassesDialog) -> None:
     rename(classes, 1, " lesion ")
     classes.set_color(0, QColor(200, 100, 50))
     classes.set_color(1, QColor())  # what a cancelled choice gives
-    changed = (LabelClass(1, "liver", (200, 100, 50)), LabelClass(4, "lesion", (9, 9, 9)))
+    changed = (
+        dataclasses.replace(CLASSES[0], color=(200, 100, 50)),
+        dataclasses.replace(CLASSES[1], name="lesion"),
+    )
     assert classes.answer() == changed
+
+
+def test_keys_and_clicks_say_how_many_pieces_and_whether_there_are_holes(
+    qtbot: QtBot, classes: ClassesDialog
+) -> None:
+    classes.show()
+    qtbot.waitExposed(classes)
+    liver, tumour = (classes.table.cellWidget(row, 3) for row in range(2))
+    assert isinstance(liver, QSpinBox)
+    assert isinstance(tumour, QSpinBox)
+    assert (liver.text(), tumour.text()) == ("150", "any")
+    for _ in range(2):
+        qtbot.keyClick(tumour, Qt.Key.Key_Up)
+    assert tumour.text() == "2"
+    liver.selectAll()
+    qtbot.keyClicks(liver, "0")
+    qtbot.keyClick(liver, Qt.Key.Key_Return)
+    for row in range(2):
+        item = classes.table.item(row, 4)
+        assert item is not None
+        place = classes.table.visualItemRect(item)
+        box = QPoint(place.left() + 12, place.center().y())
+        qtbot.mouseClick(classes.table.viewport(), LEFT, pos=box)
+    expected = dataclasses.replace(CLASSES[0], most_pieces=None, no_holes=False)
+    assert classes.answer() == (
+        expected,
+        dataclasses.replace(CLASSES[1], most_pieces=2, no_holes=True),
+    )
 
 
 def test_an_added_class_gets_a_free_value_and_a_removed_one_goes(
