@@ -17,6 +17,7 @@ from napari_mlbseg.engine.steps.weighting.rule import Scores
 from napari_mlbseg.project.arrays.store import ArrayName, Block
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.study import Study
+from napari_mlbseg.project.tidying.tidy import tidied_array
 
 SLICES_WRITTEN_AT_ONCE = 8
 
@@ -98,7 +99,8 @@ class Publisher:
     ) -> SlicesPublished:
         """Predict the slices; write a case to all of these arrays at once, with its last slices.
 
-        Until then nothing is published. The spans of a case must come one after the other.
+        Until then nothing is published. The spans of a case must come one after the other. Labels
+        are made as tidy as their classes are said to be.
         """
         case = span.case
         seen = self._observer.see(span, parameters)
@@ -108,12 +110,17 @@ class Publisher:
         whole = Span(case, span.axis, 0, case.geometry.shape[case.axis])
         if done.stop < whole.stop:
             return _told(done, (), step)
-        blocks = sorted(self._labels.items())
+        labels = self._tidied(np.concatenate([self._labels[i] for i in sorted(self._labels)]))
         self._labels = {}
         for name in arrays:
-            self._study.arrays.create(case.id, name, blocks, axis=case.axis)
+            self._study.arrays.create(case.id, name, [(0, labels)], axis=case.axis)
         self.schedule.published(whole, step=step)
         return _told(whole, tuple(map(str, arrays)), step)
+
+    def _tidied(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The labels of a case (slices, rows, columns) with no more pieces than their classes."""
+        classes = {one.value: one for one in self._study.classes if one.is_tidied}
+        return tidied_array(labels, classes)[0] if classes else labels
 
     def put_back(self, span: Span, *, brake: Brake, step: int) -> SlicesPublished | None:
         """Write the imported labels that are kept in place of predictions; needs no network."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 from small_study import QUICK, Phantoms, checkpoint, same
 
 from napari_mlbseg.engine.events import (
@@ -93,6 +94,24 @@ def test_a_round_learns_from_the_labels_of_the_labelling_before_it(phantoms: Pha
     phantoms.study.checkpoint_path.unlink()
     until(phantoms, LOOP, emptied)
     assert not same(as_labelled, checkpoint(phantoms)["network"])
+
+
+def test_a_round_learns_from_labels_as_tidy_as_their_classes(phantoms: Phantoms) -> None:
+    phantoms.accept("phantom0", 3, 5, 8)
+    pieces = 0
+
+    def counted(number: int) -> None:
+        nonlocal pieces
+        shown = labels(phantoms, ArrayName.PSEUDO_LABELS) == 1
+        pieces = ndimage.label(shown, np.ones((3, 3, 3)))[1]
+
+    until(phantoms, LOOP, counted)
+    assert pieces > 1
+    in_one = [replace(one, most_pieces=1) for one in phantoms.study.classes]
+    phantoms.study.set_classes(in_one)
+    phantoms.study.checkpoint_path.unlink()
+    until(phantoms, LOOP, counted)
+    assert pieces == 1
 
 
 def test_initial_labels_are_those_of_the_base_model(phantoms: Phantoms) -> None:
