@@ -9,7 +9,6 @@ from napari_mlbseg.engine.data.patches import PatchSource
 from napari_mlbseg.engine.data.slices import SliceSource
 from napari_mlbseg.engine.data.source import Source
 from napari_mlbseg.engine.interruption import Check, never
-from napari_mlbseg.engine.nets.device import choose_precision
 from napari_mlbseg.project.study import Study
 
 # Noisy and clean samples per step, unless the settings say otherwise.
@@ -30,7 +29,7 @@ def choose_source(
     dimensions = config.dimensions
     if dimensions == "auto":
         apart = anisotropy(study.cases, grid.resolution_mm)
-        dimensions = choose_dimensions(apart, volumes=_quick_with_volumes(config, device))
+        dimensions = choose_dimensions(apart, volumes=device.type == "cuda")
     mirrored = "flip_x" in config.views, "flip_y" in config.views
     if dimensions == "3d":
         largest = (64, 128, 128) if gpu else (48, 96, 96)
@@ -41,16 +40,6 @@ def choose_source(
     return dimensions, SliceSource(
         study, grid, context=context, device=device, mirrored=mirrored, check=check
     )
-
-
-def _quick_with_volumes(config: Config, device: torch.device) -> bool:
-    """Whether volumes are quick enough: on CUDA, and on a CPU in bfloat16.
-
-    There a step takes less than half the time. Other GPUs lack some of torch's 3-D operations.
-    """
-    if device.type == "cpu":
-        return choose_precision(config.precision, device) is torch.bfloat16
-    return device.type == "cuda"
 
 
 def batch_sizes(config: Config, dimensions: Dimensions, device: torch.device) -> tuple[int, int]:

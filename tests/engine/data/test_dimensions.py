@@ -70,10 +70,10 @@ def test_what_is_wanted_comes_before_the_rule(
     assert all(size >= 1 for size in batch_sizes(config, dimensions, torch.device("cpu")))
 
 
-def test_a_cpu_that_multiplies_bfloat16_takes_volumes(tmp_path: Path) -> None:
+def test_a_cpu_takes_slices_with_neighbours_whatever_it_multiplies(tmp_path: Path) -> None:
     study = make_phantoms(tmp_path / "s.mlbseg", cases=1, spacing_mm=(1.0, 1.0, 1.0)).study
     config = Config(slice_size=48, precision="bfloat16")
-    assert choose_source(study, config, torch.device("cpu"))[0] == "3d"
+    assert choose_source(study, config, torch.device("cpu"))[0] == "2.5d"
 
 
 def test_distance_counts_in_working_pixels(tmp_path: Path) -> None:
