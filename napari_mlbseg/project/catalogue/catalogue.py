@@ -100,6 +100,15 @@ def _set_classes(write: Transaction, classes: Sequence[LabelClass]) -> None:
             "INSERT INTO classes (value, name, red, green, blue) VALUES (?, ?, ?, ?, ?)",
             *(c.value, c.name, *c.color),
         )
+    # A new class that takes the value of a removed one must not inherit its extents.
+    write.execute(
+        "INSERT INTO extents (case_id, axis, class, author, created_at) "
+        "SELECT case_id, axis, class, ?, ? FROM extents WHERE number IN "
+        "(SELECT max(number) FROM extents GROUP BY case_id, axis, class) "
+        "AND coalesce(first_slice, last_slice) IS NOT NULL "
+        "AND class NOT IN (SELECT value FROM classes)",
+        *(write.author, write.at),
+    )
     write.note("set classes", classes=[asdict(c) for c in classes])
 
 

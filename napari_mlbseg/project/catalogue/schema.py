@@ -84,8 +84,29 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (*_TABLES, *_append_only("masks"), *_append_only("revisions"), *_append_only("audit")),
     # The chosen frame or series of the source, as JSON.
     ("ALTER TABLE cases ADD COLUMN source_choice TEXT NOT NULL DEFAULT '{}'",),
+    # The first and the last slice that show a class; both are NULL where no end is marked any more.
+    (
+        """CREATE TABLE extents (
+            number INTEGER PRIMARY KEY,
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            axis INTEGER NOT NULL CHECK (axis BETWEEN 0 AND 2),
+            class INTEGER NOT NULL CHECK (class BETWEEN 1 AND 254),
+            first_slice INTEGER CHECK (first_slice >= 0),
+            last_slice INTEGER CHECK (last_slice >= 0),
+            author TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            CHECK (first_slice IS NULL OR last_slice IS NULL OR first_slice <= last_slice)
+        )""",
+        *_append_only("extents"),
+    ),
 )
 """`MIGRATIONS[n]` leads from version n to version n + 1; a released entry never changes."""
+
+OLDEST_READABLE = 2
+"""A catalogue of this version or a later one can be read without bringing it up to date."""
+
+WITH_EXTENTS = 3
+"""The version from which on a catalogue has extents."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:

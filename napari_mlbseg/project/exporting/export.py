@@ -7,6 +7,7 @@ from typing import cast
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.placing import Workplace, explained, workplace
+from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.exporting.computed import Computed, kept_meanwhile
 from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
 from napari_mlbseg.project.exporting.outputs import (
@@ -235,6 +236,8 @@ def _voxels_of(
 def _stored(study: Study, case: Case, target: Target) -> Windowed:
     if target.array is None:
         return study.labels.windows(case.id)
+    if target.array is ArrayName.PREDICTION:
+        return study.labels.prediction_windows(case.id)
     return cast(Windowed, study.arrays.open(case.id, target.array))
 
 
