@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from napari_mlbseg.cli.extent_words import ends_in_words, in_words
 from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT
 
 Document = Mapping[str, Any]
@@ -53,6 +54,9 @@ def study_text(study: Document) -> None:
         )
     _line(f"{study['study']}\nclasses: {classes}")
     Console().print(table)
+    _line(ends_in_words(study["cases"]))
+    if study["not_corrected"]:
+        _line(f"not looked at: {study['not_corrected']}")
     if study["runs"]:
         last = study["runs"][-1]
         _line(f"runs: {len(study['runs'])}, the last one {last['outcome'] or 'did not end'}")
@@ -74,6 +78,12 @@ def accepted_text(accepted: Document) -> None:
         f"{accepted['case']}: {len(accepted['slices'])} slices along axis {accepted['axis']} "
         f"are clean; the study has {accepted['clean_slices']}."
     )
+
+
+def extents_text(case: Document) -> None:
+    """Tell what is marked in a case, and of which ends nothing is known."""
+    for line in in_words(case):
+        _line(line)
 
 
 def export_text(written: Document) -> None:

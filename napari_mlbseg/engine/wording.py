@@ -1,15 +1,20 @@
 """Events put into words, the same on a terminal and in the window."""
 
 from napari_mlbseg.engine.events import ImportedLabelsKept, OutOfTime, ValidationScored
+from napari_mlbseg.project.records.reach import beyond_in_words
 
 
-def of_never_looked_at(event: ValidationScored) -> str:
-    """What a score leaves out, to be appended to it; empty if it leaves nothing out."""
+def of_never_looked_at(event: ValidationScored, *, in_file: bool = False) -> str:
+    """What a score leaves out, to be appended to it; empty if it leaves nothing out.
+
+    Slices are counted along the display axis, or as in the file's array.
+    """
     if not event.never_looked_at:
         return ""
+    beyond = beyond_in_words(event.reach, in_file=in_file)
     return (
         f"; says nothing about {event.never_looked_at} of {event.slices} slices, "
-        "which have no clean slice near them"
+        f"which have no clean slice near them{': ' if beyond else ''}{beyond}"
     )
 
 
