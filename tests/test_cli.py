@@ -598,14 +598,39 @@ def test_keys_are_of_the_display_frame(accepted: Path) -> None:
 
 
 def test_suggest_names_open_slices_of_the_file(accepted: Path, mlbseg: Mlbseg) -> None:
+    for name in CASES:  # so that no end is asked for
+        mlbseg("extent", accepted, name, "--first", 0, "--last", SHAPE[2] - 1)
     told = document(mlbseg("suggest", accepted, "-n", "7", "--json"))["suggestions"]
     assert len(told) == 7
     assert {one["axis"] for one in told} == {2}
+    assert {one["asks_for"] for one in told} == {None}
     named = {(one["case"], one["slice"]) for one in told}
     assert len(named) == 7
     assert named <= {(c, i) for c in CASES for i in range(SHAPE[2]) if i not in (3, 4, 5)}
     assert {one["gain"] for one in told} == {None}
     assert "spread evenly" in mlbseg("suggest", accepted).stdout
+
+
+def test_suggest_asks_for_ends_first_in_the_order_of_the_file(
+    study: Path, files: Path, mlbseg: Mlbseg
+) -> None:
+    with Study.open(study) as opened:
+        opened.set_axis("a", opened.case("a").geometry.display_axis(1))  # against the display
+    told = document(mlbseg("suggest", study, "-n", "4", "--json"))["suggestions"]
+    rough = np.asarray(load_nifti(files / "rough" / "a.nii.gz").dataobj)
+    shown = np.flatnonzero(rough.any(axis=(0, 2)))
+    ends = {
+        one["asks_for"]: (one["axis"], one["slice"], one["words"])
+        for one in told
+        if one["case"] == "a"
+    }
+    assert ends == {
+        "first": (1, int(shown[0]), "mark where 'left atrium' begins"),
+        "last": (1, int(shown[-1]), "mark where 'left atrium' ends"),
+    }
+    said = " ".join(mlbseg("suggest", study).stdout.split())
+    assert "mark where" in said
+    assert "mlbseg extent STUDY CASE" in said
 
 
 def test_simulate_measures_once_and_only_reads_the_study(

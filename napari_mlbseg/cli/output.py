@@ -119,15 +119,17 @@ def suggestions_text(found: Document) -> None:
             str(one["slice"]),
             "" if gain is None else f"{gain:.1%}",
             "" if doubtful is None else f"{doubtful:.0f}",
-            NEVER_LOOKED_AT if one["never_looked_at"] else "",
+            one["words"] or (NEVER_LOOKED_AT if one["never_looked_at"] else ""),
         )
     Console().print(table)
+    if any(one["asks_for"] for one in found["suggestions"]):
+        _line("Ends come first: mlbseg extent STUDY CASE --first A --last B marks them.")
     if any(one["never_looked_at"] for one in found["suggestions"]):
         _line(
             f"Slices that were {NEVER_LOOKED_AT} come first: no clean slice is near, so nothing is "
             "known about their labels."
         )
-    if any(one["gain"] is None for one in found["suggestions"]):
+    if any(one["gain"] is None and not one["asks_for"] for one in found["suggestions"]):
         _line("There is no prediction yet, so these slices are spread evenly.")
 
 

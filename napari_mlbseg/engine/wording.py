@@ -1,6 +1,9 @@
 """Events put into words, the same on a terminal and in the window."""
 
+from collections.abc import Sequence
+
 from napari_mlbseg.engine.events import ImportedLabelsKept, OutOfTime, ValidationScored
+from napari_mlbseg.project.records.extents import End
 from napari_mlbseg.project.records.reach import beyond_in_words
 
 
@@ -32,3 +35,15 @@ def of_out_of_time(event: OutOfTime) -> str:
         f"The time is up: {len(event.slices)} slices in {cases} of the cases got no new "
         "prediction and keep their former labels. Start another run to continue from here."
     )
+
+
+def of_end_to_mark(end: End, names: Sequence[str]) -> str:
+    """What a suggestion asks for.
+
+    >>> of_end_to_mark(End.LAST, ["atrium"])
+    "mark where 'atrium' ends"
+    """
+    quoted = [f"'{name}'" for name in names]
+    listed = " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+    verb = {End.FIRST: "begin", End.LAST: "end"}[end]
+    return f"mark where {listed} {verb}{'s' if len(quoted) == 1 else ''}"
