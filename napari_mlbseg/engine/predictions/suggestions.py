@@ -95,6 +95,15 @@ def slices_to_correct(
     at. The same study gives the same suggestions. Before the first run they are spread evenly
     over cases and heights, in an order that depends on `seed`. In a cohort of more than
     `MOST_SLICES` slices, only every second, third, ... slice of a case is considered.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from napari_mlbseg.api import import_folder
+    >>> with Study.create(Path("heart.mlbseg")) as study:
+    ...     imported = import_folder(study, Path("images"), Path("rough"))
+    ...     [(one.key.case_id, one.key.index) for one in slices_to_correct(study, 3)]
+    [('phantom_01', 14), ('phantom_02', 8), ('phantom_01', 4)]
     """
     if count < 1:
         return []
