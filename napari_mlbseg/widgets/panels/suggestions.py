@@ -26,7 +26,6 @@ _COLUMN_TIPS = (
 )
 UNSEEN = "\N{WHITE CIRCLE}"
 """Marks a slice that was never looked at."""
-_WIDEST_PX = 220
 _NO_NAMES: Mapping[int, str] = {}
 _UNKNOWN = "\N{EN DASH}"
 
@@ -64,7 +63,6 @@ class SuggestionsPanel(QWidget):
         rows.setDefaultSectionSize(22)
         columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        columns.setMaximumSectionSize(_WIDEST_PX)
         self.table.cellClicked.connect(lambda row, _: self.chosen.emit(self._keys[row]))
         layout = QVBoxLayout(self)
         layout.setSpacing(4)
@@ -85,8 +83,13 @@ class SuggestionsPanel(QWidget):
         """
         self._keys = [one.key for one in best]
         self.table.setRowCount(len(best))
+        self.table.clearContents()
+        self.table.clearSpans()
         for row, one in enumerate(best):
-            for column, text in enumerate((one.key.case_id, str(one.key.index), _what(one, names))):
+            cells = _cells(one, names)
+            if len(cells) == 1:
+                self.table.setSpan(row, 0, 1, len(_COLUMNS))
+            for column, text in enumerate(cells):
                 item = QTableWidgetItem(text)
                 item.setToolTip(why(one, names))
                 if column:
@@ -104,12 +107,12 @@ class SuggestionsPanel(QWidget):
             self.table.clearSelection()
 
 
-def _what(one: Suggestion, names: Mapping[int, str]) -> str:
-    """What to do with a slice, in the last column."""
+def _cells(one: Suggestion, names: Mapping[int, str]) -> tuple[str, ...]:
+    """The texts of a row; an end to mark takes its whole width."""
     if one.asks_for is not None:
-        return _asked(one, names)
+        return (f"{one.key.case_id} {one.key.index}: {_asked(one, names)}",)
     area = _UNKNOWN if one.doubtful_mm2 is None else f"{one.doubtful_mm2:.0f}"
-    return f"{UNSEEN} {area}" if one.never_looked_at else area
+    return one.key.case_id, str(one.key.index), f"{UNSEEN} {area}" if one.never_looked_at else area
 
 
 def _asked(one: Suggestion, names: Mapping[int, str]) -> str:

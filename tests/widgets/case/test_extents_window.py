@@ -249,18 +249,20 @@ def test_what_is_certified_empty_counts_as_looked_at(bench: Bench) -> None:
 def test_a_suggested_end_is_gone_to_and_marked(qtbot: QtBot, bench: Bench) -> None:
     panel, case = bench.dock.suggestions_panel, bench.annotation.case
     qtbot.waitUntil(lambda: bool(bench.dock.suggester.best))
-    item = panel.table.item(0, 2)
+    item = panel.table.item(0, 0)
     assert item is not None
-    assert item.text() == "mark where 'class 1' and 'class 2' begin"
+    assert (
+        item.text() == f"{case.id} {bench.heights()[0]}: mark where 'class 1' and 'class 2' begin"
+    )
     assert "Shift+B" in item.toolTip()
     assert "mark where classes begin" in panel.note.text()
     bench.annotation.go_to(20)
     bench.hand.press(Key.Key_G, SHIFT)
     assert bench.annotation.key == SliceKey(case.id, 0, bench.heights()[0])
     bench.hand.press(Key.Key_B, SHIFT)
-    item = panel.table.item(0, 2)
+    item = panel.table.item(0, 0)
     assert item is not None
-    assert item.text() == "mark where 'class 2' begins"
+    assert item.text().endswith(": mark where 'class 2' begins")
 
 
 def test_a_read_only_study_refuses_marks(
