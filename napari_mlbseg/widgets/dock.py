@@ -179,10 +179,10 @@ class MLBSegDock(QWidget):
         self._show_case()
 
     def _show_classes(self) -> None:
-        study, annotation = self.workbench.study, self.workbench.annotation
+        study = self.workbench.study
         self.slices_panel.set_classes(study.classes if study else ())
-        if annotation is not None:
-            self.slices_panel.set_label(annotation.label)
+        self._unseen.forget()  # which slices are certified empty depends on the classes
+        self._show_slice()
 
     def _show_case(self) -> None:
         annotation = self.workbench.annotation

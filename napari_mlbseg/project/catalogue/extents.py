@@ -30,7 +30,7 @@ from napari_mlbseg.project.records.slices import SliceRecord, SliceState
 _COLUMNS: Final = "case_id, axis, class, first_slice, last_slice, author, created_at"
 _NEWEST: Final = (
     f"SELECT {_COLUMNS} FROM extents WHERE number IN "
-    "(SELECT max(number) FROM extents GROUP BY case_id, axis, class) "
+    "(SELECT max(number) FROM extents WHERE ? IN ('', case_id) GROUP BY case_id, axis, class) "
     "ORDER BY case_id, axis, class"
 )
 
@@ -91,12 +91,8 @@ class Extents:
             return ()
         known = {found.value for found in self._catalogue.classes()}
         with readable("an extent"):
-            found = [self._record(row) for row in self._database.rows(_NEWEST)]
-        return tuple(
-            one
-            for one in found
-            if case_id in (None, one.case_id) and one.value in known and one.extent != UNMARKED
-        )
+            found = [self._record(row) for row in self._database.rows(_NEWEST, case_id or "")]
+        return tuple(one for one in found if one.value in known and one.extent != UNMARKED)
 
     def marked(self, case_id: str, axis: int, value: int) -> Extent:
         """What is marked of a class in a case along a display axis."""

@@ -2,8 +2,11 @@
 
 import json
 import sqlite3
+import subprocess
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,6 +174,38 @@ def test_a_study_from_before_is_read_as_it_is_and_migrated_when_written(older: P
             assert len(writer.slices.clean()) == 1
             writer.extents.mark("a", 0, 1, Extent(1, 4))
         assert reader.extents.effective("a", 0) == {1: Extent(1, 4)}
+
+
+MARK_FOREVER = """
+import itertools, sys
+from pathlib import Path
+from napari_mlbseg.api import Extent, Study
+
+study = Study.open(Path(sys.argv[1]))
+for number in itertools.count():
+    study.extents.mark("a", 0, 1, Extent(first=number % 6))
+    print(number % 6, flush=True)
+"""
+
+
+@pytest.mark.parametrize("marks", [1, 7])
+def test_a_killed_writer_loses_no_mark(
+    study: Study, other_process: Callable[..., subprocess.Popen[str]], marks: int
+) -> None:
+    study.close()
+    process: Any = other_process(MARK_FOREVER, study.path)
+    said = [process.stdout.readline() for _ in range(marks)]
+    process.kill()
+    rest, _ = process.communicate(timeout=600)
+    lines = [line for line in ("".join(said) + rest).splitlines(keepends=True)]
+    told = [int(line) for line in lines if line.endswith("\n")]
+    assert len(told) >= marks
+    with Study.open(study.path) as again:
+        rows = again._database.rows("SELECT first_slice FROM extents ORDER BY number")
+        assert [first for (first,) in rows[: len(told)]] == told
+        assert again.extents.marked("a", 0, 1) == Extent(first=rows[-1][0])
+        logged = [e for e in again.log.entries() if e.action == "mark extent"]
+        assert len(logged) == len(rows)  # each with its line in the log, or not at all
 
 
 def test_extents_of_a_stranger_are_refused(study: Study) -> None:

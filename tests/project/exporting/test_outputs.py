@@ -16,6 +16,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_files import PATIENT, lps_of, voxels, write_series
+from nifti_files import load_nifti
 from numpy.typing import NDArray
 from seg_files import write_seg
 
@@ -305,7 +306,7 @@ def test_extents_cut_what_is_exported_and_are_named(study: Study, tmp_path: Path
         study.extents.mark("scan", 0, value, extent)
     for kind in (ExportKind.LABELS, ExportKind.PREDICTION):
         (path,) = export_case(study, "scan", tmp_path / kind, kind, OutFormat.NIFTI)
-        found = geometry.to_display(np.asarray(nib.load(path).dataobj))
+        found = geometry.to_display(np.asarray(load_nifti(path).dataobj))
         assert np.flatnonzero(found.any(axis=(1, 2))).tolist() == [1, 2, 3, 4]
     told, (_, last) = provenance(path), (1, 4)
     assert told["certified_empty"] == {

@@ -138,8 +138,8 @@ def test_another_mark_never_takes_anything_away(
     more = some | (index < higher) | (index > lower)
 
     def seen(certified: np.ndarray) -> np.ndarray:
-        known = np.concatenate([np.array(clean, int), np.flatnonzero(certified)])
-        return near(index + 0.5, known + 0.5)
+        known = np.array([*clean, *np.flatnonzero(certified).tolist()], np.float64)
+        return near(index.astype(np.float64) + 0.5, known + 0.5)
 
     nothing = np.zeros(100, dtype=bool)
     assert (seen(nothing) <= seen(some)).all()

@@ -14,6 +14,7 @@ from qtpy.QtCore import Qt
 
 from napari_mlbseg.engine.events import ExtentMarked
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.extents import UNMARKED, Extent
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
@@ -244,6 +245,18 @@ def test_what_is_certified_empty_counts_as_looked_at(bench: Bench) -> None:
         bench.ends(18)
     assert "never looked at" not in strip.said_of(22)
     assert "never looked at" in strip.said_of(18)
+
+
+def test_a_new_class_may_show_where_nothing_did(qtbot: QtBot, bench: Bench) -> None:
+    strip, workbench = bench.dock.slices_panel.strip, bench.dock.workbench
+    for value in (1, 2):
+        bench.annotation.paint_with(value)
+        bench.ends(18)
+    assert "certified empty" in strip.said_of(22)
+    workbench.set_classes([*bench.study.classes, LabelClass(3, "vein", (1, 2, 3))])
+    qtbot.waitUntil(lambda: "certified empty" not in strip.said_of(22))
+    assert "never looked at" in strip.said_of(22)
+    assert "outside of 'class 2'" in strip.said_of(22)
 
 
 def test_a_suggested_end_is_gone_to_and_marked(qtbot: QtBot, bench: Bench) -> None:
