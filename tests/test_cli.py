@@ -631,6 +631,7 @@ def test_suggest_asks_for_ends_first_in_the_order_of_the_file(
     said = " ".join(mlbseg("suggest", study).stdout.split())
     assert "mark where" in said
     assert "mlbseg extent STUDY CASE" in said
+    assert "never looked at come next" in said
 
 
 def test_simulate_measures_once_and_only_reads_the_study(
@@ -794,6 +795,11 @@ def test_with_several_classes_the_class_is_asked_for(two_classes: Path, mlbseg: 
             mlbseg("extent", two_classes, "a", "--first", value, "--class", name, "--json")
         )
         assert (value, value) in [(e["class"]["value"], e["first"]) for e in told["extents"]]
+
+
+def test_marks_alone_correct_nothing(study: Path, mlbseg: Mlbseg) -> None:
+    mlbseg("extent", study, "a", "--first", 3, "--last", 5)
+    assert document(mlbseg("info", study, "--json"))["not_corrected"] == "nothing was corrected yet"
 
 
 def test_info_says_which_ends_are_known_and_what_nobody_corrected(

@@ -85,6 +85,8 @@ def unknown_ends(study: Study, case: Case) -> dict[str, list[str]]:
 def not_corrected(study: Study) -> str:
     """What nobody has looked at, in words; empty if there is nothing."""
     clean, certified = study.slices.clean(), study.extents.certified()
+    if study.cases and not clean:
+        return "nothing was corrected yet"
     found = looked_at_everywhere(study.cases, clean, certified)
     return beyond_in_words(reaches(study.cases, found), in_file=True)
 

@@ -122,11 +122,12 @@ def suggestions_text(found: Document) -> None:
             one["words"] or (NEVER_LOOKED_AT if one["never_looked_at"] else ""),
         )
     Console().print(table)
-    if any(one["asks_for"] for one in found["suggestions"]):
+    ends = any(one["asks_for"] for one in found["suggestions"])
+    if ends:
         _line("Ends come first: mlbseg extent STUDY CASE --first A --last B marks them.")
     if any(one["never_looked_at"] for one in found["suggestions"]):
         _line(
-            f"Slices that were {NEVER_LOOKED_AT} come first: no clean slice is near, so nothing is "
+            f"Slices that were {NEVER_LOOKED_AT} come {'next' if ends else 'first'}: no clean slice is near, so nothing is "
             "known about their labels."
         )
     if any(one["gain"] is None and not one["asks_for"] for one in found["suggestions"]):

@@ -124,7 +124,7 @@ def slices_to_correct(
         _similarity(seen),
         next_slice.relative_doubt(doubt),
         clean=np.array([key in clean for key in keys]) | empty,
-        free=np.array([key not in closed for key in keys]) & ~empty,
+        free=np.array([key not in closed for key in keys]),
         count=count,
         first=unseen,
     )
