@@ -127,8 +127,8 @@ def suggestions_text(found: Document) -> None:
         _line("Ends come first: mlbseg extent STUDY CASE --first A --last B marks them.")
     if any(one["never_looked_at"] for one in found["suggestions"]):
         _line(
-            f"Slices that were {NEVER_LOOKED_AT} come {'next' if ends else 'first'}: no clean slice is near, so nothing is "
-            "known about their labels."
+            f"Slices that were {NEVER_LOOKED_AT} come {'next' if ends else 'first'}: no clean "
+            "slice is near, so nothing is known about their labels."
         )
     if any(one["gain"] is None and not one["asks_for"] for one in found["suggestions"]):
         _line("There is no prediction yet, so these slices are spread evenly.")
