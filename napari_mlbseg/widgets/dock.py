@@ -226,13 +226,10 @@ class MLBSegDock(QWidget):
         self._show_slice()
 
     def _show_outside(self) -> None:
-        annotation, study = self.workbench.annotation, self.workbench.study
-        if annotation is None or study is None:
-            return
-        axis, value, extents = annotation.key.axis, annotation.label, annotation.extents
-        name = next((c.name for c in study.classes if c.value == value), "")
-        outside = extents.outside(axis, value)
-        self.slices_panel.strip.set_outside(name, outside, extents.certified(axis))
+        annotation = self.workbench.annotation
+        if annotation is not None:
+            found = annotation.extents.seen(annotation.key.axis, annotation.label)
+            self.slices_panel.strip.set_outside(*found)
 
     def _show_suggestions(self) -> None:
         found, study = self.suggester, self.workbench.study

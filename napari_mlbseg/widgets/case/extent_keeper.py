@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_mlbseg.engine.events import ExtentMarked
 from napari_mlbseg.errors import UserError
@@ -51,17 +52,15 @@ class ExtentKeeper:
         """Return what is marked of a class along an axis."""
         return self._marked.get((axis, value), UNMARKED)
 
-    def outside(self, axis: int, value: int) -> frozenset[int]:
-        """Return the slices along an axis that are outside of the extent of a class."""
-        found = self._excluded.get(axis, {}).get(value)
-        return frozenset() if found is None else frozenset(np.flatnonzero(found).tolist())
+    def seen(self, axis: int, value: int) -> tuple[str, frozenset[int], frozenset[int]]:
+        """Return the name of a class, the slices outside of it, and those outside of every class.
 
-    def certified(self, axis: int) -> frozenset[int]:
-        """Return the slices along an axis that are certified to show no class."""
-        values = [found.value for found in self._study.classes]
-        count = self._case.geometry.shape[axis]
-        empty = empty_by(self._excluded.get(axis, {}), values, count)
-        return frozenset(np.flatnonzero(empty).tolist())
+        The name is empty if there is no class of this value.
+        """
+        names = {found.value: found.name for found in self._study.classes}
+        count, found = self._case.geometry.shape[axis], self._excluded.get(axis, {})
+        outside = found.get(value, np.zeros(count, np.bool_))
+        return names.get(value, ""), _indices(outside), _indices(empty_by(found, names, count))
 
     def keep(self, axis: int, value: int, extent: Extent) -> None:
         """Mark an extent: first in the study, then in memory; then tell the engine.
@@ -106,3 +105,7 @@ def _same(a: Mapping[int, Excluded], b: Mapping[int, Excluded]) -> bool:
         and all(np.array_equal(a[axis][value], b[axis][value]) for value in a[axis])
         for axis in a
     )
+
+
+def _indices(slices: NDArray[np.bool_]) -> frozenset[int]:
+    return frozenset(np.flatnonzero(slices).tolist())
