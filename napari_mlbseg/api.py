@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         CheckpointSaved,
         CleanSlicesChanged,
         Event,
+        ExtentMarked,
         Failed,
         FellBack,
         Finished,
@@ -46,7 +47,11 @@ if TYPE_CHECKING:
     )
     from napari_mlbseg.engine.loop import Bootstrapper
     from napari_mlbseg.engine.predictions.probabilities import export_predicted_probabilities
-    from napari_mlbseg.engine.predictions.suggestions import Suggestion, suggest
+    from napari_mlbseg.engine.predictions.suggestions import (
+        Suggestion,
+        slices_to_correct,
+        suggest,
+    )
     from napari_mlbseg.errors import StudyGone, UserError
     from napari_mlbseg.formats.registry import (
         known_suffixes,
@@ -57,6 +62,7 @@ if TYPE_CHECKING:
     )
     from napari_mlbseg.formats.source import Choice, SourceInfo
     from napari_mlbseg.project.arrays.store import ArrayName, ArrayStore
+    from napari_mlbseg.project.catalogue.extents import Extents
     from napari_mlbseg.project.catalogue.revisions import Slices
     from napari_mlbseg.project.catalogue.runs import RunRecord, Runs
     from napari_mlbseg.project.exporting.export import export_case, export_study
@@ -71,6 +77,8 @@ if TYPE_CHECKING:
     from napari_mlbseg.project.importing.pairing import Failure
     from napari_mlbseg.project.labels import StudyLabels
     from napari_mlbseg.project.records.cases import Case, LabelClass
+    from napari_mlbseg.project.records.extents import End, Extent, ExtentRecord
+    from napari_mlbseg.project.records.reach import Reach
     from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
     from napari_mlbseg.project.study import Study
     from napari_mlbseg.samples import PhantomCohort, make_phantom_cohort
@@ -86,9 +94,14 @@ __all__ = [
     "Choice",
     "CleanSlicesChanged",
     "Config",
+    "End",
     "Event",
     "ExportKind",
     "ExportedModel",
+    "Extent",
+    "ExtentMarked",
+    "ExtentRecord",
+    "Extents",
     "Failed",
     "Failure",
     "FellBack",
@@ -107,6 +120,7 @@ __all__ = [
     "Pause",
     "Paused",
     "PhantomCohort",
+    "Reach",
     "Request",
     "Resume",
     "Resumed",
@@ -144,6 +158,7 @@ __all__ = [
     "make_study",
     "read_image",
     "read_labels",
+    "slices_to_correct",
     "suggest",
     "write_labels",
     "write_map",
@@ -154,21 +169,31 @@ _HOMES: Final = {
     "engine.deploy.export": ("ExportedModel", "export_model"),
     "engine.deploy.formats": ("ModelFormat",),
     "engine.events": (
-        *("BatchShrunk", "CheckpointSaved", "CleanSlicesChanged", "Event", "Failed", "FellBack"),
-        *("Finished", "Focus", "Heartbeat", "ImportedLabelsKept", "Inbox", "OnlyCleanSlicesLeft"),
+        *("BatchShrunk", "CheckpointSaved", "CleanSlicesChanged", "Event", "ExtentMarked"),
+        *(
+            "Failed",
+            "FellBack",
+            "Finished",
+            "Focus",
+            "Heartbeat",
+            "ImportedLabelsKept",
+            "Inbox",
+            "OnlyCleanSlicesLeft",
+        ),
         *("OutOfTime", "Pause", "Paused", "Request", "Resume", "Resumed", "RunStarted"),
         *("SliceAccepted", "SliceReopened", "SlicesPublished", "Stage", "StageStarted"),
         *("StepDone", "Stop", "ValidationScored"),
     ),
     "engine.loop": ("Bootstrapper",),
     "engine.predictions.probabilities": ("export_predicted_probabilities",),
-    "engine.predictions.suggestions": ("Suggestion", "suggest"),
+    "engine.predictions.suggestions": ("Suggestion", "slices_to_correct", "suggest"),
     "errors": ("StudyGone", "UserError"),
     "formats.registry": (
         *("known_suffixes", "read_image", "read_labels", "write_labels", "write_map"),
     ),
     "formats.source": ("Choice", "SourceInfo"),
     "project.arrays.store": ("ArrayName", "ArrayStore"),
+    "project.catalogue.extents": ("Extents",),
     "project.catalogue.revisions": ("Slices",),
     "project.catalogue.runs": ("RunRecord", "Runs"),
     "project.exporting.export": ("export_case", "export_study"),
@@ -178,6 +203,8 @@ _HOMES: Final = {
     "project.importing.pairing": ("Failure",),
     "project.labels": ("StudyLabels",),
     "project.records.cases": ("Case", "LabelClass"),
+    "project.records.extents": ("End", "Extent", "ExtentRecord"),
+    "project.records.reach": ("Reach",),
     "project.records.slices": ("SliceKey", "SliceRecord", "SliceState"),
     "project.study": ("Study",),
     "samples": ("PhantomCohort", "make_phantom_cohort"),

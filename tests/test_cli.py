@@ -40,6 +40,8 @@ from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.exporting.export import ExportKind, OutFormat
+from napari_mlbseg.project.records.cases import LabelClass
+from napari_mlbseg.project.records.reach import Reach
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
@@ -656,14 +658,40 @@ def test_keys_are_of_the_display_frame(accepted: Path) -> None:
 
 
 def test_suggest_names_open_slices_of_the_file(accepted: Path, mlbseg: Mlbseg) -> None:
+    for name in CASES:  # so that no end is asked for
+        mlbseg("extent", accepted, name, "--first", 0, "--last", SHAPE[2] - 1)
     told = document(mlbseg("suggest", accepted, "-n", "7", "--json"))["suggestions"]
     assert len(told) == 7
     assert {one["axis"] for one in told} == {2}
+    assert {one["asks_for"] for one in told} == {None}
     named = {(one["case"], one["slice"]) for one in told}
     assert len(named) == 7
     assert named <= {(c, i) for c in CASES for i in range(SHAPE[2]) if i not in (3, 4, 5)}
     assert {one["gain"] for one in told} == {None}
     assert "spread evenly" in mlbseg("suggest", accepted).stdout
+
+
+def test_suggest_asks_for_ends_first_in_the_order_of_the_file(
+    study: Path, files: Path, mlbseg: Mlbseg
+) -> None:
+    with Study.open(study) as opened:
+        opened.set_axis("a", opened.case("a").geometry.display_axis(1))  # against the display
+    told = document(mlbseg("suggest", study, "-n", "4", "--json"))["suggestions"]
+    rough = np.asarray(load_nifti(files / "rough" / "a.nii.gz").dataobj)
+    shown = np.flatnonzero(rough.any(axis=(0, 2)))
+    ends = {
+        one["asks_for"]: (one["axis"], one["slice"], one["words"])
+        for one in told
+        if one["case"] == "a"
+    }
+    assert ends == {
+        "first": (1, int(shown[0]), "mark where 'left atrium' begins"),
+        "last": (1, int(shown[-1]), "mark where 'left atrium' ends"),
+    }
+    said = " ".join(mlbseg("suggest", study).stdout.split())
+    assert "mark where" in said
+    assert "mlbseg extent STUDY CASE" in said
+    assert "never looked at come next" in said
 
 
 def test_simulate_measures_once_and_only_reads_the_study(
@@ -723,20 +751,127 @@ def test_what_a_score_says_nothing_about_and_what_was_not_reached_are_told(
 ) -> None:
     scored = ev.ValidationScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.81}, 0.02)
     left = tuple(SliceKey(case, 0, i) for case in ("a", "b") for i in range(3))
+    seen = Reach("a", 0, 88, ends=(0, 55), in_file=(87, 32))  # the file runs against the display
     summary = follow(
         [
             ev.RunStarted(1, "cpu", "2d unet", 10, 5, 2, 0),
             ev.ImportedLabelsKept(True),
-            dataclasses.replace(scored, never_looked_at=41, slices=88),
+            dataclasses.replace(scored, never_looked_at=41, slices=88, reach=(seen,)),
             ev.StageStarted(ev.Stage.PUBLISHING, 3),
             ev.OutOfTime(left),
             ev.Finished(1, 20, False, 1.0),
         ]
     )
     assert summary["never_looked_at"] == 41
+    assert summary["not_corrected"] == "nothing above slice 32 was corrected"
     assert summary["imported_labels_kept"] is True
     assert summary["not_refreshed"] == {"a": 3, "b": 3}
     said = " ".join(capsys.readouterr().err.split())
     assert "0.810 ± 0.020 on the validation slices; says nothing about 41 of 88 slices" in said
+    assert "no clean slice near them: nothing above slice 32 was corrected" in said
     assert "worse than the imported labels" in said
     assert "6 slices of 2 cases" in said
+
+
+# --- extents ------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_classes(study: Path) -> Path:
+    with Study.open(study) as opened:
+        opened.set_classes([*opened.classes, LabelClass(2, "scar", (1, 2, 3))])
+    return study
+
+
+def test_an_extent_is_marked_end_by_end_and_cleared(study: Path, mlbseg: Mlbseg) -> None:
+    first = document(mlbseg("extent", study, "a", "--first", 2, "--json"))
+    assert first["extents"][0]["first"] == 2
+    assert first["ends_unknown"] == {"first": [], "last": ["left atrium"]}
+    both = document(mlbseg("extent", study, "a", "--last", 6, "--json"))
+    assert both["extents"] == [
+        {
+            "class": {"value": 1, "name": "left atrium"},
+            "axis": 2,
+            "first": 2,
+            "last": 6,
+            "with_clean_slices": {"first": 2, "last": 6},
+        }
+    ]
+    assert both["certified_empty"] == {"axis": 2, "slices": [0, 1, 7, 8]}
+    assert document(mlbseg("extent", study, "a", "--json")) == both
+    assert "from slice 2 to slice 6 along axis 2" in mlbseg("extent", study, "a").stdout
+    cleared = document(mlbseg("extent", study, "a", "--clear", "--json"))
+    assert cleared["extents"] == []
+    assert cleared["certified_empty"]["slices"] == []
+
+
+def test_slices_and_axes_of_extents_are_those_of_the_file(
+    study: Path, files: Path, mlbseg: Mlbseg, tmp_path: Path
+) -> None:
+    """Axis 1 of the file runs against the display."""
+    mlbseg("extent", study, "a", "--first", 10, "--axis", 1)
+    told = document(mlbseg("extent", study, "a", "--last", 14, "--axis", 1, "--json"))
+    assert [(one["axis"], one["first"], one["last"]) for one in told["extents"]] == [(1, 10, 14)]
+    mlbseg("export", study, tmp_path / "out")
+    found = np.asarray(load_nifti(tmp_path / "out" / "a.nii.gz").dataobj)
+    rough = np.asarray(load_nifti(files / "rough" / "a.nii.gz").dataobj)
+    assert rough[:, :10].any()
+    assert not found[:, :10].any()
+    assert not found[:, 15:].any()
+    np.testing.assert_array_equal(found[:, 10:15], rough[:, 10:15])
+
+
+def test_an_accepted_slice_beyond_an_end_is_told(accepted: Path, mlbseg: Mlbseg) -> None:
+    mlbseg("extent", accepted, "a", "--last", 4)
+    told = mlbseg("extent", accepted, "a").stdout
+    assert "ends at slice 4 (accepted slices show it up to 5)" in told
+    assert "nothing says where left atrium begins" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--first", 7, "--last", 3), "begin at slice 7 and end before it, at 3"),
+        (("--first", 9), "slices 0 to 8, but got 9"),
+        (("--first", -1), "slices 0 to 8, but got -1"),
+        (("--first", 1, "--class", "heart"), "no class 'heart'.*Its classes: left atrium"),
+        (("--clear", "--first", 1), "leave out --first"),
+    ],
+)
+def test_extents_that_cannot_be_marked(
+    study: Path, mlbseg: Mlbseg, options: tuple[object, ...], words: str
+) -> None:
+    said = one_sentence(mlbseg("extent", study, "a", *options, code=1))
+    assert re.search(words, said), said
+    assert document(mlbseg("extent", study, "a", "--json"))["extents"] == []
+
+
+def test_with_several_classes_the_class_is_asked_for(two_classes: Path, mlbseg: Mlbseg) -> None:
+    said = one_sentence(mlbseg("extent", two_classes, "a", "--first", 1, code=1))
+    assert "--class" in said
+    assert "left atrium, scar" in said
+    for name, value in (("scar", 2), ("1", 1)):
+        told = document(
+            mlbseg("extent", two_classes, "a", "--first", value, "--class", name, "--json")
+        )
+        assert (value, value) in [(e["class"]["value"], e["first"]) for e in told["extents"]]
+
+
+def test_marks_alone_correct_nothing(study: Path, mlbseg: Mlbseg) -> None:
+    mlbseg("extent", study, "a", "--first", 3, "--last", 5)
+    assert document(mlbseg("info", study, "--json"))["not_corrected"] == "nothing was corrected yet"
+
+
+def test_info_says_which_ends_are_known_and_what_nobody_corrected(
+    accepted: Path, mlbseg: Mlbseg
+) -> None:
+    told = document(mlbseg("info", accepted, "--json"))
+    assert told["not_corrected"] == "nothing below slice 3 or above slice 5 was corrected"
+    mlbseg("extent", accepted, "a", "--first", 1, "--last", 6)
+    told = document(mlbseg("info", accepted, "--json"))
+    a, b = told["cases"]
+    assert a["ends_unknown"] == {"first": [], "last": []}
+    assert b["ends_unknown"] == {"first": ["left atrium"], "last": ["left atrium"]}
+    assert told["not_corrected"] == ""  # b is like a, in whose empty slices nothing is left to see
+    said = mlbseg("info", accepted).stdout
+    assert "marked ends: 2; nothing says where a class begins or ends in b" in said

@@ -3,12 +3,27 @@
 import logging
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from napari_mlbseg.cli import output
 from napari_mlbseg.cli.exits import Commands, ExitCode
+from napari_mlbseg.cli.options import (
+    AsJson,
+    BaseSteps,
+    CaseName,
+    Device,
+    Dimensions,
+    FileAxis,
+    LearningRate,
+    Network,
+    NoHoles,
+    Pieces,
+    Steps,
+    StudyPath,
+    Weights,
+)
 from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
 
@@ -20,36 +35,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="A folder NAME.mlbseg.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-
-Steps = Annotated[int | None, typer.Option(help="Bootstrapping steps.")]
-BaseSteps = Annotated[int | None, typer.Option(help="Steps of the base model.")]
-Device = Annotated[
-    Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(help="Where to compute.")
-]
-Network = Annotated[
-    Literal["auto", "unet", "unet++"] | None, typer.Option(help="Architecture of the network.")
-]
-Dimensions = Annotated[
-    Literal["auto", "2d", "2.5d", "3d"] | None,
-    typer.Option(help="Train on slices, slices with neighbours, or volumes."),
-]
-Weights = Annotated[
-    Literal["meta", "published", "uniform", "none"] | None,
-    typer.Option(help="How labels are weighted, see docs/method.md; published: as in the paper."),
-]
-Pieces = Annotated[
-    str | None,
-    typer.Option(help='How many pieces a structure has at most: "left atrium=1,scar=any".'),
-]
-NoHoles = Annotated[
-    str | None, typer.Option(help='Structures without holes in them: "left atrium,scar".')
-]
-LearningRate = Annotated[
-    float | None, typer.Option(help="Learning rate at the start of each stage; default: 0.001.")
-]
 
 
 def main() -> None:
@@ -143,20 +128,13 @@ def classes(
 @app.command()
 def accept(
     study: StudyPath,
-    case: Annotated[
-        str, typer.Argument(metavar="CASE", help="Name of the case, as info shows it.")
-    ],
+    case: CaseName,
     *,
     slices: Annotated[
         str, typer.Option(help="Slices along the axis of the file's array: 10,44 or 10-20:2.")
     ],
     labels: Annotated[Path, typer.Option(help="Label file with the corrected slices.")],
-    axis: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=2, help="Axis of the file's array; by default the axis of the case."
-        ),
-    ] = None,
+    axis: FileAxis = None,
     json: AsJson = False,
 ) -> None:
     """Make slices clean with the labels of a corrected file."""
@@ -164,6 +142,38 @@ def accept(
 
     accepted = studies.accept(study, case, slices, labels, axis)
     output.show(accepted, json=json, text=output.accepted_text)
+
+
+@app.command()
+def extent(
+    study: StudyPath,
+    case: CaseName,
+    *,
+    first: Annotated[int | None, typer.Option(help="First slice that shows the class.")] = None,
+    last: Annotated[int | None, typer.Option(help="Last slice that shows the class.")] = None,
+    label: Annotated[
+        str | None, typer.Option("--class", help="Name of the class; needed if there are several.")
+    ] = None,
+    axis: FileAxis = None,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Take the marks of the class away.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Mark the first and the last slice that show a class; without both, show what is marked.
+
+    The slices outside are certified not to show it.
+    """
+    from napari_mlbseg.cli import extents
+
+    ends = extents.given(first, last, clearing=clear)
+    if clear:
+        told = extents.clear(study, case, label, axis)
+    elif ends.first is None and ends.last is None:
+        told = extents.show(study, case)
+    else:
+        told = extents.mark(study, case, label, axis, ends)
+    output.show(told, json=json, text=output.extents_text)
 
 
 @app.command()

@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from napari_mlbseg.project.importing.rules import in_words
+from napari_mlbseg.cli.extent_words import ends_in_words, in_words
+from napari_mlbseg.project.importing.rules import in_words as rules_in_words
 from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT
 
 Document = Mapping[str, Any]
@@ -54,6 +55,9 @@ def study_text(study: Document) -> None:
         )
     _line(f"{study['study']}\nclasses: {classes}")
     Console().print(table)
+    _line(ends_in_words(study["cases"]))
+    if study["not_corrected"]:
+        _line(f"not looked at: {study['not_corrected']}")
     if study["runs"]:
         last = study["runs"][-1]
         _line(f"runs: {len(study['runs'])}, the last one {last['outcome'] or 'did not end'}")
@@ -66,7 +70,7 @@ def classes_text(study: Document) -> None:
 
 
 def _class_in_words(found: Document) -> str:
-    said = in_words(found["most_pieces"], found["no_holes"])
+    said = rules_in_words(found["most_pieces"], found["no_holes"])
     return f"{found['value']} {found['name']}" + (f" ({said})" if said else "")
 
 
@@ -86,6 +90,12 @@ def accepted_text(accepted: Document) -> None:
         f"{accepted['case']}: {len(accepted['slices'])} slices along axis {accepted['axis']} "
         f"are clean; the study has {accepted['clean_slices']}."
     )
+
+
+def extents_text(case: Document) -> None:
+    """Tell what is marked in a case, and of which ends nothing is known."""
+    for line in in_words(case):
+        _line(line)
 
 
 def export_text(written: Document) -> None:
@@ -121,15 +131,18 @@ def suggestions_text(found: Document) -> None:
             str(one["slice"]),
             "" if gain is None else f"{gain:.1%}",
             "" if doubtful is None else f"{doubtful:.0f}",
-            NEVER_LOOKED_AT if one["never_looked_at"] else "",
+            one["words"] or (NEVER_LOOKED_AT if one["never_looked_at"] else ""),
         )
     Console().print(table)
+    ends = any(one["asks_for"] for one in found["suggestions"])
+    if ends:
+        _line("Ends come first: mlbseg extent STUDY CASE --first A --last B marks them.")
     if any(one["never_looked_at"] for one in found["suggestions"]):
         _line(
-            f"Slices that were {NEVER_LOOKED_AT} come first: no clean slice is near, so nothing is "
-            "known about their labels."
+            f"Slices that were {NEVER_LOOKED_AT} come {'next' if ends else 'first'}: no clean "
+            "slice is near, so nothing is known about their labels."
         )
-    if any(one["gain"] is None for one in found["suggestions"]):
+    if any(one["gain"] is None and not one["asks_for"] for one in found["suggestions"]):
         _line("There is no prediction yet, so these slices are spread evenly.")
 
 

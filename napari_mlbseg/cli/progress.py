@@ -37,6 +37,7 @@ from napari_mlbseg.engine.wording import (
 )
 from napari_mlbseg.former_names import with_former_names
 from napari_mlbseg.project.records.progress import Progress as Report
+from napari_mlbseg.project.records.reach import beyond_in_words
 from napari_mlbseg.project.records.slices import SliceKey
 
 
@@ -55,6 +56,7 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
         "validation_dice_per_class": None,
         "validation_dice_uncertainty": None,
         "never_looked_at": None,
+        "not_corrected": None,
         "imported_labels_kept": False,
         "not_refreshed": {},
     }
@@ -81,6 +83,7 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
                     summary["validation_dice_per_class"] = dict(event.dice_per_class)
                     summary["validation_dice_uncertainty"] = event.uncertainty
                     summary["never_looked_at"] = event.never_looked_at
+                    summary["not_corrected"] = beyond_in_words(event.reach, in_file=True)
                     bars.score(event)
                 case ImportedLabelsKept():
                     summary["imported_labels_kept"] = event.kept
@@ -189,7 +192,7 @@ class _Bars:
             spread = "" if error is None else f" ± {error:.3f}"
             kept = "" if self._score.shown else ", worse than before: the better model is shown"
             stage, dice = self._score.stage.value, self._score.dice
-            unseen = of_never_looked_at(self._score)
+            unseen = of_never_looked_at(self._score, in_file=True)
             self.say(f"{stage}: Dice {dice:.3f}{spread} on the validation slices{kept}{unseen}")
         self._score = None
 

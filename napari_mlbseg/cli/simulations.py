@@ -8,8 +8,11 @@ from typing import Any
 from napari_mlbseg.cli import output
 from napari_mlbseg.cli.progress import follow
 from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.predictions.suggestions import Suggestion
 from napari_mlbseg.engine.predictions.suggestions import suggest as suggest_slices
+from napari_mlbseg.engine.wording import of_end_to_mark
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.records.extents import End
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.policies import Policy
 from napari_mlbseg.simulation.records import Record, read_records, summarise, write_records
@@ -21,21 +24,29 @@ Document = Mapping[str, Any]
 def suggest(path: Path, count: int) -> Document:
     """The slices to correct next, with axes and indices of the file's array."""
     with Study.open(path, writable=False) as study:
-        cases = {case.id: case.geometry for case in study.cases}
         return {
             "study": str(study.path),
-            "suggestions": [
-                {
-                    "case": one.key.case_id,
-                    "axis": cases[one.key.case_id].file_axes[one.key.axis],
-                    "slice": cases[one.key.case_id].file_index(one.key.axis, one.key.index),
-                    "gain": one.gain,
-                    "doubtful_mm2": one.doubtful_mm2,
-                    "never_looked_at": one.never_looked_at,
-                }
-                for one in suggest_slices(study, count)
-            ],
+            "suggestions": [_suggestion(study, one) for one in suggest_slices(study, count)],
         }
+
+
+def _suggestion(study: Study, one: Suggestion) -> dict[str, Any]:
+    geometry, axis = study.case(one.key.case_id).geometry, one.key.axis
+    names = {found.value: found.name for found in study.classes}
+    end = one.asks_for
+    if end is not None and geometry.flipped[axis]:
+        end = End.LAST if end is End.FIRST else End.FIRST
+    return {
+        "case": one.key.case_id,
+        "axis": geometry.file_axes[axis],
+        "slice": geometry.file_index(axis, one.key.index),
+        "gain": one.gain,
+        "doubtful_mm2": one.doubtful_mm2,
+        "never_looked_at": one.never_looked_at,
+        "asks_for": None if end is None else end.value,
+        "classes": [names[value] for value in one.classes],
+        "words": "" if end is None else of_end_to_mark(end, [names[v] for v in one.classes]),
+    }
 
 
 def plan(

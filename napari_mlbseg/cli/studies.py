@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_mlbseg.cli.extents import extents_of, not_corrected, unknown_ends
 from napari_mlbseg.cli.progress import counting
 from napari_mlbseg.engine.training.untrained import check_trained
 from napari_mlbseg.errors import UserError
@@ -158,6 +159,7 @@ def _describe(study: Study) -> Document:
         "name": study.name,
         "classes": _describe_classes(study),
         "cases": [_describe_case(study, case) for case in study.cases],
+        "not_corrected": not_corrected(study),
         "runs": [
             {
                 "id": run.id,
@@ -202,6 +204,8 @@ def _describe_case(study: Study, case: Case) -> Document:
             for r in records
             if r.state is SliceState.CLEAN
         ],
+        "extents": extents_of(study, case),
+        "ends_unknown": unknown_ends(study, case),
         "arrays": [name.value for name in ArrayName if study.arrays.has(case.id, name)],
     }
 

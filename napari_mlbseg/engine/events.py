@@ -10,6 +10,7 @@ from enum import StrEnum
 from queue import Empty, SimpleQueue
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.records.reach import Reach
 from napari_mlbseg.project.records.slices import SliceKey
 
 
@@ -41,6 +42,13 @@ class SliceReopened:
 
 
 @dataclass(frozen=True)
+class ExtentMarked:
+    """The extent of a class in a case was marked or cleared; it is in the catalogue."""
+
+    case_id: str
+
+
+@dataclass(frozen=True)
 class Focus:
     """The slice on view; its prediction and weight maps are published first."""
 
@@ -62,7 +70,7 @@ class Stop:
     """Drop the computation in progress, save a checkpoint and finish."""
 
 
-Request = SliceAccepted | SliceReopened | Focus | Pause | Resume | Stop
+Request = SliceAccepted | SliceReopened | ExtentMarked | Focus | Pause | Resume | Stop
 
 
 class Inbox:
@@ -140,7 +148,7 @@ class StepDone:
 
 @dataclass(frozen=True)
 class CleanSlicesChanged:
-    """The engine has read the clean slices again after a slice was accepted or reopened."""
+    """The engine has read the clean slices again after a slice or an extent changed."""
 
     training_slices: int
     validation_slices: int
@@ -154,7 +162,7 @@ class ValidationScored:
     `uncertainty` is the standard error over the slices, None if there is only one. A model that
     is not `shown` is worse than an earlier one, which keeps making the predictions.
     `never_looked_at` of all `slices` have no clean slice near them: the Dice says nothing about
-    those.
+    those. `reach` says how far each case was looked at.
     """
 
     stage: Stage
@@ -165,6 +173,7 @@ class ValidationScored:
     shown: bool = True
     never_looked_at: int = 0
     slices: int = 0
+    reach: tuple[Reach, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,23 @@
 """Events put into words, the same on a terminal and in the window."""
 
+from collections.abc import Sequence
+
 from napari_mlbseg.engine.events import ImportedLabelsKept, OutOfTime, ValidationScored
+from napari_mlbseg.project.records.extents import End
+from napari_mlbseg.project.records.reach import beyond_in_words
 
 
-def of_never_looked_at(event: ValidationScored) -> str:
-    """What a score leaves out, to be appended to it; empty if it leaves nothing out."""
+def of_never_looked_at(event: ValidationScored, *, in_file: bool = False) -> str:
+    """What a score leaves out, to be appended to it; empty if it leaves nothing out.
+
+    Slices are counted along the display axis, or as in the file's array.
+    """
     if not event.never_looked_at:
         return ""
+    beyond = beyond_in_words(event.reach, in_file=in_file)
     return (
         f"; says nothing about {event.never_looked_at} of {event.slices} slices, "
-        "which have no clean slice near them"
+        f"which have no clean slice near them{': ' if beyond else ''}{beyond}"
     )
 
 
@@ -39,3 +47,15 @@ def _counted(count: int, noun: str) -> str:
     ('1 slice', '2 slices')
     """
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def of_end_to_mark(end: End, names: Sequence[str]) -> str:
+    """What a suggestion asks for.
+
+    >>> of_end_to_mark(End.LAST, ["atrium"])
+    "mark where 'atrium' ends"
+    """
+    quoted = [f"'{name}'" for name in names]
+    listed = " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+    verb = {End.FIRST: "begin", End.LAST: "end"}[end]
+    return f"mark where {listed} {verb}{'s' if len(quoted) == 1 else ''}"

@@ -1,11 +1,12 @@
 """The working labels: the machine's labels with a person's slices on top.
 
-The machine's labels are the prediction, else the initial labels, else background. On top are the
-masks of drafts and clean slices, in order of revision: where slices cross, the later one shows.
+The machine's labels are the prediction, else the initial labels, else background; they never show
+a class outside its extent. On top are the masks of drafts and clean slices, in order of revision:
+where slices cross, the later one shows.
 Whole arrays, windows of a stored case and the slices of a layer are all composed here.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from napari_mlbseg.project.arrays.chunks import Shape
 from napari_mlbseg.project.arrays.store import ArrayName, ArrayStore
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
+from napari_mlbseg.project.catalogue.extents import Extents
 from napari_mlbseg.project.catalogue.revisions import Slices
+from napari_mlbseg.project.records.extents import Excluded, clear_excluded
 from napari_mlbseg.project.records.masks import plane
 
 Labels = NDArray[np.uint8]
@@ -69,19 +72,32 @@ def laid_over(
 
 
 class MachineLabels:
-    """The machine's labels of a case, read window by window."""
+    """Labels that the machine made of a case, read window by window; background without an array.
+
+    No class shows where it is excluded.
+    """
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, arrays: ArrayStore, case_id: str, shape: Shape) -> None:
-        name = machine_array(lambda name: arrays.has(case_id, name))
+    def __init__(
+        self,
+        arrays: ArrayStore,
+        case_id: str,
+        shape: Shape,
+        name: ArrayName | None,
+        excluded: Mapping[int, Excluded],
+    ) -> None:
+        """`excluded` holds what is excluded along each display axis."""
         self._array = None if name is None else arrays.open(case_id, name)
+        self._excluded = excluded
         self.shape = shape
 
     def __getitem__(self, window: Window) -> Labels:
         """A fresh copy of a window."""
         if self._array is not None:
-            return np.array(self._array[window], np.uint8)
+            labels = np.array(self._array[window], np.uint8)
+            clear_excluded(labels, window, self._excluded)
+            return labels
         sides = (range(*part.indices(n)) for part, n in zip(window, self.shape, strict=True))
         return np.zeros([len(side) for side in sides], np.uint8)
 
@@ -119,12 +135,15 @@ class WorkingLabels:
 class StudyLabels:
     """The machine's labels and the working labels of each case, as arrays or by windows."""
 
-    def __init__(self, arrays: ArrayStore, slices: Slices, catalogue: Catalogue) -> None:
+    def __init__(
+        self, arrays: ArrayStore, slices: Slices, catalogue: Catalogue, extents: Extents
+    ) -> None:
         self._arrays, self._slices, self._catalogue = arrays, slices, catalogue
+        self._extents = extents
 
     def machine(self, case_id: str) -> Labels:
-        """The prediction (z y x), else the initial labels, else background."""
-        return self._machine(case_id)[_ALL]
+        """The prediction (z y x), else the initial labels, else background; within the extents."""
+        return self.machine_windows(case_id)[_ALL]
 
     def working(self, case_id: str) -> Labels:
         """The machine's labels (z y x) with drafts and clean slices on top, later over earlier."""
@@ -132,10 +151,20 @@ class StudyLabels:
 
     def windows(self, case_id: str) -> WorkingLabels:
         """The working labels of a case, to be read in parts if they may not fit in memory."""
-        return WorkingLabels(self._machine(case_id), self._slices, case_id)
+        return WorkingLabels(self.machine_windows(case_id), self._slices, case_id)
 
-    def _machine(self, case_id: str) -> MachineLabels:
-        return MachineLabels(self._arrays, case_id, self._catalogue.shape(case_id))
+    def machine_windows(self, case_id: str) -> MachineLabels:
+        """The machine's labels of a case, to be read in parts."""
+        name = machine_array(lambda name: self._arrays.has(case_id, name))
+        return self._within_extents(case_id, name)
+
+    def prediction_windows(self, case_id: str) -> MachineLabels:
+        """The prediction of a case within the extents, to be read in parts."""
+        return self._within_extents(case_id, ArrayName.PREDICTION)
+
+    def _within_extents(self, case_id: str, name: ArrayName | None) -> MachineLabels:
+        shape, excluded = self._catalogue.shape(case_id), self._extents.excluded_along(case_id)
+        return MachineLabels(self._arrays, case_id, shape, name, excluded)
 
 
 def along(axis: int, start: int, stop: int) -> Window:

@@ -17,6 +17,7 @@ from napari_mlbseg.project.arrays.store import ARRAYS_NAME, ArrayStore
 from napari_mlbseg.project.arrays.sweep import CHECKPOINTS_NAME
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.catalogue.database import Database
+from napari_mlbseg.project.catalogue.extents import Extents
 from napari_mlbseg.project.catalogue.log import AuditLog
 from napari_mlbseg.project.catalogue.revisions import Slices
 from napari_mlbseg.project.catalogue.runs import Runs
@@ -48,6 +49,8 @@ class Study(AbstractContextManager["Study"]):
         before writing there.
     slices
         Human work: the revisions and states of the slices.
+    extents
+        Human work: between which slices each class shows, and which slices that certifies as empty.
     arrays
         The images, and the arrays that the machine made of them.
     labels
@@ -83,7 +86,8 @@ class Study(AbstractContextManager["Study"]):
         self._catalogue = Catalogue(database)
         self.slices = Slices(database, self._catalogue)
         self.arrays = ArrayStore(self.path, place, self._catalogue)
-        self.labels = StudyLabels(self.arrays, self.slices, self._catalogue)
+        self.extents = Extents(database, self._catalogue, self.slices)
+        self.labels = StudyLabels(self.arrays, self.slices, self._catalogue, self.extents)
         self.runs = Runs(database)
         self.log = AuditLog(database)
 

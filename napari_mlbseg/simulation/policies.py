@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from napari_mlbseg.engine.predictions.suggestions import evenly_spread_slices, suggest
+from napari_mlbseg.engine.predictions.suggestions import evenly_spread_slices, slices_to_correct
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
@@ -39,7 +39,7 @@ def proposals(
         The study after the run on the slices that are clean so far; None before the first run.
     """
     if policy is Policy.SUGGESTED and trained is not None:
-        return [found.key for found in suggest(trained, count)]
+        return [found.key for found in slices_to_correct(trained, count)]
     if policy is Policy.RANDOM:
         slices = cohort_slices(cases)
         order = np.random.default_rng(seed).permutation(len(slices))

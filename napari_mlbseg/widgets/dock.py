@@ -141,7 +141,9 @@ class MLBSegDock(QWidget):
         bench.classes_changed.connect(self._show_classes)
         bench.view.slice_changed.connect(self._show_slice_state)
         bench.view.moved.connect(self._show_slice)
+        bench.view.extent_changed.connect(self._show_extent)
         bench.view.label_picked.connect(self.slices_panel.set_label)
+        bench.view.label_picked.connect(lambda _: self._show_outside())
         bench.view.history_changed.connect(self._show_history)
         bench.engine_event.connect(self._show_event)
         bench.failed.connect(self._show_failure)
@@ -157,6 +159,7 @@ class MLBSegDock(QWidget):
         bench, suggester = self.workbench, self.suggester
         bench.study_changed.connect(lambda: suggester.set_study(bench.study))
         bench.view.slice_changed.connect(suggester.slice_changed)
+        bench.view.extent_changed.connect(suggester.extent_changed)
         bench.engine_event.connect(suggester.hear)
         # Connected after the workbench: suggestions lie along the axes of the cases.
         self.slices_panel.axis_chosen.connect(suggester.refresh)
@@ -178,10 +181,10 @@ class MLBSegDock(QWidget):
         self._show_case()
 
     def _show_classes(self) -> None:
-        study, annotation = self.workbench.study, self.workbench.annotation
+        study = self.workbench.study
         self.slices_panel.set_classes(study.classes if study else ())
-        if annotation is not None:
-            self.slices_panel.set_label(annotation.label)
+        self._unseen.forget()  # which slices are certified empty depends on the classes
+        self._show_slice()
 
     def _show_case(self) -> None:
         annotation = self.workbench.annotation
@@ -218,11 +221,23 @@ class MLBSegDock(QWidget):
             self._unseen.slices_of(study, key.case_id, key.axis)
         )
         self.slices_panel.set_label(annotation.label)
+        self._show_outside()
+
+    def _show_extent(self) -> None:
+        self._unseen.forget()
+        self._show_slice()
+
+    def _show_outside(self) -> None:
+        annotation = self.workbench.annotation
+        if annotation is not None:
+            found = annotation.extents.seen(annotation.key.axis, annotation.label)
+            self.slices_panel.strip.set_outside(*found)
 
     def _show_suggestions(self) -> None:
-        found = self.suggester
+        found, study = self.suggester, self.workbench.study
+        names = {c.value: c.name for c in study.classes} if study else {}
         self.suggestions_panel.set_suggestions(
-            found.best, looking=found.looking, problem=found.problem
+            found.best, names=names, looking=found.looking, problem=found.problem
         )
         self._mark_suggestions()
 

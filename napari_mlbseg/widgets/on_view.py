@@ -39,7 +39,8 @@ class CaseOnView(QObject):
     -------
     changed()
         Another case is shown, or none.
-    slice_changed(SliceKey), moved(SliceKey), label_picked(int), history_changed()
+    slice_changed(SliceKey), extent_changed(str), moved(SliceKey), label_picked(int),
+    history_changed()
         See `Annotation`.
     request(object)
         A request to the running engine.
@@ -49,6 +50,7 @@ class CaseOnView(QObject):
 
     changed = Signal()
     slice_changed = Signal(object)
+    extent_changed = Signal(str)
     moved = Signal(object)
     label_picked = Signal(int)
     history_changed = Signal()
@@ -161,6 +163,7 @@ class CaseOnView(QObject):
 
     def _pass_on(self, annotation: Annotation) -> None:
         annotation.slice_changed.connect(self.slice_changed)
+        annotation.extent_changed.connect(self.extent_changed)
         annotation.moved.connect(self.moved)
         annotation.moved.connect(lambda _: self.focus_soon())
         annotation.label_picked.connect(self.label_picked)

@@ -55,6 +55,20 @@ COMMANDS = (
         "Take proposed",
         "Take the proposed labels where trust in the prediction is low; undo restores yours",
     ),
+    SliceCommand(
+        "begins_here",
+        "Shift-B",
+        "Begins here",
+        "The class to paint with begins at this slice; slices before it are certified not to show"
+        " it. Once more takes the mark away",
+    ),
+    SliceCommand(
+        "ends_here",
+        "Shift-E",
+        "Ends here",
+        "The class to paint with ends at this slice; slices after it are certified not to show it."
+        " Once more takes the mark away",
+    ),
 )
 MOVES = (
     SliceCommand(

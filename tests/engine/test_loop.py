@@ -17,6 +17,7 @@ from napari_mlbseg.engine.events import (
     CheckpointSaved,
     CleanSlicesChanged,
     Event,
+    ExtentMarked,
     Failed,
     Finished,
     Focus,
@@ -40,6 +41,7 @@ from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.training import objective
 from napari_mlbseg.engine.training import trainer as training
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.extents import Extent
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 
 ALL_MAPS = {"prediction", "meta_weights_initial", "meta_weights_pseudo", "trust", "proposed_labels"}
@@ -263,6 +265,24 @@ def test_slices_accepted_and_reopened_while_it_runs_count_at_the_next_step(
     assert [e.training_slices for e in events if isinstance(e, CleanSlicesChanged)] == [4, 3]
     order = [type(e) for e in events if isinstance(e, (StageStarted, CleanSlicesChanged, StepDone))]
     assert order[order.index(CleanSlicesChanged) - 1] is StageStarted
+
+
+def test_an_extent_marked_while_it_runs_counts_at_the_next_step(phantoms: Phantoms) -> None:
+    phantoms.accept("phantom0", 2, 3, 4, 5, 6, 7)
+    case = phantoms.study.cases[0]
+
+    def mark(event: Event, inbox: Inbox) -> None:
+        if isinstance(event, StageStarted) and event.stage is Stage.BOOTSTRAPPING:
+            for value in (1, 7):
+                phantoms.study.extents.mark(case.id, 0, value, Extent(1, 9))
+            inbox.put(ExtentMarked(case.id))
+
+    events = run(phantoms, replace(QUICK, base_steps=3, steps=3), on_event=mark)
+    assert any(isinstance(e, CleanSlicesChanged) for e in events)
+    scores = [e for e in events if isinstance(e, ValidationScored)]
+    assert next(e for e in scores[0].reach if e.case_id == case.id).ends == (2, 7)
+    assert next(e for e in scores[-1].reach if e.case_id == case.id).ends == (0, 11)
+    assert scores[-1].never_looked_at < scores[0].never_looked_at
 
 
 def test_reopening_the_last_clean_slice_does_not_end_the_run(phantoms: Phantoms) -> None:

@@ -24,7 +24,8 @@ class Brake:
     Attributes
     ----------
     looked_at
-        For each case, which slices along its axis have a clean slice near them.
+        For each case, which slices along its axis have a clean slice near them, or one that is
+        certified empty.
     imported
         Names of the cases whose imported labels may be kept.
     smallest_nonsense_difference
@@ -76,4 +77,5 @@ def brake_for(study: Study, *, keep_labels: bool) -> Brake:
     """The brake for the current clean slices; keeps no imported labels unless `keep_labels`."""
     cases = study.cases
     imported = (case.id for case in cases if keep_labels and case.labels_path is not None)
-    return Brake(looked_at_everywhere(cases, study.slices.clean()), frozenset(imported))
+    looked_at = looked_at_everywhere(cases, study.slices.clean(), study.extents.certified())
+    return Brake(looked_at, frozenset(imported))

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from napari_mlbseg.engine.events import (
     Event,
+    ExtentMarked,
     Focus,
     Heartbeat,
     Inbox,
@@ -32,7 +33,7 @@ class Attention:
     paused, stop
         Whether the run is to pause or to stop.
     clean_slices_changed
-        Whether the clean slices have to be read again.
+        Whether the clean slices have to be read again, or the extents.
     focus
         The slice on view.
     """
@@ -48,8 +49,9 @@ class Attention:
     def check(self) -> None:
         """Raise `CutOffError` if a request interrupts the work in progress.
 
-        Stop and Pause always interrupt; an accepted or reopened slice does so only while
-        `giving_way`. Otherwise accepting slice after slice would keep the training from advancing.
+        Stop and Pause always interrupt; an accepted or reopened slice, or a marked extent, does so
+        only while `giving_way`. Otherwise accepting slice after slice would keep the training from
+        advancing.
         """
         self._take(timeout_s=0.0)
         if self.stop or self.paused or (self._giving_way and self.clean_slices_changed):
@@ -93,7 +95,7 @@ class Attention:
 
     def _note(self, request: Request) -> None:
         match request:
-            case SliceAccepted() | SliceReopened():
+            case SliceAccepted() | SliceReopened() | ExtentMarked():
                 self.clean_slices_changed = True
             case Focus(key):
                 self.focus = key

@@ -7,6 +7,7 @@ from napari_mlbseg.engine.session.guard import Guard
 from napari_mlbseg.engine.session.imported import ImportedLabels
 from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.project.records.coverage import LookedAt
+from napari_mlbseg.project.records.reach import Reach, reaches
 from napari_mlbseg.project.study import Study
 
 
@@ -51,6 +52,10 @@ class Braking:
     def counts(self) -> tuple[int, int]:
         """The number of slices that were never looked at, and of all slices."""
         return self._brake.counts()
+
+    def reach(self) -> tuple[Reach, ...]:
+        """How far each case was looked at."""
+        return reaches(self._study.cases, self._brake.looked_at)
 
     def _found(self) -> Brake:
         """The brake for the current clean slices; a rule that ignores labels keeps none."""

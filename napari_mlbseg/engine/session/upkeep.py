@@ -92,7 +92,8 @@ class Upkeep:
             return None
         self._journal.note(self._trainer.state.total, {"validation dice": scored.dice})
         never_looked_at, slices = self._braking.counts()
-        return replace(scored, never_looked_at=never_looked_at, slices=slices)
+        reach = self._braking.reach()
+        return replace(scored, never_looked_at=never_looked_at, slices=slices, reach=reach)
 
     def _compare(self, *, anew: bool) -> ImportedLabelsKept | None:
         """Report when imported labels start or stop being shown; `anew` compares again first."""

@@ -11,6 +11,7 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import Choice, SourceInfo
 from napari_mlbseg.project.catalogue.database import Database, Transaction
 from napari_mlbseg.project.catalogue.reading import geometry_from, intensity_from, readable
+from napari_mlbseg.project.catalogue.schema import WITH_RULES
 from napari_mlbseg.project.folder.inside import require_case_id
 from napari_mlbseg.project.records.cases import Case, LabelClass
 
@@ -36,9 +37,9 @@ class Catalogue:
 
     def classes(self) -> tuple[LabelClass, ...]:
         """The classes in order of their values."""
+        rules = "most_pieces, no_holes" if self._database.version >= WITH_RULES else "NULL, 0"
         rows = self._database.rows(
-            "SELECT value, name, red, green, blue, most_pieces, no_holes FROM classes "
-            "ORDER BY value"
+            f"SELECT value, name, red, green, blue, {rules} FROM classes ORDER BY value"
         )
         with readable("a class"):
             return tuple(
@@ -105,6 +106,15 @@ def _set_classes(write: Transaction, classes: Sequence[LabelClass]) -> None:
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             *(c.value, c.name, *c.color, c.most_pieces, c.no_holes),
         )
+    # A new class that takes the value of a removed one must not inherit its extents.
+    write.execute(
+        "INSERT INTO extents (case_id, axis, class, author, created_at) "
+        "SELECT case_id, axis, class, ?, ? FROM extents WHERE number IN "
+        "(SELECT max(number) FROM extents GROUP BY case_id, axis, class) "
+        "AND coalesce(first_slice, last_slice) IS NOT NULL "
+        "AND class NOT IN (SELECT value FROM classes)",
+        *(write.author, write.at),
+    )
     write.note("set classes", classes=[asdict(c) for c in classes])
 
 

@@ -131,6 +131,11 @@ class Database:
         with self._lock, explained(self.path):
             return self._connection.execute(sql, values).fetchall()
 
+    @property
+    def version(self) -> int:
+        """The version of the catalogue; an older one that is open for reading stays as it is."""
+        return int(self.rows("PRAGMA user_version")[0][0])
+
     def _prepare(self) -> None:
         connection = self._connection
         application = int(connection.execute("PRAGMA application_id").fetchone()[0])
@@ -145,7 +150,7 @@ class Database:
                 f"{self.path.parent} was written by a newer version of napari-mlbseg (catalogue "
                 f"version {version}, this one knows {current}). Update napari-mlbseg to open it."
             )
-        if version < current and not self.writable:
+        if version < schema.OLDEST_READABLE and not self.writable:
             raise UserError(
                 f"{self.path.parent} was written by an older version of napari-mlbseg. Open it "
                 "for writing once to bring it up to date."

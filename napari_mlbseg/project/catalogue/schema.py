@@ -90,8 +90,32 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE classes ADD COLUMN no_holes INTEGER NOT NULL DEFAULT 0 "
         "CHECK (no_holes IN (0, 1))",
     ),
+    # The first and the last slice that show a class; both are NULL where no end is marked any more.
+    (
+        """CREATE TABLE extents (
+            number INTEGER PRIMARY KEY,
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            axis INTEGER NOT NULL CHECK (axis BETWEEN 0 AND 2),
+            class INTEGER NOT NULL CHECK (class BETWEEN 1 AND 254),
+            first_slice INTEGER CHECK (first_slice >= 0),
+            last_slice INTEGER CHECK (last_slice >= 0),
+            author TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            CHECK (first_slice IS NULL OR last_slice IS NULL OR first_slice <= last_slice)
+        )""",
+        *_append_only("extents"),
+    ),
 )
 """`MIGRATIONS[n]` leads from version n to version n + 1; a released entry never changes."""
+
+OLDEST_READABLE = 2
+"""A catalogue of this version or a later one can be read without bringing it up to date."""
+
+WITH_RULES = 3
+"""The version from which on classes say how many pieces they have, and whether holes."""
+
+WITH_EXTENTS = 4
+"""The version from which on a catalogue has extents."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:

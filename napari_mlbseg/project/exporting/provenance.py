@@ -23,9 +23,10 @@ from napari_mlbseg.project.catalogue.runs import RunRecord
 from napari_mlbseg.project.exporting.hashes import sha256_of, source_hash
 from napari_mlbseg.project.exporting.kinds import ExportKind
 from napari_mlbseg.project.folder.lock import current_user
-from napari_mlbseg.project.labels import machine_array
+from napari_mlbseg.project.labels import along
 from napari_mlbseg.project.records.cases import Case, LabelClass
 from napari_mlbseg.project.records.coverage import looked_at
+from napari_mlbseg.project.records.extents import Extent, ExtentRecord, in_file
 from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT, SliceRecord
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.project.tidying.told import Tidied
@@ -132,7 +133,8 @@ def is_predicted(study: Study, case: Case, kind: ExportKind) -> bool:
 
 def unseen_slices(study: Study, case: Case) -> list[int]:
     """The slices along a case's axis that nobody looked at and that have no clean slice near."""
-    near = looked_at(case, study.cases, study.slices.clean())
+    certified = study.extents.certified()
+    near = looked_at(case, study.cases, study.slices.clean(), certified=certified)
     human = {r.key.index for r in study.slices.human(case.id) if r.key.axis == case.axis}
     return [i for i in np.flatnonzero(~near).tolist() if i not in human]
 
@@ -140,13 +142,12 @@ def unseen_slices(study: Study, case: Case) -> list[int]:
 def _kept_slices(study: Study, case: Case) -> Iterator[int]:
     """Slices along the case's axis that show something and are still as they were imported."""
     changed = {r.key.index for r in study.slices.human(case.id) if r.key.axis == case.axis}
-    shown = machine_array(lambda name: study.arrays.has(case.id, name))
+    shown = study.labels.machine_windows(case.id)
     for index in sorted(set(range(case.geometry.shape[case.axis])) - changed):
-        at = case.axis, index
-        imported = study.arrays.read(case.id, ArrayName.INITIAL_LABELS, *at)
-        if not imported.any() or shown is None:
+        imported = study.arrays.read(case.id, ArrayName.INITIAL_LABELS, case.axis, index)
+        if not imported.any():
             continue
-        if np.array_equal(imported, study.arrays.read(case.id, shown, *at)):
+        if np.array_equal(imported, shown[along(case.axis, index, index + 1)].squeeze(case.axis)):
             yield index
 
 
@@ -155,7 +156,9 @@ def in_words(study: Study, case: Case) -> str:
     records = study.slices.human(case.id)
     unseen = len(unseen_slices(study, case))
     count = case.geometry.shape[case.axis]
-    beyond = f" {unseen} of {count} slices were {NEVER_LOOKED_AT}." if unseen else ""
+    empty = int(study.extents.certified_empty(case.id, case.axis).sum())
+    beyond = f" {empty} of {count} slices are certified empty by marked ends." if empty else ""
+    beyond += f" {unseen} of {count} slices were {NEVER_LOOKED_AT}." if unseen else ""
     if not records:
         return f"No slice was corrected by a person.{beyond}"
     places: dict[int, list[int]] = {}
@@ -182,6 +185,8 @@ def _case(
         "imported_labels": _imported_labels(study, case, kind, tidied),
         "tidied": None if tidied is None else tidied_document(tidied),
         "never_looked_at": _never_looked_at(study, case),
+        "extents": [_extent(study, case, record) for record in study.extents.of(case.id)],
+        "certified_empty": _certified_empty(study, case),
         "model": {"checkpoint_sha256": model} if model else None,
         "run": None if found.run is None else _run(found.run),
         "slices_in_file": kind in (ExportKind.LABELS, ExportKind.VOLUMES),
@@ -245,6 +250,35 @@ def _never_looked_at(study: Study, case: Case) -> dict[str, Any]:
     """The slices that have no clean slice near, by axis and index of the file's array."""
     axis = case.axis
     indices = unseen_slices(study, case)
+    return {
+        "axis": case.geometry.file_axes[axis],
+        "slices": sorted(case.geometry.file_index(axis, i) for i in indices),
+    }
+
+
+def _extent(study: Study, case: Case, record: ExtentRecord) -> dict[str, Any]:
+    """One marked extent, by axis and indices of the file's array."""
+    geometry, axis, value = case.geometry, record.axis, record.value
+    names = {found.value: found.name for found in study.classes}
+    counts = study.extents.effective(case.id, axis)[value]
+    return {
+        "class": {"value": value, "name": names[value]},
+        "axis": geometry.file_axes[axis],
+        **_ends(in_file(geometry, axis, record.extent)),
+        "author": record.author,
+        "at": record.created_at.isoformat(),
+        "with_clean_slices": _ends(in_file(geometry, axis, counts)),
+    }
+
+
+def _ends(extent: Extent) -> dict[str, int | None]:
+    return {"first": extent.first, "last": extent.last}
+
+
+def _certified_empty(study: Study, case: Case) -> dict[str, Any]:
+    """The slices that marked ends certify to show no class, by axis and index of the file."""
+    axis = case.axis
+    indices = np.flatnonzero(study.extents.certified_empty(case.id, axis)).tolist()
     return {
         "axis": case.geometry.file_axes[axis],
         "slices": sorted(case.geometry.file_index(axis, i) for i in indices),

@@ -59,4 +59,6 @@ def _working(study: Study, case: Case) -> tuple[PersonsSlices, Windowed]:
 
 
 def _stored(study: Study, case: Case, array: ArrayName) -> tuple[None, Windowed]:
+    if array is ArrayName.PREDICTION:
+        return None, study.labels.prediction_windows(case.id)
     return None, cast(Windowed, study.arrays.open(case.id, array))

@@ -2,7 +2,8 @@
 
 A network trained on a few slices works well between them and badly beyond them: it has never seen
 where a structure ends. So a slice counts as looked at if a clean slice is near it along the axis.
-Clean slices of other cases count at the same relative position if the fields of view are alike.
+A slice that is certified empty, because a person marked where every class ends, counts like a clean
+one. Those of other cases count at the same relative position if the fields of view are alike.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.extents import Certified
 from napari_mlbseg.project.records.slices import SliceKey
 
 BETWEEN_MM: Final = 10.0
@@ -26,7 +28,9 @@ LookedAt = Mapping[str, NDArray[np.bool_]]
 """For each case, by its name, which slices along its axis were looked at."""
 
 Heights = Mapping[tuple[str, int], NDArray[np.float64]]
-"""Of the clean slices of a case along an axis."""
+"""Of the clean slices of a case along an axis, and of those that are certified empty."""
+
+_NOTHING: Final[Certified] = {}
 
 
 def near(at_mm: NDArray[np.float64], clean_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -65,25 +69,38 @@ def alike(a: Case, b: Case, axis: int) -> bool:
 
 
 def looked_at(
-    case: Case, cases: Sequence[Case], clean: Iterable[SliceKey], axis: int | None = None
+    case: Case,
+    cases: Sequence[Case],
+    clean: Iterable[SliceKey],
+    axis: int | None = None,
+    *,
+    certified: Certified = _NOTHING,
 ) -> NDArray[np.bool_]:
     """Which slices of a case were looked at, along a display axis (the case's by default).
 
-    `clean` are the clean slices of all `cases`; those along other axes do not count.
+    `clean` are the clean slices of all `cases`, and `certified` says which slices are certified
+    empty; those along other axes do not count.
     """
-    return _looked_at(case, cases, _heights(cases, clean), case.axis if axis is None else axis)
+    heights = _heights(cases, clean, certified)
+    return _looked_at(case, cases, heights, case.axis if axis is None else axis)
 
 
-def looked_at_everywhere(cases: Sequence[Case], clean: Iterable[SliceKey]) -> LookedAt:
+def looked_at_everywhere(
+    cases: Sequence[Case], clean: Iterable[SliceKey], certified: Certified = _NOTHING
+) -> LookedAt:
     """The same of every case, along its axis."""
-    heights = _heights(cases, clean)
+    heights = _heights(cases, clean, certified)
     return {case.id: _looked_at(case, cases, heights, case.axis) for case in cases}
 
 
-def _heights(cases: Sequence[Case], clean: Iterable[SliceKey]) -> Heights:
-    """Where the clean slices of each case lie along each axis, as shares of its length."""
+def _heights(cases: Sequence[Case], clean: Iterable[SliceKey], certified: Certified) -> Heights:
+    """Where the known slices of each case lie along each axis, as shares of its length."""
     shapes = {case.id: case.geometry.shape for case in cases}
-    indices: dict[tuple[str, int], list[int]] = {}
+    indices: dict[tuple[str, int], list[int]] = {
+        where: np.flatnonzero(empty).tolist()
+        for where, empty in certified.items()
+        if where[0] in shapes and empty.any()
+    }
     for key in clean:
         if key.case_id in shapes:
             indices.setdefault((key.case_id, key.axis), []).append(key.index)

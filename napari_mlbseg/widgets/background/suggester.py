@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from qtpy.QtCore import QObject, Signal
 
@@ -9,6 +10,7 @@ from napari_mlbseg.engine.events import Event, Finished, SlicesPublished
 from napari_mlbseg.engine.predictions.suggestions import Suggestion
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.extents import End
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background import jobs
@@ -30,8 +32,9 @@ class Suggester(QObject):
     """Keeps a list of the slices that are worth correcting next.
 
     It searches again when a slice that it did not suggest becomes clean, when a clean or skipped
-    slice is reopened, when half of a batch is used up, when half of the predictions have changed,
-    and when a training has ended; never while the last batch is still valid.
+    slice is reopened, when an extent changes, when half of a batch is used up, when half of the
+    predictions have changed, and when a training has ended; never while the last batch is still
+    valid.
 
     Signals
     -------
@@ -55,7 +58,7 @@ class Suggester(QObject):
 
     @property
     def best(self) -> Sequence[Suggestion]:
-        """Up to `SHOWN` suggestions, best first; none of them clean or skipped."""
+        """Up to `SHOWN` suggestions, best first; no slice to correct is clean or skipped."""
         return self._batch[:SHOWN]
 
     @property
@@ -70,7 +73,7 @@ class Suggester(QObject):
 
     def after(self, key: SliceKey | None) -> SliceKey | None:
         """Return the suggestion after the slice on view; the best one if that is not suggested."""
-        keys = [one.key for one in self.best]
+        keys = list(dict.fromkeys(one.key for one in self.best))  # both ends may be on one slice
         if not keys:
             return None
         return keys[(keys.index(key) + 1) % len(keys)] if key in keys else keys[0]
@@ -114,14 +117,29 @@ class Suggester(QObject):
                 self.refresh()
             return
         self._closed.add(key)
-        kept = tuple(one for one in self._batch if one.key != key)
+        kept = tuple(one for one in self._batch if one.key != key or one.asks_for is not None)
         if len(kept) < len(self._batch):
             self._batch = kept
             self.changed.emit()
-            if len(kept) < SHOWN:
+            if len(kept) < SHOWN or _asks_for_ends(kept, key.case_id):
                 self.refresh()
         elif state is SliceState.CLEAN:
             self.refresh()
+
+    def extent_changed(self, case_id: str) -> None:
+        """Take note that a person marked an end in a case, or took a mark away."""
+        study = self._study
+        if study is None:
+            return
+        marks = {
+            (one.case_id, one.axis, one.value, end)
+            for one in study.extents.of(case_id)
+            for end in End
+            if one.extent.at(end) is not None
+        }
+        self._batch = tuple(left for one in self._batch if (left := _without(one, marks)))
+        self.changed.emit()
+        self.refresh()
 
     def hear(self, event: Event) -> None:
         """Take an engine event."""
@@ -151,7 +169,9 @@ class Suggester(QObject):
             self._task = None
             self._rest_until = time.monotonic() + REST * (time.monotonic() - began)
             if result is not None:
-                self._batch = tuple(one for one in result if one.key not in self._closed)
+                self._batch = tuple(
+                    one for one in result if one.asks_for or one.key not in self._closed
+                )
             prefix = "" if isinstance(error, UserError) else "Unexpected error: "
             self._problem = "" if error is None else f"{prefix}{error}"
             self.changed.emit()
@@ -162,3 +182,17 @@ class Suggester(QObject):
         task.ended.connect(ended)
         task.start()
         self.changed.emit()
+
+
+def _asks_for_ends(batch: Sequence[Suggestion], case_id: str) -> bool:
+    """Whether an end in a case is asked for, which an accepted slice may make known."""
+    return any(one.asks_for is not None and one.key.case_id == case_id for one in batch)
+
+
+def _without(one: Suggestion, marks: set[tuple[str, int, int, End]]) -> Suggestion | None:
+    """The suggestion without the classes whose end is marked; None if nothing is left of it."""
+    if one.asks_for is None:
+        return one
+    case_id, axis = one.key.case_id, one.key.axis
+    left = tuple(v for v in one.classes if (case_id, axis, v, one.asks_for) not in marks)
+    return replace(one, classes=left) if left else None

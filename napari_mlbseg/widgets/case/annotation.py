@@ -15,6 +15,7 @@ from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background.task import timer
 from napari_mlbseg.widgets.case.commands import SliceCommands
+from napari_mlbseg.widgets.case.extent_keeper import ExtentKeeper
 from napari_mlbseg.widgets.case.history import History
 from napari_mlbseg.widgets.case.journal import Journal
 from napari_mlbseg.widgets.case.late import LateSlices
@@ -35,6 +36,8 @@ class Annotation(QObject):
     ----------
     commands
         The commands for the slice on view.
+    extents
+        Between which slices each class shows.
     unsaved
         Edited slices that could not be saved at the last attempt, and why.
 
@@ -42,6 +45,8 @@ class Annotation(QObject):
     -------
     slice_changed(SliceKey)
         The state of a slice has changed; the study has the new one.
+    extent_changed(str)
+        An extent in the case of this name was marked, or a mark was taken away.
     moved(SliceKey)
         Another slice is on view.
     label_picked(int)
@@ -57,6 +62,7 @@ class Annotation(QObject):
     """
 
     slice_changed = Signal(object)
+    extent_changed = Signal(str)
     moved = Signal(object)
     label_picked = Signal(int)
     history_changed = Signal()
@@ -83,7 +89,10 @@ class Annotation(QObject):
         self._save_timer = timer(self, _SAVE_AFTER_MS, self.flush, single_shot=True)
         self._late = LateSlices(self)
         names = (*LAYER_NAMES, ArrayName.PROPOSED_LABELS)
-        self._arrays = CaseArrays(study, case, names, self._late.await_more)
+        self.extents = ExtentKeeper(study, case, changed=self._on_extent, request=self.request.emit)
+        self._arrays = CaseArrays(
+            study, case, names, self._late.await_more, excluded=self.extents.excluded
+        )
         self._working = WorkingLabels(
             case.geometry.shape,
             self._arrays.machine_slice,
@@ -99,7 +108,14 @@ class Annotation(QObject):
         self.history = History() if history is None else history
         self._journal = self._begin_journal()
         self.commands = SliceCommands(
-            self, self._journal, self._states, self._arrays, self._working, self.layers, self
+            self,
+            self._journal,
+            self._states,
+            self._arrays,
+            self._working,
+            self.layers,
+            self.extents,
+            self,
         )
         self.commands.failed.connect(self.failed)
         self.commands.told.connect(self.told)
@@ -149,6 +165,8 @@ class Annotation(QObject):
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Show these classes; if the class to paint with is gone, another one takes its place."""
         self.layers.set_classes(classes)
+        self.extents.refresh()
+        self.layers.draw((ArrayName.PREDICTION,), working=True)
 
     # --- what is painted -----------------------------------------------------------------------
 
@@ -210,6 +228,7 @@ class Annotation(QObject):
         )
         return Journal(
             keeper,
+            self.extents,
             self.history,
             here=lambda: self.key,
             tool=lambda: self.layers.working.tool,
@@ -237,8 +256,14 @@ class Annotation(QObject):
             self._save_timer.start()
 
     def _on_look(self, key: SliceKey) -> None:
-        self.layers.draw((), working=True)
+        # Accepted slices widen extents.
+        other = self.extents.refresh()
+        self.layers.draw((ArrayName.PREDICTION,) if other else (), working=True)
         self.slice_changed.emit(key)
+
+    def _on_extent(self) -> None:
+        self.layers.draw((ArrayName.PREDICTION,), working=True)
+        self.extent_changed.emit(self.case.id)
 
     def _on_view(self, event: Any = None) -> None:
         axis = self.layers.axis

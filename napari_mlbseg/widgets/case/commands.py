@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.records.extents import End, Extent
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
-from napari_mlbseg.widgets.case.history import Look
+from napari_mlbseg.project.records.values import values_in
+from napari_mlbseg.widgets.case.extent_keeper import ExtentKeeper
+from napari_mlbseg.widgets.case.history import Look, Marking
 from napari_mlbseg.widgets.case.journal import Journal
 from napari_mlbseg.widgets.case.layers import CaseLayers
 from napari_mlbseg.widgets.case.proposed_labels import with_proposed_labels
@@ -42,7 +45,7 @@ class SliceCommands(QObject):
     Signals
     -------
     failed(str), told(str)
-        A step could not be undone or redone, or has been; for the annotator.
+        What could not be done, and what was done or followed from it; for the annotator.
     """
 
     failed = Signal(str)
@@ -56,6 +59,7 @@ class SliceCommands(QObject):
         arrays: CaseArrays,
         working: WorkingLabels,
         layers: CaseLayers,
+        extents: ExtentKeeper,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -65,13 +69,22 @@ class SliceCommands(QObject):
         self._arrays = arrays
         self._working = working
         self._layers = layers
+        self._extents = extents
 
     def accept(self) -> None:
         """Make the slice clean as shown, and go to the next open slice."""
         key = self._ready("accept a slice")
+        shown = self._shown(key)
+        widened = self._extents.widened_by(key, values_in(shown))
         if self._states[key] is not SliceState.CLEAN:
-            self._journal.change("accept", key, Look.human(SliceState.CLEAN, self._shown(key)))
+            self._journal.change("accept", key, Look.human(SliceState.CLEAN, shown))
         self._advance(key)
+        if widened:
+            names = " and ".join(f"'{name}'" for name in widened)
+            self.told.emit(
+                f"Slice {key.index} shows {names} beyond the marked end, so the extent now reaches "
+                "up to it."
+            )
 
     def reopen(self) -> None:
         """Turn a clean slice into a draft, and a skipped slice into an untouched one."""
@@ -112,6 +125,33 @@ class SliceCommands(QObject):
         taken = with_proposed_labels(self._arrays, shown, key.axis, key.index, below)
         self._journal.draft("take proposed labels on", key, taken)
         return int((taken != shown).sum())
+
+    def mark_end(self, end: End) -> None:
+        """Mark the slice on view as an end of the class to paint with; again takes it away."""
+        key = self._ready("mark where a class begins or ends")
+        label = self._extents.class_to_mark(int(self._layers.working.selected_label))
+        before = self._extents.marked(key.axis, label.value)
+        again = before.at(end) == key.index
+        if not again:
+            _require_order(before, end, key.index, label.name)
+        after = before.moved(end, None if again else key.index)
+        verb = "begin" if end is End.FIRST else "end"
+        name = f"{'unmark' if again else 'mark'} where '{label.name}' {verb}s"
+        self._journal.mark(
+            f"{name} (slice {key.index})", key, Marking(key.axis, label.value, before, after)
+        )
+        if again:
+            self.told.emit(f"Where '{label.name}' {verb}s is no longer marked.")
+            return
+        side = "before" if end is End.FIRST else "after"
+        text = f"'{label.name}' {verb}s at slice {key.index}: no slice {side} it shows it any more."
+        beyond = self._extents.shown_beyond(key.axis, label.value)
+        if beyond:
+            text += (
+                f" But you accepted slice {' and '.join(map(str, sorted(beyond)))} with it, so "
+                "the extent reaches up to there. Reopen that slice if the mark is right."
+            )
+        self.told.emit(text)
 
     def undo(self) -> None:
         """Undo the last step, and show its slice."""
@@ -158,6 +198,22 @@ class SliceCommands(QObject):
             self._layers.show_slice(key.axis, following)
 
 
+def _require_order(before: Extent, end: End, index: int, name: str) -> None:
+    """Raise UserError if a class would begin after its end."""
+    first, last = before.first, before.last
+    if end is End.FIRST and last is not None and index > last:
+        raise UserError(
+            f"'{name}' cannot begin at slice {index}, because it is marked to end at slice {last}. "
+            f"Take that mark away first (Shift+E on slice {last}), or mark a slice up to {last}."
+        )
+    if end is End.LAST and first is not None and index < first:
+        raise UserError(
+            f"'{name}' cannot end at slice {index}, because it is marked to begin at slice {first}."
+            f" Take that mark away first (Shift+B on slice {first}), or mark a slice from {first} "
+            "on."
+        )
+
+
 BY_NAME: dict[str, Callable[[SliceCommands], None]] = {
     "accept": SliceCommands.accept,
     "reopen": SliceCommands.reopen,
@@ -165,6 +221,8 @@ BY_NAME: dict[str, Callable[[SliceCommands], None]] = {
     "revert": SliceCommands.revert,
     "copy_previous": lambda commands: commands.copy_from(-1),
     "copy_next": lambda commands: commands.copy_from(+1),
+    "begins_here": lambda commands: commands.mark_end(End.FIRST),
+    "ends_here": lambda commands: commands.mark_end(End.LAST),
     "undo": SliceCommands.undo,
     "redo": SliceCommands.redo,
 }

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mlbseg.project.records.extents import Extent
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 
 # A brush stroke on a slice of 512 x 512 takes about 5 kB.
@@ -74,12 +75,24 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Marking:
+    """The extent of a class (by its value) along an axis, before and after a step."""
+
+    axis: int
+    value: int
+    before: Extent
+    after: Extent
+
+    size = 0
+
+
+@dataclass(frozen=True)
 class Step:
     """A step that is undone as one; `name` completes "Undo ...", `where` is the slice to show."""
 
     name: str
     where: SliceKey
-    changes: tuple[Change, ...]
+    changes: tuple[Change | Marking, ...]
 
     @property
     def size(self) -> int:

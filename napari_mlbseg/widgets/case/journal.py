@@ -7,7 +7,8 @@ import numpy as np
 
 from napari_mlbseg.project.labels import Labels
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
-from napari_mlbseg.widgets.case.history import Change, History, Look, Step
+from napari_mlbseg.widgets.case.extent_keeper import ExtentKeeper
+from napari_mlbseg.widgets.case.history import Change, History, Look, Marking, Step
 from napari_mlbseg.widgets.case.slice_keeper import SliceKeeper
 
 
@@ -29,6 +30,7 @@ class Journal:
     def __init__(
         self,
         keeper: SliceKeeper,
+        extents: ExtentKeeper,
         history: History,
         *,
         here: Callable[[], SliceKey],
@@ -47,6 +49,7 @@ class Journal:
             Called when the history has changed.
         """
         self._keeper = keeper
+        self._extents = extents
         self._history = history
         self._here = here
         self._tool = tool
@@ -107,6 +110,12 @@ class Journal:
         if not np.array_equal(labels, self._keeper.shown(key)):
             self.change(name, key, Look.human(SliceState.DRAFT, labels))
 
+    def mark(self, name: str, key: SliceKey, marking: Marking) -> None:
+        """Change an extent as one step, which shows a slice; UserError or OSError if it fails."""
+        self.close()
+        self._extents.keep(marking.axis, marking.value, marking.after)
+        self._add(Step(name, key, (marking,)))
+
     def following(self, *, back: bool) -> Step | None:
         """Return the next step to undo or redo."""
         self.close()
@@ -116,7 +125,11 @@ class Journal:
         """Undo or redo a step; UserError or OSError if the result cannot be saved."""
         step = self.following(back=back)
         for change in step.changes if step else ():
-            self._keeper.keep(change.key, change.before if back else change.after)
+            if isinstance(change, Marking):
+                extent = change.before if back else change.after
+                self._extents.keep(change.axis, change.value, extent)
+            else:
+                self._keeper.keep(change.key, change.before if back else change.after)
         self._history.went(back=back)
         self._changed()
 

@@ -6,7 +6,7 @@ takes long, its layer stays empty until the slice arrives, instead of blocking t
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from math import prod
 from typing import Any, Final
@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.project.arrays.store import ArrayName
-from napari_mlbseg.project.labels import machine_array
+from napari_mlbseg.project.labels import along, machine_array
 from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.extents import Excluded, clear_excluded
 from napari_mlbseg.project.records.masks import plane
 from napari_mlbseg.project.study import Study
 
@@ -27,6 +28,8 @@ _PATIENCE_S: Final = 0.25
 _KEPT_BYTES: Final = 48 << 20
 _AHEAD_BYTES: Final = 48 << 20
 """Rows up to this size are fetched ahead."""
+_PREDICTED: Final = (ArrayName.PREDICTION, ArrayName.PROPOSED_LABELS)
+_ALL: Final = (slice(None), slice(None), slice(None))
 _LABELS: Final = (ArrayName.INITIAL_LABELS, ArrayName.PREDICTION, ArrayName.PROPOSED_LABELS)
 
 
@@ -44,9 +47,11 @@ class StoredArray:
         name: ArrayName,
         reader: ThreadPoolExecutor,
         late: Callable[[], object],
+        excluded: Callable[[], Mapping[int, Excluded]] = dict,
     ) -> None:
+        """`excluded` returns what is not shown, along each display axis."""
         self._study, self._case, self.name = study, case, name
-        self._reader, self._late = reader, late
+        self._reader, self._late, self._excluded = reader, late, excluded
         self._rows: OrderedDict[Row, Future[NDArray[Any]]] = OrderedDict()
         self._awaited: set[Row] = set()
         self._last = (0, 0)
@@ -76,7 +81,13 @@ class StoredArray:
             return np.asarray(np.broadcast_to(self.dtype.type(0), self.shape)[key]).copy()
         where = _whole_slice(key)
         if where is None:
-            return np.asarray(self._study.arrays.open(self._case.id, self.name)[key])
+            stored = self._study.arrays.open(self._case.id, self.name)
+            excluded = self._excluded()
+            if not excluded:
+                return np.asarray(stored[key])
+            whole = np.array(stored[:])
+            clear_excluded(whole, _ALL, excluded)
+            return np.asarray(whole[key])
         axis, index = where
         row = self._row(axis, index)
         future = self._request(row)
@@ -178,7 +189,10 @@ class StoredArray:
         return self.dtype.itemsize * self.size // self.shape[axis] * (last - first)
 
     def _cut(self, row: Row, voxels: NDArray[Any], index: int) -> NDArray[Any]:
-        return np.array(voxels[plane(row[0], index - row[1])])
+        axis, first, _ = row
+        cut = np.array(voxels[plane(axis, index - first)])
+        clear_in_slice(cut, axis, index, self._excluded())
+        return cut
 
     def _empty(self, axis: int) -> NDArray[Any]:
         return np.zeros([n for k, n in enumerate(self.shape) if k != axis], self.dtype)
@@ -188,15 +202,27 @@ class CaseArrays:
     """The arrays of one case behind its layers, by name.
 
     `late` is called when a slice is shown empty because it takes long to read; `arrived` says when
-    it has been read.
+    it has been read. `excluded` returns what is excluded along each display axis: predictions do
+    not show it, imported labels are shown as they were imported.
     """
 
     def __init__(
-        self, study: Study, case: Case, names: Iterable[ArrayName], late: Callable[[], object]
+        self,
+        study: Study,
+        case: Case,
+        names: Iterable[ArrayName],
+        late: Callable[[], object],
+        excluded: Callable[[], Mapping[int, Excluded]] = dict,
     ) -> None:
+        self._excluded = excluded
         # One thread: disk and store handle one request after another anyway.
         self._reader = ThreadPoolExecutor(1, "mlbseg-reader")
-        self._arrays = {name: StoredArray(study, case, name, self._reader, late) for name in names}
+        self._arrays = {
+            name: StoredArray(
+                study, case, name, self._reader, late, excluded if name in _PREDICTED else dict
+            )
+            for name in names
+        }
 
     def __getitem__(self, name: ArrayName) -> StoredArray:
         return self._arrays[name]
@@ -208,8 +234,10 @@ class CaseArrays:
         return self._arrays[name or ArrayName.INITIAL_LABELS]  # zeros if the study has none
 
     def machine_slice(self, axis: int, index: int) -> NDArray[np.uint8]:
-        """Return a copy of one slice of `machine`; waits for the disk."""
-        return self.machine.slice(axis, index)
+        """Return a copy of one slice of `machine` within the extents; waits for the disk."""
+        labels: NDArray[np.uint8] = self.machine.slice(axis, index)
+        clear_in_slice(labels, axis, index, self._excluded())
+        return labels
 
     def reload(self, names: Iterable[ArrayName], axis: int, start: int, stop: int) -> None:
         """Read slices of these arrays again; other names are ignored."""
@@ -228,6 +256,13 @@ class CaseArrays:
     def close(self) -> None:
         """Stop reading."""
         self._reader.shutdown(wait=False, cancel_futures=True)
+
+
+def clear_in_slice(
+    labels: NDArray[Any], axis: int, index: int, excluded: Mapping[int, Excluded]
+) -> None:
+    """Set classes that are excluded from a slice, or from a part of it, to background, in place."""
+    clear_excluded(np.expand_dims(labels, axis), along(axis, index, index + 1), excluded)
 
 
 def _whole_slice(key: Any) -> tuple[int, int] | None:

@@ -3,7 +3,16 @@
 from collections.abc import Iterable, Sequence
 
 from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from qtpy.QtGui import (
+    QBrush,
+    QColor,
+    QHelpEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPolygonF,
+)
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT, SliceState
@@ -13,6 +22,10 @@ _GAP_FROM_PX = 5.0
 _MARKER = QColor(255, 255, 255)
 _SUGGESTED = QColor(120, 200, 255)
 _UNSEEN = QColor(20, 24, 32)
+_OUTSIDE = QBrush(QColor(225, 230, 240, 170), Qt.BrushStyle.BDiagPattern)
+_EMPTY = QColor(20, 24, 32, 150)
+_END = QColor(225, 230, 240)
+_END_PX = 2.0
 _TRIANGLE_PX = 9.0
 _UNSEEN_PX = 3.0
 
@@ -33,13 +46,17 @@ class SliceStrip(QWidget):
         self._states: tuple[SliceState, ...] = ()
         self._suggested: frozenset[int] = frozenset()
         self._unseen: frozenset[int] = frozenset()
+        self._outside: frozenset[int] = frozenset()
+        self._empty: frozenset[int] = frozenset()
+        self._class = ""
         self._current = 0
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip(
             "All slices of this case. Green: clean; amber: draft; light grey: skipped; dark:"
             f" untouched. Blue triangle: suggested. Dark line on top: {NEVER_LOOKED_AT} (no clean"
-            " slice nearby). Click to go to a slice."
+            " slice nearby). Hatched: outside of the class to paint with; darker: outside of every"
+            " class, so certified empty. Click to go to a slice."
         )
 
     def sizeHint(self) -> QSize:
@@ -66,10 +83,17 @@ class SliceStrip(QWidget):
         self._unseen = frozenset(indices)
         self.update()
 
+    def set_outside(self, name: str, outside: Iterable[int], empty: Iterable[int]) -> None:
+        """Mark the slices outside of the class of this name, and those outside of every class."""
+        self._class, self._outside, self._empty = name, frozenset(outside), frozenset(empty)
+        self.update()
+
     def said_of(self, index: int) -> str:
         """Describe a slice in a few words."""
         words = [STATE_TEXTS[self._states[index]]]
         words += [NEVER_LOOKED_AT] if self._is_unseen(index) else []
+        words += [f"outside of '{self._class}'"] if index in self._outside else []
+        words += ["certified empty"] if index in self._empty else []
         words += ["suggested"] if index in self._suggested else []
         return f"Slice {index}: {', '.join(words)}"
 
@@ -99,6 +123,7 @@ class SliceStrip(QWidget):
             if self._is_unseen(index):
                 cell.setHeight(_UNSEEN_PX)
                 painter.fillRect(cell, _UNSEEN)
+        self._mark_outside(painter, width)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(QPen(_MARKER, 2))
         wide = max(width, 5.0)
@@ -109,6 +134,18 @@ class SliceStrip(QWidget):
     def _is_unseen(self, index: int) -> bool:
         """Whether to mark a slice as never looked at: not if it is a draft, clean or skipped."""
         return index in self._unseen and self._states[index] is SliceState.UNTOUCHED
+
+    def _mark_outside(self, painter: QPainter, width: float) -> None:
+        """Darken what is certified empty, hatch what is outside, and draw a line where it ends."""
+        high, count = self.height() - 6, len(self._states)
+        for first, last in _runs(self._empty):
+            painter.fillRect(QRectF(first * width, 3, (last - first + 1) * width, high), _EMPTY)
+        for first, last in _runs(self._outside):
+            painter.fillRect(QRectF(first * width, 3, (last - first + 1) * width, high), _OUTSIDE)
+            for edge, inside in ((first, first > 0), (last + 1, last < count - 1)):
+                if inside:
+                    left = edge * width - _END_PX / 2
+                    painter.fillRect(QRectF(left, 3, _END_PX, high), _END)
 
     def _mark_suggested(self, painter: QPainter, width: float) -> None:
         painter.setPen(QPen(QColor(20, 24, 32), 1))
@@ -143,3 +180,14 @@ class SliceStrip(QWidget):
             index = self.index_at(event.pos().x())
             if index is not None and index != self._current:
                 self.chosen.emit(index)
+
+
+def _runs(indices: frozenset[int]) -> list[tuple[int, int]]:
+    """The first and the last of each run of consecutive indices.
+
+    >>> _runs(frozenset({0, 1, 5, 6, 7}))
+    [(0, 1), (5, 7)]
+    """
+    firsts = sorted(i for i in indices if i - 1 not in indices)
+    lasts = sorted(i for i in indices if i + 1 not in indices)
+    return list(zip(firsts, lasts, strict=True))

@@ -175,9 +175,12 @@ class SlicesPanel(QWidget):
         for place, name in enumerate(places, 1):
             grid.addWidget(self.buttons[name], place // 3, place % 3)
         grid.addWidget(self.doubt, 2, 1, 1, 2)
-        grid.addWidget(quiet("Show or hide"), 3, 0)
+        grid.addWidget(quiet("The class"), 3, 0)
+        for column, name in enumerate(("begins_here", "ends_here"), 1):
+            grid.addWidget(self.buttons[name], 3, column)
+        grid.addWidget(quiet("Show or hide"), 4, 0)
         for column, view in enumerate(VIEWS, 1):
-            grid.addWidget(self.buttons[view.name], 3, column)
+            grid.addWidget(self.buttons[view.name], 4, column)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)

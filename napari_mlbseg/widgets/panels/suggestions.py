@@ -1,6 +1,6 @@
 """The list of slices that are worth correcting next; click one to go there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -13,6 +13,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mlbseg.engine.predictions.suggestions import Suggestion
+from napari_mlbseg.engine.wording import of_end_to_mark
+from napari_mlbseg.project.records.extents import End
 from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT, SliceKey
 from napari_mlbseg.widgets.panels.style import quiet
 
@@ -24,6 +26,7 @@ _COLUMN_TIPS = (
 )
 UNSEEN = "\N{WHITE CIRCLE}"
 """Marks a slice that was never looked at."""
+_NO_NAMES: Mapping[int, str] = {}
 _UNKNOWN = "\N{EN DASH}"
 
 
@@ -67,17 +70,28 @@ class SuggestionsPanel(QWidget):
         layout.addWidget(self.table)
 
     def set_suggestions(
-        self, best: Sequence[Suggestion], *, looking: bool = False, problem: str = ""
+        self,
+        best: Sequence[Suggestion],
+        *,
+        names: Mapping[int, str] = _NO_NAMES,
+        looking: bool = False,
+        problem: str = "",
     ) -> None:
-        """Show these slices, and whether a search is running, or why it failed."""
+        """Show these slices, and whether a search is running, or why it failed.
+
+        `names` are those of the classes, by value.
+        """
         self._keys = [one.key for one in best]
         self.table.setRowCount(len(best))
+        self.table.clearContents()
+        self.table.clearSpans()
         for row, one in enumerate(best):
-            area = _UNKNOWN if one.doubtful_mm2 is None else f"{one.doubtful_mm2:.0f}"
-            area = f"{UNSEEN} {area}" if one.never_looked_at else area
-            for column, text in enumerate((one.key.case_id, str(one.key.index), area)):
+            cells = _cells(one, names)
+            if len(cells) == 1:
+                self.table.setSpan(row, 0, 1, len(_COLUMNS))
+            for column, text in enumerate(cells):
                 item = QTableWidgetItem(text)
-                item.setToolTip(why(one))
+                item.setToolTip(why(one, names))
                 if column:
                     item.setTextAlignment(
                         Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
@@ -93,8 +107,29 @@ class SuggestionsPanel(QWidget):
             self.table.clearSelection()
 
 
-def why(one: Suggestion) -> str:
+def _cells(one: Suggestion, names: Mapping[int, str]) -> tuple[str, ...]:
+    """The texts of a row; an end to mark takes its whole width."""
+    if one.asks_for is not None:
+        return (f"{one.key.case_id} {one.key.index}: {_asked(one, names)}",)
+    area = _UNKNOWN if one.doubtful_mm2 is None else f"{one.doubtful_mm2:.0f}"
+    return one.key.case_id, str(one.key.index), f"{UNSEEN} {area}" if one.never_looked_at else area
+
+
+def _asked(one: Suggestion, names: Mapping[int, str]) -> str:
+    assert one.asks_for is not None
+    named = [names.get(value, str(value)) for value in one.classes]
+    return of_end_to_mark(one.asks_for, named)
+
+
+def why(one: Suggestion, names: Mapping[int, str] = _NO_NAMES) -> str:
     """Say in a sentence or two why a slice is suggested."""
+    if one.asks_for is not None:
+        key = "Shift+B" if one.asks_for is End.FIRST else "Shift+E"
+        return (
+            f"{_asked(one, names).capitalize()}: nothing says so yet. Look around this slice, go "
+            f"to the last one that shows it, choose the class and press {key}. Nothing teaches "
+            "more for a single key."
+        )
     unseen = f"{NEVER_LOOKED_AT.capitalize()}: no clean slice nearby. "
     return (unseen if one.never_looked_at else "") + _what_it_adds(one)
 
@@ -123,6 +158,8 @@ def _note(best: Sequence[Suggestion], *, looking: bool, problem: str) -> str:
         return "Nothing to suggest."
     marked = f" {UNSEEN} {NEVER_LOOKED_AT}." if any(one.never_looked_at for one in best) else ""
     how = "Slices whose correction would teach the network most"
-    if best[0].gain is None:
+    if best[-1].gain is None:
         how = "Spread evenly until the first prediction"
+    if best[0].asks_for is not None:
+        how = "First mark where classes begin and end; then correct slices"
     return f"{how}, best first.{marked} Click a slice to go there."

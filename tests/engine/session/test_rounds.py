@@ -142,8 +142,7 @@ def test_of_a_large_cohort_each_labelling_takes_the_next_cases(
             labelled.append(set[str]())
         if isinstance(event, StageStarted) and event.stage is Stage.PUBLISHING:
             break
-        named = isinstance(event, SlicesPublished) and ArrayName.PSEUDO_LABELS.value in event.arrays
-        if named:
+        if isinstance(event, SlicesPublished) and ArrayName.PSEUDO_LABELS.value in event.arrays:
             labelled[-1].add(event.case_id)
     assert labelled == [{"phantom0"}, {"phantom1"}, {"phantom0"}, {"phantom1"}]
 

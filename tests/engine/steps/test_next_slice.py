@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_study import SHAPE, Phantoms
 
-from napari_mlbseg.engine.predictions.suggestions import suggest
+from napari_mlbseg.engine.predictions.suggestions import slices_to_correct
 from napari_mlbseg.engine.steps import next_slice
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.coverage import looked_at_everywhere
@@ -39,16 +39,16 @@ def test_open_slices_once_each_and_no_more_than_asked(
     clean = set(phantoms.accept("phantom0", 3, 7))
     skipped = SliceKey("phantom1", 0, 6)
     phantoms.study.slices.set_state(skipped, SliceState.SKIPPED)
-    found = [one.key for one in suggest(phantoms.study, count)]
+    found = [one.key for one in slices_to_correct(phantoms.study, count)]
     everything = {SliceKey(f"phantom{c}", 0, i) for c in (0, 1) for i in range(LENGTH)}
     assert len(set(found)) == len(found) == min(count, 2 * LENGTH - 3)
     assert set(found) <= everything - clean - {skipped}
-    assert found == [one.key for one in suggest(phantoms.study, count)]
+    assert found == [one.key for one in slices_to_correct(phantoms.study, count)]
 
 
 def test_a_batch_begins_with_smaller_ones_and_adds_less_and_less(trained: Phantoms) -> None:
     trained.accept("phantom0", 2)
-    six, three = suggest(trained.study, 6), suggest(trained.study, 3)
+    six, three = slices_to_correct(trained.study, 6), slices_to_correct(trained.study, 3)
     assert six[:3] == three
     costless = [s.gain for s in six if s.gain is not None]
     assert len(costless) == 6
@@ -57,7 +57,7 @@ def test_a_batch_begins_with_smaller_ones_and_adds_less_and_less(trained: Phanto
 
 
 def test_doubt_draws_suggestions(trained: Phantoms) -> None:
-    first = suggest(trained.study, 1)[0]
+    first = slices_to_correct(trained.study, 1)[0]
     assert first.key.case_id == "phantom1"
     assert first.doubtful_mm2 == pytest.approx(0.8 * SHAPE[1] * SHAPE[2], rel=0.01)
 
@@ -65,9 +65,9 @@ def test_doubt_draws_suggestions(trained: Phantoms) -> None:
 def test_a_corrected_slice_is_not_suggested_again_nor_are_its_neighbours_at_once(
     trained: Phantoms,
 ) -> None:
-    first = suggest(trained.study, 1)[0].key
+    first = slices_to_correct(trained.study, 1)[0].key
     trained.accept(first.case_id, first.index)
-    after = suggest(trained.study, 1)[0].key
+    after = slices_to_correct(trained.study, 1)[0].key
     assert after != first
     assert after.case_id != first.case_id or abs(after.index - first.index) > 1
 
@@ -75,7 +75,7 @@ def test_a_corrected_slice_is_not_suggested_again_nor_are_its_neighbours_at_once
 def test_without_trust_maps_every_slice_counts_alike(phantoms: Phantoms) -> None:
     study = phantoms.study
     study.arrays.create("phantom0", ArrayName.PREDICTION)
-    found = suggest(study, 4)
+    found = slices_to_correct(study, 4)
     assert [one.doubtful_mm2 for one in found] == [None] * 4
     assert np.all(next_slice.relative_doubt(np.full(5, np.nan)) == 1)
 
@@ -124,7 +124,7 @@ def test_similarity_is_that_of_slices() -> None:
 
 def test_progress_names_every_case_and_can_end_it(trained: Phantoms) -> None:
     told: list[tuple[str, int, int]] = []
-    suggest(trained.study, 1, progress=lambda *step: told.append(step))
+    slices_to_correct(trained.study, 1, progress=lambda *step: told.append(step))
     cases = trained.study.cases
     assert told == [(f"Looking at {c.id}", i, len(cases)) for i, c in enumerate(cases)]
 
@@ -132,13 +132,13 @@ def test_progress_names_every_case_and_can_end_it(trained: Phantoms) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        suggest(trained.study, 1, progress=give_up)
+        slices_to_correct(trained.study, 1, progress=give_up)
 
 
 def test_slices_that_nobody_looked_at_come_first_and_are_named(trained: Phantoms) -> None:
     study = trained.study
     trained.accept("phantom0", 5, 6)
-    cases, found = study.cases, suggest(study, 16)
+    cases, found = study.cases, slices_to_correct(study, 16)
     assert found[0].never_looked_at
     known = set(study.slices.clean())
     now = looked_at_everywhere(cases, known)
@@ -157,7 +157,7 @@ def test_slices_that_nobody_looked_at_come_first_and_are_named(trained: Phantoms
 
 def test_before_the_first_run_they_come_first_too(phantoms: Phantoms) -> None:
     phantoms.accept("phantom0", 3, 6, 9)
-    found = [one.never_looked_at for one in suggest(phantoms.study, 24)]
+    found = [one.never_looked_at for one in slices_to_correct(phantoms.study, 24)]
     assert found == sorted(found, reverse=True)
     assert set(found) == {True, False}
 

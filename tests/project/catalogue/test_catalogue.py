@@ -9,6 +9,7 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.catalogue import schema
 from napari_mlbseg.project.catalogue.complaints import explained
 from napari_mlbseg.project.records.cases import LabelClass
+from napari_mlbseg.project.records.extents import Extent
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -21,14 +22,16 @@ def mask_of(number: int) -> np.ndarray:
 
 @pytest.fixture
 def catalogue(study: Study) -> Path:
-    """The file of a closed study with one saved slice."""
+    """The file of a closed study with a few saved slices and one extent."""
+    study.set_classes([LabelClass(1, "organ", (1, 2, 3))])
+    study.extents.mark("a", 0, 1, Extent(1, 4))
     for index in range(6):
         study.save_slice(SliceKey("a", 0, index), mask_of(index), SliceState.DRAFT)
     study.close()
     return study.path / "catalogue.sqlite"
 
 
-@pytest.mark.parametrize("table", ["masks", "revisions", "audit"])
+@pytest.mark.parametrize("table", ["masks", "revisions", "audit", "extents"])
 @pytest.mark.parametrize(
     "statement",
     [
@@ -85,6 +88,7 @@ def test_an_older_catalogue_is_brought_up_to_date_when_written(
 ) -> None:
     newer = (*schema.MIGRATIONS, ("ALTER TABLE cases ADD COLUMN note TEXT",))
     monkeypatch.setattr(schema, "MIGRATIONS", newer)
+    monkeypatch.setattr(schema, "OLDEST_READABLE", len(newer))
     with pytest.raises(UserError, match="older version"):
         Study.open(catalogue.parent, writable=False)
     with Study.open(catalogue.parent) as study:
@@ -103,6 +107,8 @@ def test_classes_of_an_older_study_may_have_any_pieces_and_holes(
         tmp_path / "old.mlbseg" / "catalogue.sqlite",
         "INSERT INTO classes (value, name, red, green, blue) VALUES (3, 'liver', 1, 2, 3)",
     )
+    with Study.open(tmp_path / "old.mlbseg", writable=False) as study:
+        assert study.classes == (LabelClass(3, "liver", (1, 2, 3)),)
     with Study.open(tmp_path / "old.mlbseg") as study:
         assert study.classes == (LabelClass(3, "liver", (1, 2, 3), most_pieces=None),)
         study.set_classes([replace(study.classes[0], most_pieces=2, no_holes=True)])

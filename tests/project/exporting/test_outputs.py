@@ -16,6 +16,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_files import PATIENT, lps_of, voxels, write_series
+from nifti_files import load_nifti
 from numpy.typing import NDArray
 from seg_files import write_seg
 
@@ -28,6 +29,7 @@ from napari_mlbseg.project.exporting.outputs import formats_for, probability_tar
 from napari_mlbseg.project.exporting.provenance import in_words, maker_of, provenance_path
 from napari_mlbseg.project.importing.cohort import import_folder
 from napari_mlbseg.project.records.cases import LabelClass
+from napari_mlbseg.project.records.extents import Extent
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -295,6 +297,44 @@ def test_slices_that_nobody_looked_at_are_named(study: Study, tmp_path: Path) ->
     unseen = set(range(count)) - {4, count - 1}  # a single clean slice says nothing beyond itself
     assert set(told["slices"]) == {case.geometry.file_index(0, i) for i in unseen}
     assert in_words(study, case).endswith(f" {len(unseen)} of {count} slices were never looked at.")
+
+
+def test_extents_cut_what_is_exported_and_are_named(study: Study, tmp_path: Path) -> None:
+    case, geometry = study.cases[0], study.cases[0].geometry
+    study.arrays.create("scan", ArrayName.PREDICTION)[:] = 1
+    for value, extent in {1: Extent(1, 4), 2: Extent(2, 3)}.items():  # 4 is clean, and all 2
+        study.extents.mark("scan", 0, value, extent)
+    for kind in (ExportKind.LABELS, ExportKind.PREDICTION):
+        (path,) = export_case(study, "scan", tmp_path / kind, kind, OutFormat.NIFTI)
+        found = geometry.to_display(np.asarray(load_nifti(path).dataobj))
+        assert np.flatnonzero(found.any(axis=(1, 2))).tolist() == [1, 2, 3, 4]
+    told, (_, last) = provenance(path), (1, 4)
+    assert told["certified_empty"] == {
+        "axis": geometry.file_axes[0],
+        "slices": sorted(geometry.file_index(0, i) for i in (0, 5, 6)),
+    }
+    assert [one["class"]["value"] for one in told["extents"]] == [1, 2]
+    narrow = told["extents"][1]
+    assert narrow["author"] == "ada"
+    assert narrow["axis"] == geometry.file_axes[0]
+    marked = {geometry.file_index(0, i) for i in (2, 3)}
+    assert {narrow["first"], narrow["last"]} == marked
+    assert narrow["first"] < narrow["last"]
+    widened = narrow["with_clean_slices"]
+    assert {widened["first"], widened["last"]} == {geometry.file_index(0, i) for i in (2, last)}
+    assert "3 of 7 slices are certified empty by marked ends." in in_words(study, case)
+    assert not set(told["certified_empty"]["slices"]) & set(told["never_looked_at"]["slices"])
+
+
+def test_imported_labels_cut_by_an_extent_are_not_as_imported(study: Study, tmp_path: Path) -> None:
+    shown = [i for i in range(SHAPE[2]) if study.arrays.read("scan", INITIAL, 0, i).any()]
+    for value in (1, 2):
+        study.extents.mark("scan", 0, value, Extent(last=3))
+    (path,) = export_case(study, "scan", tmp_path / "out", ExportKind.LABELS, OutFormat.NIFTI)
+    kept = provenance(path)["imported_labels"]["kept_slices"]
+    file_index = study.cases[0].geometry.file_index
+    assert max(shown) > 4  # else there is nothing to cut
+    assert kept == [file_index(0, i) for i in shown if i <= 3]
 
 
 def test_a_source_that_is_gone_has_no_hash(study: Study, tmp_path: Path) -> None:

@@ -108,3 +108,40 @@ def test_only_slices_along_the_axis_count(tmp_path: Path, axis: int) -> None:
     clean = [SliceKey("case0", 0, 10), SliceKey("case0", 0, 20), SliceKey("case0", 2, 4)]
     found = np.flatnonzero(looked_at(case, [case], clean, axis))
     assert found.tolist() == (list(range(10, 21)) if axis == 0 else [4])
+
+
+def test_slices_outside_of_marked_ends_count_like_clean_ones(tmp_path: Path) -> None:
+    case, other = cases_of(tmp_path, (100, 10, 10), (100, 10, 10))
+    clean = [SliceKey(case.id, 0, i) for i in (45, 55)]
+    reach = int(BETWEEN_SHARE * (99 - 45))
+    empty = np.arange(100) > 70
+    certified = {(case.id, 0): empty}
+    seen = looked_at(case, [case], clean, certified=certified)
+    assert np.flatnonzero(~seen).tolist() == list(range(45))  # nothing is known below
+    assert reach < 70 - 55  # so what lies between is known only because of the end
+    assert looked_at(other, [case, other], clean, certified=certified).tolist() == seen.tolist()
+    assert looked_at(case, [case], clean, axis=1, certified=certified).tolist() == [False] * 10
+    everywhere = looked_at_everywhere([case, other], clean, certified)
+    assert everywhere[other.id].tolist() == seen.tolist()
+
+
+@given(
+    st.lists(st.integers(0, 99), max_size=6),
+    *[st.integers(-1, 100)] * 4,
+)
+def test_another_mark_never_takes_anything_away(
+    clean: list[int], first: int, last: int, higher: int, lower: int
+) -> None:
+    """Neither a first mark nor one that certifies more slices."""
+    index = np.arange(100)
+    some = (index < first) | (index > last)
+    more = some | (index < higher) | (index > lower)
+
+    def seen(certified: np.ndarray) -> np.ndarray:
+        known = np.array([*clean, *np.flatnonzero(certified).tolist()], np.float64)
+        return near(index.astype(np.float64) + 0.5, known + 0.5)
+
+    nothing = np.zeros(100, dtype=bool)
+    assert (seen(nothing) <= seen(some)).all()
+    assert (seen(some) <= seen(more)).all()
+    assert seen(more)[more].all()

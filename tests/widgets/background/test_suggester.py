@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,11 +12,22 @@ from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.predictions.suggestions import Suggestion, suggest
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.extents import End, Extent
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background import jobs, suggester
 from napari_mlbseg.widgets.background.suggester import BATCH, SHOWN, Suggester
 from napari_mlbseg.widgets.background.task import Report
+
+
+@pytest.fixture
+def study(study: Study) -> Study:
+    """A study in which no end is asked for, because a person said that everything may be shown."""
+    for case in study.cases:
+        last = case.geometry.shape[case.axis] - 1
+        for label in study.classes:
+            study.extents.mark(case.id, case.axis, label.value, Extent(0, last))
+    return study
 
 
 class Looks:
@@ -218,3 +230,61 @@ def test_the_next_suggestion_follows_the_slice_on_view(watching: Suggester) -> N
     assert watching.after(keys[-1]) == keys[0]
     watching.set_study(None)
     assert watching.after(keys[0]) is None
+
+
+def unmark(watching: Suggester, study: Study, *case_ids: str) -> None:
+    for case_id in case_ids:
+        for label in study.classes:
+            study.extents.clear(case_id, study.case(case_id).axis, label.value)
+        watching.extent_changed(case_id)
+
+
+def ends(watching: Suggester) -> list[tuple[str, End, tuple[int, ...]]]:
+    return [(s.key.case_id, s.asks_for, s.classes) for s in watching.best if s.asks_for]
+
+
+def test_an_end_is_asked_for_until_it_is_marked(
+    qtbot: QtBot, watching: Suggester, looks: Looks, study: Study
+) -> None:
+    assert ends(watching) == []
+    case, values = study.cases[0], tuple(label.value for label in study.classes)
+    assert len(values) > 1
+    unmark(watching, study, case.id)
+    qtbot.waitUntil(lambda: len(ends(watching)) == 2)
+    assert ends(watching) == [(case.id, End.FIRST, values), (case.id, End.LAST, values)]
+    quiet(qtbot, watching)
+    looks.go_on.clear()  # what follows is known at once, before anything is looked for again
+    key = next(one.key for one in watching.best if one.asks_for is End.LAST)
+    for done, value in enumerate(values, start=1):
+        study.extents.mark(case.id, case.axis, value, Extent(last=key.index))
+        watching.extent_changed(case.id)
+        left = [(case.id, End.LAST, values[done:])] if values[done:] else []
+        assert ends(watching) == [(case.id, End.FIRST, values), *left]
+    looks.go_on.set()
+    quiet(qtbot, watching)
+    assert ends(watching) == [(case.id, End.FIRST, values)]
+
+
+def test_accepting_the_slice_of_an_end_does_not_mark_it(
+    qtbot: QtBot, watching: Suggester, study: Study
+) -> None:
+    unmark(watching, study, study.cases[0].id)
+    qtbot.waitUntil(lambda: len(ends(watching)) == 2)
+    asked = ends(watching)
+    say(watching, study, watching.best[0].key, SliceState.CLEAN)
+    quiet(qtbot, watching)
+    assert [one[:2] for one in ends(watching)] == [one[:2] for one in asked]
+
+
+def test_both_ends_on_one_slice_do_not_keep_anybody_there(
+    watching: Suggester, study: Study
+) -> None:
+    first, other = watching.best[0], watching.best[1]
+    assert first.asks_for is None
+    watching._batch = (
+        replace(first, asks_for=End.FIRST, classes=(1,)),
+        replace(first, asks_for=End.LAST, classes=(1,)),
+        other,
+    )
+    assert watching.after(None) == first.key
+    assert watching.after(first.key) == other.key

@@ -24,6 +24,7 @@ from napari_mlbseg.engine.predictions.suggestions import Suggestion
 from napari_mlbseg.formats.source import SourceInfo
 from napari_mlbseg.project.exporting.export import ExportKind, OutFormat
 from napari_mlbseg.project.records.cases import Case, Intensity, LabelClass
+from napari_mlbseg.project.records.extents import End
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.volume import Geometry
 from napari_mlbseg.widgets.panels.cases import CasesPanel
@@ -417,6 +418,57 @@ def test_a_click_on_a_suggestion_asks_for_its_slice(qtbot: QtBot) -> None:
     panel.set_current(SliceKey("a", 0, 8))
     assert panel.table.selectedItems() == []
     assert len(told) == 1
+
+
+def test_an_end_to_mark_is_a_sentence_in_the_list(qtbot: QtBot) -> None:
+    panel = SuggestionsPanel()
+    qtbot.addWidget(panel)
+    panel.resize(360, 300)
+    panel.show()
+    told = heard(panel.chosen)
+    end = Suggestion(SliceKey("a", 0, 7), None, None, asks_for=End.LAST, classes=(3,))
+    slice_ = Suggestion(SliceKey("b", 0, 4), 0.1, 34.4)
+    panel.set_suggestions([end, slice_], names={3: "atrium"})
+    item = panel.table.item(0, 0)
+    assert item is not None
+    assert item.text() == "a 7: mark where 'atrium' ends"
+    assert "Shift+E" in item.toolTip()
+    assert "First mark where classes begin and end" in panel.note.text()
+    place = panel.table.visualRect(panel.table.model().index(0, 0))  # type: ignore[union-attr]
+    assert place.width() > 250  # of the whole row
+    qtbot.mouseClick(panel.table.viewport(), LEFT, pos=place.center())
+    assert told == [SliceKey("a", 0, 7)]
+    panel.set_suggestions([slice_])
+    texts = [panel.table.item(0, k).text() for k in range(3)]  # type: ignore[union-attr]
+    assert texts == ["b", "4", "34"]
+    assert panel.table.columnSpan(0, 0) == 1
+
+
+def test_what_is_outside_is_hatched_and_darker_where_nothing_is_shown(qtbot: QtBot) -> None:
+    strip = SliceStrip()
+    qtbot.addWidget(strip)
+    strip.resize(400, 26)
+    strip.set_states([SliceState.UNTOUCHED] * 40)
+    strip.set_current(20)
+
+    def colors(index: int) -> set[str]:
+        image = strip.grab().toImage()
+        left = 10 * index + 3  # beside the line that an end is drawn as
+        return {image.pixelColor(x, y).name() for x in range(left, left + 5) for y in range(5, 20)}
+
+    plain = colors(30)
+    strip.set_outside("atrium", range(10), range(5))
+    hatched, empty = colors(7), colors(2)
+    assert colors(30) == plain
+    assert len(hatched) > 1
+    assert plain < hatched
+    assert len(empty) > 1
+    assert not plain & empty
+    assert strip.said_of(7) == "Slice 7: untouched, outside of 'atrium'"
+    assert strip.said_of(2) == "Slice 2: untouched, outside of 'atrium', certified empty"
+    assert strip.said_of(10) == "Slice 10: untouched"
+    strip.set_outside("atrium", (), ())
+    assert colors(7) == plain
 
 
 def test_a_suggestion_says_why() -> None:

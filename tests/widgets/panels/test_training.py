@@ -13,6 +13,7 @@ from real_input import QTest
 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
+from napari_mlbseg.project.records.reach import Reach
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.widgets.panels.settings_form import FIRST, MORE, SettingsForm, described
 from napari_mlbseg.widgets.panels.training import TrainingPanel
@@ -244,8 +245,10 @@ def test_the_running_dice_says_what_it_says_nothing_about(qtbot: QtBot) -> None:
     scored = ev.ValidationScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.81})
     panel.apply(scored)
     assert "says nothing" not in panel.score.text()
-    panel.apply(dataclasses.replace(scored, never_looked_at=41, slices=88))
+    seen = Reach("a", 0, 88, ends=(0, 55), in_file=(87, 32))
+    panel.apply(dataclasses.replace(scored, never_looked_at=41, slices=88, reach=(seen,)))
     assert "says nothing about 41 of 88 slices" in panel.score.text()
+    assert "nothing above slice 55 was corrected" in panel.score.text()
     panel.apply(ev.ImportedLabelsKept(True))
     assert "imported labels" in panel.note.text()
     panel.apply(ev.OutOfTime((SliceKey("a", 0, 1), SliceKey("a", 0, 2))))
