@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from napari_mlbseg.engine.data.grid import SampleShape, Triple, VolumeGrid
+from napari_mlbseg.engine.data.grid import SampleShape, Triple, VolumeGrid, in_plane
 from napari_mlbseg.engine.data.placement import Mirrored, random_turn
 from napari_mlbseg.engine.data.reader import Reader
-from napari_mlbseg.engine.data.source import CleanSlices, NoisyLabels, Scene, Span
-from napari_mlbseg.engine.data.sparse import lay_slices
+from napari_mlbseg.engine.data.source import CleanSlices, NoisyLabels, Scene, Span, draw_clean
+from napari_mlbseg.engine.data.sparse import lay_empty, lay_slices
 from napari_mlbseg.engine.data.tiles import layers_needed, one_tile_around
 from napari_mlbseg.engine.data.volumes import Box, Frame, Volumes, affine
 from napari_mlbseg.engine.interruption import Check, never
@@ -55,7 +55,7 @@ class PatchSource:
         mirrored: Mirrored = (False, False),
         check: Check = never,
     ) -> None:
-        self.grid, self.device, self.clean = grid, device, CleanSlices()
+        self.grid, self.device = grid, device
         self._noisy = NoisyLabels()
         self._mirrored = mirrored
         self._reader = Reader(study, device, check)
@@ -63,6 +63,7 @@ class PatchSource:
         self._volumes = Volumes(self._reader)
         self._cases = study.cases
         self._frames = {c.id: Frame(c, grid.resolution_mm) for c in self._cases}
+        self.use(CleanSlices())
 
     @property
     def tile(self) -> Triple:
@@ -82,6 +83,11 @@ class PatchSource:
     def use(self, clean: CleanSlices) -> None:
         """Draw samples from these clean slices from now on."""
         self.clean = clean
+        self._empty = {
+            i: torch.zeros(f.shape[0], dtype=torch.bool) for i, f in self._frames.items()
+        }
+        for key in clean.empty:
+            self._empty[key.case_id][key.index] = True
 
     def learn_from(self, labels: NoisyLabels) -> None:
         """Give noisy samples these labels from now on; they are read anew."""
@@ -110,17 +116,16 @@ class PatchSource:
         return bool(self.clean.open_cases(self._noisy.among(self._cases)))
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
-        """Draw random patches around random training slices."""
-        keys = list(self.clean.training)
-        chosen = torch.randint(len(keys), (count,), generator=generator).tolist()
+        """Draw random patches around random training slices, and around some empty ones."""
+        keys = draw_clean(self.clean, count, generator)
         turns = random_turn(count, generator, dims=3, mirrored=self._mirrored)
         luck = torch.rand(count, 4, generator=generator).tolist()
         samples = []
-        for number, turn, (which, y, x, jitter) in zip(chosen, turns, luck, strict=True):
-            key = keys[number]
+        for key, turn, (which, y, x, jitter) in zip(keys, turns, luck, strict=True):
             frame = self._frames[key.case_id]
-            pixel = _foreground(self.clean.training[key], y) if which < FOREGROUND_SHARE else None
-            height, width = self.clean.training[key].shape
+            labels = self.clean.training.get(key)
+            pixel = None if labels is None or which >= FOREGROUND_SHARE else _foreground(labels, y)
+            _, (height, width) = in_plane(frame.case, key.axis)
             centre = self._centre(key, pixel or (y * (height - 1), x * (width - 1)))
             normal = frame.axes.index(key.axis)
             # At most a quarter of the patch, so that the slice crosses it even when zoomed in.
@@ -187,6 +192,7 @@ class PatchSource:
 
     def _clean_sample(self, frame: Frame, move: Matrices) -> tuple[Tensor, Tensor]:
         image, labels = self._sample(frame, move, self.grid.patch)
+        labels = lay_empty(labels, compose(frame.to_file, move), frame, self._empty[frame.case.id])
         training = {k: self.clean.training[k] for k in self._of_case(self.clean.training, frame)}
         return image, self._with_slices(labels, frame, move, training)
 

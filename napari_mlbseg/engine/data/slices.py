@@ -10,7 +10,7 @@ from torch.nn import functional
 from napari_mlbseg.engine.data.grid import Grid, SampleShape, in_plane
 from napari_mlbseg.engine.data.placement import Mirrored, centred_placement, random_placement
 from napari_mlbseg.engine.data.reader import Reader
-from napari_mlbseg.engine.data.source import CleanSlices, NoisyLabels, Scene, Span
+from napari_mlbseg.engine.data.source import CleanSlices, NoisyLabels, Scene, Span, draw_clean
 from napari_mlbseg.engine.interruption import Check, never
 from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.labels import IGNORE
@@ -101,10 +101,16 @@ class SliceSource:
         return self.clean.open_cases(self._noisy.among(self._cases))
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
-        """Draw random training slices."""
-        keys = list(self.clean.training)
-        chosen = [keys[i] for i in _draw(len(keys), count, generator)]
-        return self._moved(chosen, [self.clean.training[k] for k in chosen], generator)
+        """Draw random training slices, and some empty ones."""
+        chosen = draw_clean(self.clean, count, generator)
+        labels = [self._clean_labels(key) for key in chosen]
+        return self._moved(chosen, labels, generator)
+
+    def _clean_labels(self, key: SliceKey) -> Int[Tensor, "y x"]:
+        known = self.clean.training.get(key)
+        if known is not None:
+            return known
+        return torch.zeros(self._study_shape(key), dtype=torch.long, device=self.device)
 
     def steady_batch(self, keys: Sequence[SliceKey]) -> Batch:
         """Training slices, as they are."""

@@ -24,17 +24,42 @@ class CleanSlices:
     Attributes
     ----------
     left_out
-        Slices whose initial labels are not learnt from: the clean and the skipped ones.
+        Slices whose noisy labels are not learnt from: the clean, the skipped and the empty ones.
+    empty
+        Slices that are certified to show no class, along the axes of their cases. They are
+        learnt from, too.
     """
 
     training: Mapping[SliceKey, Tensor] = field(default_factory=dict)
     validation: Mapping[SliceKey, Tensor] = field(default_factory=dict)
     left_out: frozenset[SliceKey] = frozenset()
+    empty: tuple[SliceKey, ...] = ()
 
     def open_cases(self, cases: Sequence[Case]) -> list[Case]:
         """The cases with an open slice along their axis."""
         closed = Counter((key.case_id, key.axis) for key in self.left_out)
         return [c for c in cases if closed[c.id, c.axis] < c.geometry.shape[c.axis]]
+
+
+EMPTY_SHARE = 0.25
+"""Share of clean samples that are drawn from the empty slices."""
+
+
+def draw_clean(clean: CleanSlices, count: int, generator: Generator) -> list[SliceKey]:
+    """Draw clean samples: training slices, and a share of empty slices if there are any.
+
+    Every random number comes from the generator; without empty slices it is one per sample.
+    """
+    keys = list(clean.training)
+    chosen = [keys[i] for i in torch.randint(len(keys), (count,), generator=generator).tolist()]
+    if not clean.empty:
+        return chosen
+    luck = torch.rand(count, generator=generator) < EMPTY_SHARE
+    others = torch.randint(len(clean.empty), (count,), generator=generator).tolist()
+    return [
+        clean.empty[other] if empty else key
+        for key, other, empty in zip(chosen, others, luck.tolist(), strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -147,7 +172,10 @@ class Source(Protocol):
         """Draw random samples with noisy labels; needs open slices."""
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
-        """Draw samples with the labels of training slices, placed at random on the grid."""
+        """Draw samples with the labels of training slices, placed at random on the grid.
+
+        A share of them (`EMPTY_SHARE`) are empty slices, if there are any.
+        """
 
     def steady_batch(self, keys: Sequence[SliceKey]) -> Batch:
         """Training slices with their labels, without random placement."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from napari_mlbseg.engine.data.volumes import Frame
@@ -47,6 +47,30 @@ def lay_slices(
         found = IGNORE if mask is None else _nearest(mask, positions, frame, key.axis)
         labels = torch.where(crossed, found, labels)
     return labels
+
+
+def lay_empty(
+    labels: Int[Tensor, "z y x"], to_file: Matrices, frame: Frame, empty: Bool[Tensor, " slices"]
+) -> Int[Tensor, "z y x"]:
+    """Set the voxels of empty slices to background; the others stay as they are.
+
+    A voxel belongs to the nearest slice along the annotated axis; voxels beyond the first and the
+    last slice belong to none.
+
+    Parameters
+    ----------
+    to_file
+        As in `lay_slices`.
+    empty
+        Which slices along the annotated axis show no class.
+    """
+    if not empty.any():
+        return labels
+    depth = _positions(to_file.to(labels.device), tuple(labels.shape))[0]
+    index = (depth + (len(empty) - 1) / 2).round().long()
+    inside = (index >= 0) & (index < len(empty))
+    found = empty.to(labels.device)[index.clamp(0, len(empty) - 1)]
+    return labels.masked_fill(inside & found, 0)
 
 
 def _nearest(

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mlbseg.project.exporting.voxels import in_bands
 from napari_mlbseg.project.labels import machine_array
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.extents import End
@@ -75,7 +76,7 @@ def _shown(study: Study, case: Case, values: Iterable[int]) -> dict[int, list[in
     """The slices along the axis of a case on which its working labels show each class."""
     across = tuple(k for k in range(3) if k != case.axis)
     parts: dict[int, list[NDArray[np.bool_]]] = {value: [] for value in values}
-    for slab in study.labels.windows(case.id).slabs(case.axis):
+    for slab in in_bands(study.labels.windows(case.id), case.axis):
         for value, found in parts.items():
             found.append((slab == value).any(axis=across))
     return {value: np.flatnonzero(np.concatenate(found)).tolist() for value, found in parts.items()}

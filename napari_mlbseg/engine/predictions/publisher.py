@@ -16,6 +16,7 @@ from napari_mlbseg.engine.predictions.schedule import Schedule
 from napari_mlbseg.engine.steps.weighting.rule import Scores
 from napari_mlbseg.project.arrays.store import ArrayName, Block
 from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.extents import clear_excluded
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.project.tidying.tidy import tidied_array
 
@@ -110,15 +111,21 @@ class Publisher:
         whole = Span(case, span.axis, 0, case.geometry.shape[case.axis])
         if done.stop < whole.stop:
             return _told(done, (), step)
-        labels = self._tidied(np.concatenate([self._labels[i] for i in sorted(self._labels)]))
+        labels = self._certain(case, np.concatenate([b for _, b in sorted(self._labels.items())]))
         self._labels = {}
         for name in arrays:
             self._study.arrays.create(case.id, name, [(0, labels)], axis=case.axis)
         self.schedule.published(whole, step=step)
         return _told(whole, tuple(map(str, arrays)), step)
 
-    def _tidied(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The labels of a case (slices, rows, columns) with no more pieces than their classes."""
+    def _certain(self, case: Case, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Labels (slices, rows, columns) without what cannot be.
+
+        No class shows outside its extent, nor in more pieces than it has.
+        """
+        whole = slice(None), slice(None), slice(None)
+        upright = np.moveaxis(labels, 0, case.axis)
+        clear_excluded(upright, whole, self._study.extents.excluded_along(case.id))
         classes = {one.value: one for one in self._study.classes if one.is_tidied}
         return tidied_array(labels, classes)[0] if classes else labels
 

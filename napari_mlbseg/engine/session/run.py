@@ -96,7 +96,7 @@ class Run:
         state.round = course.place(state.stage, state.round)
         if state.stage is Stage.BOOTSTRAPPING and not trainer.has_labels:
             state.enter(Stage.LABELLING)
-        while not parts.attention.stop:
+        while True:
             if state.stage is Stage.LABELLING:
                 whole = yield from self._publishing.labelling()
                 if not whole:
@@ -106,13 +106,12 @@ class Run:
                 rounds[state.round].steps, later_steps=course.steps_after(state.round + 1)
             )
             if parts.attention.stop:
-                break
+                return False
             following = self._round_after(state.round)
             if following is None:
                 state.end_round(next_one=course.base_rounds)
                 return True
             state.end_round(next_one=following)
-        return False
 
     def _round_after(self, number: int) -> int | None:
         """The next round for which there is time; None if there is none.

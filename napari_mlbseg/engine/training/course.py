@@ -65,7 +65,7 @@ def course_of(base_steps: int, steps: int, *, renews_labels: bool) -> Course:
 
 def _cut(steps: int, length: int, *, most: int | None = None) -> list[int]:
     """Parts of `length`, the last one of what is left; after `most` parts none is cut off."""
-    parts = []
+    parts: list[int] = []
     while steps > length and len(parts) + 1 != most:
         parts.append(length)
         steps -= length

@@ -1,9 +1,10 @@
 """Network, data and state of a run, and its training steps."""
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -124,14 +125,23 @@ class Trainer:
         self._largest_right_disagreement = largest_right_disagreement(
             one.disagreement for one in known.values() if one.disagreement is not None
         )
+        empty = [key for key in self._empty_slices() if key not in known and key not in skipped]
         labels = {key: one.labels for key, one in known.items()}
         self.source.use(
             CleanSlices(
                 training={k: v for k, v in labels.items() if k not in validation},
                 validation={k: v for k, v in labels.items() if k in validation},
-                left_out=frozenset(skipped | set(known)),
+                left_out=frozenset({*skipped, *known, *empty}),
+                empty=tuple(empty),
             )
         )
+
+    def _empty_slices(self) -> Iterator[SliceKey]:
+        """The slices that are certified to show no class, along the axes of their cases."""
+        for (case_id, axis), empty in self._study.extents.certified().items():
+            if axis == self._cases[case_id].axis:
+                for index in np.flatnonzero(empty).tolist():
+                    yield SliceKey(case_id, axis, index)
 
     @property
     def class_values(self) -> tuple[int, ...]:

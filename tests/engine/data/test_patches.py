@@ -59,9 +59,9 @@ class Recorded:
         self.moves: list[Tensor] = []
         sample = source._sample
 
-        def recording(frame: object, move: Tensor, size: object, *, labels: bool) -> object:
+        def recording(frame: object, move: Tensor, *others: object) -> object:
             self.moves.append(move)
-            return sample(frame, move, size, labels=labels)  # type: ignore[arg-type]
+            return sample(frame, move, *others)  # type: ignore[arg-type]
 
         monkeypatch.setattr(source, "_sample", recording)
 

@@ -22,6 +22,7 @@ from napari_mlbseg.engine.events import (
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.extents import Extent
 
 BASE, LABELLING, LOOP = Stage.BASE_MODEL, Stage.LABELLING, Stage.BOOTSTRAPPING
 IN_ROUNDS = replace(QUICK, base_steps=12, steps=10, dimensions="2d")
@@ -112,6 +113,20 @@ def test_a_round_learns_from_labels_as_tidy_as_their_classes(phantoms: Phantoms)
     phantoms.study.checkpoint_path.unlink()
     until(phantoms, LOOP, counted)
     assert pieces == 1
+
+
+def test_a_round_learns_no_class_outside_its_extent(phantoms: Phantoms) -> None:
+    phantoms.accept("phantom0", 3, 5, 8)
+    phantoms.study.extents.mark("phantom1", 0, 1, Extent(last=6))
+    phantoms.study.extents.mark("phantom1", 1, 1, Extent(first=15))
+
+    def looked_at(number: int) -> None:
+        shown = labels(phantoms, ArrayName.PSEUDO_LABELS) == 1
+        assert shown[:7, 15:].any()
+        assert not shown[7:].any()
+        assert not shown[:, :15].any()
+
+    until(phantoms, LOOP, looked_at)
 
 
 def test_initial_labels_are_those_of_the_base_model(phantoms: Phantoms) -> None:
