@@ -246,6 +246,17 @@ def simulate(
     steps: Steps = None,
     base_steps: BaseSteps = None,
     device: Device = None,
+    marks: Annotated[
+        str | None,
+        typer.Option(help="Minutes at which to measure each run: 1,4,8,30; it ends with the last."),
+    ] = None,
+    clock: Annotated[
+        str, typer.Option(help="Of the marks: wall, or processor (its time / threads).")
+    ] = "wall",
+    threads: Annotated[int | None, typer.Option(min=1, help="Of torch, on a CPU.")] = None,
+    mark_ends: Annotated[
+        bool, typer.Option("--mark-ends", help="Also mark the ends of each class in each case.")
+    ] = False,
     json: Annotated[
         Path | None,
         typer.Option("--json", help="File of records; finished runs are not repeated."),
@@ -259,9 +270,16 @@ def simulate(
     from napari_mlbseg.cli import simulations
     from napari_mlbseg.engine.config import Config
 
-    config = Config.from_dict(_given(steps=steps, base_steps=base_steps, device=device))
+    given = _given(steps=steps, base_steps=base_steps, device=device, threads=threads)
     plan = simulations.plan(
-        budget, policy=policy, method=method, seeds=seeds, holdout=holdout, config=config
+        budget,
+        policy=policy,
+        method=method,
+        seeds=seeds,
+        holdout=holdout,
+        config=Config.from_dict(given),
+        timing=None if marks is None else simulations.timing(marks, clock),
+        ends=mark_ends,
     )
     output.simulation_text(simulations.simulate(study, truth, plan, json))
 

@@ -60,6 +60,17 @@ def correct(study: Study, truth: Truth, keys: Iterable[SliceKey]) -> None:
         study.save_slice(key, truth.mask(key), SliceState.CLEAN)
 
 
+def mark_ends(study: Study, truth: Truth) -> None:
+    """Mark the first and the last slice of every class in every case, as a person would.
+
+    Raises UserError if the study cannot hold them.
+    """
+    raise UserError(
+        f"{study.path} cannot hold the first and last slice of a class. Simulate without marked "
+        "ends."
+    )
+
+
 def take(
     proposed: Sequence[SliceKey], count: int, *, truth: Truth, missing: frozenset[int]
 ) -> list[SliceKey]:
