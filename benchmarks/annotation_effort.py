@@ -195,11 +195,10 @@ def draw_over_time(rows: Sequence[dict[str, Any]], path: Path) -> None:
         x, color = [row["mark"] for row in points], f"C{number}"
         label = f"{method}, {policy}, {budget} slices, {name}{', ends marked' if ends else ''}"
         for metric, line in (("dice", "-"), ("dice_in_one_piece", "--")):
-            y, spread = zip(
-                *((row[metric][0], row[metric][1] or 0.0) for row in points), strict=True
-            )
-            what = {"label": label} if metric == "dice" else {}
-            place.errorbar(x, y, spread, color=color, linestyle=line, marker="o", capsize=3, **what)
+            y = [row[metric][0] for row in points]
+            spread = [row[metric][1] or 0.0 for row in points]
+            shown = label if metric == "dice" else None
+            place.errorbar(x, y, spread, color=color, ls=line, marker="o", capsize=3, label=shown)
     ticks = sorted({row["mark"] for points in curves.values() for row in points})
     place.set(title="solid: as exported; dashed: in one piece", xlabel="minutes", xscale="log")
     place.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -199,9 +199,9 @@ def test_annotation_effort_script(tmp_path: Path) -> None:
 def test_annotation_effort_script_over_time(tmp_path: Path) -> None:
     file, picture, table = (tmp_path / name for name in ("effort.json", "effort.png", "effort.md"))
     asked = ("--budgets", "4", "--methods", "mlbseg,supervised", "--seeds", "1")
-    asked += ("--marks", "0.001,600", "--clock", "processor")
+    timed = ("--marks", "0.001,600", "--clock", "processor")
     shown = ("--png", str(picture), "--markdown", str(table))
-    found: Any = carried_out("annotation_effort.py", *asked, *shown, json_file=file)
+    found: Any = carried_out("annotation_effort.py", *asked, *timed, *shown, json_file=file)
     at = {(r["method"], r["mark_min"], r["where"]) for r in found if r["class"] == "organ"}
     ends = {(None, "exported"), (None, "held_out"), (600, "exported"), (0.001, "exported")}
     assert at == {(method, *end) for method in ("mlbseg", "supervised") for end in ends}

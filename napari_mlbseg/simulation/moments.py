@@ -76,11 +76,12 @@ class Observer:
             minutes = (self._watch.now() - self._began) / 60
             self._note(event, minutes)
             over = isinstance(event, Finished)
-            passed = [mark for mark in self._due if over or mark <= minutes]
+            passed: list[float | None] = [m for m in self._due if over or m <= minutes]
             self._due = self._due[len(passed) :]
-            if passed or over:
+            passed += [None] if over else []
+            if passed:
                 with self._watch.stopped():
-                    self._keep([*passed, None] if over else passed, minutes)
+                    self._keep(passed, minutes)
             yield event
 
     def _note(self, event: Event, minutes: float) -> None:
