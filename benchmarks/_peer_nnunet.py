@@ -29,6 +29,9 @@ def main() -> None:
         prepare(options.threads)
         ready.write_text(json.dumps({"seconds": now()}))
     prepared_s = json.loads(ready.read_text())["seconds"]
+    # By the processor's clock training has no other process: only ended ones are counted.
+    workers = options.threads - 1 if options.clock == "wall" else 0
+    os.environ |= {"nnUNet_n_proc_DA": str(workers)}
     trainer = trainer_for(folder)
     began = now()
     steps = train(trainer, now, 60 * options.mark - prepared_s)
@@ -48,9 +51,8 @@ def set_up(options: argparse.Namespace) -> None:
     """Where nnU-Net finds its folders, and how many processes it may use."""
     names = ("raw", "preprocessed", "results")
     os.environ.update({f"nnUNet_{name}": str(options.folder / name) for name in names})
-    # By the processor's clock everything happens in this process, where it is counted.
-    workers = options.threads - 1 if options.clock == "wall" else 0
-    os.environ |= {"nnUNet_n_proc_DA": str(workers), "nnUNet_def_n_proc": str(options.threads)}
+    processes = str(options.threads)
+    os.environ |= {"nnUNet_n_proc_DA": processes, "nnUNet_def_n_proc": processes}
     import torch
 
     torch.set_num_threads(options.threads)
