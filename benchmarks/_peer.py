@@ -65,5 +65,6 @@ def unknown_label(folder: Path) -> int:
 
 def write(folder: Path, mark: float, found: Mapping[str, Labels], **about: Any) -> None:
     """Keep what was found; `found` is empty if there was nothing at the mark yet."""
-    np.savez_compressed(folder / f"{mark:g}.npz", **dict(found))
+    arrays: dict[str, Any] = dict(found)
+    np.savez_compressed(folder / f"{mark:g}.npz", **arrays)
     (folder / f"{mark:g}.json").write_text(json.dumps(about))

@@ -80,7 +80,9 @@ def labelled(classifier: Classifier, path: Path) -> _peer.Labels:
 def features_of(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Features of each pixel: ``y x features``."""
     smallest, largest = SCALES_PX
-    found = multiscale_basic_features(image, sigma_min=smallest, sigma_max=largest, workers=1)
+    found = multiscale_basic_features(  # type: ignore[no-untyped-call]
+        image, sigma_min=smallest, sigma_max=largest, workers=1
+    )
     return np.asarray(found, dtype=np.float32)
 
 

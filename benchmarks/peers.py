@@ -202,7 +202,7 @@ def run(setting: Setting, config: Config, timing: Timing, folder: Path) -> list[
     for moment in ran.moments:
         if moment.mark_min is not None:
             found = dict(zip(names, moment.labels(), strict=True))
-            about = {"mark_min": moment.mark_min, "steps": moment.steps}
+            about: Row = {"mark_min": moment.mark_min, "steps": moment.steps}
             about |= {"labels_min": moment.minutes, "first_shown_min": moment.published_min}
             told = moment.estimated_dice
             rows += scored(setting, found, about | {"told": fmean(told.values()) if told else None})
