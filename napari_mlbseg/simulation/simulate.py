@@ -23,8 +23,8 @@ from napari_mlbseg.simulation.measuring import Measuring
 from napari_mlbseg.simulation.methods import method_named
 from napari_mlbseg.simulation.policies import Policy, proposals
 from napari_mlbseg.simulation.records import Job, Record, of_steps
-from napari_mlbseg.simulation.timed import forget_moments, train_for
-from napari_mlbseg.simulation.training import Bench, Watch, train
+from napari_mlbseg.simulation.timed import TimedRun, forget_moments, train_for
+from napari_mlbseg.simulation.training import Bench, Ran, Watch, train
 
 COHORT, HELD_OUT = "cohort.mlbseg", "held_out.mlbseg"
 
@@ -130,13 +130,13 @@ class Simulation:
             known = _read_picks(at)
             if known is None:
                 if needs_last and last is not None and not last.exists():
-                    self._run(job._replace(budget=len(picks)), picks, last)
+                    self._train(job, picks, last)
                 known = picks + self._more(policy, picks, budget, seed, last)
                 _write_picks(at, known)
             picks, before, last = known, last, at
             if job in done:
                 continue
-            yield self._run(job, picks, at)
+            yield self._measured(job, self._train(job, picks, at), at)
             if before is not None:
                 remove([before])
             if policy is not Policy.SUGGESTED:
@@ -158,16 +158,19 @@ class Simulation:
                 trained.close()
         return take(proposed, count, truth=self._truth, missing=missing)
 
-    def _run(self, job: Job, picks: Sequence[SliceKey], at: Path) -> list[Record]:
-        """Train on these slices, and measure."""
-        method, config, timing = method_named(job.method), self._plan.config, self._plan.timing
+    def _train(self, job: Job, picks: Sequence[SliceKey], at: Path) -> Ran | TimedRun:
+        method, timing = method_named(job.method), self._plan.timing
         if timing is None:
-            ran = train(self._bench, method, picks, job.seed, at)
-            return self._measuring.after_steps(job, ran, config.base_steps + config.steps, at)
-        timed = train_for(self._bench, method, picks, job.seed, at, timing)
-        records = self._measuring.over_time(job, timed, at)
-        forget_moments(at)
-        return records
+            return train(self._bench, method, picks, job.seed, at)
+        return train_for(self._bench, method, picks, job.seed, at, timing)
+
+    def _measured(self, job: Job, ran: Ran | TimedRun, at: Path) -> list[Record]:
+        if isinstance(ran, TimedRun):
+            records = self._measuring.over_time(job, ran, at)
+            forget_moments(at)
+            return records
+        steps = self._plan.config.base_steps + self._plan.config.steps
+        return self._measuring.after_steps(job, ran, steps, at)
 
     def _claim(self, study: Study) -> None:
         """Claim the folder for this simulation; raises UserError if it belongs to another."""

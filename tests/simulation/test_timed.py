@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from small_study import QUICK, Phantoms
 
+from napari_mlbseg.cli.simulations import timing
 from napari_mlbseg.engine.events import (
     Event,
     Finished,
@@ -168,3 +169,9 @@ def test_moments_have_rows_of_their_own(tmp_path: Path) -> None:
     assert "in one piece" in head
     assert "| end | 1, 2 min (wall) | 0.750 ± 0.071 |" in lines[1]
     assert "mark" not in markdown(rows[:1]).splitlines()[0]
+
+
+def test_clocks_have_names() -> None:
+    assert timing("1, 4.5", "processor") == Timing((1.0, 4.5), Clock.PROCESSOR)
+    with pytest.raises(UserError, match="no clock 'sand'; choose from wall, processor"):
+        timing("1,4", "sand")
