@@ -1,6 +1,7 @@
 """From what a run left behind to records."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.annotator import Truth
 from napari_mlbseg.simulation.moments import Moment
 from napari_mlbseg.simulation.records import Job, Record
-from napari_mlbseg.simulation.scoring import Labels, measured
+from napari_mlbseg.simulation.scoring import Labels, exported, measured
 from napari_mlbseg.simulation.timed import TimedRun
 from napari_mlbseg.simulation.training import Ran
 
@@ -57,14 +58,16 @@ class Measuring:
 
         with Study.open(at, writable=False) as study:
             about = about | {"where": EXPORTED}
-            yield from self._records(job, about, estimated, study.cases, study.labels.working)
+            yield from self._records(job, about, estimated, study.cases, partial(exported, study))
             if self._held_out is None:
                 return
             with Study.open(self._held_out) as others:
                 for _ in predict_other_cases(study, others):
                     pass
                 about = about | {"where": HELD_OUT}
-                yield from self._records(job, about, estimated, others.cases, others.labels.working)
+                yield from self._records(
+                    job, about, estimated, others.cases, partial(exported, others)
+                )
 
     def _records(
         self,

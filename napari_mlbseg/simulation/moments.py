@@ -17,6 +17,7 @@ from napari_mlbseg.engine.events import (
 )
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.clocks import StopWatch, Timing
+from napari_mlbseg.simulation.scoring import exported
 
 TRAINING = (Stage.BASE_MODEL, Stage.BOOTSTRAPPING)
 
@@ -38,7 +39,7 @@ class Moment:
     published_min
         When anything was published for the first time; None if nothing was so far.
     file
-        The working labels of all cases.
+        The exported labels of all cases.
     """
 
     mark_min: float | None
@@ -49,7 +50,7 @@ class Moment:
     file: Path
 
     def labels(self) -> list[NDArray[np.uint8]]:
-        """The working labels (z y x), in the order of the study's cases."""
+        """The exported labels (z y x), in the order of the study's cases."""
         with np.load(self.file) as kept:
             return [kept[name] for name in kept.files]
 
@@ -99,9 +100,7 @@ class Observer:
     def _keep(self, marks: list[float | None], minutes: float) -> None:
         """Copy the labels once; they belong to all of these marks."""
         file = self._folder / f"{len(self.moments)}.npz"
-        np.savez_compressed(
-            file, *(self._study.labels.working(case.id) for case in self._study.cases)
-        )
+        np.savez_compressed(file, *(exported(self._study, case.id) for case in self._study.cases))
         steps = sum(self._steps.get(stage, 0) for stage in TRAINING)
         self.moments += [
             Moment(mark, minutes, steps, self._estimated, self._published_min, file)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.project.records.cases import Case, LabelClass
+from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.metrics import Scores, dice, largest_piece, mean_scores, score
 
 Labels = NDArray[np.uint8]
@@ -22,6 +23,11 @@ class Measured:
 
     mean: Scores
     dice_in_one_piece: float
+
+
+def exported(study: Study, case_id: str) -> Labels:
+    """The labels of a case (z y x) as they would be exported now."""
+    return study.labels.working(case_id)
 
 
 def measured(
