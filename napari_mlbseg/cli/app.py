@@ -3,25 +3,13 @@
 import logging
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from napari_mlbseg.cli import output
 from napari_mlbseg.cli.exits import Commands, ExitCode
-from napari_mlbseg.cli.options import (
-    BaseSteps,
-    Device,
-    Dimensions,
-    LearningRate,
-    MarkEnds,
-    Marks,
-    MarksClock,
-    Network,
-    Steps,
-    Threads,
-    Weights,
-)
+from napari_mlbseg.cli.timing_options import MarkEnds, Marks, MarksClock, Threads
 from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
 
@@ -36,6 +24,26 @@ app = typer.Typer(
 
 StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="A folder NAME.mlbseg.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+Steps = Annotated[int | None, typer.Option(help="Bootstrapping steps.")]
+BaseSteps = Annotated[int | None, typer.Option(help="Steps of the base model.")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(help="Where to compute.")
+]
+Network = Annotated[
+    Literal["auto", "unet", "unet++"] | None, typer.Option(help="Architecture of the network.")
+]
+Dimensions = Annotated[
+    Literal["auto", "2d", "2.5d", "3d"] | None,
+    typer.Option(help="Train on slices, slices with neighbours, or volumes."),
+]
+Weights = Annotated[
+    Literal["meta", "published", "uniform", "none"] | None,
+    typer.Option(help="How labels are weighted, see docs/method.md; published: as in the paper."),
+]
+LearningRate = Annotated[
+    float | None, typer.Option(help="Learning rate at the start of each stage; default: 0.001.")
+]
 
 
 def main() -> None:
