@@ -56,24 +56,24 @@ PROGRAMS = {"forest": "sklearn", "nnunet": "nnunetv2"}
 
 def main() -> None:
     options = parse()
+    asked = {"clock": str(options.clock), "minutes": options.minutes, "threads": options.threads}
+    record = opened(options.json, asked | {"config": options.config.to_dict()})
     work = options.json.with_name(options.json.name + ".work")
-    record = read(options.json)
     study, truth = cohort(work, quick=options.quick)
-    arms, left_out = available(options.arms, options.python)
-    record["left_out"] = left_out
+    arms, record["left_out"] = available(options.arms, options.python)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for slices in options.slices:
             setting = make_setting(study, truth, slices, seed, work, options)
             for arm in arms:
                 of = {"arm": arm, "slices": slices, "seed": seed}
-                if any(all(row[k] == v for k, v in of.items()) for row in record["rows"]):
+                if any(of.items() <= row.items() for row in record["rows"]):
                     continue
                 record["rows"] += [of | row for row in carried_out(arm, setting, options.python)]
-                write(options.json, record, setting)
+                write(options.json, record)
                 show(record["rows"])
     write(options.json, record)
     show(record["rows"])
-    for arm, reason in left_out.items():
+    for arm, reason in record["left_out"].items():
         print(f"left out: {arm}: {reason}")
 
 
@@ -282,23 +282,20 @@ def show(rows: Sequence[Row]) -> None:
     _shared.show("Labels of the cohort with the clean slices on top", table)
 
 
-def read(path: Path) -> Row:
-    """The file of an earlier run, or an empty one."""
-    if path.exists():
-        found: Row = json.loads(path.read_text(encoding="utf-8"))
-        return found
+def opened(path: Path, asked: Row) -> Row:
+    """What an earlier run with the same settings has measured, or nothing yet."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return {"about": {}, "left_out": {}, "rows": []}
+    about = _shared.about(torch=torch.__version__) | asked
+    if not path.exists():
+        return {"about": about, "left_out": {}, "rows": []}
+    found: Row = json.loads(path.read_text(encoding="utf-8"))
+    if {name: found["about"][name] for name in asked} != asked:
+        sys.exit(f"{path} has records with other settings; name another file.")
+    return found
 
 
-def write(path: Path, record: Row, setting: Setting | None = None) -> None:
+def write(path: Path, record: Row) -> None:
     """Replace the file."""
-    if setting is not None:
-        record["about"] = _shared.about(torch=torch.__version__) | {
-            "clock": setting.clock,
-            "threads": setting.threads,
-            "config": setting.config.to_dict(),
-        }
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
