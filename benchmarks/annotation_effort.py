@@ -8,6 +8,8 @@ slices, and the exported labels and the predictions of the held-out cases are me
 checkpoint, no filtering of components, empty predictions scored as failures. Records that are
 already in FILE are not measured again, so a run that was stopped resumes.
 
+With --marks 1,4,8,30 each run lasts 30 minutes, and is measured whenever a mark has passed.
+
 Several files, made at the same time with --first-seed or --methods, become one table with
 
     python benchmarks/annotation_effort.py --tables a.json b.json --png effort.png
@@ -34,8 +36,10 @@ from napari_mlbseg.project.importing.classes import named
 from napari_mlbseg.project.importing.cohort import import_images
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import make_phantom_cohort
+from napari_mlbseg.simulation.clocks import Clock
 from napari_mlbseg.simulation.methods import METHODS
 from napari_mlbseg.simulation.records import Record, read_records, summarise
+from napari_mlbseg.simulation.tables import markdown
 
 HELD_OUT = 10
 TABLE = ("supervised", "initial", "mean-teacher", "uniform", "copy-paste", "meta-weights-published")
@@ -55,7 +59,7 @@ def main() -> None:
     if options.markdown:
         options.markdown.write_text(markdown(rows), encoding="utf-8")
     if options.png:
-        draw(rows, options.png)
+        draw_over_time(rows, options.png) if options.marks else draw(rows, options.png)
 
 
 def parse() -> argparse.Namespace:
@@ -70,6 +74,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cases", type=int, default=12, help="of the cohort, at most 70")
     parser.add_argument("--initial", choices=("base", "corrupted"), default="base")
     parser.add_argument("--share", type=float, default=0.4, help="of the slices, corrupted")
+    parser.add_argument("--marks", help="minutes at which to measure each run: 1,4,8,30")
+    parser.add_argument("--clock", choices=list(Clock), default=Clock.WALL, help="of the marks")
+    parser.add_argument("--mark-ends", action="store_true", help="of each class in each case")
     _shared.add_settings(parser)
     parser.add_argument("--threads", type=int, help="of torch")
     parser.add_argument("--quick", action="store_true", help="phantoms and hardly any steps")
@@ -97,7 +104,11 @@ def measured(options: argparse.Namespace) -> list[Record]:
         method=options.methods,
         seeds=options.seeds,
         holdout=",".join(held_out),
-        config=Config.from_dict(base.to_dict() | _shared.settings(options)),
+        config=Config.from_dict(
+            base.to_dict() | {"threads": options.threads} | _shared.settings(options)
+        ),
+        timing=simulations.timing(options.marks, options.clock) if options.marks else None,
+        ends=options.mark_ends,
     )
     first = options.first_seed
     plan = replace(plan, seeds=tuple(range(first, first + options.seeds)))
@@ -146,23 +157,6 @@ def make_study(path: Path, images: Sequence[Path], labels: dict[str, Path], clas
         import_images(made, images, labels)
 
 
-def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """The table for a text file."""
-    metrics = {"dice": 3, "surface_dice_1mm": 3, "hd95_mm": 1, "assd_mm": 2}
-    plain = ["method", "policy", "budget", "where", "class"]
-    heads = [*plain, "Dice", "surface Dice 1 mm", "HD95 mm", "ASSD mm", "empty", "s", "seeds"]
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
-    for row in rows:
-        cells = [str(row[name]) for name in plain]
-        for name, digits in metrics.items():
-            mean, spread = row[name]
-            around = "" if spread is None else f" ± {spread:.{digits}f}"
-            cells.append(f"{mean:.{digits}f}{around}")
-        cells += [str(row["empty"]), f"{row['seconds']:.0f}", str(row["seeds"])]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Dice over corrected slices: a line for each method, policy and class."""
     figure = Figure(figsize=(12, 5), layout="constrained")
@@ -184,6 +178,34 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         place.grid(alpha=0.3)
     places[0].set_ylabel("Dice, mean and SD over seeds")
     places[1].legend(fontsize=8)
+    figure.savefig(path, dpi=120)
+
+
+def draw_over_time(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Dice over minutes: solid as exported, dashed with the largest piece alone."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    place = figure.subplots()
+    curves: dict[tuple[object, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        if isinstance(row["mark"], float):
+            key = (row["method"], row["policy"], row["budget"], row["class"], row["ends_marked"])
+            curves.setdefault(key, []).append(row)
+    for number, ((method, policy, budget, name, ends), points) in enumerate(curves.items()):
+        points.sort(key=lambda row: row["mark"])
+        x, color = [row["mark"] for row in points], f"C{number}"
+        label = f"{method}, {policy}, {budget} slices, {name}{', ends marked' if ends else ''}"
+        for metric, line in (("dice", "-"), ("dice_in_one_piece", "--")):
+            y = [row[metric][0] for row in points]
+            spread = [row[metric][1] or 0.0 for row in points]
+            shown = label if metric == "dice" else None
+            place.errorbar(x, y, spread, color=color, ls=line, marker="o", capsize=3, label=shown)
+    ticks = sorted({row["mark"] for points in curves.values() for row in points})
+    place.set(title="solid: as exported; dashed: in one piece", xlabel="minutes", xscale="log")
+    place.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    place.minorticks_off()
+    place.grid(alpha=0.3)
+    place.set_ylabel("Dice, mean and SD over seeds")
+    place.legend(fontsize=8)
     figure.savefig(path, dpi=120)
 
 

@@ -1,5 +1,6 @@
 """The benchmarks run, and what they compare with is what they say it is."""
 
+import argparse
 import importlib
 import json
 import math
@@ -8,14 +9,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import KDTree
 from torch import Tensor, nn
 
+from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.steps import meta_weights
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.simulation.annotator import Truth
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 MEASURED = {"step_s", "noisy_pixels_per_s", "peak_memory_mb"}
@@ -202,6 +208,115 @@ def test_annotation_effort_script(tmp_path: Path) -> None:
     }
     assert picture.stat().st_size > 10_000
     assert table.read_text().count("\n") == 2 + 4
+
+
+def test_annotation_effort_script_over_time(tmp_path: Path) -> None:
+    file, picture, table = (tmp_path / name for name in ("effort.json", "effort.png", "effort.md"))
+    asked = ("--budgets", "4", "--methods", "mlbseg,supervised", "--seeds", "1")
+    timed = ("--marks", "0.001,600", "--clock", "processor")
+    shown = ("--png", str(picture), "--markdown", str(table))
+    found: Any = carried_out("annotation_effort.py", *asked, *timed, *shown, json_file=file)
+    at = {(r["method"], r["mark_min"], r["where"]) for r in found if r["class"] == "organ"}
+    ends = {(None, "exported"), (None, "held_out"), (600, "exported"), (0.001, "exported")}
+    assert at == {(method, *end) for method in ("mlbseg", "supervised") for end in ends}
+    assert picture.stat().st_size > 10_000
+    assert table.read_text().count("\n") == 2 + 2 * 2 * 4
+
+
+def test_peers_script_and_its_resumption(tmp_path: Path) -> None:
+    file, nowhere = tmp_path / "peers.json", tmp_path / "nowhere"
+    asked = ("--python", str(nowhere))
+    first = carried_out("peers.py", *asked, "--arms", "supervised", json_file=file)
+    assert first["left_out"] == {}
+    found: Any = carried_out("peers.py", *asked, json_file=file)
+    assert "scripts/peers.sh" in found["left_out"]["forest"]
+    assert found["rows"][: len(first["rows"])] == first["rows"]
+    rows = [row for row in found["rows"] if row["class"] == "organ"]
+    assert [(row["arm"], row["mark_min"]) for row in rows] == [
+        (arm, mark) for arm in ("supervised", "mlbseg") for mark in (0.001, 10.0)
+    ]
+    for row in found["rows"]:
+        assert 0 <= row["dice_in_one_piece"] <= 1
+        assert row["labels_min"] > 0
+    assert rows[0]["dice"] > 0  # the clean slices
+    assert rows[1]["steps"] == rows[3]["steps"] == 5
+    assert not list((tmp_path / "peers.json.work").rglob("study.mlbseg"))
+
+
+@pytest.fixture
+def setting(bench: Any, tmp_path: Path) -> Any:
+    """Four clean slices of phantoms, for the arms of `peers.py`."""
+    peers = bench("peers")
+    options = argparse.Namespace(minutes=[1.0], clock="wall", threads=1, config=Config())
+    study, truth = peers.cohort(tmp_path, quick=True)
+    return peers.make_setting(study, truth, 4, 0, tmp_path, options)
+
+
+def test_others_get_the_clean_slices_alone_and_give_labels_back(
+    bench: Any, setting: Any, tmp_path: Path
+) -> None:
+    data, peer, folder = bench("_peer_data"), bench("_peer"), tmp_path / "peer"
+    data.export(setting, folder)
+    with Study.open(setting.study, writable=False) as study:
+        cases, truth = study.cases, Truth(setting.truth, study)
+        classes = [one.value for one in study.classes]
+    labels = {name: voxels_of(path) for name, path in peer.labels(folder).items()}
+    images = {name: voxels_of(path) for name, path in peer.images(folder).items()}
+    assert set(images) == {case.id for case in cases}
+    assert set(labels) == {key.case_id for key in setting.picks}
+    unknown = peer.unknown_label(folder)
+    assert unknown == len(classes) + 1
+    for name, voxels in labels.items():
+        known = np.flatnonzero((voxels != unknown).all(axis=(1, 2)))
+        assert known.tolist() == sorted(k.index for k in setting.picks if k.case_id == name)
+        assert (np.delete(voxels, known, axis=0) == unknown).all()
+        assert voxels.shape == images[name].shape
+    # A program that finds the truth, slices first, gets it back in the frame of the study.
+    perfect = {
+        case.id: data.indices(np.moveaxis(truth.volume(case.id), case.axis, 0), classes)
+        for case in cases
+    }
+    assert {row["dice"] for row in data.scored(setting, data.with_clean(setting, perfect), {})} == {
+        1
+    }
+    alone = data.with_clean(setting, {})
+    shown = {key.case_id for key in setting.picks if alone[key.case_id].any()}
+    assert shown
+    for key in setting.picks:
+        mine = alone[key.case_id].take(key.index, axis=key.axis)
+        np.testing.assert_array_equal(mine, truth.mask(key))
+
+
+def voxels_of(path: Path) -> Any:
+    """The voxels of a file, slices first."""
+    file: Any = nib.load(path)
+    return np.asarray(file.dataobj).T
+
+
+class Nearest:
+    """Stands in for the forest: gives each pixel the label of the pixel most like it."""
+
+    def fit(self, features: Any, labels: Any) -> object:
+        self.labels = np.unique(labels)
+        self._scale = features.std(axis=0)
+        self._known, self._labels = KDTree(features[::20] / self._scale), labels[::20]
+        return self
+
+    def predict(self, features: Any) -> Any:
+        return self._labels[self._known.query(features / self._scale, eps=1.0)[1]]
+
+
+def test_pixels_are_classified_by_their_features(bench: Any, setting: Any, tmp_path: Path) -> None:
+    data, forest, folder = bench("_peer_data"), bench("_peer_forest"), tmp_path / "peer"
+    data.export(setting, folder)
+    classifier = Nearest()
+    forest.learn(classifier, folder)
+    assert classifier.labels.tolist() == [0, 1, 2]  # and never the label of the unknown
+    found = {
+        name: forest.labelled(classifier, p) for name, p in bench("_peer").images(folder).items()
+    }
+    organ, _ = data.scored(setting, data.with_clean(setting, found), {})
+    assert organ["dice"] > 0.7
 
 
 def test_imported_brake_script(tmp_path: Path) -> None:

@@ -726,6 +726,8 @@ def test_simulate_measures_once_and_only_reads_the_study(
 @pytest.mark.parametrize(
     ("option", "value", "reason"),
     [
+        ("--marks", "soon", "is not a list of marks"),
+        ("--marks", "8,4", "increasing numbers of minutes"),
         ("--budget", "many", "is not a list of budgets"),
         ("--budget", "8,4", "increasing numbers of slices"),
         ("--policy", "best", "no policy 'best'"),
@@ -741,6 +743,20 @@ def test_simulate_says_what_is_wrong(
     given = {"--truth": str(files / "truth"), "--budget": "2"} | {option: value}
     arguments = [part for pair in given.items() for part in pair]
     assert reason in one_sentence(mlbseg("simulate", study, *arguments, code=1))
+
+
+def test_simulate_measures_one_run_at_marks(accepted: Path, files: Path, mlbseg: Mlbseg) -> None:
+    file = files / "effort.json"
+    options: tuple[object, ...] = ("--truth", files / "truth", "--budget", "2", "--policy", "even")
+    options += ("--seeds", "1", "--base-steps", "2", "--steps", "1", "--json", file)
+    options += ("--marks", "0.0001,600", "--clock", "processor", "--threads", "1")
+    first = mlbseg("simulate", accepted, *options)
+    assert "first shown after" in first.stdout
+    records = json.loads(file.read_text())
+    assert [r["mark_min"] for r in records] == [0.0001, 600, None]
+    assert records[-1]["dice"] == records[1]["dice"]
+    assert mlbseg("simulate", accepted, *options).stderr == ""
+    assert json.loads(file.read_text()) == records
 
 
 # --- what a run says of itself --------------------------------------------------------------------

@@ -24,6 +24,7 @@ from napari_mlbseg.cli.options import (
     StudyPath,
     Weights,
 )
+from napari_mlbseg.cli.timing_options import MarkEnds, Marks, MarksClock, Threads
 from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
 
@@ -284,6 +285,10 @@ def simulate(
     steps: Steps = None,
     base_steps: BaseSteps = None,
     device: Device = None,
+    marks: Marks = None,
+    clock: MarksClock = "wall",
+    threads: Threads = None,
+    mark_ends: MarkEnds = False,
     json: Annotated[
         Path | None,
         typer.Option("--json", help="File of records; finished runs are not repeated."),
@@ -297,9 +302,16 @@ def simulate(
     from napari_mlbseg.cli import simulations
     from napari_mlbseg.engine.config import Config
 
-    config = Config.from_dict(_given(steps=steps, base_steps=base_steps, device=device))
+    given = _given(steps=steps, base_steps=base_steps, device=device, threads=threads)
     plan = simulations.plan(
-        budget, policy=policy, method=method, seeds=seeds, holdout=holdout, config=config
+        budget,
+        policy=policy,
+        method=method,
+        seeds=seeds,
+        holdout=holdout,
+        config=Config.from_dict(given),
+        timing=None if marks is None else simulations.timing(marks, clock),
+        ends=mark_ends,
     )
     output.simulation_text(simulations.simulate(study, truth, plan, json))
 

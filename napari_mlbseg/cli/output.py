@@ -12,6 +12,7 @@ from rich.table import Table
 from napari_mlbseg.cli.extent_words import ends_in_words, in_words
 from napari_mlbseg.project.importing.rules import in_words as rules_in_words
 from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT
+from napari_mlbseg.simulation import tables
 
 Document = Mapping[str, Any]
 
@@ -148,19 +149,12 @@ def suggestions_text(found: Document) -> None:
 
 def simulation_text(rows: Sequence[Document]) -> None:
     """Show what a simulation measured: means over the seeds, with standard deviations."""
-    measured = ("dice", "surface_dice_1mm", "hd95_mm", "assd_mm")
-    head = ("method", "policy", "budget", "where", "class")
-    table = Table(*head, "Dice", "surface Dice 1 mm", "HD95 mm", "ASSD mm", "empty", "s", "seeds")
-    for row in rows:
-        cells = [str(row[name]) for name in head]
-        for name in measured:
-            mean, spread = row[name]
-            digits = 1 if name == "hd95_mm" else 2 if name == "assd_mm" else 3
-            around = "" if spread is None else f" ± {spread:.{digits}f}"
-            cells.append(f"{mean:.{digits}f}{around}")
-        table.add_row(*cells, str(row["empty"]), f"{row['seconds']:.0f}", str(row["seeds"]))
+    heads, lines = tables.table(rows)
+    table = Table(*heads)
+    for cells in lines:
+        table.add_row(*cells)
     console = Console()
-    (console if console.is_terminal else Console(width=200)).print(table)
+    (console if console.is_terminal else Console(width=240)).print(table)
 
 
 def demo_text(summary: Document) -> None:

@@ -14,6 +14,7 @@ from napari_mlbseg.engine.wording import of_end_to_mark
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.records.extents import End
 from napari_mlbseg.project.study import Study
+from napari_mlbseg.simulation.clocks import Clock, Timing
 from napari_mlbseg.simulation.policies import Policy
 from napari_mlbseg.simulation.records import Record, read_records, summarise, write_records
 from napari_mlbseg.simulation.simulate import Plan, Simulation
@@ -50,7 +51,15 @@ def _suggestion(study: Study, one: Suggestion) -> dict[str, Any]:
 
 
 def plan(
-    budget: str, *, policy: str, method: str, seeds: int, holdout: str, config: Config
+    budget: str,
+    *,
+    policy: str,
+    method: str,
+    seeds: int,
+    holdout: str,
+    config: Config,
+    timing: Timing | None = None,
+    ends: bool = False,
 ) -> Plan:
     """A plan from comma-separated texts."""
     numbers = _parts(budget)
@@ -66,7 +75,22 @@ def plan(
         seeds=tuple(range(seeds)),
         holdout=tuple(_parts(holdout)),
         config=config,
+        timing=timing,
+        ends=ends,
     )
+
+
+def timing(marks: str, clock: str) -> Timing:
+    """The timing of comma-separated minutes by a clock."""
+    try:
+        minutes = tuple(float(part) for part in _parts(marks))
+    except ValueError:
+        raise UserError(
+            f"{marks!r} is not a list of marks; write numbers of minutes: 1,4,8,30."
+        ) from None
+    if clock not in list(Clock):
+        raise UserError(f"There is no clock {clock!r}; choose from {', '.join(Clock)}.")
+    return Timing(minutes, Clock(clock))
 
 
 def simulate(path: Path, truth: Path, asked: Plan, file: Path | None) -> list[dict[str, Any]]:
@@ -86,14 +110,20 @@ def _simulate(path: Path, truth: Path, asked: Plan, file: Path) -> list[dict[str
         for found in simulation.records(frozenset(r.job for r in records)):
             records = [r for r in records if r.job != found[0].job] + found
             write_records(file, records)
-            output.note(_told(found[0]))
+            for record in found:
+                if record.where == found[0].where and record.class_name == found[0].class_name:
+                    output.note(_told(record))
     return summarise(records)
 
 
 def _told(record: Record) -> str:
+    """One record in words."""
+    ends = ", ends marked" if record.ends_marked else ""
+    mark = f" at {record.mark:g} min" if record.mark_min is not None else ""
     return (
-        f"{record.method}, {record.policy}, seed {record.seed}, {record.budget} slices: Dice "
-        f"{record.dice:.3f} ({record.where} {record.class_name}) after {record.seconds:.0f} s"
+        f"{record.method}, {record.policy}, seed {record.seed}, {record.budget} slices{ends}: Dice "
+        f"{record.dice:.3f} ({record.where} {record.class_name}){mark} after "
+        f"{record.seconds:.0f} s"
     )
 
 

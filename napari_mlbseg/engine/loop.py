@@ -1,8 +1,9 @@
 """The loop as the window and the command line see it: an iterator of events with an inbox."""
 
 import logging
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Failed, Inbox, Stage, StageStarted
@@ -24,6 +25,8 @@ class Bootstrapper:
         maps are written to its arrays.
     config
         Settings of the run.
+    clock
+        Tells the seconds by which the run keeps its `minutes` and paces its work.
 
     Examples
     --------
@@ -36,8 +39,10 @@ class Bootstrapper:
     The study has no cases yet. Import images first.
     """
 
-    def __init__(self, study: Study, config: Config) -> None:
-        self._study, self._config = study, config
+    def __init__(
+        self, study: Study, config: Config, *, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._study, self._config, self._clock = study, config, clock
 
     def events(self, inbox: Inbox) -> Iterator[Event]:
         """Run until done or stopped, in the thread that iterates.
@@ -45,7 +50,7 @@ class Bootstrapper:
         Never raises: the last event is `Finished` or `Failed`. torch and MONAI are imported when
         the second event is requested, and not at all if there is too little to learn from.
         """
-        budget = Budget(self._config.minutes)
+        budget = Budget(self._config.minutes, self._clock)
         try:
             check_enough(self._study)
             yield StageStarted(Stage.LOADING, None)

@@ -11,6 +11,7 @@ from napari_mlbseg.formats.grids import on_grid_of
 from napari_mlbseg.formats.registry import open_labels, stem_of
 from napari_mlbseg.project.importing.pairing import files_in, pair, shortened
 from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.extents import Extent
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -58,6 +59,21 @@ def correct(study: Study, truth: Truth, keys: Iterable[SliceKey]) -> None:
     """Accept slices with their true masks, in the same way as a person."""
     for key in keys:
         study.save_slice(key, truth.mask(key), SliceState.CLEAN)
+
+
+def mark_ends(study: Study, truth: Truth) -> None:
+    """Mark the first and the last slice of every class in every case, as a person would.
+
+    Classes that a case does not show are left unmarked.
+    """
+    for case in study.cases:
+        labels = truth.volume(case.id)
+        across = tuple(k for k in range(3) if k != case.axis)
+        for one in study.classes:
+            shown = np.flatnonzero((labels == one.value).any(axis=across))
+            if len(shown):
+                extent = Extent(int(shown[0]), int(shown[-1]))
+                study.extents.mark(case.id, case.axis, one.value, extent)
 
 
 def take(

@@ -14,6 +14,7 @@ from monai.metrics import (
     compute_surface_dice,
 )
 from numpy.typing import NDArray
+from scipy import ndimage
 
 TOLERANCE_MM = 1.0
 
@@ -62,6 +63,21 @@ def score(found: Mask, truth: Mask, spacing_mm: tuple[float, float, float]) -> S
             a, b, include_background=True, symmetric=True, spacing=spacing
         )
     return Scores(float(compute_dice(a, b)), float(surface), float(hd95), float(assd), empty=0)
+
+
+def dice(found: Mask, truth: Mask) -> float | None:
+    """Dice of a mask (z y x); None if both masks are empty."""
+    size = int(found.sum()) + int(truth.sum())
+    return 2 * int((found & truth).sum()) / size if size else None
+
+
+def largest_piece(mask: Mask) -> Mask:
+    """The largest piece of a mask; voxels hang together by faces, edges and corners."""
+    pieces, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    if count < 2:
+        return mask
+    sizes = np.bincount(pieces.ravel())
+    return np.asarray(pieces == 1 + int(sizes[1:].argmax()))
 
 
 def mean_scores(scores: Iterable[Scores | None]) -> Scores | None:

@@ -7,12 +7,24 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from napari_mlbseg.errors import UserError
 
 METRICS: Final = ("dice", "surface_dice_1mm", "hd95_mm", "assd_mm")
-Job = tuple[str, str, int, int, int]
+END: Final = "end"
+"""Stands for the mark of records from the end of a timed run."""
+
+
+class Job(NamedTuple):
+    """The run that made a record; `limit` is its number of steps, or its timing."""
+
+    method: str
+    policy: str
+    seed: int
+    budget: int
+    limit: str
+    ends_marked: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,9 +46,20 @@ class Record:
         Optimiser steps of this budget alone, and their time including all predictions. A base
         model that several methods share counts for each of them.
     estimated_dice
-        Dice on the validation slices at the last step; None without any.
+        Dice on the validation slices as the run told it last; None without any.
     components_filtered
         Whether connected components were removed before measuring.
+    dice_in_one_piece
+        Dice with the largest piece of the class alone; None in records of former versions.
+    limit
+        The timing of a run of limited time in words; None for a run of so many steps.
+    mark_min
+        The mark in minutes at which a timed run was measured, None for its end; `seconds` says
+        when it was, by the clock of the run.
+    published_min
+        When a timed run published anything for the first time; None if nothing was so far.
+    ends_marked
+        Whether the first and last slice of every class were marked in every case.
     """
 
     method: str
@@ -55,11 +78,22 @@ class Record:
     device: str
     estimated_dice: float | None = None
     components_filtered: bool = False
+    dice_in_one_piece: float | None = None
+    limit: str | None = None
+    mark_min: float | None = None
+    published_min: float | None = None
+    ends_marked: bool = False
 
     @property
     def job(self) -> Job:
-        """The run that made this record: method, policy, seed, budget and steps."""
-        return self.method, self.policy, self.seed, self.budget, self.steps
+        """The run that made this record."""
+        limit = self.limit or of_steps(self.steps)
+        return Job(self.method, self.policy, self.seed, self.budget, limit, self.ends_marked)
+
+    @property
+    def mark(self) -> float | str | None:
+        """The mark in minutes; `END` for the end of a timed run, None for a run of steps."""
+        return END if self.limit and self.mark_min is None else self.mark_min
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for JSON."""
@@ -101,23 +135,37 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
         ) from error
 
 
-def summarise(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """One row for each method, policy, budget, `where` and class: mean and spread over seeds.
+def of_steps(steps: int) -> str:
+    """The limit of a run of so many steps, as a job names it."""
+    return f"{steps} steps"
 
-    Each metric is a pair of mean and standard deviation (None for a single seed); `empty` and
-    `seconds` are the sum and the mean.
+
+def summarise(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """One row for each method, policy, budget, mark, `where` and class: mean and spread over seeds.
+
+    Each metric is a pair of mean and standard deviation (None for a single seed); `empty` is the
+    sum, and `seconds` the mean. Rows of timed runs also have what they told of themselves.
     """
-    groups: dict[tuple[str, str, int, str, str], list[Record]] = {}
+    groups: dict[tuple[object, ...], list[Record]] = {}
     for r in records:
-        groups.setdefault((r.method, r.policy, r.budget, r.where, r.class_name), []).append(r)
-    return [
-        dict(zip(("method", "policy", "budget", "where", "class"), key, strict=True))
-        | {"seeds": len({r.seed for r in group})}
-        | {name: mean_and_spread([getattr(r, name) for r in group]) for name in METRICS}
-        | {"empty": sum(r.empty for r in group)}
-        | {"seconds": math.fsum(r.seconds for r in group) / len(group)}
-        for key, group in groups.items()
-    ]
+        of = (r.method, r.policy, r.budget, r.ends_marked, r.limit, r.mark, r.where, r.class_name)
+        groups.setdefault(of, []).append(r)
+    return [_row(group) for group in groups.values()]
+
+
+def _row(group: Sequence[Record]) -> dict[str, Any]:
+    one = group[0]
+    row: dict[str, Any] = {name: getattr(one, name) for name in ("method", "policy", "budget")}
+    row |= {"ends_marked": one.ends_marked, "limit": one.limit, "mark": one.mark}
+    row |= {"where": one.where, "class": one.class_name, "seeds": len({r.seed for r in group})}
+    for name in METRICS:
+        row[name] = mean_and_spread([getattr(r, name) for r in group])
+    for name in ("dice_in_one_piece", "estimated_dice", "published_min"):
+        known = [getattr(r, name) for r in group if getattr(r, name) is not None]
+        row[name] = mean_and_spread(known) if known else None
+    row["empty"] = sum(r.empty for r in group)
+    row["seconds"] = math.fsum(r.seconds for r in group) / len(group)
+    return row
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:

@@ -1,9 +1,9 @@
 """The loop of a simulation: correct some slices, train, measure, repeat.
 
-Every budget is a fresh run with all slices corrected so far. A user's study would resume from its
-last checkpoint instead, which is at least as good in the same time; fresh runs make the budgets
-independent of each other and comparable with methods that know no loop, and let all methods share
-one base model.
+Every budget is a fresh run with all slices corrected so far, measured at its end or, if its time is
+limited, at marks in time. A user's study would resume from its last checkpoint instead, which is at
+least as good in the same time; fresh runs make the budgets independent of each other and comparable
+with methods that know no loop, and let all methods of so many steps share one base model.
 """
 
 import hashlib
@@ -14,16 +14,17 @@ from pathlib import Path
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.exporting.tidied import exported_labels
 from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.annotator import Truth, take
+from napari_mlbseg.simulation.clocks import Timing
 from napari_mlbseg.simulation.copies import copy_cases, remove
+from napari_mlbseg.simulation.measuring import Measuring
 from napari_mlbseg.simulation.methods import method_named
-from napari_mlbseg.simulation.metrics import Scores, mean_scores, score
 from napari_mlbseg.simulation.policies import Policy, proposals
-from napari_mlbseg.simulation.records import Job, Record
+from napari_mlbseg.simulation.records import Job, Record, of_steps
+from napari_mlbseg.simulation.timed import TimedRun, forget_moments, train_for
 from napari_mlbseg.simulation.training import Bench, Ran, Watch, train
 
 COHORT, HELD_OUT = "cohort.mlbseg", "held_out.mlbseg"
@@ -41,6 +42,10 @@ class Plan:
         Cases that are kept out of the cohort; the last network predicts them.
     config
         Settings of every run; the method changes some of them, and the seed is added.
+    timing
+        When each run is measured; None to measure it at its end, after so many steps.
+    ends
+        Whether the annotator also marks the first and last slice of every class in every case.
     """
 
     budgets: tuple[int, ...]
@@ -49,6 +54,8 @@ class Plan:
     seeds: tuple[int, ...]
     holdout: tuple[str, ...]
     config: Config
+    timing: Timing | None = None
+    ends: bool = False
 
     def __post_init__(self) -> None:
         if not self.budgets or min(self.budgets) < 1 or list(self.budgets) != sorted(self.budgets):
@@ -57,6 +64,13 @@ class Plan:
             )
         for name in self.methods:
             method_named(name)
+
+    @property
+    def limit(self) -> str:
+        """How long each run is: its timing, or its number of steps."""
+        if self.timing is not None:
+            return self.timing.in_words
+        return of_steps(self.config.base_steps + self.config.steps)
 
 
 class Simulation:
@@ -88,7 +102,10 @@ class Simulation:
                 remove([path])
                 copy_cases(study, cases, path, labels=cases is self._cases)
                 (path / "copied").touch()
-        self._bench = Bench(folder / COHORT, self._truth, folder, plan.config, watch)
+        self._measuring = Measuring(
+            self._truth, study.classes, folder / HELD_OUT if others else None
+        )
+        self._bench = Bench(folder / COHORT, self._truth, folder, plan.config, watch, plan.ends)
 
     def records(self, done: frozenset[Job] = frozenset()) -> Iterator[list[Record]]:
         """The records of each run that is not `done`, as soon as it ends."""
@@ -102,26 +119,25 @@ class Simulation:
         self, name: str, policy: Policy, seed: int, done: frozenset[Job]
     ) -> Iterator[list[Record]]:
         """One method from the smallest budget to the largest."""
-        config, budgets = self._plan.config, self._plan.budgets
-        folder = self._folder / "runs" / f"{policy}-{seed}-{name}-{_fingerprint(config)}"
-        steps = config.base_steps + config.steps
+        plan, budgets = self._plan, self._plan.budgets
+        folder = self._folder / "runs" / f"{policy}-{seed}-{name}-{_fingerprint(plan)}"
         picks: list[SliceKey] = []
         last: Path | None = None
         for number, budget in enumerate(budgets, start=1):
             # Suggestions depend on the earlier budgets.
             at = folder / f"{'-'.join(map(str, budgets[:number]))}.mlbseg"
             needs_last = policy is Policy.SUGGESTED and picks
+            job = Job(name, policy.value, seed, budget, plan.limit, plan.ends)
             known = _read_picks(at)
             if known is None:
                 if needs_last and last is not None and not last.exists():
-                    train(self._bench, method_named(name), picks, seed, last)
+                    self._train(job, picks, last)
                 known = picks + self._more(policy, picks, budget, seed, last)
                 _write_picks(at, known)
             picks, before, last = known, last, at
-            if (name, policy.value, seed, budget, steps) in done:
+            if job in done:
                 continue
-            ran = train(self._bench, method_named(name), picks, seed, at)
-            yield self._measured((name, policy.value, seed, budget, steps), ran, at)
+            yield self._measured(job, self._train(job, picks, at), at)
             if before is not None:
                 remove([before])
             if policy is not Policy.SUGGESTED:
@@ -143,52 +159,19 @@ class Simulation:
                 trained.close()
         return take(proposed, count, truth=self._truth, missing=missing)
 
-    def _measured(self, job: Job, ran: Ran, at: Path) -> list[Record]:
-        """Scores of the exported labels and of the held-out cases."""
-        records = []
-        with Study.open(at, writable=False) as study:
-            records += self._records(job, ran, "exported", study)
-            if self._plan.holdout:
-                with Study.open(self._folder / HELD_OUT) as others:
-                    self._predict(study, others)
-                    records += self._records(job, ran, "held_out", others)
-        return records
+    def _train(self, job: Job, picks: Sequence[SliceKey], at: Path) -> Ran | TimedRun:
+        method, timing = method_named(job.method), self._plan.timing
+        if timing is None:
+            return train(self._bench, method, picks, job.seed, at)
+        return train_for(self._bench, method, picks, job.seed, at, timing)
 
-    def _predict(self, study: Study, others: Study) -> None:
-        from napari_mlbseg.engine.predictions.other_cases import predict_other_cases
-
-        for _ in predict_other_cases(study, others):
-            pass
-
-    def _records(self, job: Job, ran: Ran, where: str, study: Study) -> list[Record]:
-        found: dict[int, list[Scores | None]] = {c.value: [] for c in self._classes}
-        for case in study.cases:
-            labels, truth = exported_labels(study, case), self._truth.volume(case.id)
-            for value, scores in found.items():
-                scores.append(score(labels == value, truth == value, case.geometry.spacing_mm))
-        method, policy, seed, budget, steps = job
-        records = []
-        for one in self._classes:
-            mean = mean_scores(found[one.value])
-            if mean is None:
-                continue
-            records.append(
-                Record(
-                    method=method,
-                    policy=policy,
-                    seed=seed,
-                    budget=budget,
-                    where=where,
-                    class_name=one.name,
-                    **vars(mean),
-                    steps=steps,
-                    seconds=round(ran.seconds, 2),
-                    device=ran.device,
-                    estimated_dice=ran.estimated_dice.get(one.value),
-                    components_filtered=one.is_tidied,
-                )
-            )
-        return records
+    def _measured(self, job: Job, ran: Ran | TimedRun, at: Path) -> list[Record]:
+        if isinstance(ran, TimedRun):
+            records = self._measuring.over_time(job, ran, at)
+            forget_moments(at)
+            return records
+        steps = self._plan.config.base_steps + self._plan.config.steps
+        return self._measuring.after_steps(job, ran, steps, at)
 
     def _claim(self, study: Study) -> None:
         """Claim the folder for this simulation; raises UserError if it belongs to another."""
@@ -213,9 +196,10 @@ def _known_by(one: LabelClass) -> int | list[int | bool | None]:
     return [one.value, one.most_pieces, one.no_holes] if one.is_tidied else one.value
 
 
-def _fingerprint(config: Config) -> str:
+def _fingerprint(plan: Plan) -> str:
     """A few letters that identify the settings."""
-    return hashlib.sha256(json.dumps(config.to_dict()).encode()).hexdigest()[:8]
+    told = json.dumps([plan.config.to_dict(), plan.limit, plan.ends])
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
 
 
 def _picks_path(at: Path) -> Path:

@@ -21,7 +21,7 @@ from napari_mlbseg.engine.events import (
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
-from napari_mlbseg.simulation.annotator import Truth, correct
+from napari_mlbseg.simulation.annotator import Truth, correct, mark_ends
 from napari_mlbseg.simulation.copies import AUTHOR, copy_study
 from napari_mlbseg.simulation.methods import Method
 
@@ -43,13 +43,17 @@ class Ran:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all runs share: the cohort without human work, its truth, and a folder to work in."""
+    """What all runs share: the cohort without human work, its truth, and a folder to work in.
+
+    `ends` says whether the annotator also marks the first and last slice of every class.
+    """
 
     cohort: Path
     truth: Truth
     folder: Path
     config: Config
     watch: Watch
+    ends: bool = False
 
 
 def train(bench: Bench, method: Method, picks: Sequence[SliceKey], seed: int, at: Path) -> Ran:
@@ -67,20 +71,33 @@ def train(bench: Bench, method: Method, picks: Sequence[SliceKey], seed: int, at
         copy_study(bench.cohort, at)
     with Study.open(at, author=AUTHOR) as study:
         if not method.from_base:
-            correct(study, bench.truth, picks)
+            prepare(bench, study, picks)
         ran = _run(study, replace(method.config(settings), resume=method.from_base), bench.watch)
     return replace(ran, seconds=ran.seconds + before_s)
 
 
+def prepare(bench: Bench, study: Study, picks: Sequence[SliceKey]) -> None:
+    """Do in a fresh study what the annotator does before the run."""
+    correct(study, bench.truth, picks)
+    if bench.ends:
+        mark_ends(study, bench.truth)
+
+
 def _base_model(bench: Bench, picks: Sequence[SliceKey], settings: Config) -> tuple[Path, float]:
     """A study with its base model and initial labels, and how many seconds they took."""
-    told = [bench.config.to_dict(), settings.seed, [[k.case_id, k.axis, k.index] for k in picks]]
+    told: list[object] = [
+        bench.config.to_dict(),
+        settings.seed,
+        [[k.case_id, k.axis, k.index] for k in picks],
+    ]
+    if bench.ends:
+        told.append("ends marked")
     folder = bench.folder / "base" / hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
     done = folder / DONE
     if not done.exists():
         copy_study(bench.cohort, folder / STUDY)
         with Study.open(folder / STUDY, author=AUTHOR) as study:
-            correct(study, bench.truth, picks)
+            prepare(bench, study, picks)
             config = replace(settings, steps=0, resume=False)
             ran = _run(study, config, bench.watch, until=Stage.BOOTSTRAPPING)
         done.write_text(json.dumps({"seconds": ran.seconds}), encoding="utf-8")
@@ -89,19 +106,20 @@ def _base_model(bench: Bench, picks: Sequence[SliceKey], settings: Config) -> tu
 
 def _run(study: Study, config: Config, watch: Watch, *, until: Stage | None = None) -> Ran:
     """Drive the engine to its end, or stop it when a stage begins; its state is saved."""
-    inbox, listener = Inbox(), _Listener()
+    inbox, listener = Inbox(), Listener()
     began = time.perf_counter()
     watch(listener.heard(Bootstrapper(study, config).events(inbox), inbox, until))
     return Ran(time.perf_counter() - began, listener.device, listener.estimated)
 
 
-class _Listener:
+class Listener:
     """Collects facts about a run from its events; raises if the run fails."""
 
     def __init__(self) -> None:
         self.device, self.estimated = "", dict[int, float]()
 
     def heard(self, events: Iterable[Event], inbox: Inbox, until: Stage | None) -> Iterator[Event]:
+        """The same events; the run is stopped when the stage `until` begins."""
         for event in events:
             if isinstance(event, Failed):
                 raise event.error()

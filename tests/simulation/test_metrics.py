@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from napari_mlbseg.simulation.metrics import Scores, mean_scores, score
+from napari_mlbseg.simulation.metrics import Scores, dice, largest_piece, mean_scores, score
 
 SPACING = (3.0, 1.0, 0.5)
 SHAPE = (14, 20, 24)
@@ -67,3 +67,20 @@ def test_means_leave_out_cases_without_the_class() -> None:
     one, two = Scores(1.0, 1.0, 0.0, 0.0, 0), Scores(0.0, 0.0, 10.0, 4.0, 1)
     assert mean_scores([one, None, two, two]) == Scores(1 / 3, 1 / 3, 20 / 3, 8 / 3, 2)
     assert mean_scores([None]) is None
+
+
+def test_the_largest_piece_hangs_together_by_faces_edges_and_corners() -> None:
+    mask = block()
+    mask[9, 14, 16] = True  # touches the block at a corner only
+    whole = mask.copy()
+    mask[0, 0, 0:3] = True
+    np.testing.assert_array_equal(largest_piece(mask), whole)
+    np.testing.assert_array_equal(largest_piece(block()), block())
+    assert not largest_piece(np.zeros(SHAPE, dtype=bool)).any()
+
+
+def test_dice_is_unknown_where_nothing_is_shown() -> None:
+    nothing = np.zeros(SHAPE, dtype=bool)
+    assert dice(nothing, nothing) is None
+    assert dice(nothing, block()) == 0
+    assert dice(block(), block(y=10)) == pytest.approx(0.5)

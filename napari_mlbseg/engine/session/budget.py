@@ -43,10 +43,15 @@ class Budget:
         self._began = self._round_began = clock()
         self._total_s = math.inf if minutes is None else 60 * minutes
         self._slice_s: float | None = None
+        self._base_share = BASE_SHARE
 
-    def share_among(self, slices: int) -> None:
-        """Set the number of slices that are published at the end."""
+    def share_among(self, slices: int, *, base_alone: bool = False) -> None:
+        """Set the number of slices that are published at the end.
+
+        `base_alone` says that no bootstrapping follows: the base model may take all the time.
+        """
         self._slices = slices
+        self._base_share = 1.0 if base_alone else BASE_SHARE
 
     @property
     def limited(self) -> bool:
@@ -84,7 +89,7 @@ class Budget:
         if not self.limited:
             return 0.0
         training_s = self._total_s - self._reserved_s()
-        share = BASE_SHARE if stage is Stage.BASE_MODEL else 1.0
+        share = self._base_share if stage is Stage.BASE_MODEL else 1.0
         length_s = self._began + share * training_s - self._round_began
         if length_s <= 0:
             return 1.0

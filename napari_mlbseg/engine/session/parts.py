@@ -35,7 +35,7 @@ class Parts:
 
 def assemble(study: Study, config: Config, inbox: Inbox, budget: Budget) -> Parts:
     """Build the parts of a run; reads the study's records, and neither voxels nor checkpoints."""
-    attention, pace, journal = Attention(inbox), Pace(), Journal(study)
+    attention, pace, journal = Attention(inbox), Pace(budget.now), Journal(study)
     trainer = Trainer(study, config, check=attention.check)
     braking = Braking(study, trainer)
     showing = Showing(

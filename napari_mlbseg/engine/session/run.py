@@ -26,7 +26,8 @@ class Run:
         check_enough(study)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
-        budget.share_among(sum(case.geometry.shape[case.axis] for case in study.cases))
+        slices = sum(case.geometry.shape[case.axis] for case in study.cases)
+        budget.share_among(slices, base_alone=config.steps == 0)
         self._parts = assemble(study, config, inbox, budget)
         self._learning, self._publishing = Learning(self._parts), Publishing(self._parts)
 

@@ -1,6 +1,7 @@
 """The minutes of a run bound all of it; told by a clock that only the work moves."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from napari_mlbseg.engine.events import (
     StageStarted,
     StepDone,
 )
+from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.predictions.publisher import Publisher
 from napari_mlbseg.engine.session.budget import (
     BASE_SHARE,
@@ -118,6 +120,30 @@ def test_the_minutes_are_shared_and_everything_is_published(
     for event in events:
         if isinstance(event, StepDone) and event.remaining_s is not None:
             assert event.remaining_s <= 60 * MINUTES
+
+
+def test_a_base_model_alone_has_all_the_time_for_training(
+    tmp_path: Path, clock: Clock, slow: Callable[..., None]
+) -> None:
+    phantoms = make_phantoms(tmp_path / "some.mlbseg", rough=True)
+    phantoms.accept("phantom0", 3, 5, 8)
+    slow(step_s=10, slice_s=2)
+    events = run(phantoms, clock, steps=0)
+    assert isinstance(events[-1], Finished), events[-1]
+    training_s = (1 - UNKNOWN_SHARE) * 60 * MINUTES
+    assert steps(events, Stage.BASE_MODEL) == pytest.approx(training_s / 10, abs=1)
+
+
+def test_the_clock_of_a_run_can_be_another(
+    tmp_path: Path, clock: Clock, slow: Callable[..., None]
+) -> None:
+    phantoms = make_phantoms(tmp_path / "some.mlbseg", rough=True)
+    phantoms.accept("phantom0", 3, 5, 8)
+    slow(step_s=10, slice_s=2)
+    config = replace(QUICK, base_steps=10**6, steps=10**6, minutes=MINUTES, dimensions="2d")
+    *_, last = Bootstrapper(phantoms.study, config, clock=clock).events(Inbox())
+    assert isinstance(last, Finished), last
+    assert 0.8 * 60 * MINUTES < last.seconds <= 60 * MINUTES
 
 
 def test_what_is_not_reached_stays_what_it_was_and_is_listed(
