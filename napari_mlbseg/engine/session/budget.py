@@ -43,6 +43,7 @@ class Budget:
         self._began = self._round_began = clock()
         self._total_s = math.inf if minutes is None else 60 * minutes
         self._slice_s: float | None = None
+        self._labelling_s = 0.0
         self._base_share = BASE_SHARE
 
     def share_among(self, slices: int, *, base_alone: bool = False) -> None:
@@ -72,6 +73,10 @@ class Budget:
         measured = seconds / share / max(1, slices)
         before = measured if self._slice_s is None else self._slice_s
         self._slice_s = NEWEST * measured + (1 - NEWEST) * before
+
+    def labelled(self, seconds: float) -> None:
+        """Measure how long a labelling of the cohort takes."""
+        self._labelling_s = seconds
 
     def suffices_for(self, slices: int) -> bool:
         """Whether there is time left to publish this many slices."""
@@ -108,9 +113,16 @@ class Budget:
             return estimated_s
         return max(0.0, min(estimated_s, self.left_s))
 
-    def within(self, progress: StepDone) -> StepDone:
-        """The event with its remaining time capped by the time left for the run."""
-        return replace(progress, remaining_s=self.remaining_s(progress.remaining_s))
+    def within(self, progress: StepDone, *, labellings: int = 0) -> StepDone:
+        """The event with the whole remaining time, at most the time left for the run.
+
+        To the time for the remaining steps it adds that for the `labellings` still to come and for
+        publishing at the end, as far as their speed is known.
+        """
+        estimated = progress.remaining_s
+        if estimated is not None and progress.stage is not Stage.PUBLISHING:
+            estimated += labellings * self._labelling_s + self._slices * (self._slice_s or 0.0)
+        return replace(progress, remaining_s=self.remaining_s(estimated))
 
     def _reserved_s(self) -> float:
         if self._slice_s is None:

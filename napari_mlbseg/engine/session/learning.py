@@ -32,10 +32,11 @@ class Learning:
         self._parts = parts
         self._gave_way = self._only_clean = False
 
-    def round(self, steps: int, *, later_steps: int) -> Iterator[Event]:
+    def round(self) -> Iterator[Event]:
         """Train the current round until its steps are done, its time is up, or a stop."""
-        parts, state = self._parts, self._parts.trainer.state
-        stage = state.stage
+        parts, state, course = self._parts, self._parts.trainer.state, self._parts.trainer.course
+        stage, steps = state.stage, course.rounds[state.round].steps
+        later_steps = course.steps_after(state.round + 1)
         step = parts.trainer.base_step
         if stage is Stage.BOOTSTRAPPING:
             step = parts.trainer.bootstrap_step
@@ -80,7 +81,9 @@ class Learning:
     def _told(self, progress: StepDone | None) -> Iterator[Event]:
         if progress is not None:
             _require_finite_losses(progress)
-            progress = self._parts.budget.within(progress)
+            trainer = self._parts.trainer
+            labellings = len(trainer.course.rounds) - trainer.state.round - 1
+            progress = self._parts.budget.within(progress, labellings=labellings)
             yield progress
             self._parts.upkeep.log(progress)
 

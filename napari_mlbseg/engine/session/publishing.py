@@ -23,6 +23,7 @@ class Publishing:
         cases = parts.trainer.cases_to_label()
         spans = deque(span for case in cases for span in self._spans_of(case))
         count = len(spans)
+        began = parts.budget.now()
         yield StageStarted(Stage.LABELLING, count)
         parts.pace.restart()
         while spans:
@@ -48,6 +49,7 @@ class Publishing:
             )
             if progress is not None:
                 yield progress
+        parts.budget.labelled(parts.budget.now() - began)
         return True
 
     def everything(self) -> Iterator[Event]:

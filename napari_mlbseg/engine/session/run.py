@@ -103,9 +103,7 @@ class Run:
                 if not whole:
                     return False
                 state.enter(rounds[state.round].stage)
-            yield from self._learning.round(
-                rounds[state.round].steps, later_steps=course.steps_after(state.round + 1)
-            )
+            yield from self._learning.round()
             if parts.attention.stop:
                 return False
             following = self._round_after(state.round)

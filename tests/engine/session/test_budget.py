@@ -268,3 +268,31 @@ def test_slow_publishing_leaves_half_of_the_time_to_the_training(clock: Clock) -
     clock.s += (1 - LARGEST_SHARE) * 60 * MINUTES - 1
     assert made.share_of(Stage.BOOTSTRAPPING) < 1
     assert not made.suffices_for(1)
+
+
+def test_what_remains_counts_labellings_and_publishing(clock: Clock) -> None:
+    made = budget(clock, minutes=None, slices=10)
+    step = StepDone(Stage.BASE_MODEL, 1, 9, {}, 1.0, 40.0)
+    assert made.within(step, labellings=2).remaining_s == 40
+    made.labelled(7.0)
+    made.published(5, 10.0)
+    assert made.within(step, labellings=2).remaining_s == 40 + 2 * 7 + 10 * 2
+    published = replace(step, stage=Stage.PUBLISHING)
+    assert made.within(published).remaining_s == 40
+    limited = budget(clock, minutes=1, slices=10)
+    limited.labelled(7.0)
+    assert limited.within(step, labellings=9).remaining_s == 60
+
+
+def test_a_run_measures_its_labellings(
+    phantoms: Phantoms,
+    clock: Clock,
+    slow: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("napari_mlbseg.engine.training.course.QUICK_STEPS", 2)
+    phantoms.accept("phantom0", 3, 5, 8)
+    slow(step_s=1, slice_s=2)
+    events = run(phantoms, clock, minutes=None, base_steps=4, steps=2)
+    *_, after = (e for e in events if isinstance(e, StepDone) and e.stage is Stage.BASE_MODEL)
+    assert after.remaining_s == pytest.approx(2 * 1 + 24 * 2, rel=0.1)  # steps, one labelling
