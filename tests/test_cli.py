@@ -765,7 +765,7 @@ def test_simulate_measures_one_run_at_marks(accepted: Path, files: Path, mlbseg:
 def test_what_a_score_says_nothing_about_and_what_was_not_reached_are_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    scored = ev.ValidationScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.81}, 0.02)
+    scored = ev.ValidationScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.81}, 0.02, 12)
     left = tuple(SliceKey(case, 0, i) for case in ("a", "b") for i in range(3))
     seen = Reach("a", 0, 88, ends=(0, 55), in_file=(87, 32))  # the file runs against the display
     summary = follow(
@@ -783,7 +783,7 @@ def test_what_a_score_says_nothing_about_and_what_was_not_reached_are_told(
     assert summary["imported_labels_kept"] is True
     assert summary["not_refreshed"] == {"a": 3, "b": 3}
     said = " ".join(capsys.readouterr().err.split())
-    assert "0.810 ± 0.020 on the validation slices; says nothing about 41 of 88 slices" in said
+    assert "0.81 (0.77 to 0.85) on 12 validation slices; says nothing about 41 of 88 slices" in said
     assert "no clean slice near them: nothing above slice 32 was corrected" in said
     assert "worse than the imported labels" in said
     assert "6 slices of 2 cases" in said

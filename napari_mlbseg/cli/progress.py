@@ -31,6 +31,7 @@ from napari_mlbseg.engine.events import (
     ValidationScored,
 )
 from napari_mlbseg.engine.wording import (
+    of_dice,
     of_imported_labels_kept,
     of_never_looked_at,
     of_out_of_time,
@@ -188,12 +189,10 @@ class _Bars:
     def _say_score(self) -> None:
         """Print only the last score of a stage; there are many while it runs."""
         if self._score is not None:
-            error = self._score.uncertainty
-            spread = "" if error is None else f" ± {error:.3f}"
             kept = "" if self._score.shown else ", worse than before: the better model is shown"
-            stage, dice = self._score.stage.value, self._score.dice
+            stage, dice = self._score.stage.value, of_dice(self._score)
             unseen = of_never_looked_at(self._score, in_file=True)
-            self.say(f"{stage}: Dice {dice:.3f}{spread} on the validation slices{kept}{unseen}")
+            self.say(f"{stage}: {dice}{kept}{unseen}")
         self._score = None
 
 

@@ -159,10 +159,10 @@ class ValidationScored:
     """Dice of the current model on the validation slices.
 
     `dice` is the mean over the foreground classes, `dice_per_class` is keyed by label value;
-    `uncertainty` is the standard error over the slices, None if there is only one. A model that
-    is not `shown` is worse than an earlier one, which keeps making the predictions.
-    `never_looked_at` of all `slices` have no clean slice near them: the Dice says nothing about
-    those. `reach` says how far each case was looked at.
+    `uncertainty` is the standard error over the `validation_slices` that show something, None if
+    there is only one. A model that is not `shown` is worse than an earlier one, which keeps making
+    the predictions. `never_looked_at` of all `slices` have no clean slice near them: the Dice says
+    nothing about those. `reach` says how far each case was looked at.
     """
 
     stage: Stage
@@ -170,6 +170,7 @@ class ValidationScored:
     dice: float
     dice_per_class: Mapping[int, float]
     uncertainty: float | None = None
+    validation_slices: int = 0
     shown: bool = True
     never_looked_at: int = 0
     slices: int = 0

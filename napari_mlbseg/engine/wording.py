@@ -1,10 +1,34 @@
 """Events put into words, the same on a terminal and in the window."""
 
 from collections.abc import Sequence
+from typing import Final
+
+from scipy.special import stdtrit
 
 from napari_mlbseg.engine.events import ImportedLabelsKept, OutOfTime, ValidationScored
 from napari_mlbseg.project.records.extents import End
 from napari_mlbseg.project.records.reach import beyond_in_words
+
+FEWEST_TO_TELL: Final = 10
+"""Validation slices below which their Dice says next to nothing about the cohort."""
+
+
+def of_dice(event: ValidationScored) -> str:
+    """A score with the interval that it leaves open (95 %), or a warning that it means little.
+
+    >>> from napari_mlbseg.engine.events import Stage
+    >>> of_dice(ValidationScored(Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.81}, 0.02, 12))
+    'Dice 0.81 (0.77 to 0.85) on 12 validation slices'
+    >>> of_dice(ValidationScored(Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.81}, 0.02, 4))
+    'Dice 0.81 on 4 validation slices, too few to tell'
+    """
+    count = event.validation_slices
+    counted = _counted(count, "validation slice")
+    if event.uncertainty is None or count < FEWEST_TO_TELL:
+        return f"Dice {event.dice:.2f} on {counted}, too few to tell"
+    half = float(stdtrit(count - 1, 0.975)) * event.uncertainty
+    low, high = max(0.0, event.dice - half), min(1.0, event.dice + half)
+    return f"Dice {event.dice:.2f} ({low:.2f} to {high:.2f}) on {counted}"
 
 
 def of_never_looked_at(event: ValidationScored, *, in_file: bool = False) -> str:

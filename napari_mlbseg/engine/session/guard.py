@@ -89,6 +89,7 @@ class Guard:
             sum(each.values()) / len(each),
             {trainer.class_values[index]: dice for index, dice in each.items()},
             compare(known, None).uncertainty,
+            validation_slices=len(known),
             shown=not judged.worse,
         )
 

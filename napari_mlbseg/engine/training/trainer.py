@@ -1,8 +1,6 @@
 """Network, data and state of a run, and its training steps."""
 
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from itertools import accumulate
 
 import numpy as np
 import torch
@@ -22,6 +20,7 @@ from napari_mlbseg.engine.training.clean_slices import choose_validation
 from napari_mlbseg.engine.training.course import course_of
 from napari_mlbseg.engine.training.design import NetworkDesign
 from napari_mlbseg.engine.training.known_slices import KnownSlices
+from napari_mlbseg.engine.training.labelling import longest_waiting
 from napari_mlbseg.engine.training.memory import Memory, Restored
 from napari_mlbseg.engine.training.objective import Objective
 from napari_mlbseg.engine.training.precision import differentiable
@@ -37,11 +36,6 @@ from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
-
-SLICES_A_ROUND = 1200
-"""Slices that are labelled before a round, which looks at about as many of them."""
-FEWEST_CASES = 2
-"""Cases that are labelled before a round, however large they are."""
 
 
 class Trainer:
@@ -196,13 +190,10 @@ class Trainer:
         Without pseudo labels these are the cases that came without labels. Else they are the
         cases with open slices that were not labelled for longest, as many as a round looks at.
         """
+        cases = tuple(self._cases.values())
         if not self.renews_labels:
-            return [case for case in self._cases.values() if case.labels_path is None]
-        before = {name: place for place, name in enumerate(self.state.labelled)}
-        waiting = self.source.clean.open_cases(tuple(self._cases.values()))
-        waiting.sort(key=lambda case: before.get(case.id, -1))
-        slices = list(accumulate(case.geometry.shape[case.axis] for case in waiting))
-        return waiting[: max(FEWEST_CASES, bisect_left(slices, SLICES_A_ROUND) + 1)]
+            return [case for case in cases if case.labels_path is None]
+        return longest_waiting(self.source.clean.open_cases(cases), self.state.labelled)
 
     def arrays_to_label(self, case: Case) -> list[ArrayName]:
         """The arrays that the labels of a case are written to before the next round."""

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QMessageBox, QProgressBar, QVBoxLayout, 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.wording import (
+    of_dice,
     of_imported_labels_kept,
     of_never_looked_at,
     of_out_of_time,
@@ -176,14 +177,13 @@ class TrainingPanel(QWidget):
     def _show_score(self, event: ev.ValidationScored) -> None:
         classes = ", ".join(f"{value}: {dice:.2f}" for value, dice in event.dice_per_class.items())
         each = f"  (class {classes})" if len(event.dice_per_class) > 1 else ""
-        spread = "" if event.uncertainty is None else f" ± {event.uncertainty:.3f}"
         kept = (
             ""
             if event.shown
             else "  worse than before: the better network is still used for predictions"
         )
         unseen = of_never_looked_at(event)
-        self.score.say(f"Validation Dice {event.dice:.3f}{spread}{each}{kept}{unseen}")
+        self.score.say(f"{of_dice(event)}{each}{kept}{unseen}")
 
     def _show_progress(self, step: int, steps: int | None) -> None:
         self.progress.setRange(0, steps or 0)
