@@ -170,6 +170,8 @@ def carried_out(arm: str, setting: Setting, python: Path) -> list[Row]:
         # In a process of its own, so that each starts alike.
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             rows = pool.apply(of_ours, (arm, setting, folder))
+            pool.close()
+            pool.join()
     else:
         rows = of_another(arm, setting, folder, python)
     remove([folder])
