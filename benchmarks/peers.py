@@ -8,13 +8,14 @@ corrected, spread evenly. Every arm sees the same images and the same clean slic
 the same number of threads of the CPU:
 
     mlbseg      the engine as the window runs it: one run, measured whenever a mark has passed
-    supervised  its network on the clean slices alone: a run for each mark that lasts until then
+    supervised  its network on the clean slices alone: a training for each mark
     forest      a random forest on multi-scale features, as in pixel-classification tools
     nnunet      nnU-Net v2, 2-D, all other voxels ignored: a training for each mark
 
-The clean slices lie on top of what each arm finds. The two arms of ours are measured as they are
-shown at the mark. Of the other two the model counts that is trained at the mark; its labels come
-later, see the column `labels after`. Their time includes everything from the start of the program.
+The clean slices lie on top of what each arm finds. `mlbseg` is measured as it is shown at the mark.
+Of the others the model counts that is trained at the mark, with its learning rates scheduled until
+then; its labels come later, see the column `labels after`. Their time includes everything from the
+start of the program.
 
 Records that are already in FILE are not measured again. An arm whose programs are not installed is
 left out, and the reason is printed.
@@ -27,7 +28,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -37,16 +38,14 @@ import annotation_effort
 import numpy as np
 import torch
 from _peer_data import Found, Row, Setting, export, scored, with_clean
+from _peer_ours import of_ours
 
 from napari_mlbseg.engine.config import Config
-from napari_mlbseg.engine.events import Event
 from napari_mlbseg.project.study import Study
-from napari_mlbseg.simulation.annotator import Truth, correct, take
-from napari_mlbseg.simulation.clocks import Clock, Timing
-from napari_mlbseg.simulation.copies import copy_study, remove
-from napari_mlbseg.simulation.methods import method_named
+from napari_mlbseg.simulation.annotator import Truth, take
+from napari_mlbseg.simulation.clocks import Clock
+from napari_mlbseg.simulation.copies import remove
 from napari_mlbseg.simulation.policies import Policy, proposals
-from napari_mlbseg.simulation.timed import timed_run
 
 CASES = 12
 OURS, OTHERS = ("mlbseg", "supervised"), ("forest", "nnunet")
@@ -102,7 +101,7 @@ def parse() -> argparse.Namespace:
     own = {"threads": options.threads} | _shared.settings(options)
     options.config = Config.from_dict(base.to_dict() | own)
     if options.quick:
-        quick = {"slices": [4], "minutes": [0.001, 10.0], "seeds": 1}
+        quick = {"slices": [4], "minutes": [0.00001, 0.2], "seeds": 1}
         vars(options).update(quick, arms=[a for a in options.arms if a != "nnunet"])
     return options
 
@@ -171,48 +170,12 @@ def carried_out(arm: str, setting: Setting, python: Path) -> list[Row]:
         # In a process of its own, so that each starts alike.
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             rows = pool.apply(of_ours, (arm, setting, folder))
+            pool.close()
+            pool.join()
     else:
         rows = of_another(arm, setting, folder, python)
     remove([folder])
     return rows
-
-
-# --- our arms -------------------------------------------------------------------------------------
-
-
-def of_ours(arm: str, setting: Setting, folder: Path) -> list[Row]:
-    """One run with all marks; plain supervision has a run of its own for each."""
-    marks, clock = setting.marks_min, Clock(setting.clock)
-    torch.set_num_threads(setting.threads)
-    if arm == "mlbseg":
-        return run(setting, setting.config, Timing(marks, clock), folder)
-    config = method_named(arm).config(setting.config)
-    return [row for m in marks for row in run(setting, config, Timing((m,), clock), folder)]
-
-
-def run(setting: Setting, config: Config, timing: Timing, folder: Path) -> list[Row]:
-    """Run the engine on a fresh copy of the cohort, and measure it at its marks."""
-    at = copy_study(setting.study, folder / "study.mlbseg")
-    config = Config.from_dict(config.to_dict() | {"seed": setting.seed})
-    with Study.open(at, author="benchmark") as study:
-        correct(study, Truth(setting.truth, study), setting.picks)
-        ran = timed_run(study, config, timing, folder / "moments", consume)
-        names = [case.id for case in study.cases]
-    rows = []
-    for moment in ran.moments:
-        if moment.mark_min is not None:
-            found = dict(zip(names, moment.labels(), strict=True))
-            about: Row = {"mark_min": moment.mark_min, "steps": moment.steps}
-            about |= {"labels_min": moment.minutes, "first_shown_min": moment.published_min}
-            told = moment.estimated_dice
-            rows += scored(setting, found, about | {"told": fmean(told.values()) if told else None})
-    return rows
-
-
-def consume(events: Iterable[Event]) -> None:
-    """Do nothing with the events of a run."""
-    for _ in events:
-        pass
 
 
 # --- the others -----------------------------------------------------------------------------------
