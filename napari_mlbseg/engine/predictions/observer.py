@@ -61,13 +61,14 @@ class Observer:
         direction: Parameters | None = None,
         *,
         identity_view_only: bool = False,
+        quick: bool = False,
     ) -> Seen:
         """Predict the slices of a span; with a clean `direction`, compute their maps too.
 
         With `identity_view_only`, volumes are predicted in the identity view alone, because they
-        take long; slices are always averaged over the views.
+        take long; slices are averaged over the views, unless it has to be `quick`.
         """
-        views = self._seen_in(identity_view_only)
+        views = self._views[:1] if quick else self._seen_in(identity_view_only)
         if self._weigh is not None and direction is not None:
             return self._weighed(span, parameters, direction, self._weigh, views)
         scene, tile = self._source.scene(span), self._source.tile

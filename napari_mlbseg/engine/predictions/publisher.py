@@ -97,14 +97,16 @@ class Publisher:
         step: int,
         arrays: Sequence[ArrayName],
         brake: Brake = _NO_BRAKE,
+        quick: bool = False,
     ) -> SlicesPublished:
         """Predict the slices; write a case to all of these arrays at once, with its last slices.
 
         Until then nothing is published. The spans of a case must come one after the other. Labels
-        are made as tidy as their classes are said to be.
+        are made as tidy as their classes are said to be. A `quick` prediction is of the identity
+        view alone.
         """
         case = span.case
-        seen = self._observer.see(span, parameters)
+        seen = self._observer.see(span, parameters, quick=quick)
         for part in self._written_at_once(span):
             self._labels[part.start] = self._observer.maps(seen, part, brake)[ArrayName.PREDICTION]
         done = Span(case, span.axis, span.start, part.stop)

@@ -40,7 +40,7 @@ class Learning:
         step = parts.trainer.base_step
         if stage is Stage.BOOTSTRAPPING:
             step = parts.trainer.bootstrap_step
-            parts.trainer.read_labels()
+            parts.trainer.labelling.read()
         yield StageStarted(stage, steps)
         parts.pace.restart()
         parts.budget.begin_round()

@@ -20,7 +20,7 @@ class Publishing:
     def labelling(self) -> Generator[Event, None, bool]:
         """Label the cases that the next round learns from; returns whether all of them are done."""
         parts = self._parts
-        cases = parts.trainer.cases_to_label()
+        cases = parts.trainer.labelling.cases()
         spans = deque(span for case in cases for span in self._spans_of(case))
         count = len(spans)
         began = parts.budget.now()
@@ -42,7 +42,7 @@ class Publishing:
                 continue
             case = spans.popleft().case
             if not spans or spans[0].case != case:
-                parts.trainer.state.note_labelled(case.id)
+                parts.trainer.labelling.note(case)
             done = count - len(spans)
             progress = parts.pace.step_done(
                 {}, stage=Stage.LABELLING, step=done, steps=count, later_steps=0

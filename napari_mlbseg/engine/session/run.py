@@ -95,7 +95,7 @@ class Run:
         parts, trainer = self._parts, self._parts.trainer
         state, course, rounds = trainer.state, trainer.course, trainer.course.rounds
         state.round = course.place(state.stage, state.round)
-        if state.stage is Stage.BOOTSTRAPPING and not trainer.has_labels:
+        if state.stage is Stage.BOOTSTRAPPING and not trainer.labelling.is_done:
             state.enter(Stage.LABELLING)
         while True:
             if state.stage is Stage.LABELLING:

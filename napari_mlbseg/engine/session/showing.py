@@ -147,8 +147,9 @@ class Showing:
             span,
             parameters=parameters,
             step=trainer.state.total,
-            arrays=trainer.arrays_to_label(span.case),
+            arrays=trainer.labelling.arrays(span.case),
             brake=brake,
+            quick=not trainer.labelling.is_learnt_from,
         )
 
     def in_order_of_need(self, step: int) -> Iterator[Span]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.data.choose import batch_sizes, choose_source
-from napari_mlbseg.engine.data.source import CleanSlices, NoisyLabels, Span
+from napari_mlbseg.engine.data.source import CleanSlices, Span
 from napari_mlbseg.engine.interruption import Check, let_interrupt, never
 from napari_mlbseg.engine.nets.device import choose_device, choose_precision, release_memory
 from napari_mlbseg.engine.nets.model import Parameters
@@ -20,7 +20,7 @@ from napari_mlbseg.engine.training.clean_slices import choose_validation
 from napari_mlbseg.engine.training.course import course_of
 from napari_mlbseg.engine.training.design import NetworkDesign
 from napari_mlbseg.engine.training.known_slices import KnownSlices
-from napari_mlbseg.engine.training.labelling import longest_waiting
+from napari_mlbseg.engine.training.labelling import Labelling
 from napari_mlbseg.engine.training.memory import Memory, Restored
 from napari_mlbseg.engine.training.objective import Objective
 from napari_mlbseg.engine.training.precision import differentiable
@@ -32,8 +32,6 @@ from napari_mlbseg.engine.training.steering import (
     agreed_direction,
     steering_groups,
 )
-from napari_mlbseg.project.arrays.store import ArrayName
-from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -64,6 +62,9 @@ class Trainer:
         self.model = differentiable(network, precision, self.source.sample, self.device)
         self._batch, clean_batch = batch_sizes(config, self.dimensions, self.device)
         self.state = self._fresh_state(network)
+        self.labelling = Labelling(
+            study, self.source, self.state, self.course, renews=self.renews_labels
+        )
         self._objective = Objective(self.model, config, self.weighting, self.device)
         self._sampler = Sampler(
             self.source,
@@ -183,38 +184,6 @@ class Trainer:
     def renews_labels(self) -> bool:
         """Whether the bootstrapping learns from pseudo labels that each round renews."""
         return self._config.objective == "self-training"
-
-    def cases_to_label(self) -> list[Case]:
-        """The cases whose slices the network labels before the next round of bootstrapping.
-
-        Without pseudo labels these are the cases that came without labels. Else they are the
-        cases with open slices that were not labelled for longest, as many as a round looks at.
-        """
-        cases = tuple(self._cases.values())
-        if not self.renews_labels:
-            return [case for case in cases if case.labels_path is None]
-        return longest_waiting(self.source.clean.open_cases(cases), self.state.labelled)
-
-    def arrays_to_label(self, case: Case) -> list[ArrayName]:
-        """The arrays that the labels of a case are written to before the next round."""
-        first = case.labels_path is None and self.state.round <= self.course.base_rounds
-        initial = [ArrayName.INITIAL_LABELS] if first else []
-        pseudo = [ArrayName.PSEUDO_LABELS] if self.renews_labels else []
-        return [*initial, *pseudo, ArrayName.PREDICTION]
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether the labels that a round learns from have been made."""
-        return not self.renews_labels or bool(self.state.labelled)
-
-    def read_labels(self) -> None:
-        """Learn from the labels on the disk from now on."""
-        if self.renews_labels:
-            has = self._study.arrays.has
-            cases = {i for i in self.state.labelled if has(i, ArrayName.PSEUDO_LABELS)}
-            self.source.learn_from(NoisyLabels(ArrayName.PSEUDO_LABELS, frozenset(cases)))
-        else:
-            self.source.learn_from(NoisyLabels())
 
     @property
     def largest_right_disagreement(self) -> float | None:

@@ -128,6 +128,24 @@ def test_a_case_is_labelled_as_a_whole(tmp_path: Path) -> None:
         assert (np.asarray(study.arrays.open(case.id, name)[:]) == 1).all()
 
 
+@pytest.mark.parametrize(("quick", "passes"), [(True, 1), (False, 3)])
+def test_a_quick_labelling_looks_once(tmp_path: Path, quick: bool, passes: int) -> None:
+    seen: list[Tensor] = []
+
+    def model(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        seen.append(images)
+        return stripes(parameters, images)
+
+    study = make_phantoms(tmp_path / "s.mlbseg", cases=1).study
+    config = QUICK.from_dict(QUICK.to_dict() | {"dimensions": "2d"})
+    _, source = choose_source(study, config, torch.device("cpu"))
+    publisher = Publisher(study, source, model, views=averaged_views(config.views), weigh=None)
+    case, arrays = study.cases[0], [ArrayName.INITIAL_LABELS]
+    span = Span(case, case.axis, 0, 12)
+    publisher.label(span, parameters=BIAS, step=1, arrays=arrays, quick=quick)
+    assert len(seen) == passes
+
+
 def test_a_publisher_keeps_to_the_axis_that_it_began_with(tmp_path: Path) -> None:
     shape = (12, 12, 12)
     study = make_phantoms(tmp_path / "s.mlbseg", cases=1, rough=True, shape=shape).study
