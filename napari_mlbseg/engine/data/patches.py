@@ -5,7 +5,7 @@ from math import ceil, floor
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from napari_mlbseg.engine.data.grid import SampleShape, Triple, VolumeGrid, in_plane
@@ -55,7 +55,7 @@ class PatchSource:
         mirrored: Mirrored = (False, False),
         check: Check = never,
     ) -> None:
-        self.grid, self.device = grid, device
+        self.grid, self.device, self.clean = grid, device, CleanSlices()
         self._noisy = NoisyLabels()
         self._mirrored = mirrored
         self._reader = Reader(study, device, check)
@@ -63,7 +63,7 @@ class PatchSource:
         self._volumes = Volumes(self._reader)
         self._cases = study.cases
         self._frames = {c.id: Frame(c, grid.resolution_mm) for c in self._cases}
-        self.use(CleanSlices())
+        self._empty = self._empty_slices()
 
     @property
     def tile(self) -> Triple:
@@ -83,11 +83,17 @@ class PatchSource:
     def use(self, clean: CleanSlices) -> None:
         """Draw samples from these clean slices from now on."""
         self.clean = clean
-        self._empty = {
-            i: torch.zeros(f.shape[0], dtype=torch.bool) for i, f in self._frames.items()
+        self._empty = self._empty_slices()
+
+    def _empty_slices(self) -> dict[str, Bool[Tensor, " slices"]]:
+        """For each case, which slices along its axis are certified to show no class."""
+        empty = {
+            name: torch.zeros(frame.shape[0], dtype=torch.bool)
+            for name, frame in self._frames.items()
         }
-        for key in clean.empty:
-            self._empty[key.case_id][key.index] = True
+        for key in self.clean.empty:
+            empty[key.case_id][key.index] = True
+        return empty
 
     def learn_from(self, labels: NoisyLabels) -> None:
         """Give noisy samples these labels from now on; they are read anew."""

@@ -94,7 +94,7 @@ class Run:
         """
         parts, trainer = self._parts, self._parts.trainer
         state, course, rounds = trainer.state, trainer.course, trainer.course.rounds
-        state.round = course.place(state.stage, state.round)
+        state.keep_to(course)
         if state.stage is Stage.BOOTSTRAPPING and not trainer.labelling.is_done:
             state.enter(Stage.LABELLING)
         while True:

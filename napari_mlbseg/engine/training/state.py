@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from napari_mlbseg.engine.events import Stage
 from napari_mlbseg.engine.nets.model import Parameters
 from napari_mlbseg.engine.nets.teacher import copy_of, follow
+from napari_mlbseg.engine.training.course import Course
 from napari_mlbseg.former_names import with_new_stage
 from napari_mlbseg.project.records.slices import SliceKey
 
@@ -169,6 +170,10 @@ class TrainingState:
     def note_labelled(self, case_id: str) -> None:
         """Note that a case has new pseudo labels."""
         self.labelled = (*(known for known in self.labelled if known != case_id), case_id)
+
+    def keep_to(self, course: Course) -> None:
+        """Take the place in this course that the training has reached in another one."""
+        self.round = course.place(self.stage, self.round)
 
     def end_round(self, *, next_one: int) -> None:
         """End a round; the next stage is labelling, and then comes the round of that number."""
