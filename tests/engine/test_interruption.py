@@ -111,7 +111,7 @@ def study(path: Path) -> Phantoms:
 
 
 def trained(phantoms: Phantoms) -> dict[str, object]:
-    """The checkpoint but for the run that began it: after a stop in the first step, the next one."""
+    """The checkpoint but for the run that began it; if the first step was stopped, the next one."""
     return {name: value for name, value in checkpoint(phantoms).items() if name != "began_with"}
 
 

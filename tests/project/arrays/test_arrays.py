@@ -24,7 +24,8 @@ WEIGHTS = (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO, ArrayN
 
 def test_arrays_are_zarr_v3_for_everybody(study: Study, make_case: Callable[..., Any]) -> None:
     study.add_cases([make_case("b", labels=True, dtype=">f4")])
-    for name in (ArrayName.PREDICTION, ArrayName.PROPOSED_LABELS, *WEIGHTS):
+    labels = (ArrayName.PSEUDO_LABELS, ArrayName.PREDICTION, ArrayName.PROPOSED_LABELS)
+    for name in (*labels, *WEIGHTS):
         study.arrays.create("b", name)
     for name in ArrayName:
         path = study.path / "arrays" / "b" / f"{name}.zarr"
