@@ -1,6 +1,6 @@
 """Patches of volumes; clean slices become sparsely labelled voxels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, floor
 from typing import Any
 
@@ -12,7 +12,7 @@ from napari_mlbseg.engine.data.grid import SampleShape, Triple, VolumeGrid, in_p
 from napari_mlbseg.engine.data.placement import Mirrored, random_turn
 from napari_mlbseg.engine.data.reader import Reader
 from napari_mlbseg.engine.data.source import CleanSlices, NoisyLabels, Scene, Span, draw_clean
-from napari_mlbseg.engine.data.sparse import lay_empty, lay_slices
+from napari_mlbseg.engine.data.sparse import fill_slices, lay_slices
 from napari_mlbseg.engine.data.tiles import layers_needed, one_tile_around
 from napari_mlbseg.engine.data.volumes import Box, Frame, Volumes, affine
 from napari_mlbseg.engine.interruption import Check, never
@@ -25,6 +25,7 @@ from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
+BACKGROUND = 0
 FOREGROUND_SHARE = 0.5
 """How often a clean patch is centred on a labelled pixel rather than on any pixel."""
 
@@ -63,7 +64,7 @@ class PatchSource:
         self._volumes = Volumes(self._reader)
         self._cases = study.cases
         self._frames = {c.id: Frame(c, grid.resolution_mm) for c in self._cases}
-        self._empty = self._empty_slices()
+        self._empty = self._unlearnt = self._marked(())
 
     @property
     def tile(self) -> Triple:
@@ -83,22 +84,23 @@ class PatchSource:
     def use(self, clean: CleanSlices) -> None:
         """Draw samples from these clean slices from now on."""
         self.clean = clean
-        self._empty = self._empty_slices()
+        self._empty = self._marked(clean.empty)
 
-    def _empty_slices(self) -> dict[str, Bool[Tensor, " slices"]]:
-        """For each case, which slices along its axis are certified to show no class."""
-        empty = {
+    def _marked(self, keys: Iterable[SliceKey]) -> dict[str, Bool[Tensor, " slices"]]:
+        """For each case, which slices along its axis are among the keys."""
+        found = {
             name: torch.zeros(frame.shape[0], dtype=torch.bool)
             for name, frame in self._frames.items()
         }
-        for key in self.clean.empty:
-            empty[key.case_id][key.index] = True
-        return empty
+        for key in keys:
+            found[key.case_id][key.index] = True
+        return found
 
     def learn_from(self, labels: NoisyLabels) -> None:
         """Give noisy samples these labels from now on; they are read anew."""
         self._reader.forget(labels.array)
         self._noisy = labels
+        self._unlearnt = self._marked(labels.left_out)
 
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
         """Draw random patches; every case is equally likely."""
@@ -112,6 +114,8 @@ class PatchSource:
             anywhere = (place - 0.5) * torch.tensor(frame.working)
             move = self._placed(frame, turn, anywhere)
             image, labels = self._sample(frame, move, self.grid.patch, self._noisy.array)
+            to_file, unlearnt = compose(frame.to_file, move), self._unlearnt[frame.case.id]
+            labels = fill_slices(labels, to_file, frame, unlearnt, IGNORE)
             ignored = dict.fromkeys(self._of_case(self.clean.left_out, frame))
             samples.append((image, self._with_slices(labels, frame, move, ignored)))
         return _batch(samples)
@@ -119,7 +123,8 @@ class PatchSource:
     @property
     def has_open_slices(self) -> bool:
         """Whether any slice along the axis of its case is open: neither clean nor skipped."""
-        return bool(self.clean.open_cases(self._noisy.among(self._cases)))
+        among = self._noisy.among(self._cases)
+        return bool(self.clean.open_cases(among, self._noisy.left_out))
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
         """Draw random patches around random training slices, and around some empty ones."""
@@ -198,7 +203,8 @@ class PatchSource:
 
     def _clean_sample(self, frame: Frame, move: Matrices) -> tuple[Tensor, Tensor]:
         image, labels = self._sample(frame, move, self.grid.patch)
-        labels = lay_empty(labels, compose(frame.to_file, move), frame, self._empty[frame.case.id])
+        to_file, empty = compose(frame.to_file, move), self._empty[frame.case.id]
+        labels = fill_slices(labels, to_file, frame, empty, BACKGROUND)
         training = {k: self.clean.training[k] for k in self._of_case(self.clean.training, frame)}
         return image, self._with_slices(labels, frame, move, training)
 

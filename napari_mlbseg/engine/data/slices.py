@@ -87,7 +87,7 @@ class SliceSource:
             case = cases[_draw(len(cases), 1, generator)[0]]
             index = _draw(case.geometry.shape[case.axis], 1, generator)[0]
             key = SliceKey(case.id, case.axis, index)
-            if key not in self.clean.left_out:
+            if key not in self.clean.left_out and key not in self._noisy.left_out:
                 keys.append(key)
         labels = [self._reader.labels(self._noisy.array, key) for key in keys]
         return self._moved(keys, labels, generator)
@@ -98,7 +98,7 @@ class SliceSource:
         return bool(self._open_cases())
 
     def _open_cases(self) -> list[Case]:
-        return self.clean.open_cases(self._noisy.among(self._cases))
+        return self.clean.open_cases(self._noisy.among(self._cases), self._noisy.left_out)
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
         """Draw random training slices, and some empty ones."""

@@ -35,9 +35,11 @@ class CleanSlices:
     left_out: frozenset[SliceKey] = frozenset()
     empty: tuple[SliceKey, ...] = ()
 
-    def open_cases(self, cases: Sequence[Case]) -> list[Case]:
-        """The cases with an open slice along their axis."""
-        closed = Counter((key.case_id, key.axis) for key in self.left_out)
+    def open_cases(
+        self, cases: Sequence[Case], others: frozenset[SliceKey] = frozenset()
+    ) -> list[Case]:
+        """The cases with an open slice along their axis that is none of the `others`."""
+        closed = Counter((key.case_id, key.axis) for key in self.left_out | others)
         return [c for c in cases if closed[c.id, c.axis] < c.geometry.shape[c.axis]]
 
 
@@ -72,10 +74,13 @@ class NoisyLabels:
         The array that they are read from.
     cases
         The cases that samples are drawn from, by name; None for all.
+    left_out
+        Slices along the axes of their cases whose labels are not learnt from.
     """
 
     array: ArrayName = ArrayName.INITIAL_LABELS
     cases: frozenset[str] | None = None
+    left_out: frozenset[SliceKey] = frozenset()
 
     def among(self, cases: Iterable[Case]) -> list[Case]:
         """Those of the cases that samples are drawn from."""

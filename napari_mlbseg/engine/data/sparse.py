@@ -49,10 +49,14 @@ def lay_slices(
     return labels
 
 
-def lay_empty(
-    labels: Int[Tensor, "z y x"], to_file: Matrices, frame: Frame, empty: Bool[Tensor, " slices"]
+def fill_slices(
+    labels: Int[Tensor, "z y x"],
+    to_file: Matrices,
+    frame: Frame,
+    which: Bool[Tensor, " slices"],
+    value: int,
 ) -> Int[Tensor, "z y x"]:
-    """Set the voxels of empty slices to background; the others stay as they are.
+    """Give all voxels of some slices the same label; the others stay as they are.
 
     A voxel belongs to the nearest slice along the annotated axis; voxels beyond the first and the
     last slice belong to none.
@@ -61,16 +65,16 @@ def lay_empty(
     ----------
     to_file
         As in `lay_slices`.
-    empty
-        Which slices along the annotated axis show no class.
+    which
+        Which slices along the annotated axis are filled.
     """
-    if not empty.any():
+    if not which.any():
         return labels
     depth = _positions(to_file.to(labels.device), tuple(labels.shape))[0]
-    index = (depth + (len(empty) - 1) / 2).round().long()
-    inside = (index >= 0) & (index < len(empty))
-    found = empty.to(labels.device)[index.clamp(0, len(empty) - 1)]
-    return labels.masked_fill(inside & found, 0)
+    index = (depth + (len(which) - 1) / 2).round().long()
+    inside = (index >= 0) & (index < len(which))
+    found = which.to(labels.device)[index.clamp(0, len(which) - 1)]
+    return labels.masked_fill(inside & found, value)
 
 
 def _nearest(

@@ -58,14 +58,31 @@ class Brake:
         initial_labels: Callable[[SliceKey], Tensor],
     ) -> Int[Tensor, "slices y x"]:
         """The prediction, with imported labels where they are better or where nobody can tell."""
+        judged = self.judged(predicted, span, initial_labels)
+        keeps = self.keeps(span)
+        if not keeps.any():
+            return judged
+        imported = torch.stack([initial_labels(key) for key in span.keys])
+        standing = torch.from_numpy(keeps).to(judged.device)
+        return torch.where(standing[:, None, None], imported, judged)
+
+    def judged(
+        self,
+        predicted: Int[Tensor, "slices y x"],
+        span: Span,
+        initial_labels: Callable[[SliceKey], Tensor],
+    ) -> Int[Tensor, "slices y x"]:
+        """The prediction, with imported labels where the two together say that they are better.
+
+        These are what the next round learns from: that nobody looked at a slice, or that the
+        network does worse on others, says nothing in favour of a label.
+        """
         held = span.case.id in self.imported
         if span.case.labels_path is None or (self.largest_right_disagreement is None and not held):
             return predicted
         imported = torch.stack([initial_labels(key) for key in span.keys])
         nonsense = self.smallest_nonsense_difference if held else math.inf
-        shown = as_shown(predicted, imported, self.largest_right_disagreement, nonsense)
-        standing = torch.from_numpy(self.keeps(span)).to(shown.device)
-        return torch.where(standing[:, None, None], imported, shown)
+        return as_shown(predicted, imported, self.largest_right_disagreement, nonsense)
 
     def counts(self) -> tuple[int, int]:
         """The number of slices that were never looked at, and of all slices."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +37,13 @@ class Seen:
     probabilities: Tensor
     weights: Tensor | None = None
     tilted: Tensor | None = None
+
+
+class Labels(NamedTuple):
+    """Label values (slices, rows, columns): those that are shown, and those to learn from."""
+
+    shown: NDArray[np.uint8]
+    learnt: NDArray[np.uint8]
 
 
 class Observer:
@@ -116,6 +123,15 @@ class Observer:
             maps[ArrayName.TRUST] = trust.half().cpu().numpy()
             maps[ArrayName.PROPOSED_LABELS] = self._values(believed.argmax(dim=1))
         return maps
+
+    def labels(self, seen: Seen, part: Span, brake: Brake) -> Labels:
+        """The labels of some of the slices, at the pixels of the file."""
+        hard = seen.scene.to_file(seen.probabilities, part).argmax(dim=1)
+        initial = self._source.initial_labels
+        return Labels(
+            shown=self._values(brake.shown(hard, part, initial)),
+            learnt=self._values(brake.judged(hard, part, initial)),
+        )
 
     def _values(self, indices: Tensor) -> NDArray[np.uint8]:
         labels: NDArray[np.uint8] = self._source.classes.values[indices.cpu().numpy()]

@@ -11,7 +11,7 @@ from napari_mlbseg.engine.interruption import Check, interrupts, never
 from napari_mlbseg.engine.nets.model import Model, Parameters
 from napari_mlbseg.engine.nets.views import View
 from napari_mlbseg.engine.predictions.brake import Brake
-from napari_mlbseg.engine.predictions.observer import Observer
+from napari_mlbseg.engine.predictions.observer import Labels, Observer
 from napari_mlbseg.engine.predictions.schedule import Schedule
 from napari_mlbseg.engine.steps.weighting.rule import Scores
 from napari_mlbseg.project.arrays.store import ArrayName, Block
@@ -55,7 +55,7 @@ class Publisher:
         self.schedule = Schedule(study.cases, source)
         self._study, self._check = study, check
         self._observer = Observer(source, model, views, weigh)
-        self._labels: dict[int, NDArray[np.uint8]] = {}
+        self._labels: dict[int, Labels] = {}
 
     def publish(
         self,
@@ -108,14 +108,16 @@ class Publisher:
         case = span.case
         seen = self._observer.see(span, parameters, quick=quick)
         for part in self._written_at_once(span):
-            self._labels[part.start] = self._observer.maps(seen, part, brake)[ArrayName.PREDICTION]
+            self._labels[part.start] = self._observer.labels(seen, part, brake)
         done = Span(case, span.axis, span.start, part.stop)
         whole = Span(case, span.axis, 0, case.geometry.shape[case.axis])
         if done.stop < whole.stop:
             return _told(done, (), step)
-        labels = self._certain(case, np.concatenate([b for _, b in sorted(self._labels.items())]))
+        parts = [labels for _, labels in sorted(self._labels.items())]
         self._labels = {}
+        shown, learnt = (self._certain(case, np.concatenate(p)) for p in zip(*parts, strict=True))
         for name in arrays:
+            labels = learnt if name is ArrayName.PSEUDO_LABELS else shown
             self._study.arrays.create(case.id, name, [(0, labels)], axis=case.axis)
         self.schedule.published(whole, step=step)
         return _told(whole, tuple(map(str, arrays)), step)

@@ -115,7 +115,8 @@ class Learning:
     def _tell_what_is_left(self) -> Iterator[Event]:
         """Report, once, that no initial labels are left for the bootstrapping to improve."""
         before = self._only_clean
-        self._only_clean = not self._parts.trainer.source.has_open_slices
+        clean = self._parts.trainer.source.clean
+        self._only_clean = not clean.open_cases(self._parts.study.cases)
         if self._only_clean and not before:
             yield OnlyCleanSlicesLeft(
                 "Every slice is clean or skipped: no rough labels are left to learn from. The "

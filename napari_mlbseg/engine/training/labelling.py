@@ -1,14 +1,18 @@
 """Labelling the cohort: which cases it takes, what is written, and what the next round learns."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
+
+import numpy as np
 
 from napari_mlbseg.engine.data.source import NoisyLabels, Source
 from napari_mlbseg.engine.training.course import Course
 from napari_mlbseg.engine.training.state import TrainingState
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.coverage import looked_at_everywhere
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
 SLICES_A_ROUND = 1200
@@ -79,9 +83,24 @@ class Labelling:
         if self._renews:
             has = self._study.arrays.has
             cases = {i for i in self._state.labelled if has(i, ArrayName.PSEUDO_LABELS)}
-            self._source.learn_from(NoisyLabels(ArrayName.PSEUDO_LABELS, frozenset(cases)))
+            self._source.learn_from(
+                NoisyLabels(ArrayName.PSEUDO_LABELS, frozenset(cases), frozenset(self._unseen()))
+            )
         else:
             self._source.learn_from(NoisyLabels())
+
+    def _unseen(self) -> Iterator[SliceKey]:
+        """Slices of cases with imported labels that nobody looked at.
+
+        There neither the network can be trusted, which never saw their like, nor the imported
+        label, which may be wrong everywhere in the same way.
+        """
+        clean, certified = self._study.slices.clean(), self._study.extents.certified()
+        looked_at = looked_at_everywhere(self._study.cases, clean, certified)
+        for case in self._study.cases:
+            if case.labels_path is not None:
+                for index in np.flatnonzero(~looked_at[case.id]).tolist():
+                    yield SliceKey(case.id, case.axis, index)
 
 
 def longest_waiting(cases: Iterable[Case], labelled: Sequence[str]) -> list[Case]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_study import Phantoms, make_phantoms
@@ -10,11 +11,18 @@ from torch import Tensor
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.data.choose import choose_source
 from napari_mlbseg.engine.data.dimensions import Dimensions
-from napari_mlbseg.engine.data.source import EMPTY_SHARE, CleanSlices, Source, draw_clean
-from napari_mlbseg.engine.data.sparse import lay_empty, lay_slices
+from napari_mlbseg.engine.data.source import (
+    EMPTY_SHARE,
+    CleanSlices,
+    NoisyLabels,
+    Source,
+    draw_clean,
+)
+from napari_mlbseg.engine.data.sparse import fill_slices, lay_slices
 from napari_mlbseg.engine.data.volumes import Frame, affine
 from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.training.trainer import Trainer
+from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.extents import Extent
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 
@@ -80,6 +88,29 @@ def test_patches_know_every_empty_slice_that_they_cross(solid: Phantoms) -> None
         assert not set(layers.tolist()) & set(empty.tolist())
 
 
+@pytest.mark.parametrize("dimensions", ["2d", "3d"])
+def test_labels_of_slices_left_out_are_not_learnt(solid: Phantoms, dimensions: Dimensions) -> None:
+    _, source = choose_source(solid.study, Config(slice_size=48, dimensions=dimensions), CPU)
+    organ = np.ones(solid.truth["phantom0"].shape, np.uint8)
+    organ[OUTSIDE] = 7
+    for case in solid.study.cases:
+        solid.study.arrays.create(case.id, ArrayName.PSEUDO_LABELS, [(0, organ)], axis=0)
+    cases = frozenset(case.id for case in solid.study.cases)
+    left_out = frozenset(SliceKey(name, 0, index) for name in cases for index in OUTSIDE)
+
+    def shown(labels: NoisyLabels) -> set[int]:
+        source.learn_from(labels)
+        found = source.noisy_batch(30, generator()).labels
+        return set(found.unique().tolist()) - {IGNORE}
+
+    assert shown(NoisyLabels(ArrayName.PSEUDO_LABELS, cases)) == {1, 2}
+    assert shown(NoisyLabels(ArrayName.PSEUDO_LABELS, cases, left_out)) == {1}
+    assert source.has_open_slices
+    everything = frozenset(SliceKey(name, 0, index) for name in cases for index in range(12))
+    source.learn_from(NoisyLabels(ArrayName.PSEUDO_LABELS, cases, everything))
+    assert not source.has_open_slices
+
+
 def test_empty_layers_are_those_of_slices_that_show_nothing(solid: Phantoms) -> None:
     case = solid.study.cases[0]
     frame = Frame(case, (1.0, 1.0, 1.0))
@@ -92,10 +123,10 @@ def test_empty_layers_are_those_of_slices_that_show_nothing(solid: Phantoms) -> 
         SliceKey(case.id, 0, i): torch.zeros(case.geometry.shape[1:], dtype=torch.long)
         for i in OUTSIDE
     }
-    found = lay_empty(unknown, move, frame, empty)
+    found = fill_slices(unknown, move, frame, empty, 0)
     assert torch.equal(found, lay_slices(unknown, move, frame, blank))
     assert (found == 0).any()
-    assert torch.equal(lay_empty(unknown, move, frame, empty & False), unknown)
+    assert torch.equal(fill_slices(unknown, move, frame, empty & False, 0), unknown)
 
 
 def test_a_training_knows_what_the_extents_certify(solid: Phantoms) -> None:

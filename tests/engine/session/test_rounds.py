@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from small_study import QUICK, Phantoms, checkpoint, same
 
+from napari_mlbseg.engine.data.reader import Reader
 from napari_mlbseg.engine.events import (
     Event,
     Finished,
@@ -23,6 +24,7 @@ from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.extents import Extent
+from napari_mlbseg.project.records.slices import SliceKey
 
 BASE, LABELLING, LOOP = Stage.BASE_MODEL, Stage.LABELLING, Stage.BOOTSTRAPPING
 IN_ROUNDS = replace(QUICK, base_steps=12, steps=10, dimensions="2d")
@@ -136,6 +138,34 @@ def test_initial_labels_are_those_of_the_base_model(phantoms: Phantoms) -> None:
     assert len(seen) == 3
     assert all((one == seen[0]).all() for one in seen)
     assert (labels(phantoms, ArrayName.INITIAL_LABELS) == seen[0]).all()
+
+
+def test_imported_labels_where_nobody_looked_are_shown_but_not_learnt(
+    rough_phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rough_phantoms.accept("phantom0", 4, 6, 8)
+    rough_phantoms.accept("phantom1", 5)
+    looked_at, drawn = range(4, 9), set[SliceKey]()
+    labels_of = Reader.labels
+
+    def noted(reader: Reader, name: ArrayName, key: SliceKey) -> object:
+        if name is ArrayName.PSEUDO_LABELS:
+            drawn.add(key)
+        return labels_of(reader, name, key)
+
+    monkeypatch.setattr(Reader, "labels", noted)
+
+    def compared(number: int) -> None:
+        imported = labels(rough_phantoms, ArrayName.INITIAL_LABELS)
+        shown = labels(rough_phantoms, ArrayName.PREDICTION)
+        learnt = labels(rough_phantoms, ArrayName.PSEUDO_LABELS)
+        outside = [i for i in range(12) if i not in looked_at]
+        np.testing.assert_array_equal(shown[outside], imported[outside])
+        assert (learnt[outside] != imported[outside]).any()
+
+    until(rough_phantoms, LOOP, compared)
+    assert drawn
+    assert {key.index for key in drawn} <= set(looked_at)
 
 
 def test_imported_labels_are_never_replaced(rough_phantoms: Phantoms) -> None:
