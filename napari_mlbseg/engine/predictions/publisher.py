@@ -107,6 +107,8 @@ class Publisher:
         """
         case = span.case
         seen = self._observer.see(span, parameters, quick=quick)
+        if span.start == 0:  # what is left of a case that was given up does not belong to this one
+            self._labels = {}
         for part in self._written_at_once(span):
             self._labels[part.start] = self._observer.labels(seen, part, brake)
         done = Span(case, span.axis, span.start, part.stop)

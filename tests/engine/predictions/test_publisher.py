@@ -128,6 +128,17 @@ def test_a_case_is_labelled_as_a_whole(tmp_path: Path) -> None:
         assert (np.asarray(study.arrays.open(case.id, name)[:]) == 1).all()
 
 
+def test_a_case_that_was_given_up_leaves_nothing_in_the_next_one(tmp_path: Path) -> None:
+    study = make_phantoms(tmp_path / "s.mlbseg").study
+    publisher, arrays = publisher_of(study), [ArrayName.INITIAL_LABELS]
+    first, second = study.cases
+    for start, stop in ((0, 5), (5, 7)):
+        publisher.label(Span(first, 0, start, stop), parameters=BIAS, step=1, arrays=arrays)
+    publisher.label(Span(second, 0, 0, 12), parameters=BIAS, step=2, arrays=arrays)
+    assert study.arrays.open(second.id, ArrayName.INITIAL_LABELS)[:].shape == (12, 40, 36)
+    assert not study.arrays.has(first.id, ArrayName.INITIAL_LABELS)
+
+
 @pytest.mark.parametrize(("quick", "passes"), [(True, 1), (False, 3)])
 def test_a_quick_labelling_looks_once(tmp_path: Path, quick: bool, passes: int) -> None:
     seen: list[Tensor] = []
