@@ -101,7 +101,7 @@ def test_labels_of_slices_left_out_are_not_learnt(solid: Phantoms, dimensions: D
     def shown(labels: NoisyLabels) -> set[int]:
         source.learn_from(labels)
         found = source.noisy_batch(30, generator()).labels
-        return set(found.unique().tolist()) - {IGNORE}
+        return set(torch.unique(found).tolist()) - {IGNORE}
 
     assert shown(NoisyLabels(ArrayName.PSEUDO_LABELS, cases)) == {1, 2}
     assert shown(NoisyLabels(ArrayName.PSEUDO_LABELS, cases, left_out)) == {1}
