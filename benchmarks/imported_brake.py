@@ -33,6 +33,7 @@ from napari_mlbseg.engine.events import (
     Failed,
     Inbox,
     RunStarted,
+    Stage,
     StageStarted,
     StepDone,
     ValidationScored,
@@ -170,10 +171,16 @@ def corrected(study: Study) -> list[SliceKey]:
 def carried_out(events: Iterable[Event]) -> Row:
     """Follow a run to its end; returns how long it and its stages took, and its validation Dice."""
     began = time.perf_counter()
-    stage, since, stages = "", began, dict[str, float]()
-    ran: Row = {"told": None, "stages_min": stages}
+    stage, since, in_round = Stage.LOADING, began, 0
+    stages_min, steps = dict[str, float](), dict[str, int]()
+    ran: Row = {"told": None}
+
+    def ended() -> None:
+        took_min = (time.perf_counter() - since) / 60
+        stages_min[stage.value] = stages_min.get(stage.value, 0.0) + took_min
+        steps["steps " + stage.value] = steps.get("steps " + stage.value, 0) + in_round
+
     for event in events:
-        now = time.perf_counter()
         match event:
             case Failed():
                 raise SystemExit(event.message + event.details)
@@ -182,15 +189,15 @@ def carried_out(events: Iterable[Event]) -> Row:
             case ValidationScored():
                 ran["told"] = event.dice
             case StepDone():
-                ran["steps " + event.stage.value] = event.step
+                in_round = event.step
             case StageStarted():
-                if stage:
-                    stages[stage] = (now - since) / 60
-                stage, since = event.stage.value, now
+                ended()
+                stage, since, in_round = event.stage, time.perf_counter(), 0
             case _:
                 pass
-    stages[stage] = (time.perf_counter() - since) / 60
-    return ran | {"minutes": (time.perf_counter() - began) / 60}
+    ended()
+    minutes = (time.perf_counter() - began) / 60
+    return ran | steps | {"stages_min": stages_min, "minutes": minutes}
 
 
 def relative_heights(study: Study) -> tuple[float, float]:

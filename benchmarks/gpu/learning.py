@@ -126,14 +126,15 @@ def picked(setting: str, study: Study, options: argparse.Namespace) -> Iterator[
 def trained(study: Study, others: Study, truth: Truth, config: Config) -> Iterator[dict[str, Any]]:
     """A row for every checkpoint; the time spent measuring does not count."""
     began, measuring_s = time.perf_counter(), 0.0
-    step, stages = "", {}
+    step, stages = "", dict[str, float]()
     for event in Bootstrapper(study, config).events(Inbox()):
         if isinstance(event, Failed):
             yield {"error": event.message + event.details}
         elif isinstance(event, StepDone):
             step = f"{event.stage.value}, {event.step}"
         elif isinstance(event, StageStarted):
-            stages[f"{event.stage.value}_began_s"] = time.perf_counter() - began - measuring_s
+            first = time.perf_counter() - began - measuring_s
+            stages.setdefault(f"{event.stage.value}_began_s", first)
         elif isinstance(event, (CheckpointSaved, Finished)):
             since = time.perf_counter()
             found = held_out(study, others, truth)

@@ -12,6 +12,7 @@ from napari_mlbseg.engine.events import (
     Finished,
     SlicesPublished,
     Stage,
+    StageStarted,
     StepDone,
     ValidationScored,
 )
@@ -65,7 +66,7 @@ class Observer:
         self._study, self._watch, self._folder = study, watch, folder
         self._due = list(timing.marks_min)
         self._began = watch.now()
-        self._steps: dict[Stage, int] = {}
+        self._before = self._in_round = 0
         self._estimated: dict[int, float] = {}
         self._published_min: float | None = None
         self.moments: list[Moment] = []
@@ -87,8 +88,10 @@ class Observer:
 
     def _note(self, event: Event, minutes: float) -> None:
         match event:
-            case StepDone():
-                self._steps[event.stage] = event.step
+            case StageStarted():
+                self._before, self._in_round = self._before + self._in_round, 0
+            case StepDone() if event.stage in TRAINING:
+                self._in_round = event.step
             case ValidationScored():
                 self._estimated = dict(event.dice_per_class)
             case SlicesPublished():
@@ -101,7 +104,7 @@ class Observer:
         """Copy the labels once; they belong to all of these marks."""
         file = self._folder / f"{len(self.moments)}.npz"
         np.savez_compressed(file, *(exported(self._study, case.id) for case in self._study.cases))
-        steps = sum(self._steps.get(stage, 0) for stage in TRAINING)
+        steps = self._before + self._in_round
         self.moments += [
             Moment(mark, minutes, steps, self._estimated, self._published_min, file)
             for mark in marks

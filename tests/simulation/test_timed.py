@@ -17,6 +17,7 @@ from napari_mlbseg.engine.events import (
     Finished,
     SlicesPublished,
     Stage,
+    StageStarted,
     StepDone,
     ValidationScored,
 )
@@ -69,9 +70,14 @@ def test_labels_are_kept_when_a_mark_has_passed_and_copying_takes_no_time(
         (30, 0, step(Stage.BASE_MODEL, 7)),
         (20, 0, ValidationScored(Stage.BASE_MODEL, 7, 0.5, {1: 0.5})),  # 50 s
         (20, 1, SlicesPublished("a", 0, 0, 1, (), 7)),  # 70 s
+        (0, 1, StageStarted(Stage.LABELLING, 2)),
+        (0, 1, step(Stage.LABELLING, 2)),  # no steps of the network
+        (0, 1, StageStarted(Stage.BOOTSTRAPPING, 9)),
         (50, 2, step(Stage.BOOTSTRAPPING, 1)),  # 120 s
         (300, 3, ValidationScored(Stage.BOOTSTRAPPING, 8, 0.7, {1: 0.7})),  # 420 s
-        (10, 4, Finished(1, 8, False, 430.0)),  # 430 s
+        (0, 3, StageStarted(Stage.BOOTSTRAPPING, 9)),  # another round
+        (0, 3, step(Stage.BOOTSTRAPPING, 3)),
+        (10, 4, Finished(1, 11, False, 430.0)),  # 430 s
     ]
 
     def events() -> Iterator[Event]:
@@ -91,8 +97,8 @@ def test_labels_are_kept_when_a_mark_has_passed_and_copying_takes_no_time(
         (1.0, 70, 1, 7, {1: 0.5}),
         (4.0, 420, 3, 8, {1: 0.7}),
         (5.0, 420, 3, 8, {1: 0.7}),
-        (30.0, 430, 4, 8, {1: 0.7}),
-        (None, 430, 4, 8, {1: 0.7}),
+        (30.0, 430, 4, 11, {1: 0.7}),
+        (None, 430, 4, 11, {1: 0.7}),
     ]
     assert {m.published_min for m in observer.moments} == {70 / 60}
 
