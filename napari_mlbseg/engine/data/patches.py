@@ -1,6 +1,6 @@
 """Patches of volumes; clean slices become sparsely labelled voxels."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from math import ceil, floor
 from typing import Any
 
@@ -114,10 +114,10 @@ class PatchSource:
             anywhere = (place - 0.5) * torch.tensor(frame.working)
             move = self._placed(frame, turn, anywhere)
             image, labels = self._sample(frame, move, self.grid.patch, self._noisy.array)
-            to_file, unlearnt = compose(frame.to_file, move), self._unlearnt[frame.case.id]
-            labels = fill_slices(labels, to_file, frame, unlearnt, IGNORE)
+            to_file = compose(frame.to_file, move)
+            labels = fill_slices(labels, to_file, frame, self._unlearnt[frame.case.id], IGNORE)
             ignored = dict.fromkeys(self._of_case(self.clean.left_out, frame))
-            samples.append((image, self._with_slices(labels, frame, move, ignored)))
+            samples.append((image, lay_slices(labels, to_file, frame, ignored)))
         return _batch(samples)
 
     @property
@@ -203,19 +203,10 @@ class PatchSource:
 
     def _clean_sample(self, frame: Frame, move: Matrices) -> tuple[Tensor, Tensor]:
         image, labels = self._sample(frame, move, self.grid.patch)
-        to_file, empty = compose(frame.to_file, move), self._empty[frame.case.id]
-        labels = fill_slices(labels, to_file, frame, empty, BACKGROUND)
+        to_file = compose(frame.to_file, move)
+        labels = fill_slices(labels, to_file, frame, self._empty[frame.case.id], BACKGROUND)
         training = {k: self.clean.training[k] for k in self._of_case(self.clean.training, frame)}
-        return image, self._with_slices(labels, frame, move, training)
-
-    def _with_slices(
-        self,
-        labels: Int[Tensor, "z y x"],
-        frame: Frame,
-        move: Matrices,
-        slices: Mapping[SliceKey, Tensor | None],
-    ) -> Int[Tensor, "z y x"]:
-        return lay_slices(labels, compose(frame.to_file, move), frame, slices)
+        return image, lay_slices(labels, to_file, frame, training)
 
     def _of_case(self, keys: Any, frame: Frame) -> list[SliceKey]:
         return [key for key in keys if key.case_id == frame.case.id]

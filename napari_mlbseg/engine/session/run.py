@@ -119,9 +119,8 @@ class Run:
         """
         course, budget = self._parts.trainer.course, self._parts.budget
         following = number + 1
-        if following < course.base_rounds:
-            over = budget.share_of(Stage.BASE_MODEL) >= 1
-            return course.base_rounds if over else following
-        if following == course.base_rounds or following == len(course.rounds):
-            return following if following < len(course.rounds) else None
-        return following if budget.has_time_for_another_round() else None
+        if following < course.base_rounds and budget.share_of(Stage.BASE_MODEL) >= 1:
+            following = course.base_rounds
+        wanted = following < len(course.rounds)
+        in_time = number < course.base_rounds or budget.has_time_for_another_round()
+        return following if wanted and in_time else None
