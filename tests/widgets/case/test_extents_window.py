@@ -8,7 +8,8 @@ import napari
 import numpy as np
 import pytest
 from at_work import heard
-from canvas import LEFT, SHIFT, Hand
+from bench import WindowAtWork
+from canvas import LEFT, SHIFT
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 
@@ -18,18 +19,16 @@ from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.extents import UNMARKED, Extent
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
-from napari_mlbseg.widgets.case.annotation import Annotation
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
 
 Key = Qt.Key
 
 
-class Bench:
-    """A window with a study, and a hand on its canvas."""
+class Bench(WindowAtWork):
+    """A window at work, and what it asks of the engine."""
 
     def __init__(self, viewer: napari.Viewer, dock: MLBSegDock) -> None:
-        self.viewer, self.dock = viewer, dock
-        self.hand = Hand(viewer, dock)
+        super().__init__(viewer, dock)
         self.requests = heard(dock.workbench.view.request)
 
     @property
@@ -38,17 +37,8 @@ class Bench:
         return self.dock.workbench.study
 
     @property
-    def annotation(self) -> Annotation:
-        assert self.dock.workbench.annotation is not None
-        return self.dock.workbench.annotation
-
-    @property
     def labels(self) -> Any:
         return np.asarray(self.annotation.layers.working.data)
-
-    @property
-    def message(self) -> str:
-        return self.dock.study_panel.message.text()
 
     def begins(self, index: int) -> None:
         self.annotation.go_to(index)

@@ -7,7 +7,8 @@ from typing import Any
 import napari
 import numpy as np
 import pytest
-from canvas import LEFT, SHIFT, Hand
+from bench import WindowAtWork
+from canvas import LEFT, SHIFT
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication
@@ -15,26 +16,18 @@ from real_input import QTest
 
 from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
-from napari_mlbseg.widgets.case.annotation import Annotation
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
 
 DRAFT, CLEAN, UNTOUCHED = SliceState.DRAFT, SliceState.CLEAN, SliceState.UNTOUCHED
 Key = Qt.Key
 
 
-class Bench:
-    """A window with a study, and a hand on its canvas."""
+class Bench(WindowAtWork):
+    """A window at work, and its panel of slices."""
 
     def __init__(self, viewer: napari.Viewer, dock: MLBSegDock) -> None:
-        self.viewer = viewer
-        self.dock = dock
-        self.hand = Hand(viewer, dock)
+        super().__init__(viewer, dock)
         self.panel = dock.slices_panel
-
-    @property
-    def annotation(self) -> Annotation:
-        assert self.dock.workbench.annotation is not None
-        return self.dock.workbench.annotation
 
     @property
     def layer(self) -> Any:
@@ -44,10 +37,6 @@ class Bench:
     def on_view(self) -> tuple[str, int]:
         key = self.annotation.key
         return key.case_id, key.index
-
-    @property
-    def message(self) -> str:
-        return self.dock.study_panel.message.text()
 
     def state(self, index: int) -> SliceState:
         study, key = self.dock.workbench.study, self.annotation.key

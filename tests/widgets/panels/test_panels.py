@@ -400,11 +400,19 @@ def test_export_asks_for_the_model_in_the_chosen_format(qtbot: QtBot) -> None:
 # --- suggestions ----------------------------------------------------------------------------------
 
 
-def test_a_click_on_a_suggestion_asks_for_its_slice(qtbot: QtBot) -> None:
+@pytest.fixture
+def suggestions(qtbot: QtBot) -> SuggestionsPanel:
     panel = SuggestionsPanel()
     qtbot.addWidget(panel)
     panel.resize(360, 300)
     panel.show()
+    return panel
+
+
+def test_a_click_on_a_suggestion_asks_for_its_slice(
+    suggestions: SuggestionsPanel, qtbot: QtBot
+) -> None:
+    panel = suggestions
     told = heard(panel.chosen)
     best = [Suggestion(SliceKey("a", 0, 7), 0.1, 34.4), Suggestion(SliceKey("b", 2, 3), 0.05, None)]
     panel.set_suggestions(best)
@@ -420,11 +428,10 @@ def test_a_click_on_a_suggestion_asks_for_its_slice(qtbot: QtBot) -> None:
     assert len(told) == 1
 
 
-def test_an_end_to_mark_is_a_sentence_in_the_list(qtbot: QtBot) -> None:
-    panel = SuggestionsPanel()
-    qtbot.addWidget(panel)
-    panel.resize(360, 300)
-    panel.show()
+def test_an_end_to_mark_is_a_sentence_in_the_list(
+    suggestions: SuggestionsPanel, qtbot: QtBot
+) -> None:
+    panel = suggestions
     told = heard(panel.chosen)
     end = Suggestion(SliceKey("a", 0, 7), None, None, asks_for=End.LAST, classes=(3,))
     slice_ = Suggestion(SliceKey("b", 0, 4), 0.1, 34.4)
