@@ -237,7 +237,7 @@ class FellBack:
 
 @dataclass(frozen=True)
 class OnlyCleanSlicesLeft:
-    """Every slice is clean or skipped: no initial labels are left to learn from.
+    """No rough labels are left to learn from: all slices are clean, skipped or never looked at.
 
     The remaining steps learn from the training slices alone, as those of the base model do.
     `message` tells the annotator.

@@ -343,6 +343,16 @@ def test_where_every_slice_is_closed_the_clean_ones_teach_to_the_end(
     assert phantoms.study.arrays.has("phantom0", ArrayName.PREDICTION)
 
 
+def test_what_nobody_looked_at_is_not_learnt_which_is_told(tmp_path: Path) -> None:
+    phantoms = make_phantoms(tmp_path / "a.mlbseg", cases=1, shape=SHAPE, rough=True)
+    phantoms.accept("phantom0", 3, 4)
+    events = run(phantoms, TINY)
+    told = [e.message for e in events if isinstance(e, OnlyCleanSlicesLeft)]
+    assert len(told) == 1
+    assert "No open slice lies between clean slices" in told[0]
+    assert isinstance(events[-1], Finished), events[-1]
+
+
 def test_a_slice_that_is_reopened_makes_it_bootstrapping_again(tmp_path: Path) -> None:
     phantoms = make_phantoms(tmp_path / "a.mlbseg", cases=1, shape=SHAPE, rough=True)
     trainer = Trainer(phantoms.study, TINY)

@@ -22,6 +22,16 @@ from napari_mlbseg.errors import UserError
 
 LAST_LEARNING_RATE_SHARE = 0.02
 
+NONE_OPEN = (
+    "Every slice is clean or skipped: no rough labels are left to learn from. The training "
+    "continues with the training slices alone."
+)
+NONE_LOOKED_AT = (
+    "No open slice lies between clean slices, so no rough label can be trusted to learn from. The "
+    "training continues with the training slices alone. Correct slices further apart, and mark "
+    "where the structures begin and end."
+)
+
 Step = Callable[..., Mapping[str, Tensor]]
 
 
@@ -113,15 +123,13 @@ class Learning:
             yield event
 
     def _tell_what_is_left(self) -> Iterator[Event]:
-        """Report, once, that no initial labels are left for the bootstrapping to improve."""
+        """Report, once, that the training slices are all that is left to learn from."""
         before = self._only_clean
-        clean = self._parts.trainer.source.clean
-        self._only_clean = not clean.open_cases(self._parts.study.cases)
+        source = self._parts.trainer.source
+        self._only_clean = not source.has_open_slices
         if self._only_clean and not before:
-            yield OnlyCleanSlicesLeft(
-                "Every slice is clean or skipped: no rough labels are left to learn from. The "
-                "training continues with the training slices alone."
-            )
+            is_open = source.clean.open_cases(self._parts.study.cases)
+            yield OnlyCleanSlicesLeft(NONE_LOOKED_AT if is_open else NONE_OPEN)
 
     def _try(
         self, step: Step, learning_rate: float
