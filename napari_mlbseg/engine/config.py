@@ -127,7 +127,7 @@ class Config:
     ema_decay: float = 0.99
     consistency: float = 1.0
     validation_share: float = 0.15
-    publish_share: float = 0.15
+    publish_share: float = 0.05
     threads: int | None = None
     resume: bool = True
 

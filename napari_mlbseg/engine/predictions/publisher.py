@@ -27,6 +27,8 @@ _BEGINS_AS = {
     ArrayName.PROPOSED_LABELS: ArrayName.PREDICTION,
 }
 """The array that a new one is copied from: nobody may take unwritten zeros for labels."""
+_MAPS = (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO, ArrayName.TRUST)
+"""Arrays that are NaN where nothing was computed yet."""
 _NO_BRAKE = Brake()
 
 
@@ -121,7 +123,7 @@ class Publisher:
         for name in arrays:
             labels = learnt if name is ArrayName.PSEUDO_LABELS else shown
             self._study.arrays.create(case.id, name, [(0, labels)], axis=case.axis)
-        self.schedule.published(whole, step=step)
+        self.schedule.labelled(whole, step=step)
         return _told(whole, tuple(map(str, arrays)), step)
 
     def _certain(self, case: Case, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -156,16 +158,22 @@ class Publisher:
     def _begin(self, name: ArrayName, case: Case) -> None:
         """Create an array of a case unless it exists."""
         if not self._study.arrays.has(case.id, name):
-            origin = _BEGINS_AS.get(name)
-            blocks = () if origin is None else self._blocks(origin, case)
-            self._study.arrays.create(case.id, name, blocks, axis=case.axis)
+            self._study.arrays.create(case.id, name, self._first(name, case), axis=case.axis)
 
-    def _blocks(self, name: ArrayName, case: Case) -> Iterator[Block]:
-        """Yield the slices of an array in blocks of a convenient size for writing."""
+    def _first(self, name: ArrayName, case: Case) -> Iterator[Block]:
+        """Yield what an array begins with, in blocks of a convenient size for writing."""
+        origin = _BEGINS_AS.get(name)
+        rows = [n for axis, n in enumerate(case.geometry.shape) if axis != case.axis]
         count = case.geometry.shape[case.axis]
         for part in Span(case, case.axis, 0, count).parts(SLICES_WRITTEN_AT_ONCE):
-            slices = [self._study.arrays.read(k.case_id, name, k.axis, k.index) for k in part.keys]
-            yield part.start, np.stack(slices)
+            if origin is not None:
+                read = self._study.arrays.read
+                yield (
+                    part.start,
+                    np.stack([read(case.id, origin, case.axis, k.index) for k in part.keys]),
+                )
+            elif name in _MAPS:
+                yield part.start, np.full((part.stop - part.start, *rows), np.nan, np.float16)
 
     def _write(self, name: ArrayName, span: Span, slices: NDArray[np.generic]) -> None:
         self._begin(name, span.case)

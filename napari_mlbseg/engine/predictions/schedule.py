@@ -15,18 +15,19 @@ NEVER = -(10**9)
 
 
 class Schedule:
-    """Remembers at which step each slice was last published.
+    """Remembers at which step each slice was last predicted, and last published with its maps.
 
-    The span with the oldest slice is next; slices of the case on view age four times as fast as
+    The span with the oldest maps is next; those of the case on view age four times as fast as
     the others.
     """
 
     def __init__(self, cases: Sequence[Case], source: Source) -> None:
         self._cases, self._source = {case.id: case for case in cases}, source
         self._focus: SliceKey | None = None
-        self._steps = {
-            case.id: np.full(case.geometry.shape[case.axis], NEVER) for case in self._cases.values()
-        }
+        self._predicted, self._mapped = (
+            {case.id: np.full(case.geometry.shape[case.axis], NEVER) for case in cases}
+            for _ in range(2)
+        )
 
     @property
     def focus(self) -> SliceKey | None:
@@ -38,12 +39,17 @@ class Schedule:
         self._focus = key
 
     def published(self, span: Span, *, step: int) -> None:
-        """Note that slices were published at `step`."""
-        self._steps[span.case.id][span.start : span.stop] = step
+        """Note that slices were published at `step`, with their maps."""
+        self.labelled(span, step=step)
+        self._mapped[span.case.id][span.start : span.stop] = step
+
+    def labelled(self, span: Span, *, step: int) -> None:
+        """Note that slices were predicted at `step`, without maps."""
+        self._predicted[span.case.id][span.start : span.stop] = step
 
     def forget(self) -> None:
         """Treat every slice as out of date."""
-        for steps in self._steps.values():
+        for steps in (*self._predicted.values(), *self._mapped.values()):
             steps[:] = NEVER
 
     def focused_slice(self) -> Span | None:
@@ -56,9 +62,9 @@ class Schedule:
         return Span(case, case.axis, self._focus.index, self._focus.index + 1)
 
     def stalest_span(self, step: int, *, youngest: int) -> Span | None:
-        """The span that is most out of date; None if no slice is `youngest` steps old."""
+        """The span with the oldest maps; None if no slice's are `youngest` steps old."""
         best, best_age = None, youngest - 1
-        for case_id, steps in self._steps.items():
+        for case_id, steps in self._mapped.items():
             factor = FOCUSED_CASE_FACTOR if self._in_focus(case_id) else 1
             index = int(steps.argmin())
             age = int(step - steps[index])
@@ -69,7 +75,7 @@ class Schedule:
         return best
 
     def in_order_of_need(self, step: int, looked_at: LookedAt) -> Iterator[Span]:
-        """Yield the spans last published before `step`, the most important first.
+        """Yield the spans that were last published before `step`, the most important first.
 
         These are the case on view, then slices with a clean slice near them, whose labels the
         network may change, then the oldest: time may be short.
@@ -78,23 +84,25 @@ class Schedule:
             span
             for case in self._cases.values()
             for span in spans_of(self._source, case)
-            if (self._of(span) < step).any()
+            if (self._mapped_at(span) < step).any()
         ]
-        waiting.sort(key=lambda span: (not _judged(span, looked_at), int(self._of(span).min())))
+        waiting.sort(
+            key=lambda span: (not _judged(span, looked_at), int(self._mapped_at(span).min()))
+        )
         while waiting:
             focused = (i for i, span in enumerate(waiting) if self._in_focus(span.case.id))
             yield waiting.pop(next(focused, 0))
 
     def out_of_date(self, step: int) -> list[SliceKey]:
-        """The slices that were last published before `step`."""
+        """The slices that were last predicted before `step`."""
         return [
             SliceKey(case.id, case.axis, int(i))
             for case in self._cases.values()
-            for i in np.flatnonzero(self._steps[case.id] < step)
+            for i in np.flatnonzero(self._predicted[case.id] < step)
         ]
 
-    def _of(self, span: Span) -> NDArray[np.int_]:
-        return self._steps[span.case.id][span.start : span.stop]
+    def _mapped_at(self, span: Span) -> NDArray[np.int_]:
+        return self._mapped[span.case.id][span.start : span.stop]
 
     def _in_focus(self, case_id: str) -> bool:
         return self._focus is not None and self._focus.case_id == case_id

@@ -2,8 +2,10 @@
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from statistics import median
 
 from napari_mlbseg.engine.events import Stage, StepDone
 
@@ -18,8 +20,8 @@ The most important slices are published first.
 """
 SAFETY = 1.25
 """Margin on the time reserved for publishing: another program may start meanwhile."""
-NEWEST = 0.3
-"""Weight of the newest measurement in the running mean."""
+REMEMBERED = 15
+"""Measurements whose median is the speed of publishing: now and then one takes twice as long."""
 
 
 class Budget:
@@ -42,7 +44,7 @@ class Budget:
         self.now = clock
         self._began = self._round_began = clock()
         self._total_s = math.inf if minutes is None else 60 * minutes
-        self._slice_s: float | None = None
+        self._measured: deque[float] = deque(maxlen=REMEMBERED)
         self._labelling_s = 0.0
         self._base_share = BASE_SHARE
 
@@ -70,9 +72,7 @@ class Budget:
         `slices` took `seconds`, for a `share` (0 to 1) of the passes that the final publishing
         makes.
         """
-        measured = seconds / share / max(1, slices)
-        before = measured if self._slice_s is None else self._slice_s
-        self._slice_s = NEWEST * measured + (1 - NEWEST) * before
+        self._measured.append(seconds / share / max(1, slices))
 
     def labelled(self, seconds: float) -> None:
         """Measure how long a labelling of the cohort takes."""
@@ -80,7 +80,7 @@ class Budget:
 
     def suffices_for(self, slices: int) -> bool:
         """Whether there is time left to publish this many slices."""
-        return self.left_s > slices * (self._slice_s or 0.0)
+        return self.left_s > slices * self._slice_s
 
     def begin_round(self) -> None:
         """Start the time of a round now."""
@@ -121,10 +121,15 @@ class Budget:
         """
         estimated = progress.remaining_s
         if estimated is not None and progress.stage is not Stage.PUBLISHING:
-            estimated += labellings * self._labelling_s + self._slices * (self._slice_s or 0.0)
+            estimated += labellings * self._labelling_s + self._slices * self._slice_s
         return replace(progress, remaining_s=self.remaining_s(estimated))
 
+    @property
+    def _slice_s(self) -> float:
+        """Seconds to publish a slice; 0 until it has been measured."""
+        return median(self._measured) if self._measured else 0.0
+
     def _reserved_s(self) -> float:
-        if self._slice_s is None:
+        if not self._measured:
             return UNKNOWN_SHARE * self._total_s
         return min(SAFETY * self._slices * self._slice_s, LARGEST_SHARE * self._total_s)

@@ -112,21 +112,23 @@ class Showing:
         brake = self._braking.in_force()
         require_finite(parameters, "the network")
         try:
+            direction = self._clean_direction()
+            prepared = self._budget.now()
             event = self._publisher.publish(
                 span,
                 parameters=parameters,
-                direction=self._clean_direction(),
+                direction=direction,
                 step=step,
                 brake=brake,
                 identity_view_only=identity_view_only,
             )
         finally:
-            seconds = self._budget.now() - began
-            self._publishing_s += seconds
+            self._publishing_s += self._budget.now() - began
         whole = event.stop == span.stop
         # A single slice takes longer than its share of a span, and would distort the speed.
         if whole and span in spans_of(self._trainer.source, span.case):
             share = self._publisher.share_of_passes(identity_view_only=identity_view_only)
+            seconds = self._budget.now() - prepared
             self._budget.published(span.stop - span.start, seconds, share=share)
         return event
 

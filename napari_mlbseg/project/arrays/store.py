@@ -53,7 +53,7 @@ class ArrayName(StrEnum):
     uniform weight: 1 is the weight of every pixel if all counted the same, 0 means ignored.
     `PSEUDO_LABELS` are what a round of bootstrapping learns from. `TRUST`, float16 from 0 to 1, is
     how far the clean slices bear out the prediction, and `PROPOSED_LABELS` holds the labels that
-    they ask for instead.
+    they ask for instead. Weights and trust are NaN where none were computed yet.
     """
 
     IMAGE = "image"

@@ -103,7 +103,9 @@ def test_a_prediction_begins_whole_or_not_at_all(
     np.testing.assert_array_equal(np.delete(prediction, [2, 3], 0), np.delete(initial, [2, 3], 0))
 
 
-def test_slices_that_were_not_weighed_yet_vote_for_nothing_else(tmp_path: Path) -> None:
+def test_slices_that_were_not_weighed_yet_vote_for_nothing_and_have_no_weights(
+    tmp_path: Path,
+) -> None:
     study = make_phantoms(tmp_path / "s.mlbseg", cases=1, rough=True).study
     case = study.cases[0]
     span = Span(case, case.axis, 2, 4)
@@ -111,6 +113,9 @@ def test_slices_that_were_not_weighed_yet_vote_for_nothing_else(tmp_path: Path) 
     votes = np.asarray(study.arrays.open(case.id, ArrayName.PROPOSED_LABELS)[:])
     prediction = np.asarray(study.arrays.open(case.id, ArrayName.PREDICTION)[:])
     np.testing.assert_array_equal(np.delete(votes, [2, 3], 0), np.delete(prediction, [2, 3], 0))
+    for name in (ArrayName.TRUST, ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO):
+        known = np.isfinite(np.asarray(study.arrays.open(case.id, name)[:])).all(axis=(1, 2))
+        assert np.flatnonzero(known).tolist() == [2, 3]
 
 
 def test_a_case_is_labelled_as_a_whole(tmp_path: Path) -> None:

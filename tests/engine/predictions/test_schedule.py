@@ -35,6 +35,18 @@ def test_the_oldest_is_next_and_nothing_is_while_all_are_young(phantoms: Phantom
     assert schedule.stalest_span(0, youngest=50) == first[0]
 
 
+def test_a_labelling_makes_predictions_young_but_not_maps(phantoms: Phantoms) -> None:
+    schedule, (first, second) = scheduled(phantoms)
+    for span in (*first, *second):
+        schedule.published(span, step=0)
+    schedule.published(second[0], step=10)
+    for span in (*first, *second):
+        schedule.labelled(span, step=50)
+    assert schedule.out_of_date(50) == []
+    assert schedule.stalest_span(55, youngest=50) == first[0]
+    assert len(list(schedule.in_order_of_need(50, {}))) == len(first) + len(second)
+
+
 def test_the_case_on_view_ages_faster(phantoms: Phantoms) -> None:
     schedule, (first, second) = scheduled(phantoms)
     for span in first:

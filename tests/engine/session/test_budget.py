@@ -254,6 +254,16 @@ def test_what_was_measured_is_kept_for_the_end(clock: Clock) -> None:
     assert not made.suffices_for(90)
 
 
+def test_one_slow_slice_does_not_end_the_training_early(clock: Clock) -> None:
+    steady, disturbed = budget(clock), budget(clock)
+    for made in (steady, disturbed):
+        for _ in range(4):
+            made.published(10, 5.0)
+    disturbed.published(10, 50.0)
+    clock.s += 60
+    assert disturbed.share_of(Stage.BOOTSTRAPPING) == steady.share_of(Stage.BOOTSTRAPPING) > 0
+
+
 def test_a_look_at_part_of_it_is_scaled_up(clock: Clock) -> None:
     whole, part = budget(clock), budget(clock)
     whole.published(10, 9.0)

@@ -6,6 +6,7 @@ from torch import nn
 from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.views import VIEWS
 from napari_mlbseg.engine.steps.meta_weights import (
+    LOOK_AHEAD,
     confidence,
     logit_derivative,
     tilted_probabilities,
@@ -29,7 +30,7 @@ def test_confidence_on_the_way_to_the_derivative_is_the_prediction() -> None:
     torch.testing.assert_close(found, expected)
 
 
-def test_scores_are_averaged_over_the_views_that_were_mapped_back() -> None:
+def test_averaged_probabilities_are_tilted_by_the_derivative_of_the_identity_view() -> None:
     network, direction = network_and_direction()
     model, parameters = as_model(network), dict(network.named_parameters())
     images = torch.randn(2, 1, 12, 12).double()
@@ -37,9 +38,10 @@ def test_scores_are_averaged_over_the_views_that_were_mapped_back() -> None:
     (found,) = look_ahead(
         model, parameters, direction, images, views=views, scores=[tilted_probabilities]
     )
-    straight = tilted_probabilities(*logit_derivative(model, parameters, direction, images))
-    mirrored = tilted_probabilities(*logit_derivative(model, parameters, direction, images.flip(3)))
-    torch.testing.assert_close(found, (straight + mirrored.flip(3)) / 2)
+    average = probabilities(model, parameters, images, views=views)
+    derivative = logit_derivative(model, parameters, direction, images)[1]
+    tilted = average * (-LOOK_AHEAD * derivative).exp()
+    torch.testing.assert_close(found, tilted / tilted.sum(dim=1, keepdim=True))
 
 
 def test_relative_weights_are_multiples_of_the_mean_where_there_is_an_image() -> None:
