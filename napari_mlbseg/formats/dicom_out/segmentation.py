@@ -39,13 +39,18 @@ def write_map_segmentation(path: Path, volume: Volume, origin: Origin, about: Ab
     """A fractional segmentation of one map: 255 stands for 1, or for the largest value above 1.
 
     Takes about ten bytes of memory per voxel. The segment's description says what 255 stands for;
-    values are rounded to a 255th of that.
+    values are rounded to a 255th of that. Eight bits have no NaN: such voxels become 0, and the
+    description says so.
     """
     values = planes_in_order(volume, origin, np.float32)
+    unknown = bool(np.isnan(values).any())
+    np.nan_to_num(values, copy=False)
     full = max(1.0, float(values.max()))
     np.divide(values, np.float32(full), out=values)
     np.clip(values, 0, 1, out=values)
     told = f"255 stands for {full:g}. {about.comment}"
+    if unknown:
+        told = f"0 also where nothing is known. {told}"
     _write(path, values, "FRACTIONAL", origin, replace(about, comment=told))
 
 

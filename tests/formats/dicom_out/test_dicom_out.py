@@ -213,6 +213,19 @@ def test_weights_above_one_are_divided_by_the_largest(axial: Case, tmp_path: Pat
     assert set(np.unique(dataset.pixel_array)) == {128, 255}
 
 
+def test_what_is_not_known_is_0_in_a_fractional_segmentation_which_says_so(
+    axial: Case, tmp_path: Path
+) -> None:
+    values = np.full(SHAPE, 0.5, np.float32)
+    values[0] = np.nan
+    volume = Volume(axial.geometry.to_display(values), axial.geometry)
+    write_map_segmentation(tmp_path / "map.dcm", volume, axial.origin, MAP)
+    dataset = pydicom.dcmread(tmp_path / "map.dcm")
+    told = dataset.SegmentSequence[0].SegmentDescription
+    assert "0 also where nothing is known. 255 stands for 1." in told
+    assert set(np.unique(dataset.pixel_array)) <= {0, 127, 128}
+
+
 # --- contours -------------------------------------------------------------------------------------
 
 
