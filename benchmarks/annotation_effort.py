@@ -34,6 +34,7 @@ from napari_mlbseg.cli import output, simulations
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.project.importing.classes import named
 from napari_mlbseg.project.importing.cohort import import_images
+from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import make_phantom_cohort
 from napari_mlbseg.simulation.clocks import Clock
@@ -77,6 +78,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--marks", help="minutes at which to measure each run: 1,4,8,30")
     parser.add_argument("--clock", choices=list(Clock), default=Clock.WALL, help="of the marks")
     parser.add_argument("--mark-ends", action="store_true", help="of each class in each case")
+    parser.add_argument("--pieces", type=int, help="that each class has at most; one FILE for each")
     _shared.add_settings(parser)
     parser.add_argument("--threads", type=int, help="of torch")
     parser.add_argument("--quick", action="store_true", help="phantoms and hardly any steps")
@@ -94,9 +96,11 @@ def measured(options: argparse.Namespace) -> list[Record]:
     labels: dict[str, Path] = {}
     if options.initial == "corrupted":
         labels = dict(corrupted(images, truth, work / "corrupted", options.share))
-    study = work / f"{options.initial}.mlbseg"
+    pieces = "" if options.pieces is None else f"-{options.pieces}"
+    study = work / f"{options.initial}{pieces}.mlbseg"
     if not study.exists():
-        make_study(study, images, labels, "organ,lesion" if options.quick else "left atrium")
+        classes = named("organ,lesion" if options.quick else "left atrium")
+        make_study(study, images, labels, [replace(c, most_pieces=options.pieces) for c in classes])
     base = QUICK if options.quick else Config()
     plan = simulations.plan(
         options.budgets,
@@ -149,11 +153,13 @@ def corrupted(
         yield image.name.removesuffix(".nii.gz"), path
 
 
-def make_study(path: Path, images: Sequence[Path], labels: dict[str, Path], classes: str) -> None:
+def make_study(
+    path: Path, images: Sequence[Path], labels: dict[str, Path], classes: Sequence[LabelClass]
+) -> None:
     """A study of the images, with initial labels where there are some."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with Study.create(path, author="truth") as made:
-        made.set_classes(named(classes))
+        made.set_classes(classes)
         import_images(made, images, labels)
 
 

@@ -41,6 +41,7 @@ from _peer_data import Found, Row, Setting, export, scored, with_clean
 from _peer_ours import of_ours
 
 from napari_mlbseg.engine.config import Config
+from napari_mlbseg.project.importing.classes import named
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.annotator import Truth, take
 from napari_mlbseg.simulation.clocks import Clock
@@ -118,7 +119,7 @@ def cohort(work: Path, *, quick: bool) -> tuple[Path, Path]:
         images = [path for path in images if path.name.removesuffix(".nii.gz") not in held_out]
     study = work / "cohort.mlbseg"
     if not study.exists():
-        classes = "organ,lesion" if quick else "left atrium"
+        classes = named("organ,lesion" if quick else "left atrium")
         annotation_effort.make_study(study, images, {}, classes)
     return study, truth
 

@@ -213,12 +213,14 @@ def test_annotation_effort_script(tmp_path: Path) -> None:
 def test_annotation_effort_script_over_time(tmp_path: Path) -> None:
     file, picture, table = (tmp_path / name for name in ("effort.json", "effort.png", "effort.md"))
     asked = ("--budgets", "4", "--methods", "mlbseg,supervised", "--seeds", "1")
-    timed = ("--marks", "0.001,600", "--clock", "processor")
+    timed = ("--marks", "0.001,600", "--clock", "processor", "--pieces", "1")
     shown = ("--png", str(picture), "--markdown", str(table))
     found: Any = carried_out("annotation_effort.py", *asked, *timed, *shown, json_file=file)
     at = {(r["method"], r["mark_min"], r["where"]) for r in found if r["class"] == "organ"}
     ends = {(None, "exported"), (None, "held_out"), (600, "exported"), (0.001, "exported")}
     assert at == {(method, *end) for method in ("mlbseg", "supervised") for end in ends}
+    with Study.open(tmp_path / "effort.json.data" / "base-1.mlbseg", writable=False) as study:
+        assert [one.most_pieces for one in study.classes] == [1, 1]
     assert picture.stat().st_size > 10_000
     assert table.read_text().count("\n") == 2 + 2 * 2 * 4
 
