@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         BatchShrunk,
         CheckpointSaved,
         CleanSlicesChanged,
+        CoverageChanged,
         Event,
         ExtentMarked,
         Failed,
@@ -94,6 +95,7 @@ __all__ = [
     "Choice",
     "CleanSlicesChanged",
     "Config",
+    "CoverageChanged",
     "End",
     "Event",
     "ExportKind",
@@ -169,7 +171,14 @@ _HOMES: Final = {
     "engine.deploy.export": ("ExportedModel", "export_model"),
     "engine.deploy.formats": ("ModelFormat",),
     "engine.events": (
-        *("BatchShrunk", "CheckpointSaved", "CleanSlicesChanged", "Event", "ExtentMarked"),
+        *(
+            "BatchShrunk",
+            "CheckpointSaved",
+            "CleanSlicesChanged",
+            "CoverageChanged",
+            "Event",
+            "ExtentMarked",
+        ),
         *(
             "Failed",
             "FellBack",

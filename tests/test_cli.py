@@ -773,8 +773,10 @@ def test_what_a_score_says_nothing_about_and_what_was_not_reached_are_told(
     summary = follow(
         [
             ev.RunStarted(1, "cpu", "2d unet", 10, 5, 2, 0),
+            ev.CoverageChanged(41, 88, (seen,)),
+            ev.CoverageChanged(41, 88, (seen,)),
             ev.ImportedLabelsKept(True),
-            dataclasses.replace(scored, never_looked_at=41, slices=88, reach=(seen,)),
+            scored,
             ev.StageStarted(ev.Stage.PUBLISHING, 3),
             ev.OutOfTime(left),
             ev.Finished(1, 20, False, 1.0),
@@ -785,8 +787,9 @@ def test_what_a_score_says_nothing_about_and_what_was_not_reached_are_told(
     assert summary["imported_labels_kept"] is True
     assert summary["not_refreshed"] == {"a": 3, "b": 3}
     said = " ".join(capsys.readouterr().err.split())
-    assert "0.81 (0.77 to 0.85) on 12 validation slices; says nothing about 41 of 88 slices" in said
-    assert "no clean slice near them: nothing above slice 32 was corrected" in said
+    unseen = "41 of 88 slices have no clean slice near them: nothing above slice 32 was corrected"
+    assert f"0.81 (0.77 to 0.85) on 12 validation slices, but {unseen}" in said
+    assert said.count(unseen) == 2  # at the start, and beside the score
     assert "worse than the imported labels" in said
     assert "6 slices of 2 cases" in said
 

@@ -14,6 +14,7 @@ from napari_mlbseg.engine.events import (
     BatchShrunk,
     CheckpointSaved,
     CleanSlicesChanged,
+    CoverageChanged,
     Event,
     Failed,
     FellBack,
@@ -31,9 +32,9 @@ from napari_mlbseg.engine.events import (
     ValidationScored,
 )
 from napari_mlbseg.engine.wording import (
+    of_coverage,
     of_dice,
     of_imported_labels_kept,
-    of_never_looked_at,
     of_out_of_time,
 )
 from napari_mlbseg.former_names import with_former_names
@@ -83,9 +84,11 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
                     summary["validation_dice"] = event.dice
                     summary["validation_dice_per_class"] = dict(event.dice_per_class)
                     summary["validation_dice_uncertainty"] = event.uncertainty
+                    bars.score(event)
+                case CoverageChanged():
                     summary["never_looked_at"] = event.never_looked_at
                     summary["not_corrected"] = beyond_in_words(event.reach, in_file=True)
-                    bars.score(event)
+                    bars.coverage(event)
                 case ImportedLabelsKept():
                     summary["imported_labels_kept"] = event.kept
                     bars.say(of_imported_labels_kept(event))
@@ -139,6 +142,7 @@ class _Bars:
         )
         self._bar: TaskID | None = None
         self._score: ValidationScored | None = None
+        self._unseen = ""
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -186,12 +190,19 @@ class _Bars:
     def score(self, event: ValidationScored) -> None:
         self._score = event
 
+    def coverage(self, event: CoverageChanged) -> None:
+        """Print what nobody has looked at; later it stands beside every score."""
+        unseen = of_coverage(event, in_file=True)
+        if unseen and unseen != self._unseen:
+            self.say(unseen)
+        self._unseen = unseen
+
     def _say_score(self) -> None:
         """Print only the last score of a stage; there are many while it runs."""
         if self._score is not None:
             kept = "" if self._score.shown else ", worse than before: the better model is shown"
             stage, dice = self._score.stage.value, of_dice(self._score)
-            unseen = of_never_looked_at(self._score, in_file=True)
+            unseen = f", but {self._unseen}" if self._unseen else ""
             self.say(f"{stage}: {dice}{kept}{unseen}")
         self._score = None
 

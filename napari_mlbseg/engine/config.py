@@ -42,7 +42,7 @@ class Config:
         Seed of every random choice; stored with the run.
     base_steps, steps
         Optimiser steps of the base model on the training slices, and of the bootstrapping after it,
-        which is cut into rounds.
+        which is cut into rounds; after about ten of them the labels hardly change any more.
     minutes
         Time limit of the whole run, however many steps are left; shared between base model,
         bootstrapping and publishing, see `napari_mlbseg.engine.session.budget`. None for no limit.
@@ -86,7 +86,8 @@ class Config:
         Weight of the consistency terms: views agree with each other and with the teacher.
     validation_share
         Share of the clean slices that are validation slices, for an unbiased Dice during training;
-        below six clean slices there are none.
+        there are none below six clean slices, or where the share is below three slices and no
+        labels were imported.
     publish_share
         Largest share of the training time spent on bringing predictions up to date.
     threads
@@ -98,7 +99,7 @@ class Config:
     --------
     >>> config = Config(minutes=20, seed=7)
     >>> config.steps
-    1500
+    5000
     >>> Config.from_dict(config.to_dict()) == config
     True
     >>> Config(weights="some")
@@ -110,7 +111,7 @@ class Config:
     precision: Precision = "auto"
     seed: int = 0
     base_steps: int = 700
-    steps: int = 1500
+    steps: int = 5000
     minutes: float | None = None
     network: Network = "auto"
     weights: Weights = "meta"

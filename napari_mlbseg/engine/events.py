@@ -155,14 +155,26 @@ class CleanSlicesChanged:
 
 
 @dataclass(frozen=True)
+class CoverageChanged:
+    """How much of the cohort was looked at; sent at the start and when a clean slice changes.
+
+    `never_looked_at` of all `slices` have no clean slice near them: no validation Dice says
+    anything about those. `reach` says how far each case was looked at.
+    """
+
+    never_looked_at: int
+    slices: int
+    reach: tuple[Reach, ...] = ()
+
+
+@dataclass(frozen=True)
 class ValidationScored:
     """Dice of the current model on the validation slices.
 
     `dice` is the mean over the foreground classes, `dice_per_class` is keyed by label value;
     `uncertainty` is the standard error over the `validation_slices` that show something, None if
     there is only one. A model that is not `shown` is worse than an earlier one, which keeps making
-    the predictions. `never_looked_at` of all `slices` have no clean slice near them: the Dice says
-    nothing about those. `reach` says how far each case was looked at.
+    the predictions.
     """
 
     stage: Stage
@@ -172,9 +184,6 @@ class ValidationScored:
     uncertainty: float | None = None
     validation_slices: int = 0
     shown: bool = True
-    never_looked_at: int = 0
-    slices: int = 0
-    reach: tuple[Reach, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -304,6 +313,7 @@ Event = (
     | StageStarted
     | StepDone
     | CleanSlicesChanged
+    | CoverageChanged
     | ValidationScored
     | ImportedLabelsKept
     | OutOfTime

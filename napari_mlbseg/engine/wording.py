@@ -5,7 +5,12 @@ from typing import Final
 
 from scipy.special import stdtrit
 
-from napari_mlbseg.engine.events import ImportedLabelsKept, OutOfTime, ValidationScored
+from napari_mlbseg.engine.events import (
+    CoverageChanged,
+    ImportedLabelsKept,
+    OutOfTime,
+    ValidationScored,
+)
 from napari_mlbseg.project.records.extents import End
 from napari_mlbseg.project.records.reach import beyond_in_words
 
@@ -31,17 +36,20 @@ def of_dice(event: ValidationScored) -> str:
     return f"Dice {event.dice:.2f} ({low:.2f} to {high:.2f}) on {counted}"
 
 
-def of_never_looked_at(event: ValidationScored, *, in_file: bool = False) -> str:
-    """What a score leaves out, to be appended to it; empty if it leaves nothing out.
+def of_coverage(event: CoverageChanged, *, in_file: bool = False) -> str:
+    """What nobody has looked at; empty if there is nothing.
 
     Slices are counted along the display axis, or as in the file's array.
+
+    >>> of_coverage(CoverageChanged(41, 88))
+    '41 of 88 slices have no clean slice near them'
     """
     if not event.never_looked_at:
         return ""
     beyond = beyond_in_words(event.reach, in_file=in_file)
     return (
-        f"; says nothing about {event.never_looked_at} of {event.slices} slices, "
-        f"which have no clean slice near them{': ' if beyond else ''}{beyond}"
+        f"{event.never_looked_at} of {event.slices} slices have no clean slice near them"
+        f"{': ' if beyond else ''}{beyond}"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from napari_mlbseg.project.records.cases import Case, LabelClass
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.annotator import Truth
+from napari_mlbseg.simulation.effort import Effort
 from napari_mlbseg.simulation.moments import Moment
 from napari_mlbseg.simulation.records import Job, Record
 from napari_mlbseg.simulation.scoring import Labels, exported, measured
@@ -31,18 +32,19 @@ class Measuring:
     def __init__(self, truth: Truth, classes: Sequence[LabelClass], held_out: Path | None) -> None:
         self._truth, self._classes, self._held_out = truth, classes, held_out
 
-    def after_steps(self, job: Job, ran: Ran, steps: int, at: Path) -> list[Record]:
+    def after_steps(self, job: Job, ran: Ran, steps: int, at: Path, effort: Effort) -> list[Record]:
         """Records of a run of so many steps, whose study lies at `at`."""
         about = {"steps": steps, "seconds": round(ran.seconds, 2), "device": ran.device}
+        about |= vars(effort)
         return list(self._at_the_end(job, about, ran.estimated_dice, at))
 
-    def over_time(self, job: Job, run: TimedRun, at: Path) -> list[Record]:
+    def over_time(self, job: Job, run: TimedRun, at: Path, effort: Effort) -> list[Record]:
         """Records of a timed run, whose study lies at `at`: of every mark, and of the end."""
         records: list[Record] = []
         with Study.open(at, writable=False) as study:
             cases = study.cases
         for moment in run.moments:
-            about = {"limit": job.limit, "device": run.device} | _about(moment)
+            about = {"limit": job.limit, "device": run.device} | _about(moment) | vars(effort)
             if moment is run.end:
                 records += self._at_the_end(job, about, moment.estimated_dice, at)
                 continue

@@ -60,6 +60,10 @@ class Record:
         When a timed run published anything for the first time; None if nothing was so far.
     ends_marked
         Whether the first and last slice of every class were marked in every case.
+    contour_mm
+        Length of the contours that the annotator has drawn so far, see `effort`; None if unknown.
+    clicks
+        Clicks for accepted slices and marked ends so far; None in records of former versions.
     """
 
     method: str
@@ -83,6 +87,8 @@ class Record:
     mark_min: float | None = None
     published_min: float | None = None
     ends_marked: bool = False
+    contour_mm: float | None = None
+    clicks: int | None = None
 
     @property
     def job(self) -> Job:
@@ -160,7 +166,7 @@ def _row(group: Sequence[Record]) -> dict[str, Any]:
     row |= {"where": one.where, "class": one.class_name, "seeds": len({r.seed for r in group})}
     for name in METRICS:
         row[name] = mean_and_spread([getattr(r, name) for r in group])
-    for name in ("dice_in_one_piece", "estimated_dice", "published_min"):
+    for name in ("dice_in_one_piece", "estimated_dice", "published_min", "contour_mm", "clicks"):
         known = [getattr(r, name) for r in group if getattr(r, name) is not None]
         row[name] = mean_and_spread(known) if known else None
     row["empty"] = sum(r.empty for r in group)

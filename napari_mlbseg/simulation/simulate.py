@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from napari_mlbseg.engine.config import Config
@@ -20,6 +21,7 @@ from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.annotator import Truth, take
 from napari_mlbseg.simulation.clocks import Timing
 from napari_mlbseg.simulation.copies import copy_cases, remove
+from napari_mlbseg.simulation.effort import Effort, contours_to_draw_mm, ends_to_click
 from napari_mlbseg.simulation.measuring import Measuring
 from napari_mlbseg.simulation.methods import method_named
 from napari_mlbseg.simulation.policies import Policy, proposals
@@ -121,27 +123,29 @@ class Simulation:
         """One method from the smallest budget to the largest."""
         plan, budgets = self._plan, self._plan.budgets
         folder = self._folder / "runs" / f"{policy}-{seed}-{name}-{_fingerprint(plan)}"
-        picks: list[SliceKey] = []
+        picked = Picked()
         last: Path | None = None
         for number, budget in enumerate(budgets, start=1):
             # Suggestions depend on the earlier budgets.
             at = folder / f"{'-'.join(map(str, budgets[:number]))}.mlbseg"
-            needs_last = policy is Policy.SUGGESTED and picks
+            needs_last = policy is Policy.SUGGESTED and picked.keys
             job = Job(name, policy.value, seed, budget, plan.limit, plan.ends)
             known = _read_picks(at)
             if known is None:
                 if needs_last and last is not None and not last.exists():
-                    self._train(job, picks, last)
-                known = picks + self._more(policy, picks, budget, seed, last)
+                    self._train(job, picked.keys, last)
+                more = self._more(policy, picked.keys, budget, seed, last)
+                known = self._corrected(picked, more, last)
                 _write_picks(at, known)
-            picks, before, last = known, last, at
+            picked, before, last = known, last, at
             if job in done:
                 continue
-            yield self._measured(job, self._train(job, picks, at), at)
+            ran = self._train(job, picked.keys, at)
+            yield self._measured(job, ran, at, Effort(picked.contour_mm, budget + self._end_clicks))
             if before is not None:
                 remove([before])
-            if policy is not Policy.SUGGESTED:
-                remove([at])  # only suggestions need the results of a run
+        if last is not None and policy is not Policy.SUGGESTED:
+            remove([last])  # a larger budget would need suggestions of this run
 
     def _more(
         self, policy: Policy, picks: Sequence[SliceKey], budget: int, seed: int, last: Path | None
@@ -159,19 +163,37 @@ class Simulation:
                 trained.close()
         return take(proposed, count, truth=self._truth, missing=missing)
 
+    def _corrected(self, picked: "Picked", more: Sequence[SliceKey], last: Path | None) -> "Picked":
+        """The slices so far and those to correct now, with the contours that are drawn on these.
+
+        The annotator sees the labels of the `last` run, or those that the cohort came with.
+        """
+        keys = (*picked.keys, *more)
+        shown = self._folder / COHORT if last is None else last
+        if picked.contour_mm is None or not shown.exists():
+            return Picked(keys, None)
+        with Study.open(shown, writable=False) as study:
+            drawn_mm = contours_to_draw_mm(study, self._truth, more)
+        return Picked(keys, round(picked.contour_mm + drawn_mm, 1))
+
+    @cached_property
+    def _end_clicks(self) -> int:
+        """The clicks that mark where structures begin and end, if the annotator does so."""
+        return ends_to_click(self._cases, self._classes, self._truth) if self._plan.ends else 0
+
     def _train(self, job: Job, picks: Sequence[SliceKey], at: Path) -> Ran | TimedRun:
         method, timing = method_named(job.method), self._plan.timing
         if timing is None:
             return train(self._bench, method, picks, job.seed, at)
         return train_for(self._bench, method, picks, job.seed, at, timing)
 
-    def _measured(self, job: Job, ran: Ran | TimedRun, at: Path) -> list[Record]:
+    def _measured(self, job: Job, ran: Ran | TimedRun, at: Path, effort: Effort) -> list[Record]:
         if isinstance(ran, TimedRun):
-            records = self._measuring.over_time(job, ran, at)
+            records = self._measuring.over_time(job, ran, at, effort)
             forget_moments(at)
             return records
         steps = self._plan.config.base_steps + self._plan.config.steps
-        return self._measuring.after_steps(job, ran, steps, at)
+        return self._measuring.after_steps(job, ran, steps, at, effort)
 
     def _claim(self, study: Study) -> None:
         """Claim the folder for this simulation; raises UserError if it belongs to another."""
@@ -191,6 +213,14 @@ class Simulation:
         path.write_text(json.dumps(about), encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class Picked:
+    """The slices corrected so far, and the length of the contours drawn; None if unknown."""
+
+    keys: tuple[SliceKey, ...] = ()
+    contour_mm: float | None = 0.0
+
+
 def _known_by(one: LabelClass) -> int | list[int | bool | None]:
     """The value of a class, and what is said of it where something is."""
     return [one.value, one.most_pieces, one.no_holes] if one.is_tidied else one.value
@@ -206,15 +236,19 @@ def _picks_path(at: Path) -> Path:
     return at.with_suffix(".json")
 
 
-def _read_picks(at: Path) -> list[SliceKey] | None:
+def _read_picks(at: Path) -> Picked | None:
     try:
         found = json.loads(_picks_path(at).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return [SliceKey(case_id, axis, index) for case_id, axis, index in found]
+    if isinstance(found, list):  # written before contours were measured
+        found = {"slices": found, "contour_mm": None}
+    keys = tuple(SliceKey(case_id, axis, index) for case_id, axis, index in found["slices"])
+    return Picked(keys, found["contour_mm"])
 
 
-def _write_picks(at: Path, picks: Sequence[SliceKey]) -> None:
+def _write_picks(at: Path, picked: Picked) -> None:
     at.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps([[k.case_id, k.axis, k.index] for k in picks])
+    slices = [[k.case_id, k.axis, k.index] for k in picked.keys]
+    text = json.dumps({"slices": slices, "contour_mm": picked.contour_mm})
     _picks_path(at).write_text(text, encoding="utf-8")

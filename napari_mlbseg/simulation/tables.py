@@ -12,6 +12,7 @@ METRICS: Final = {
     "hd95_mm": ("HD95 mm", 1),
     "assd_mm": ("ASSD mm", 2),
 }
+EFFORT: Final = {"contour_mm": ("contour drawn mm", 0), "clicks": ("clicks", 0)}
 TOLD: Final = {"estimated_dice": ("told", 3), "published_min": ("first shown after min", 2)}
 
 
@@ -25,7 +26,8 @@ def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     plain = ["method", "policy", "budget", "where", "class"]
     plain += ["mark", "limit"] if timed else []
     plain += ["ends_marked"] if ends else []
-    means = METRICS | TOLD if timed else METRICS
+    means = METRICS | (TOLD if timed else {})
+    means |= EFFORT if any(row["contour_mm"] is not None for row in rows) else {}
     heads = [name.replace("_", " ") for name in plain] + [head for head, _ in means.values()]
     cells = [
         [_plain(row[name]) for name in plain]

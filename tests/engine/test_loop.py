@@ -16,6 +16,7 @@ from napari_mlbseg.engine.events import (
     BatchShrunk,
     CheckpointSaved,
     CleanSlicesChanged,
+    CoverageChanged,
     Event,
     ExtentMarked,
     Failed,
@@ -68,7 +69,7 @@ def of_kind(events: list[Event], kind: type) -> Iterator[Event]:
 def test_a_run_improves_every_case_and_publishes_every_slice(phantoms: Phantoms) -> None:
     phantoms.accept("phantom0", 1, 4, 5, 6, 7, 10)
     phantoms.accept("phantom1", 4, 5, 7, 11)
-    events = run(phantoms, replace(QUICK, base_steps=120, steps=40))
+    events = run(phantoms, replace(QUICK, base_steps=120, steps=40, validation_share=0.3))
     assert isinstance(events[-1], Finished), events[-1]
     assert not events[-1].stopped
     stages = [e.stage for e in events if isinstance(e, StageStarted)]
@@ -102,7 +103,7 @@ def test_a_run_improves_every_case_and_publishes_every_slice(phantoms: Phantoms)
     assert set(scored[-1].dice_per_class) == {1, 7}
     assert scored[-1].dice > 0.6
     started = next(e for e in events if isinstance(e, RunStarted))
-    assert (started.training_slices, started.validation_slices) == (8, 2)
+    assert (started.training_slices, started.validation_slices) == (7, 3)
     (record,) = phantoms.study.runs.all()
     assert record.outcome == "finished"
 
@@ -279,10 +280,10 @@ def test_an_extent_marked_while_it_runs_counts_at_the_next_step(phantoms: Phanto
 
     events = run(phantoms, replace(QUICK, base_steps=3, steps=3), on_event=mark)
     assert any(isinstance(e, CleanSlicesChanged) for e in events)
-    scores = [e for e in events if isinstance(e, ValidationScored)]
-    assert next(e for e in scores[0].reach if e.case_id == case.id).ends == (2, 7)
-    assert next(e for e in scores[-1].reach if e.case_id == case.id).ends == (0, 11)
-    assert scores[-1].never_looked_at < scores[0].never_looked_at
+    before, after = (e for e in events if isinstance(e, CoverageChanged))
+    assert next(e for e in before.reach if e.case_id == case.id).ends == (2, 7)
+    assert next(e for e in after.reach if e.case_id == case.id).ends == (0, 11)
+    assert after.never_looked_at < before.never_looked_at
 
 
 def test_reopening_the_last_clean_slice_does_not_end_the_run(phantoms: Phantoms) -> None:
@@ -334,7 +335,8 @@ def test_an_accepted_slice_is_answered_before_the_next_step(
     events = run(phantoms, replace(QUICK, base_steps=3, steps=5), on_event=accept)
     assert asked == [key]
     changed = next(i for i, e in enumerate(events) if isinstance(e, CleanSlicesChanged))
-    answer = events[changed + 1]
+    assert isinstance(events[changed + 1], CoverageChanged)
+    answer = events[changed + 2]
     assert isinstance(answer, SlicesPublished)
     assert (answer.case_id, answer.start, answer.stop) == ("phantom1", 9, 10)
     assert set(answer.arrays) == ALL_MAPS

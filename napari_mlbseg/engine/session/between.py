@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from napari_mlbseg.engine.events import CleanSlicesChanged, Event
 from napari_mlbseg.engine.interruption import CutOffError
 from napari_mlbseg.engine.session.attention import Attention
+from napari_mlbseg.engine.session.braking import Braking
 from napari_mlbseg.engine.session.pace import Pace
 from napari_mlbseg.engine.session.showing import Showing
 from napari_mlbseg.engine.session.upkeep import Work
@@ -18,10 +19,16 @@ class Between:
     """Carries out a person's requests between two pieces of work."""
 
     def __init__(
-        self, study: Study, trainer: Trainer, attention: Attention, showing: Showing, pace: Pace
+        self,
+        study: Study,
+        trainer: Trainer,
+        attention: Attention,
+        braking: Braking,
+        showing: Showing,
+        pace: Pace,
     ) -> None:
         self._study, self._trainer, self._attention = study, trainer, attention
-        self._showing, self._pace = showing, pace
+        self._braking, self._showing, self._pace = braking, showing, pace
 
     def steps(self) -> Iterator[Event]:
         """Handle the requests that have arrived; wait here during a pause."""
@@ -67,3 +74,4 @@ class Between:
         self.read_clean_slices()
         trainer = self._trainer
         yield CleanSlicesChanged(len(trainer.training_slices), len(trainer.validation_slices))
+        yield self._braking.coverage()

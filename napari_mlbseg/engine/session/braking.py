@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
+from napari_mlbseg.engine.events import CoverageChanged
 from napari_mlbseg.engine.predictions.brake import Brake, brake_for
 from napari_mlbseg.engine.session.guard import Guard
 from napari_mlbseg.engine.session.imported import ImportedLabels
 from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.project.records.coverage import LookedAt
-from napari_mlbseg.project.records.reach import Reach, reaches
+from napari_mlbseg.project.records.reach import reaches
 from napari_mlbseg.project.study import Study
 
 
@@ -49,13 +50,10 @@ class Braking:
         """Which slices have a clean slice near; at hand, without asking the network."""
         return self._brake.looked_at
 
-    def counts(self) -> tuple[int, int]:
-        """The number of slices that were never looked at, and of all slices."""
-        return self._brake.counts()
-
-    def reach(self) -> tuple[Reach, ...]:
-        """How far each case was looked at."""
-        return reaches(self._study.cases, self._brake.looked_at)
+    def coverage(self) -> CoverageChanged:
+        """How much of the cohort was looked at."""
+        reach = reaches(self._study.cases, self._brake.looked_at)
+        return CoverageChanged(*self._brake.counts(), reach)
 
     def _found(self) -> Brake:
         """The brake for the current clean slices; a rule that ignores labels keeps none."""

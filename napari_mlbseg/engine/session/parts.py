@@ -27,6 +27,7 @@ class Parts:
     budget: Budget
     pace: Pace
     journal: Journal
+    braking: Braking
     showing: Showing
     upkeep: Upkeep
     between: Between
@@ -48,8 +49,9 @@ def assemble(study: Study, config: Config, inbox: Inbox, budget: Budget) -> Part
         budget,
         pace,
         journal,
+        braking,
         showing,
         Upkeep(trainer, braking, journal, budget.now),
-        Between(study, trainer, attention, showing, pace),
+        Between(study, trainer, attention, braking, showing, pace),
         Recovery(trainer),
     )

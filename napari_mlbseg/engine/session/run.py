@@ -43,6 +43,7 @@ class Run:
         try:
             yield from parts.between.heeding(parts.between.read_clean_slices)
             yield self._started(run_id, restored)
+            yield parts.braking.coverage()
             if restored.passed_over:
                 yield resumed_from_older(restored, trainer)
             yield from self._stages()

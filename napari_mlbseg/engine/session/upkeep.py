@@ -1,7 +1,6 @@
 """Work between two optimiser steps other than publishing: scoring, logging, saving."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 
 from napari_mlbseg.engine.events import (
@@ -91,9 +90,7 @@ class Upkeep:
         if scored is None:
             return None
         self._journal.note(self._trainer.state.total, {"validation dice": scored.dice})
-        never_looked_at, slices = self._braking.counts()
-        reach = self._braking.reach()
-        return replace(scored, never_looked_at=never_looked_at, slices=slices, reach=reach)
+        return scored
 
     def _compare(self, *, anew: bool) -> ImportedLabelsKept | None:
         """Report when imported labels start or stop being shown; `anew` compares again first."""

@@ -114,6 +114,7 @@ class Trainer:
             self.state.validation,
             self.state.trained_on,
             share=self._config.validation_share,
+            imported=any(case.labels_path is not None for case in self._cases.values()),
         )
         self.state.share_out(frozenset(known), validation)
         skipped = {r.key for r in self._study.slices.records(state=SliceState.SKIPPED)}

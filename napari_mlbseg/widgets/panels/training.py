@@ -9,9 +9,9 @@ from qtpy.QtWidgets import QHBoxLayout, QMessageBox, QProgressBar, QVBoxLayout, 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.wording import (
+    of_coverage,
     of_dice,
     of_imported_labels_kept,
-    of_never_looked_at,
     of_out_of_time,
 )
 from napari_mlbseg.widgets.panels.settings_form import SettingsForm
@@ -39,6 +39,8 @@ class TrainingPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._available = self._running = self._paused = False
+        self._scored: ev.ValidationScored | None = None
+        self._unseen = ""
         self.start = button(
             "Start", "Train on the clean slices, starting from the last checkpoint", self._start
         )
@@ -82,7 +84,11 @@ class TrainingPanel(QWidget):
                 self._show_step(event)
             case ev.ValidationScored():
                 self.plot.add_score(event)
-                self._show_score(event)
+                self._scored = event
+                self._show_score()
+            case ev.CoverageChanged():
+                self._unseen = of_coverage(event)
+                self._show_score()
             case ev.CleanSlicesChanged():
                 self._show_clean_slices(event.training_slices, event.validation_slices)
             case ev.ImportedLabelsKept():
@@ -115,7 +121,8 @@ class TrainingPanel(QWidget):
         self._running, self._paused = True, False
         self.form.begin()
         self.plot.clear()
-        self.score.say("")
+        self._scored, self._unseen = None, ""
+        self._show_score()
         self.note.say("")
         self._show_progress(0, None)
         self._say("Starting: loading the neural network library…")
@@ -166,7 +173,8 @@ class TrainingPanel(QWidget):
         self._show_clean_slices(event.training_slices, event.validation_slices)
 
     def _show_clean_slices(self, training: int, validation: int) -> None:
-        self.clean_slices.say(f"Clean slices: {training} for training, {validation} for validation")
+        several = validation or "none yet"
+        self.clean_slices.say(f"Clean slices: {training} for training, {several} for validation")
 
     def _show_step(self, event: ev.StepDone) -> None:
         self._show_progress(event.step, event.steps)
@@ -174,7 +182,11 @@ class TrainingPanel(QWidget):
         if not self._paused and self.stop.isEnabled():
             self._say(f"{event.stage.value.capitalize()}: {event.steps_per_s:.1f} steps/s{left}")
 
-    def _show_score(self, event: ev.ValidationScored) -> None:
+    def _show_score(self) -> None:
+        """Show the validation Dice beside what it says nothing about; without one, that alone."""
+        if (event := self._scored) is None:
+            self.score.say(self._unseen)
+            return
         classes = ", ".join(f"{value}: {dice:.2f}" for value, dice in event.dice_per_class.items())
         each = f"  (class {classes})" if len(event.dice_per_class) > 1 else ""
         kept = (
@@ -182,7 +194,7 @@ class TrainingPanel(QWidget):
             if event.shown
             else "  worse than before: the better network is still used for predictions"
         )
-        unseen = of_never_looked_at(event)
+        unseen = f", but {self._unseen}" if self._unseen else ""
         self.score.say(f"{of_dice(event)}{each}{kept}{unseen}")
 
     def _show_progress(self, step: int, steps: int | None) -> None:

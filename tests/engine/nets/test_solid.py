@@ -63,7 +63,7 @@ def test_a_run_in_3d_improves_on_its_initial_labels(tmp_path: Path) -> None:
         if isinstance(event, StageStarted) and event.stage is Stage.BOOTSTRAPPING:
             inbox.put(Focus(SliceKey("phantom1", axis, 25)))
 
-    events = run(phantoms, replace(SOLID, base_steps=90, steps=6), look)
+    events = run(phantoms, replace(SOLID, base_steps=90, steps=6, validation_share=0.4), look)
     assert isinstance(events[-1], Finished)
     published = [e for e in events if isinstance(e, SlicesPublished) and set(e.arrays) == ALL_MAPS]
     assert (published[0].case_id, published[0].start, published[0].stop) == ("phantom1", 25, 26)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_mlbseg.engine.data.choose import choose_source
 from napari_mlbseg.engine.data.source import Span
-from napari_mlbseg.engine.events import Event, Finished, ImportedLabelsKept, Inbox, ValidationScored
+from napari_mlbseg.engine.events import CoverageChanged, Event, Finished, ImportedLabelsKept, Inbox
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.nets.views import VIEWS
 from napari_mlbseg.engine.predictions.brake import Brake, brake_for
@@ -279,11 +279,9 @@ def test_no_prediction_of_a_run_is_nonsense(
 # --- said -----------------------------------------------------------------------------------------
 
 
-def test_a_score_says_how_many_slices_it_says_nothing_about(tmp_path: Path) -> None:
+def test_a_run_says_how_many_slices_have_no_clean_slice_near_them(tmp_path: Path) -> None:
     phantoms = make_phantoms(tmp_path / "none.mlbseg", shape=BROAD)
     phantoms.accept("phantom0", *range(8, 16))
     events = carried_out(phantoms, replace(QUICK, base_steps=2, steps=1))
-    scored = [e for e in events if isinstance(e, ValidationScored)]
-    assert scored
-    for event in scored:
-        assert (event.never_looked_at, event.slices) == (2 * (24 - 8), 48)
+    (covered,) = (e for e in events if isinstance(e, CoverageChanged))
+    assert (covered.never_looked_at, covered.slices) == (2 * (24 - 8), 48)

@@ -24,10 +24,12 @@ def keyed(classes: list[frozenset[int]]) -> dict[SliceKey, frozenset[int]]:
     return {SliceKey("case", 0, i): shown for i, shown in enumerate(classes)}
 
 
-@given(sets_of_classes, st.floats(0, 0.5))
-def test_no_class_loses_its_teachers(classes: list[frozenset[int]], share: float) -> None:
+@given(sets_of_classes, st.floats(0, 0.5), st.booleans())
+def test_no_class_loses_its_teachers(
+    classes: list[frozenset[int]], share: float, imported: bool
+) -> None:
     shown = keyed(classes)
-    held = choose_validation(shown, frozenset(), frozenset(), share=share)
+    held = choose_validation(shown, frozenset(), frozenset(), share=share, imported=imported)
     assert held <= set(shown)
     assert len(held) <= round(share * len(shown))
     for value in range(1, 5):
@@ -41,9 +43,9 @@ def test_no_slice_is_scored_that_has_taught(
     first: list[frozenset[int]], later: list[frozenset[int]], share: float
 ) -> None:
     before, after = keyed(first), keyed(first + later)
-    held = choose_validation(before, frozenset(), frozenset(), share=share)
+    held = choose_validation(before, frozenset(), frozenset(), share=share, imported=True)
     taught = frozenset(before) - held
-    assert not choose_validation(after, held, taught, share=share) & taught
+    assert not choose_validation(after, held, taught, share=share, imported=True) & taught
 
 
 def test_roles_rotate_until_only_the_last_slices_have_not_taught() -> None:
@@ -51,7 +53,7 @@ def test_roles_rotate_until_only_the_last_slices_have_not_taught() -> None:
     taught: frozenset[SliceKey] = frozenset()
     for count in (*range(10, 61, 10), *range(61, 101)):
         shown = keyed([frozenset({1})] * count)
-        held = choose_validation(shown, held, taught, share=0.2)
+        held = choose_validation(shown, held, taught, share=0.2, imported=True)
         taught |= frozenset(shown) - held
         assert len(held) <= round(0.2 * count)
         assert len(held) >= 2
@@ -60,7 +62,7 @@ def test_roles_rotate_until_only_the_last_slices_have_not_taught() -> None:
 
 def test_a_share_validates_spread_over_the_order_of_acceptance() -> None:
     shown = keyed([frozenset({1})] * 40)
-    held = choose_validation(shown, frozenset(), frozenset(), share=0.2)
+    held = choose_validation(shown, frozenset(), frozenset(), share=0.2, imported=True)
     assert len(held) == 8
     indices = sorted(key.index for key in held)
     assert {b - a for a, b in pairwise(indices)} == {5}
@@ -68,14 +70,27 @@ def test_a_share_validates_spread_over_the_order_of_acceptance() -> None:
 
 def test_a_slice_that_is_no_longer_clean_does_not_validate() -> None:
     shown = keyed([frozenset({1})] * 10)
-    held = choose_validation(shown, frozenset({SliceKey("gone", 0, 1)}), frozenset(), share=0.2)
+    held = choose_validation(
+        shown, frozenset({SliceKey("gone", 0, 1)}), frozenset(), share=0.2, imported=True
+    )
     assert SliceKey("gone", 0, 1) not in held
     assert len(held) == 2
 
 
 def test_few_slices_all_teach() -> None:
     shown = keyed([frozenset({1})] * (FEWEST_FOR_VALIDATION - 1))
-    assert choose_validation(shown, frozenset(), frozenset(), share=0.5) == frozenset()
+    assert (
+        choose_validation(shown, frozenset(), frozenset(), share=0.5, imported=True) == frozenset()
+    )
+
+
+def test_without_imported_labels_a_few_validation_slices_are_worth_less_than_training() -> None:
+    for count, most in ((13, 0), (18, 3)):
+        shown = keyed([frozenset({1})] * count)
+        held = choose_validation(shown, frozenset(), frozenset(), share=0.15, imported=False)
+        assert len(held) == most
+        beside = choose_validation(shown, frozenset(), frozenset(), share=0.15, imported=True)
+        assert len(beside) == round(0.15 * count)
 
 
 def chosen_slowly(
@@ -109,7 +124,7 @@ def test_the_choice_is_that_of_a_slow_one(
     roles = {key: rng.choice(["validated", "taught", "new"]) for key in shown}
     previously = frozenset(key for key, role in roles.items() if role == "validated")
     taught = frozenset(key for key, role in roles.items() if role == "taught")
-    found = choose_validation(shown, previously, taught, share=share)
+    found = choose_validation(shown, previously, taught, share=share, imported=True)
     assert found == chosen_slowly(shown, previously, taught, share)
 
 
@@ -130,7 +145,9 @@ class Counted(frozenset[int]):
 def test_the_choice_looks_at_each_slice_a_few_times() -> None:
     for count in (100, 400):
         Counted.looks = 0
-        choose_validation(keyed([Counted({1, 2})] * count), frozenset(), frozenset(), share=0.2)
+        choose_validation(
+            keyed([Counted({1, 2})] * count), frozenset(), frozenset(), share=0.2, imported=True
+        )
         assert count <= Counted.looks <= 5 * count
 
 

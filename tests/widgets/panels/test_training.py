@@ -244,11 +244,16 @@ def test_the_running_dice_says_what_it_says_nothing_about(qtbot: QtBot) -> None:
     qtbot.addWidget(panel)
     scored = ev.ValidationScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.81})
     panel.apply(scored)
-    assert "says nothing" not in panel.score.text()
+    alone = panel.score.text()
+    assert "no clean slice" not in alone
     seen = Reach("a", 0, 88, ends=(0, 55), in_file=(87, 32))
-    panel.apply(dataclasses.replace(scored, never_looked_at=41, slices=88, reach=(seen,)))
-    assert "says nothing about 41 of 88 slices" in panel.score.text()
-    assert "nothing above slice 55 was corrected" in panel.score.text()
+    panel.apply(ev.CoverageChanged(41, 88, (seen,)))
+    unseen = "41 of 88 slices have no clean slice near them: nothing above slice 55 was corrected"
+    assert panel.score.text() == f"{alone}, but {unseen}"
+    panel.begin()
+    assert panel.score.text() == ""
+    panel.apply(ev.CoverageChanged(41, 88, (seen,)))
+    assert panel.score.text() == unseen
     panel.apply(ev.ImportedLabelsKept(True))
     assert "imported labels" in panel.note.text()
     panel.apply(ev.OutOfTime((SliceKey("a", 0, 1), SliceKey("a", 0, 2))))
@@ -278,6 +283,8 @@ SAID = [
     (SCORED, "score", "Dice 0.81 (0.77 to 0.85) on 12 validation slices"),
     (dataclasses.replace(SCORED, validation_slices=3), "score", "on 3 validation slices, too few"),
     (ev.CleanSlicesChanged(3, 1), "clean_slices", "3 for training, 1 for validation"),
+    (ev.CleanSlicesChanged(3, 0), "clean_slices", "3 for training, none yet for validation"),
+    (ev.CoverageChanged(2, 9), "score", "2 of 9 slices have no clean slice near them"),
     (ev.ImportedLabelsKept(True), "note", "still does worse than the imported labels"),
     (ev.OutOfTime((KEY,)), "note", "1 slice of 1 case got no new prediction and keeps its"),
     (ev.BatchShrunk(2, "Out of memory: smaller batches."), "note", "smaller batches."),
