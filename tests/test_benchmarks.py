@@ -334,6 +334,16 @@ def test_imported_brake_script(tmp_path: Path) -> None:
     assert summary["minutes"] > 0
 
 
+def test_marked_ends_script(tmp_path: Path) -> None:
+    found = carried_out("marked_ends.py", json_file=tmp_path / "ends.json")
+    rows = {(row["ends marked"], row["class"]): row for row in found["rows"]}
+    assert set(rows) == {(ends, name) for ends in (False, True) for name in ("organ", "lesion")}
+    for row in rows.values():
+        assert row["told"] is None  # four clean slices
+        assert row["steps"] == 5
+    assert rows[True, "organ"]["Dice"] > rows[False, "organ"]["Dice"]
+
+
 def test_labels_grow_within_their_slices(bench: Any) -> None:
     labels = np.zeros((40, 40, 3), dtype=np.uint8)
     labels[20, 20, 1] = 2
