@@ -54,12 +54,12 @@ _FIELDS: Final = {
     "steps": _Field("Steps", options={"min": 1, "max": 1_000_000, "step": 100}),
     "minutes": _Field("Time limit", options={"min": 0, "max": 10_000, "step": 1}),
     "weights": _Field(
-        "Use rough labels",
+        "Rough labels",
         words={
-            "meta": "where clean slices agree",
-            "published": "where clean slices agree (paper)",
-            "uniform": "everywhere equally",
-            "none": "nowhere: clean slices only",
+            "meta": "judged by clean slices",
+            "published": "taken as they are, maps of the paper",
+            "uniform": "taken as they are, no maps",
+            "none": "not used: clean slices only",
         },
     ),
     "resume": _Field("Start afresh"),
