@@ -56,7 +56,7 @@ def test_suggested_slices_are_corrected_trained_on_and_measured(
     }
     assert {r.steps for r in records} == {3}
     drawn = {r.budget: (r.contour_mm or 0, r.clicks) for r in records}
-    assert 0 < drawn[3][0] < drawn[4][0]
+    assert 0 < drawn[3][0] <= drawn[4][0]  # the fourth may show nothing to draw
     assert [clicks for _, clicks in drawn.values()] == [3, 4]
     (last,) = (tmp_path / "work" / "runs").rglob("3-4.mlbseg")
     with Study.open(last, writable=False) as study:
