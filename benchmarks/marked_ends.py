@@ -38,7 +38,7 @@ def main() -> None:
     options = parse()
     base = Config(minutes=options.minutes)
     if options.quick:
-        base = Config(minutes=0.1, base_steps=3, steps=2, slice_size=32, device="cpu")
+        base = Config(minutes=60, base_steps=3, steps=2, slice_size=32, device="cpu")
     given = {"threads": options.threads, "seed": options.seed}
     config = Config.from_dict(base.to_dict() | given | _shared.settings(options))
     with tempfile.TemporaryDirectory() as folder:

@@ -47,7 +47,7 @@ def test_proposed_labels_of_before_are_there(old: Path, writable: bool) -> None:
 def test_a_run_goes_on_from_a_checkpoint_of_before(tmp_path: Path) -> None:
     phantoms: Phantoms = make_phantoms(tmp_path / "old.mlbseg")
     phantoms.accept("phantom0", *range(1, 11))
-    config = replace(QUICK, base_steps=2, steps=1)
+    config = replace(QUICK, base_steps=2, steps=1, validation_share=0.3)
     list(Bootstrapper(phantoms.study, config).events(Inbox()))
     path = phantoms.study.checkpoint_path
     content = dict(load(path).content)
