@@ -34,6 +34,16 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The options of a benchmark of runs of limited time."""
+    parser.add_argument("--minutes", type=float, default=5.0, help="of a whole run")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, help="of torch")
+    add_settings(parser)
+    parser.add_argument("--quick", action="store_true", help="phantoms and hardly any steps")
+    parser.add_argument("--json", type=Path)
+
+
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     """The values given with ``--set``, by the name of the setting."""
     return {name: json.loads(value) for name, value in options.set}

@@ -82,13 +82,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=5.0, help="of the whole run")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "mps"))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, help="of torch")
-    _shared.add_settings(parser)
-    parser.add_argument("--quick", action="store_true", help="phantoms and hardly any steps")
-    parser.add_argument("--json", type=Path)
+    _shared.add_run(parser)
     return parser.parse_args()
 
 

@@ -12,23 +12,23 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import _shared
+import annotation_effort
 import torch
 from imported_brake import Row, atria, carried_out, phantoms
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Inbox, Stage
 from napari_mlbseg.engine.loop import Bootstrapper
-from napari_mlbseg.project.exporting.tidied import exported_labels
 from napari_mlbseg.project.importing.classes import named
-from napari_mlbseg.project.importing.cohort import import_images
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.annotator import Truth, correct, mark_ends
-from napari_mlbseg.simulation.scoring import measured
+from napari_mlbseg.simulation.scoring import exported, measured
 
 HEIGHTS = (35 / 88, 55 / 88)
 """Heights of the corrected slices, as shares of a case."""
@@ -36,9 +36,7 @@ HEIGHTS = (35 / 88, 55 / 88)
 
 def main() -> None:
     options = parse()
-    base = Config(minutes=options.minutes)
-    if options.quick:
-        base = Config(minutes=60, base_steps=3, steps=2, slice_size=32, device="cpu")
+    base = annotation_effort.QUICK if options.quick else Config(minutes=options.minutes)
     given = {"threads": options.threads, "seed": options.seed}
     config = Config.from_dict(base.to_dict() | given | _shared.settings(options))
     with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +44,7 @@ def main() -> None:
         names = "organ,lesion" if options.quick else "left atrium"
         both = [ran(images, truth, names, config, ends=ends) for ends in (False, True)]
     rows = [row for of_run in both for row in of_run]
-    _shared.show(f"{config.minutes} minutes, seed {config.seed}", rows)
+    _shared.show(f"{options.minutes} minutes, seed {config.seed}", rows)
     if options.json:
         about = _shared.about(torch=torch.__version__) | {"config": config.to_dict()}
         options.json.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
@@ -56,12 +54,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=5.0, help="of each run")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, help="of torch")
-    _shared.add_settings(parser)
-    parser.add_argument("--quick", action="store_true", help="phantoms and hardly any steps")
-    parser.add_argument("--json", type=Path)
+    _shared.add_run(parser)
     return parser.parse_args()
 
 
@@ -69,20 +62,18 @@ def ran(
     images: Sequence[Path], truth_folder: Path, names: str, config: Config, *, ends: bool
 ) -> list[Row]:
     """One run from import to export; a row for each class."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Study.create(Path(folder) / "bare.mlbseg", author="truth") as study,
-    ):
-        study.set_classes(named(names))
-        import_images(study, images, {})
-        truth = Truth(truth_folder, study)
-        correct(study, truth, slices(study))
-        if ends:
-            mark_ends(study, truth)
-        run = carried_out(Bootstrapper(study, config).events(Inbox()))
-        kept = {case.id: exported_labels(study, case) for case in study.cases}
-        found = measured(study.cases, study.classes, kept.__getitem__, truth.volume)
-        return [about(one.name, found[one.value], run, ends=ends) for one in study.classes]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bare.mlbseg"
+        annotation_effort.make_study(path, images, {}, named(names))
+        with Study.open(path, author="truth") as study:
+            truth = Truth(truth_folder, study)
+            correct(study, truth, slices(study))
+            if ends:
+                mark_ends(study, truth)
+            run = carried_out(Bootstrapper(study, config).events(Inbox()))
+            labels = partial(exported, study)
+            found = measured(study.cases, study.classes, labels, truth.volume)
+            return [about(one.name, found[one.value], run, ends=ends) for one in study.classes]
 
 
 def slices(study: Study) -> list[SliceKey]:

@@ -32,6 +32,7 @@ from napari_mlbseg.engine.events import (
     ValidationScored,
 )
 from napari_mlbseg.engine.wording import (
+    beside_score,
     of_coverage,
     of_dice,
     of_imported_labels_kept,
@@ -202,8 +203,7 @@ class _Bars:
         if self._score is not None:
             kept = "" if self._score.shown else ", worse than before: the better model is shown"
             stage, dice = self._score.stage.value, of_dice(self._score)
-            unseen = f", but {self._unseen}" if self._unseen else ""
-            self.say(f"{stage}: {dice}{kept}{unseen}")
+            self.say(f"{stage}: {dice}{kept}{beside_score(self._unseen)}")
         self._score = None
 
 

@@ -53,6 +53,15 @@ def of_coverage(event: CoverageChanged, *, in_file: bool = False) -> str:
     )
 
 
+def beside_score(unseen: str) -> str:
+    """What nobody has looked at, as `of_coverage` says it, to be appended to a score.
+
+    >>> beside_score("41 of 88 slices have no clean slice near them")
+    ', but 41 of 88 slices have no clean slice near them'
+    """
+    return f", but {unseen}" if unseen else ""
+
+
 def of_imported_labels_kept(event: ImportedLabelsKept) -> str:
     """Whether imported labels or predictions are shown from now on."""
     if event.kept:

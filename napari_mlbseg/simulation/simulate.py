@@ -144,8 +144,10 @@ class Simulation:
             yield self._measured(job, ran, at, Effort(picked.contour_mm, budget + self._end_clicks))
             if before is not None:
                 remove([before])
-        if last is not None and policy is not Policy.SUGGESTED:
-            remove([last])  # a larger budget would need suggestions of this run
+        if policy is not Policy.SUGGESTED:
+            remove(
+                folder.glob("*.mlbseg")
+            )  # a larger budget would need suggestions of the last run
 
     def _more(
         self, policy: Policy, picks: Sequence[SliceKey], budget: int, seed: int, last: Path | None

@@ -63,6 +63,7 @@ class PatchSource:
         self.classes = self._reader.classes
         self._volumes = Volumes(self._reader)
         self._cases = study.cases
+        self._open = self._noisy.open_cases(self._cases, self.clean)
         self._frames = {c.id: Frame(c, grid.resolution_mm) for c in self._cases}
         self._empty = self._unlearnt = self._marked(())
 
@@ -84,6 +85,7 @@ class PatchSource:
     def use(self, clean: CleanSlices) -> None:
         """Draw samples from these clean slices from now on."""
         self.clean = clean
+        self._open = self._noisy.open_cases(self._cases, clean)
         self._empty = self._marked(clean.empty)
 
     def _marked(self, keys: Iterable[SliceKey]) -> dict[str, Bool[Tensor, " slices"]]:
@@ -100,6 +102,7 @@ class PatchSource:
         """Give noisy samples these labels from now on; they are read anew."""
         self._reader.forget(labels.array)
         self._noisy = labels
+        self._open = labels.open_cases(self._cases, self.clean)
         self._unlearnt = self._marked(labels.left_out)
 
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
@@ -123,8 +126,7 @@ class PatchSource:
     @property
     def has_open_slices(self) -> bool:
         """Whether any slice along the axis of its case is open: neither clean nor skipped."""
-        among = self._noisy.among(self._cases)
-        return bool(self.clean.open_cases(among, self._noisy.left_out))
+        return bool(self._open)
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
         """Draw random patches around random training slices, and around some empty ones."""

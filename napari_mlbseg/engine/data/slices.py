@@ -53,6 +53,7 @@ class SliceSource:
         self._mirrored = mirrored
         self._reader, self._context = Reader(study, device, check), context
         self.classes, self._cases = self._reader.classes, study.cases
+        self._open = self._noisy.open_cases(self._cases, self.clean)
 
     @property
     def channels(self) -> int:
@@ -73,16 +74,18 @@ class SliceSource:
     def use(self, clean: CleanSlices) -> None:
         """Draw samples from these clean slices from now on."""
         self.clean = clean
+        self._open = self._noisy.open_cases(self._cases, clean)
 
     def learn_from(self, labels: NoisyLabels) -> None:
         """Give noisy samples these labels from now on; they are read anew."""
         self._reader.forget(labels.array)
         self._noisy = labels
+        self._open = labels.open_cases(self._cases, self.clean)
 
     def noisy_batch(self, count: int, generator: Generator) -> Batch:
         """Draw random open slices; every case is equally likely."""
         keys: list[SliceKey] = []
-        cases = self._open_cases()
+        cases = self._open
         while len(keys) < count:
             case = cases[_draw(len(cases), 1, generator)[0]]
             index = _draw(case.geometry.shape[case.axis], 1, generator)[0]
@@ -95,10 +98,7 @@ class SliceSource:
     @property
     def has_open_slices(self) -> bool:
         """Whether any slice along the axis of its case is open: neither clean nor skipped."""
-        return bool(self._open_cases())
-
-    def _open_cases(self) -> list[Case]:
-        return self.clean.open_cases(self._noisy.among(self._cases), self._noisy.left_out)
+        return bool(self._open)
 
     def clean_batch(self, count: int, generator: Generator) -> Batch:
         """Draw random training slices, and some empty ones."""

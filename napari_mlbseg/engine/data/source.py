@@ -86,6 +86,10 @@ class NoisyLabels:
         """Those of the cases that samples are drawn from."""
         return [case for case in cases if self.cases is None or case.id in self.cases]
 
+    def open_cases(self, cases: Iterable[Case], clean: CleanSlices) -> list[Case]:
+        """Those of the cases with an open slice to draw, which is neither closed nor left out."""
+        return clean.open_cases(self.among(cases), self.left_out)
+
 
 @dataclass(frozen=True)
 class Span:

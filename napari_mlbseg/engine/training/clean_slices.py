@@ -1,10 +1,11 @@
 """The clean slices of a run: training slices, and validation slices for an unbiased Dice."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -67,6 +68,11 @@ def choose_validation(
     return frozenset(held[max(0, len(held) - wanted) :])
 
 
+def has_imported_labels(cases: Iterable[Case]) -> bool:
+    """Whether any of the cases came with labels."""
+    return any(case.labels_path is not None for case in cases)
+
+
 def check_enough(study: Study) -> None:
     """Raise a `UserError` if something is missing that a network needs to learn."""
     if not study.cases:
@@ -82,7 +88,7 @@ def check_enough(study: Study) -> None:
             "No slice has been accepted yet. Correct and accept at least one slice, so that "
             "there is something to learn from."
         )
-    if any(case.labels_path is not None for case in study.cases):
+    if has_imported_labels(study.cases):
         return
     absent = {c.value: c.name for c in study.classes}
     for record in records:

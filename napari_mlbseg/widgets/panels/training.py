@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QMessageBox, QProgressBar, QVBoxLayout, 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.wording import (
+    beside_score,
     of_coverage,
     of_dice,
     of_imported_labels_kept,
@@ -194,8 +195,7 @@ class TrainingPanel(QWidget):
             if event.shown
             else "  worse than before: the better network is still used for predictions"
         )
-        unseen = f", but {self._unseen}" if self._unseen else ""
-        self.score.say(f"{of_dice(event)}{each}{kept}{unseen}")
+        self.score.say(f"{of_dice(event)}{each}{kept}{beside_score(self._unseen)}")
 
     def _show_progress(self, step: int, steps: int | None) -> None:
         self.progress.setRange(0, steps or 0)
