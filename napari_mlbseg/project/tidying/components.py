@@ -67,7 +67,7 @@ class Components:
 
 
 def numbered(labels: NDArray[Any], *, corners: bool) -> tuple[Ids, int]:
-    """Number the components of a slab from 1, and tell how many there are.
+    """Number the components of a slab from 1, by their first voxels; tell how many there are.
 
     With `corners` voxels of a component touch by a face, an edge or a corner, and 0 is no
     component; without, they share a face, and those of 0 are components, too.
@@ -75,6 +75,8 @@ def numbered(labels: NDArray[Any], *, corners: bool) -> tuple[Ids, int]:
     background, reach = (0, 3) if corners else (-1, 1)
     label: Any = measure.label  # which is not annotated
     ids, count = label(labels, background=background, connectivity=reach, return_num=True)
+    if 1 in ids.shape[1:]:  # scikit-image looks along such a side first
+        ids = in_order(np.concatenate([[0], ids.ravel()]))[1:].reshape(ids.shape)
     return ids, int(count)
 
 

@@ -132,6 +132,21 @@ def test_any_labels_become_what_the_reference_says(data: st.DataObject) -> None:
     add_up(labels, found, told.classes)
 
 
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("thin", range(3))
+@pytest.mark.parametrize("size", [1, 30])
+def test_of_pieces_of_one_size_the_first_stays_in_a_volume_one_voxel_thick(
+    axis: int, thin: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slabs, "SLAB_VOXELS", size)
+    flat = np.zeros((3, 5), np.uint8)
+    flat[0, 4] = flat[2, 0] = flat[2, 2] = 1
+    labels, classes = np.expand_dims(flat, thin), {1: ONE}
+    found, _ = tidied_array(labels, classes, axis=axis)
+    expected = reference(labels, classes, np.zeros_like(labels), axis)
+    np.testing.assert_array_equal(found, expected)
+
+
 def add_up(before: Labels, after: Labels, told: tuple[ClassTidied, ...]) -> None:
     """What is told of voxels is what changed."""
     for one in told:

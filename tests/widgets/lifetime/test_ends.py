@@ -14,7 +14,7 @@ from napari_mlbseg.project.study import Study
 PROGRAM = Path(__file__).with_name("ends.py")
 # What napari prints of its notifications: that the study stays open, and that PyQt5 is old.
 NOTICES = ("INFO: The study stays open", "WARNING: napari support for the PyQt5 backend")
-QUIET = {"QT_LOGGING_RULES": "*=false", "PYTHONWARNINGS": "ignore"}
+QUIET = {"QT_LOGGING_RULES": "*=false", "PYTHONWARNINGS": "ignore", "PYTHONFAULTHANDLER": "1"}
 
 
 @dataclass(frozen=True)
