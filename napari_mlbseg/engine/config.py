@@ -58,6 +58,10 @@ class Config:
         slices and on pseudo labels, which are renewed from round to round; ``meta-weights`` the
         objective of the paper, with every pixel weighted by ``weights``; or a baseline to compare
         them with, see `napari_mlbseg.engine.steps.baselines`.
+    label_input
+        Whether the network sees imported labels beside the image, so that it learns from the clean
+        slices how they are wrong. It also has to do without, in some samples and in cases that
+        came without labels.
     views
         Views whose predictions make the pseudo labels; ``identity`` is always one of them. Add
         the mirrored views for a structure that occurs on both sides and looks alike there: then
@@ -116,6 +120,7 @@ class Config:
     network: Network = "auto"
     weights: Weights = "meta"
     objective: Objective = "self-training"
+    label_input: bool = True
     views: tuple[ViewName, ...] = UNMIRRORED
     views_per_step: int = 2
     teacher: bool = True

@@ -1,5 +1,7 @@
 """Chooses the source of a run by the study, the settings and the device."""
 
+from typing import Any
+
 import torch
 
 from napari_mlbseg.engine.config import Config
@@ -31,15 +33,19 @@ def choose_source(
         apart = anisotropy(study.cases, grid.resolution_mm)
         dimensions = choose_dimensions(apart, volumes=device.type == "cuda")
     mirrored = "flip_x" in config.views, "flip_y" in config.views
+    imported = any(case.labels_path is not None for case in study.cases)
+    common: dict[str, Any] = {
+        "device": device,
+        "sees_labels": imported and config.label_input,
+        "mirrored": mirrored,
+        "check": check,
+    }
     if dimensions == "3d":
         largest = (64, 128, 128) if gpu else (48, 96, 96)
         volume_grid = choose_volume_grid(study.cases, grid, largest)
-        patches = PatchSource(study, volume_grid, device=device, mirrored=mirrored, check=check)
-        return dimensions, patches
+        return dimensions, PatchSource(study, volume_grid, **common)
     context = 1 if dimensions == "2.5d" else 0
-    return dimensions, SliceSource(
-        study, grid, context=context, device=device, mirrored=mirrored, check=check
-    )
+    return dimensions, SliceSource(study, grid, context=context, **common)
 
 
 def batch_sizes(config: Config, dimensions: Dimensions, device: torch.device) -> tuple[int, int]:

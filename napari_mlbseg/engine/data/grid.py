@@ -44,11 +44,20 @@ class SampleShape:
     ----------
     size, resolution_mm
         Size in pixels, and pixel size in mm: along y and x, or along the annotated axis, y and x.
+    label_channels
+        How many of the channels, the last ones, hold imported labels, see
+        `napari_mlbseg.engine.nets.labels.as_input`.
     """
 
     channels: int
     size: tuple[int, ...]
     resolution_mm: tuple[float, ...]
+    label_channels: int = 0
+
+    @property
+    def image_channels(self) -> int:
+        """Channels that hold the image."""
+        return self.channels - self.label_channels
 
     @property
     def dimensions(self) -> int:

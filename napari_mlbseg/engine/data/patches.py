@@ -17,7 +17,7 @@ from napari_mlbseg.engine.data.tiles import layers_needed, one_tile_around
 from napari_mlbseg.engine.data.volumes import Box, Frame, Volumes, affine
 from napari_mlbseg.engine.interruption import Check, never
 from napari_mlbseg.engine.nets.batch import Batch
-from napari_mlbseg.engine.nets.labels import IGNORE
+from napari_mlbseg.engine.nets.labels import IGNORE, as_input
 from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample, resample_labels
 from napari_mlbseg.engine.nets.tiling import OVERLAP
 from napari_mlbseg.project.arrays.store import ArrayName
@@ -39,13 +39,13 @@ class PatchSource:
 
     Parameters
     ----------
+    sees_labels
+        Whether imported labels are further channels; all zero for cases that came without labels.
     mirrored
         Whether samples are mirrored along x and along y.
     check
         Called before anything is read from the disk.
     """
-
-    channels = 1
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class PatchSource:
         grid: VolumeGrid,
         *,
         device: torch.device,
+        sees_labels: bool = False,
         mirrored: Mirrored = (False, False),
         check: Check = never,
     ) -> None:
@@ -61,11 +62,17 @@ class PatchSource:
         self._mirrored = mirrored
         self._reader = Reader(study, device, check)
         self.classes = self._reader.classes
+        self._label_channels = len(self.classes.values) - 1 if sees_labels else 0
         self._volumes = Volumes(self._reader)
         self._cases = study.cases
         self._open = self._noisy.open_cases(self._cases, self.clean)
         self._frames = {c.id: Frame(c, grid.resolution_mm) for c in self._cases}
         self._empty = self._unlearnt = self._marked(())
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image: the voxels, then their imported labels."""
+        return 1 + self._label_channels
 
     @property
     def tile(self) -> Triple:
@@ -80,7 +87,9 @@ class PatchSource:
     @property
     def sample(self) -> SampleShape:
         """The shape of a sample; a network must have been built for it to resume."""
-        return SampleShape(self.channels, self.grid.patch, self.grid.resolution_mm)
+        return SampleShape(
+            self.channels, self.grid.patch, self.grid.resolution_mm, self._label_channels
+        )
 
     def use(self, clean: CleanSlices) -> None:
         """Draw samples from these clean slices from now on."""
@@ -242,18 +251,28 @@ class PatchSource:
         move: Matrices,
         size: tuple[int, ...],
         labels: ArrayName | None = None,
-    ) -> tuple[Float[Tensor, "1 z y x"], Int[Tensor, "z y x"]]:
+    ) -> tuple[Float[Tensor, "channels z y x"], Int[Tensor, "z y x"]]:
         """Sample image and labels (None: `IGNORE`) of a box of the grid, placed by `move`."""
         sampling = compose(compose(frame.to_shrunken, frame.to_file), move)
         box = _reach(sampling, size, frame.shrunken)
         shift = [(n - low - high) / 2 for (low, high), n in zip(box, frame.shrunken, strict=True)]
         local = compose(affine(shift=shift), sampling)
-        voxels = self._volumes.box(ArrayName.IMAGE, frame, box)
-        image = resample(voxels[None, None], local, size)[0]
+        voxels = self._volumes.box(ArrayName.IMAGE, frame, box)[None]
+        if self._label_channels:
+            voxels = torch.cat([voxels, self._imported_labels(frame, box)])
+        image = resample(voxels[None], local, size)[0]
         if labels is None:
             return image, torch.full(size, IGNORE, dtype=torch.long, device=self.device)
         known = self._volumes.box(labels, frame, box).long()
         return image, resample_labels(known[None], local, size)[0]
+
+    def _imported_labels(self, frame: Frame, box: Box) -> Float[Tensor, "foreground_classes z y x"]:
+        """The imported labels of a box as channels; zeros if its case came without labels."""
+        if frame.case.labels_path is None:
+            size = [high - low for low, high in box]
+            return torch.zeros(self._label_channels, *size, device=self.device)
+        known = self._volumes.box(ArrayName.INITIAL_LABELS, frame, box).long()
+        return as_input(known, classes=self._label_channels + 1)
 
 
 def _reach(matrix: Matrices, size: tuple[int, ...], total: Triple) -> Box:

@@ -13,7 +13,7 @@ from napari_mlbseg.engine.data.reader import Reader
 from napari_mlbseg.engine.data.source import CleanSlices, NoisyLabels, Scene, Span, draw_clean
 from napari_mlbseg.engine.interruption import Check, never
 from napari_mlbseg.engine.nets.batch import Batch
-from napari_mlbseg.engine.nets.labels import IGNORE
+from napari_mlbseg.engine.nets.labels import IGNORE, as_input
 from napari_mlbseg.engine.nets.sampling import Matrices, compose, invert, resample, resample_labels
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey
@@ -30,6 +30,8 @@ class SliceSource:
     context
         Neighbouring slices on either side that become further channels; at the ends of a volume
         the last slice is repeated.
+    sees_labels
+        Whether imported labels are further channels; all zero for cases that came without labels.
     mirrored
         Whether samples are mirrored along x and along y.
     check
@@ -45,6 +47,7 @@ class SliceSource:
         *,
         context: int,
         device: torch.device,
+        sees_labels: bool = False,
         mirrored: Mirrored = (False, False),
         check: Check = never,
     ) -> None:
@@ -54,11 +57,12 @@ class SliceSource:
         self._reader, self._context = Reader(study, device, check), context
         self.classes, self._cases = self._reader.classes, study.cases
         self._open = self._noisy.open_cases(self._cases, self.clean)
+        self._label_channels = len(self.classes.values) - 1 if sees_labels else 0
 
     @property
     def channels(self) -> int:
-        """Channels of an image: the slice and its neighbours."""
-        return 2 * self._context + 1
+        """Channels of an image: the slice and its neighbours, then its imported labels."""
+        return 2 * self._context + 1 + self._label_channels
 
     @property
     def unit(self) -> str:
@@ -69,7 +73,8 @@ class SliceSource:
     def sample(self) -> SampleShape:
         """The shape of a sample; a network must have been built for it to resume."""
         side, pixel_mm = self.grid.size, self.grid.resolution_mm
-        return SampleShape(self.channels, (side, side), (pixel_mm, pixel_mm))
+        shape, spacing_mm = (side, side), (pixel_mm, pixel_mm)
+        return SampleShape(self.channels, shape, spacing_mm, self._label_channels)
 
     def use(self, clean: CleanSlices) -> None:
         """Draw samples from these clean slices from now on."""
@@ -133,11 +138,20 @@ class SliceSource:
         return Scene(batch.images, batch.labels, to_file)
 
     def image(self, key: SliceKey) -> Float[Tensor, "channels y x"]:
-        """The standardised slice with its neighbours, at the resolution of the file."""
+        """The standardised slice with its neighbours, and its imported labels; as in the file."""
         last = self._reader.cases[key.case_id].geometry.shape[key.axis] - 1
         around = range(key.index - self._context, key.index + self._context + 1)
         keys = [SliceKey(key.case_id, key.axis, min(max(i, 0), last)) for i in around]
-        return torch.stack([self._reader.image(k) for k in keys])
+        images = torch.stack([self._reader.image(k) for k in keys])
+        if not self._label_channels:
+            return images
+        return torch.cat([images, self._imported_labels(key)])
+
+    def _imported_labels(self, key: SliceKey) -> Float[Tensor, "foreground_classes y x"]:
+        """The imported labels of a slice as channels; zeros if its case came without labels."""
+        if self._reader.cases[key.case_id].labels_path is None:
+            return torch.zeros(self._label_channels, *self._study_shape(key), device=self.device)
+        return as_input(self._reader.initial_labels(key), classes=self._label_channels + 1)
 
     def initial_labels(self, key: SliceKey) -> Int[Tensor, "y x"]:
         """The initial labels of a slice as class indices; they do not change during a run."""

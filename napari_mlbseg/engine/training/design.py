@@ -57,6 +57,7 @@ class NetworkDesign:
             "class_values": list(self.class_values),
             "dimensions": self.sample.dimensions,
             "channels": self.sample.channels,
+            "label_channels": self.sample.label_channels,
             "size": size[0] if slices else size,
             "resolution_mm": resolution_mm[0] if slices else resolution_mm,
         }
@@ -67,7 +68,10 @@ class NetworkDesign:
         name, _, width = plain["network"].partition(", ")
         sides = plain["dimensions"]
         sample = SampleShape(
-            plain["channels"], _each(plain["size"], sides), _each(plain["resolution_mm"], sides)
+            plain["channels"],
+            _each(plain["size"], sides),
+            _each(plain["resolution_mm"], sides),
+            plain.get("label_channels", 0),
         )
         if sample.dimensions != sides or width not in _WIDTHS.values():
             raise ValueError(f"{plain['network']} for {sides} dimensions")

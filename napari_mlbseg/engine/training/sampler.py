@@ -14,6 +14,9 @@ from napari_mlbseg.engine.steps.augment import random_appearance
 from napari_mlbseg.engine.steps.update import TEACHER_NOISE
 from napari_mlbseg.engine.training.state import TrainingState
 
+WITHOUT_LABELS = 0.3
+"""Share of the samples that are seen without their imported labels."""
+
 
 class Sampler:
     """Draws samples from a source with the random generator of a state.
@@ -65,7 +68,18 @@ class Sampler:
     def noise(self, views: Sequence[View], noisy: Batch) -> Float[Tensor, "views_batch ..."]:
         """Draw the noise that is added to the mean teacher's images, for all views of the batch."""
         shape = (len(views) * len(noisy.images), *noisy.images.shape[1:])
-        return TEACHER_NOISE * normal(shape, self._state.generator, like=noisy.images)
+        noise = TEACHER_NOISE * normal(shape, self._state.generator, like=noisy.images)
+        noise[:, self._source.sample.image_channels :] = 0  # imported labels are what they are
+        return noise
 
     def _varied(self, batch: Batch) -> Batch:
-        return Batch(random_appearance(batch.images, self._state.generator), batch.labels)
+        """Vary the appearance of the images, and leave the imported labels out of some."""
+        generator, channels = self._state.generator, self._source.sample.image_channels
+        varied = random_appearance(batch.images[:, :channels], generator)
+        imported = batch.images[:, channels:]
+        if imported.shape[1]:
+            shown = torch.rand(len(imported), generator=generator) >= WITHOUT_LABELS
+            within = (-1, *(1,) * (imported.ndim - 1))
+            shown = shown.to(imported, non_blocking=True).reshape(within)
+            varied = torch.cat([varied, imported * shown], dim=1)
+        return Batch(varied, batch.labels)

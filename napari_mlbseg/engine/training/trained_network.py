@@ -86,11 +86,14 @@ class TrainedNetwork:
         """
         self._require_classes(study)
         sample, device = self.design.sample, next(self.network.parameters()).device
+        sees_labels = sample.label_channels > 0
         if sample.dimensions == 3:
             (depth, height, width), (z, y, x) = sample.size, sample.resolution_mm
-            return PatchSource(study, VolumeGrid((depth, height, width), (z, y, x)), device=device)
+            grid = VolumeGrid((depth, height, width), (z, y, x))
+            return PatchSource(study, grid, device=device, sees_labels=sees_labels)
         plane = with_room_for(Grid(sample.size[0], sample.resolution_mm[0]), study.cases)
-        return SliceSource(study, plane, context=sample.channels // 2, device=device)
+        context = sample.image_channels // 2
+        return SliceSource(study, plane, context=context, device=device, sees_labels=sees_labels)
 
     def _require_classes(self, study: Study) -> None:
         known, now = self.design.class_values, (0, *(c.value for c in study.classes))
