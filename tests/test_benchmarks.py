@@ -391,3 +391,47 @@ def test_dimensions_script(tmp_path: Path) -> None:
         assert row["steps"] >= 1
         assert 0 <= row["Dice final"] <= 1
         assert row["peak MB"] > 0
+
+
+def test_imported_labels_script_and_its_resumption(tmp_path: Path) -> None:
+    file, asked = tmp_path / "labels.json", ("--errors", "grown,none")
+    first = carried_out("imported_labels.py", *asked, "--arms", "imported", json_file=file)
+    found = carried_out("imported_labels.py", *asked, json_file=file)
+    assert found["rows"][:2] == first["rows"]
+    rows = {(row["error"], row["arm"]): row["dice"] for row in found["rows"]}
+    arms = ("imported", "counted", "ignore", "unseen", "seen")
+    assert set(rows) == {(error, arm) for error in ("grown", "none") for arm in arms}
+    assert len(found["rows"]) == len(rows)
+    assert rows["none", "imported"] == 1
+    assert rows["grown", "counted"] > rows["grown", "imported"] + 0.02
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (3, -2)])
+@pytest.mark.parametrize("by", [-3, 0, 2])
+def test_a_counted_correction_finds_what_is_wrong_everywhere(
+    bench: Any, shift: tuple[int, int], by: int
+) -> None:
+    y, x = np.mgrid[:60, :64]
+    wrong = [
+        (np.hypot(y - a, x - b) < r).astype(np.uint8) for a, b, r in ((30, 28, 12), (25, 35, 9))
+    ]
+    errors = bench("_label_errors")
+    true = [errors.corrected(mask, shift, by) for mask in wrong]
+    assert errors.counted(wrong, true) == (shift, by)
+
+
+def test_labels_are_wrong_as_their_names_say(bench: Any) -> None:
+    z, y, x = np.mgrid[:30, :60, :64]
+    true = (np.hypot(np.hypot(z - 15, y - 30), x - 30) < 12).astype(np.uint8)
+    true[15, 30, 10:50] = 1  # thin
+    found = {name: make(true, 0, 0) for name, make in bench("_label_errors").ERRORS.items()}
+    size = {name: int(labels.sum()) for name, labels in found.items()}
+    assert (found["none"] == true).all()
+    assert size["grown"] > size["none"] > size["thin parts missing"] > size["shrunk"]
+    assert found["thin parts missing"][15, 30, 10] == 0
+    assert size["shifted"] == size["none"]
+    assert (found["shifted"] != true).any()
+    shown = [np.flatnonzero(labels.any(axis=(1, 2))) for labels in (true, found["a third missing"])]
+    assert len(shown[1]) == len(shown[0]) - len(shown[0]) // 3
+    assert size["a neighbour merged"] > 1.05 * size["none"]
+    assert size["L2B 40 %"] != size["none"] != size["L2B 100 %"]

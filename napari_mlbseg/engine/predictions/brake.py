@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_mlbseg.engine.data.source import Span
-from napari_mlbseg.engine.steps.imported_labels import as_shown
+from napari_mlbseg.engine.steps.imported_labels import as_shown, difference
 from napari_mlbseg.project.records.coverage import LookedAt, looked_at_everywhere
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
@@ -31,6 +31,8 @@ class Brake:
     smallest_nonsense_difference
         Difference to an imported label beyond which a prediction is nonsense, see
         `napari_mlbseg.engine.steps.imported_labels`.
+    largest_mending_difference
+        Difference to an imported label up to which a prediction is shown where nobody looked.
     everywhere
         Whether imported labels are kept on every slice, because the network does worse.
     largest_right_disagreement
@@ -41,11 +43,12 @@ class Brake:
     looked_at: LookedAt = field(default_factory=dict)
     imported: frozenset[str] = frozenset()
     smallest_nonsense_difference: float = math.inf
+    largest_mending_difference: float = 0.0
     everywhere: bool = False
     largest_right_disagreement: float | None = None
 
     def keeps(self, span: Span) -> NDArray[np.bool_]:
-        """Which slices of a span keep their imported labels, whatever the prediction."""
+        """Which slices of a span keep their imported labels unless a prediction mends them."""
         found = np.zeros(span.stop - span.start, dtype=np.bool_)
         if span.case.id in self.imported:
             found |= self.everywhere or ~self.looked_at[span.case.id][span.start : span.stop]
@@ -64,6 +67,8 @@ class Brake:
             return judged
         imported = torch.stack([initial_labels(key) for key in span.keys])
         standing = torch.from_numpy(keeps).to(judged.device)
+        if not self.everywhere:
+            standing &= difference(imported, judged) > self.largest_mending_difference
         return torch.where(standing[:, None, None], imported, judged)
 
     def judged(

@@ -33,7 +33,9 @@ class Braking:
         found = self._found()
         if self._imported is not None:
             found = replace(
-                found, smallest_nonsense_difference=self._imported.smallest_nonsense_difference()
+                found,
+                smallest_nonsense_difference=self._imported.smallest_nonsense_difference(),
+                largest_mending_difference=self._imported.largest_mending_difference(),
             )
         self._brake = found
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from napari_mlbseg.engine.steps.imported_labels import (
     as_shown,
     difference,
+    largest_mending_difference,
     smallest_nonsense_difference,
 )
 from napari_mlbseg.engine.steps.score import TOO_SMALL, paired, slice_dice
@@ -35,10 +36,22 @@ class ImportedLabels:
 
     def smallest_nonsense_difference(self) -> float:
         """Difference to an imported label beyond which a prediction is nonsense."""
+        return smallest_nonsense_difference(self._errors())
+
+    def largest_mending_difference(self) -> float:
+        """Difference to an imported label up to which a prediction mends it where nobody looked.
+
+        0 for a network that does not see the labels.
+        """
+        sees_labels = self._trainer.source.sample.label_channels > 0
+        return largest_mending_difference(self._errors()) if sees_labels else 0.0
+
+    def _errors(self) -> list[float]:
+        """Differences between imported labels and truth on the clean slices."""
         clean = {**self._trainer.validation_slices, **self._trainer.training_slices}
         truth = {key: labels for key, labels in clean.items() if key.case_id in self._cases}
         self._differences = {key: self._differing(key, truth[key]) for key in truth}
-        return smallest_nonsense_difference([differs for _, differs in self._differences.values()])
+        return [differs for _, differs in self._differences.values()]
 
     def beside(self, pairs: Pairs, *, as_predicted: bool = False) -> Beside:
         """Dice of the result that would be shown, and of the imported labels, for each slice.

@@ -18,6 +18,8 @@ SOFTENING = 0.002
 """Share of the area of a plane: a few pixels in an otherwise empty plane say little."""
 EXPECTED_ERROR = 0.5
 """Error assumed for a wrong label before any was seen."""
+ROUGHLY_RIGHT = 0.5
+"""Difference to the truth up to which a label is more right than wrong."""
 FEWEST_TO_TELL = 4
 """Number of known errors needed before the largest says how wrong other labels can be."""
 
@@ -88,6 +90,18 @@ def smallest_nonsense_difference(errors: Sequence[float]) -> float:
     Infinite if too few were seen to tell.
     """
     return 2 * max(errors) if len(errors) >= FEWEST_TO_TELL else math.inf
+
+
+def largest_mending_difference(errors: Sequence[float]) -> float:
+    """The difference to an imported label up to which a prediction mends it where nobody looked.
+
+    `errors` are the differences between imported labels and truth on the clean slices. A network
+    that sees the labels, and changes them by no more than the truth did where it is known, mends
+    what is wrong everywhere. 0, so that nothing is mended there, if too few were seen to tell, or
+    if a label was more wrong than right: then others may be, too, and are no ground to stand on.
+    """
+    roughly_right = len(errors) >= FEWEST_TO_TELL and max(errors) <= ROUGHLY_RIGHT
+    return max(errors) if roughly_right else 0.0
 
 
 def without_nonsense(

@@ -21,6 +21,7 @@ from napari_mlbseg.engine.session.guard import Guard
 from napari_mlbseg.engine.session.imported import ImportedLabels, falls_behind
 from napari_mlbseg.engine.steps.imported_labels import (
     difference,
+    largest_mending_difference,
     smallest_nonsense_difference,
     without_nonsense,
 )
@@ -70,6 +71,29 @@ def test_the_prediction_is_the_imported_label_where_nobody_looked(tmp_path: Path
         assert (found[:9] == initial(phantoms, case_id)[:9]).all()
         assert (found[14:] == initial(phantoms, case_id)[14:]).all()
     assert brake.counts() == (2 * (24 - 5), 48)
+
+
+def test_where_nobody_looked_only_a_prediction_that_mends_the_label_is_shown(
+    tmp_path: Path,
+) -> None:
+    phantoms = make_phantoms(tmp_path / "rough.mlbseg", rough=True, shape=BROAD)
+    phantoms.accept("phantom0", 9, 13)
+    brake = brake_for(phantoms.study, keep_labels=True)
+    imported = torch.from_numpy(initial(phantoms, "phantom0").astype(np.int64)).clamp(max=1)
+    case = phantoms.study.case("phantom0")
+    span = Span(case, case.axis, 0, 24)
+    everything = torch.ones_like(imported)
+    differs = difference(imported, everything)
+    most = float(differs.median())
+    found = replace(brake, largest_mending_difference=most).shown(
+        everything, span, lambda key: imported[key.index]
+    )
+    seen = brake.looked_at["phantom0"]
+    mended = [bool((plane == 1).all()) for plane in found]
+    assert mended == [bool(seen[i] or differs[i] <= most) for i in range(24)]
+    assert 5 < sum(mended) < 24
+    worse = replace(brake, largest_mending_difference=most, everywhere=True)
+    assert worse.shown(everything, span, lambda key: imported[key.index]).equal(imported)
 
 
 def test_without_imported_labels_the_network_speaks_everywhere(tmp_path: Path) -> None:
@@ -231,6 +255,12 @@ def disc(radius: float) -> Tensor:
 def test_labels_tell_nothing_about_others_until_a_few_are_known() -> None:
     assert smallest_nonsense_difference([0.1] * 3) == float("inf")
     assert smallest_nonsense_difference([0.1, 0.2, 0.05, 0.1]) == pytest.approx(0.4)
+
+
+def test_a_label_is_mended_as_far_as_labels_are_wrong_where_the_truth_is_known() -> None:
+    assert largest_mending_difference([0.1] * 3) == 0  # too few
+    assert largest_mending_difference([0.1, 0.2, 0.05, 0.1]) == 0.2
+    assert largest_mending_difference([0.1, 0.2, 0.05, 0.6]) == 0  # others may be all wrong, too
 
 
 @pytest.mark.parametrize("radius", range(0, 19, 2))
