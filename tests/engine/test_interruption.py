@@ -388,7 +388,8 @@ def test_cases_that_are_closed_are_not_drawn_from(rough_phantoms: Phantoms) -> N
 
         patch.setattr(Reader, "labels", noted)
         trainer.source.noisy_batch(3, torch.Generator().manual_seed(0))
-    assert drawn == [SliceKey("phantom1", 0, 4)] * 3
+    assert set(drawn) == {SliceKey("phantom1", 0, 4)}
+    assert drawn.count(drawn[0]) >= 3
 
 
 def test_clean_slices_are_due_until_they_are_taken() -> None:

@@ -54,6 +54,11 @@ class Brake:
             found |= self.everywhere or ~self.looked_at[span.case.id][span.start : span.stop]
         return found
 
+    def keeps_unasked(self, span: Span) -> NDArray[np.bool_]:
+        """Which slices of a span keep their imported labels whatever the prediction."""
+        asks = self.largest_mending_difference > 0 and not self.everywhere
+        return np.zeros(span.stop - span.start, np.bool_) if asks else self.keeps(span)
+
     def shown(
         self,
         predicted: Int[Tensor, "slices y x"],

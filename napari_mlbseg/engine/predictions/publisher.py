@@ -139,7 +139,7 @@ class Publisher:
 
     def put_back(self, span: Span, *, brake: Brake, step: int) -> SlicesPublished | None:
         """Write the imported labels that are kept in place of predictions; needs no network."""
-        standing = brake.keeps(span)
+        standing = brake.keeps_unasked(span)
         if not standing.any() or not self._study.arrays.has(span.case.id, ArrayName.PREDICTION):
             return None
         for i in np.flatnonzero(standing) + span.start:

@@ -92,7 +92,9 @@ def test_where_nobody_looked_only_a_prediction_that_mends_the_label_is_shown(
     mended = [bool((plane == 1).all()) for plane in found]
     assert mended == [bool(seen[i] or differs[i] <= most) for i in range(24)]
     assert 5 < sum(mended) < 24
+    assert not replace(brake, largest_mending_difference=most).keeps_unasked(span).any()
     worse = replace(brake, largest_mending_difference=most, everywhere=True)
+    assert worse.keeps_unasked(span).all()
     assert worse.shown(everything, span, lambda key: imported[key.index]).equal(imported)
 
 

@@ -154,7 +154,7 @@ def test_what_is_not_reached_stays_what_it_was_and_is_listed(
     slow(step_s=20, slice_s=8)
     inbox = Inbox()
     inbox.put(Focus(SliceKey("phantom2", 0, 5)))
-    events = run(phantoms, clock, inbox=inbox)
+    events = run(phantoms, clock, inbox=inbox, label_input=False)
     last = events[-1]
     assert isinstance(last, Finished), last
     assert not last.stopped
