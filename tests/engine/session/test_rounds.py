@@ -163,7 +163,7 @@ def test_imported_labels_where_nobody_looked_are_shown_but_not_learnt(
         np.testing.assert_array_equal(shown[outside], imported[outside])
         assert (learnt[outside] != imported[outside]).any()
 
-    until(rough_phantoms, replace(LOOP, label_input=False), compared)
+    until(rough_phantoms, LOOP | {"label_input": False}, compared)
     assert drawn
     assert {key.index for key in drawn} <= set(looked_at)
 
