@@ -40,16 +40,17 @@ def labels(phantoms: Phantoms, name: ArrayName, case_id: str = "phantom1") -> ND
     return np.asarray(phantoms.study.arrays.open(case_id, name)[:])
 
 
-def events_of(phantoms: Phantoms, inbox: Inbox | None = None) -> Iterator[Event]:
-    return Bootstrapper(phantoms.study, IN_ROUNDS).events(inbox or Inbox())
+def events_of(phantoms: Phantoms, inbox: Inbox | None = None, **changes: object) -> Iterator[Event]:
+    config = IN_ROUNDS.from_dict(IN_ROUNDS.to_dict() | changes)
+    return Bootstrapper(phantoms.study, config).events(inbox or Inbox())
 
 
 def until(
-    phantoms: Phantoms, stage: Stage, then: Callable[[int], None]
+    phantoms: Phantoms, stage: Stage, then: Callable[[int], None], **changes: object
 ) -> tuple[list[Event], list[Stage]]:
     """Run to the end; `then` is called with the number of each round of a stage as it starts."""
     events, stages = [], []
-    for event in events_of(phantoms):
+    for event in events_of(phantoms, **changes):
         events.append(event)
         if isinstance(event, StageStarted):
             stages.append(event.stage)
@@ -163,7 +164,7 @@ def test_imported_labels_where_nobody_looked_are_shown_but_not_learnt(
         np.testing.assert_array_equal(shown[outside], imported[outside])
         assert (learnt[outside] != imported[outside]).any()
 
-    until(rough_phantoms, LOOP | {"label_input": False}, compared)
+    until(rough_phantoms, LOOP, compared, label_input=False)
     assert drawn
     assert {key.index for key in drawn} <= set(looked_at)
 
