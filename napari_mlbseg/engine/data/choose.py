@@ -11,6 +11,7 @@ from napari_mlbseg.engine.data.patches import PatchSource
 from napari_mlbseg.engine.data.slices import SliceSource
 from napari_mlbseg.engine.data.source import Source
 from napari_mlbseg.engine.interruption import Check, never
+from napari_mlbseg.engine.training.clean_slices import has_imported_labels
 from napari_mlbseg.project.study import Study
 
 # Noisy and clean samples per step, unless the settings say otherwise.
@@ -33,10 +34,9 @@ def choose_source(
         apart = anisotropy(study.cases, grid.resolution_mm)
         dimensions = choose_dimensions(apart, volumes=device.type == "cuda")
     mirrored = "flip_x" in config.views, "flip_y" in config.views
-    imported = any(case.labels_path is not None for case in study.cases)
     common: dict[str, Any] = {
         "device": device,
-        "sees_labels": imported and config.label_input,
+        "sees_labels": config.label_input and has_imported_labels(study.cases),
         "mirrored": mirrored,
         "check": check,
     }
