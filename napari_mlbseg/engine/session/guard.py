@@ -2,14 +2,9 @@
 
 from napari_mlbseg.engine.events import Stage, ValidationScored
 from napari_mlbseg.engine.nets.model import Parameters
-from napari_mlbseg.engine.session.imported import (
-    FEWEST,
-    Beside,
-    ImportedLabels,
-    Pairs,
-    falls_behind,
-)
+from napari_mlbseg.engine.session.imported import Beside, ImportedLabels, Pairs
 from napari_mlbseg.engine.steps.score import compare, dice_per_class, paired, slice_dice
+from napari_mlbseg.engine.training.clean_slices import FEWEST_VALIDATION
 from napari_mlbseg.engine.training.state import Dices
 from napari_mlbseg.engine.training.trainer import Trainer
 
@@ -28,7 +23,7 @@ class Guard:
 
     def __init__(self, trainer: Trainer, imported: ImportedLabels | None = None) -> None:
         self._trainer, self._imported = trainer, imported
-        self._beside: Beside = []
+        self._beside: Beside | None = None
         self._imported_labels_kept: bool | None = None
 
     @property
@@ -48,18 +43,24 @@ class Guard:
         if self._imported is None:
             return
         trainer, parameters = self._trainer, self.parameters
-        if not self._beside:
+        if self._beside is None:
             self._beside = self._imported.beside(
                 trainer.predictions_beside(trainer.validation_slices, parameters)
             )
-        behind = len(self._beside) >= FEWEST and falls_behind(self._beside)
+        behind = self._behind_on_validation_slices()
         if not behind:  # a network that does worse even on its training slices is worse
             learnt = trainer.predictions_beside(self._imported.some_training_slices(), parameters)
             behind = any(
-                falls_behind(self._imported.beside(learnt, as_predicted=as_predicted))
+                self._imported.do_better(self._imported.beside(learnt, as_predicted=as_predicted))
                 for as_predicted in (False, True)
             )
         self._imported_labels_kept = behind
+
+    def _behind_on_validation_slices(self) -> bool:
+        imported, beside = self._imported, self._beside
+        if imported is None or beside is None or beside.slices < FEWEST_VALIDATION:
+            return False
+        return imported.do_better(beside)
 
     def score(self, stage: Stage) -> ValidationScored | None:
         """Score the newest model; None if the validation slices show no class."""
@@ -76,12 +77,11 @@ class Guard:
         judged = compare([ours for ours, _ in before], [theirs for _, theirs in before])
         state.note_score(found, trainer.parameters, worse=judged.worse)
         if not judged.worse:
-            self._beside = [] if self._imported is None else self._imported.beside(pairs)
-        if len(self._beside) >= FEWEST:
-            if falls_behind(self._beside):
-                self._imported_labels_kept = True
-            elif self._imported_labels_kept:  # no longer behind here: compare when next asked
-                self._imported_labels_kept = None
+            self._beside = None if self._imported is None else self._imported.beside(pairs)
+        if self._behind_on_validation_slices():
+            self._imported_labels_kept = True
+        elif self._imported_labels_kept:  # no longer behind here: compare when next asked
+            self._imported_labels_kept = None
         each = dice_per_class(pairs.values(), classes=classes)
         return ValidationScored(
             stage,

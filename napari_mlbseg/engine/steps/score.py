@@ -6,7 +6,7 @@ from math import sqrt
 from statistics import fmean, stdev
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from scipy.stats import t as student_t
 from torch import Tensor
 
@@ -19,30 +19,70 @@ TOO_SMALL = 0.005
 """A difference in Dice that nobody sees."""
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """How labels agree with the truth, counted in pixels, over one slice or several.
+
+    Pixels are pooled, so that slices that hardly show a class do not decide its score.
+
+    Attributes
+    ----------
+    shared
+        Pixels of each class in labels and truth alike.
+    marked
+        Pixels of each class in the labels, and those in the truth, together.
+    """
+
+    shared: Float[Tensor, "classes"]
+    marked: Float[Tensor, "classes"]
+
+    def dice(self) -> dict[int, float]:
+        """Dice of each foreground class index; classes in neither labels nor truth are left out."""
+        seen = [c for c in range(1, len(self.marked)) if self.marked[c] > 0]
+        return {c: float(2 * self.shared[c] / self.marked[c]) for c in seen}
+
+
+def agreement(labels: Int[Tensor, "y x"], truth: Int[Tensor, "y x"], *, classes: int) -> Agreement:
+    """How the labels of a slice agree with the truth."""
+
+    def count(values: Tensor) -> Tensor:
+        return torch.bincount(values.flatten(), minlength=classes).double().cpu()
+
+    return Agreement(count(labels[labels == truth]), count(labels) + count(truth))
+
+
+def pooled(agreements: Iterable[Agreement], *, classes: int) -> Agreement:
+    """The agreement over all the slices together."""
+    total = torch.zeros(2, classes, dtype=torch.float64)
+    for each in agreements:
+        total += torch.stack([each.shared, each.marked])
+    return Agreement(*total)
+
+
 def dice_per_class(
     pairs: Iterable[tuple[Int[Tensor, "y x"], Int[Tensor, "y x"]]], *, classes: int
 ) -> dict[int, float]:
-    """Dice of each foreground class index over the pixels of all pairs of prediction and truth.
-
-    Pixels are pooled, so that slices that hardly show a class do not decide its score. Classes in
-    neither prediction nor truth are left out.
-    """
-    overlap = torch.zeros(classes, dtype=torch.float64)
-    total = torch.zeros(classes, dtype=torch.float64)
-    for predicted, truth in pairs:
-        both = predicted[predicted == truth]
-        overlap += torch.bincount(both.flatten(), minlength=classes).cpu()
-        total += torch.bincount(predicted.flatten(), minlength=classes).cpu()
-        total += torch.bincount(truth.flatten(), minlength=classes).cpu()
-    return {c: float(2 * overlap[c] / total[c]) for c in range(1, classes) if total[c] > 0}
+    """Dice of each foreground class index over the pixels of all pairs of prediction and truth."""
+    each = (agreement(predicted, truth, classes=classes) for predicted, truth in pairs)
+    return pooled(each, classes=classes).dice()
 
 
 def slice_dice(
     predicted: Int[Tensor, "y x"], truth: Int[Tensor, "y x"], *, classes: int
 ) -> float | None:
     """Mean Dice of a slice over the foreground classes in prediction or truth; None without any."""
-    found = dice_per_class([(predicted, truth)], classes=classes)
+    found = agreement(predicted, truth, classes=classes).dice()
     return fmean(found.values()) if found else None
+
+
+def falls_behind(ours: Agreement, theirs: Agreement) -> bool:
+    """Whether our mean Dice over the classes is smaller; a class that only one marks counts as 1.
+
+    No significance test is applied: existing labels stay until something better comes.
+    """
+    a, b = ours.dice(), theirs.dice()
+    differences = [a.get(c, 1.0) - b.get(c, 1.0) for c in {*a, *b}]
+    return bool(differences) and fmean(differences) < -TOO_SMALL
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
 FEWEST_FOR_VALIDATION = 6
-"""Clean slices from which on some are validation slices, beside imported labels."""
+"""Clean slices from which on some can be validation slices."""
 FEWEST_VALIDATION = 3
-"""Validation slices that tell two models apart.
+"""Validation slices that tell two models apart, or a model and the imported labels.
 
-With two of them, Student's test at 5 % asks for a mean difference of 6.3 standard errors.
+With two of them, Student's test at 5 % asks for a mean difference of 6.3 standard errors, and both
+may be small, empty, or have a right label by chance. They are worth more as training slices.
 """
 
 
@@ -24,7 +25,6 @@ def choose_validation(
     trained_on: frozenset[SliceKey],
     *,
     share: float,
-    imported: bool,
 ) -> frozenset[SliceKey]:
     """Choose the validation slices among the clean slices.
 
@@ -32,7 +32,8 @@ def choose_validation(
     share become validation slices until there are enough, spread over the order of acceptance;
     the oldest validation slices then become training slices. So in the end every slice but the
     last few is a training slice, and no training slice ever becomes a validation slice. The last
-    two training slices that show a class never become validation slices.
+    two training slices that show a class never become validation slices. There are no validation
+    slices at all until the share asks for `FEWEST_VALIDATION`.
 
     Parameters
     ----------
@@ -42,13 +43,9 @@ def choose_validation(
         The validation slices so far.
     trained_on
         The slices that the network has learnt from.
-    imported
-        Whether there are imported labels to compare the network with, for which even a single
-        validation slice is worth something. Otherwise fewer than three are not worth what the
-        network would learn from them.
     """
     wanted = round(share * len(shown))
-    if len(shown) < FEWEST_FOR_VALIDATION or (wanted < FEWEST_VALIDATION and not imported):
+    if len(shown) < FEWEST_FOR_VALIDATION or wanted < FEWEST_VALIDATION:
         return frozenset()
     held = [key for key in shown if key in previously]
     fresh = [key for key in shown if key not in previously and key not in trained_on]

@@ -16,7 +16,7 @@ from napari_mlbseg.engine.nets.views import View, averaged_views
 from napari_mlbseg.engine.steps.imported_labels import largest_right_disagreement
 from napari_mlbseg.engine.steps.update import BootstrapGradient
 from napari_mlbseg.engine.steps.weighting.rules import RULES
-from napari_mlbseg.engine.training.clean_slices import choose_validation, has_imported_labels
+from napari_mlbseg.engine.training.clean_slices import choose_validation
 from napari_mlbseg.engine.training.course import course_of
 from napari_mlbseg.engine.training.design import NetworkDesign
 from napari_mlbseg.engine.training.known_slices import KnownSlices
@@ -114,7 +114,6 @@ class Trainer:
             self.state.validation,
             self.state.trained_on,
             share=self._config.validation_share,
-            imported=has_imported_labels(self._cases.values()),
         )
         self.state.share_out(frozenset(known), validation)
         skipped = {r.key for r in self._study.slices.records(state=SliceState.SKIPPED)}

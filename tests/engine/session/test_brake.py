@@ -18,20 +18,19 @@ from napari_mlbseg.engine.nets.views import VIEWS
 from napari_mlbseg.engine.predictions.brake import Brake, brake_for
 from napari_mlbseg.engine.predictions.publisher import Publisher
 from napari_mlbseg.engine.session.guard import Guard
-from napari_mlbseg.engine.session.imported import ImportedLabels, falls_behind
+from napari_mlbseg.engine.session.imported import Beside, ImportedLabels
 from napari_mlbseg.engine.steps.imported_labels import (
     difference,
     largest_mending_difference,
     smallest_nonsense_difference,
     without_nonsense,
 )
-from napari_mlbseg.engine.steps.score import paired
+from napari_mlbseg.engine.steps.score import Agreement
 from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.formats.registry import read_labels
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.exporting.export import ExportKind, OutFormat, export_case
 from napari_mlbseg.project.exporting.provenance import provenance_path
-from napari_mlbseg.project.records.slices import SliceKey
 
 BROAD = (24, 40, 36)
 """So many slices that most lie beyond the clean ones."""
@@ -165,18 +164,18 @@ def test_a_run_leaves_imported_labels_alone_where_nobody_looked(tmp_path: Path) 
 # --- what does worse ------------------------------------------------------------------------------
 
 
-def test_a_network_falls_behind_on_the_mean_and_no_test_is_asked() -> None:
-    assert falls_behind([(0.80, 0.86), (0.90, 0.86)])
-    assert not falls_behind([(0.86, 0.86), (0.86, 0.86)])
-    assert not falls_behind([(0.5, 0.4)])
-    assert not falls_behind([])
-
-
-def test_an_empty_slice_that_a_network_fills_counts_against_it() -> None:
-    at = [SliceKey("a", 0, i) for i in range(4)]
-    ours = dict(zip(at, [0.9, 0.0, None, None], strict=True))
-    theirs = dict(zip(at[:3], [0.8, None, None], strict=True))
-    assert paired(ours, theirs) == [(0.9, 0.8), (0.0, 1.0)]
+@pytest.mark.parametrize("right_elsewhere", [True, False])
+def test_labels_that_are_right_on_a_few_slices_by_chance_veto_nothing(
+    rough_phantoms: Phantoms, right_elsewhere: bool
+) -> None:
+    with_labels(rough_phantoms, right=right_elsewhere)
+    trainer = young(rough_phantoms)
+    imported = ImportedLabels(trainer, frozenset(c.id for c in rough_phantoms.study.cases))
+    ours, theirs = (
+        Agreement(torch.tensor([0.0, d, d]), torch.tensor([0.0, 2.0, 2.0])) for d in (0.3, 1.0)
+    )
+    assert imported.do_better(Beside(ours, theirs, 3)) is right_elsewhere
+    assert not imported.do_better(Beside(theirs, ours, 3))
 
 
 def carried_out(phantoms: Phantoms, config: object) -> list[Event]:
@@ -194,11 +193,11 @@ def with_labels(phantoms: Phantoms, *, right: bool) -> None:
 
 
 def young(phantoms: Phantoms) -> Trainer:
-    """A network that has hardly learnt, with two validation slices."""
+    """A network that has hardly learnt, with three validation slices."""
     phantoms.accept("phantom0", *range(1, 11))
-    trainer = Trainer(phantoms.study, QUICK)
+    trainer = Trainer(phantoms.study, replace(QUICK, validation_share=0.3))
     trainer.read_clean_slices()
-    assert len(trainer.validation_slices) == 2
+    assert len(trainer.validation_slices) == 3
     return trainer
 
 
@@ -220,7 +219,21 @@ def test_what_would_be_shown_is_compared_with_what_was_imported(
     assert not Guard(trainer).imported_labels_kept
 
 
-@pytest.mark.parametrize("validation_share", [0.2, 0.0])
+@pytest.mark.parametrize(("count", "kept"), [(3, True), (2, False)])
+def test_a_few_validation_slices_tell_and_two_do_not(
+    rough_phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch, count: int, kept: bool
+) -> None:
+    monkeypatch.setattr("napari_mlbseg.engine.steps.imported_labels.FEWEST_TO_TELL", 99)
+    monkeypatch.setattr(ImportedLabels, "some_training_slices", lambda _: {})
+    with_labels(rough_phantoms, right=True)
+    trainer = young(rough_phantoms)
+    few = dict(list(trainer.validation_slices.items())[:count])
+    trainer.source.use(replace(trainer.source.clean, validation=few))
+    names = frozenset(case.id for case in rough_phantoms.study.cases)
+    assert Guard(trainer, ImportedLabels(trainer, names)).imported_labels_kept is kept
+
+
+@pytest.mark.parametrize("validation_share", [0.3, 0.0])
 def test_a_run_shows_imported_labels_while_its_network_does_worse(
     rough_phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch, validation_share: float
 ) -> None:
@@ -288,7 +301,7 @@ def test_a_slice_that_the_label_leaves_empty_is_not_filled_unless_one_was_wrong_
 def test_no_prediction_of_a_run_is_nonsense(
     rough_phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_mlbseg.engine.session.guard.falls_behind", lambda _: False)
+    monkeypatch.setattr(ImportedLabels, "do_better", lambda *_: False)
     study, clean = rough_phantoms.study, range(1, 11)
     with_labels(rough_phantoms, right=True)
     rough_phantoms.accept("phantom0", *clean)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,13 +41,12 @@ def labels(phantoms: Phantoms, name: ArrayName, case_id: str = "phantom1") -> ND
     return np.asarray(phantoms.study.arrays.open(case_id, name)[:])
 
 
-def events_of(phantoms: Phantoms, inbox: Inbox | None = None, **changes: object) -> Iterator[Event]:
-    config = IN_ROUNDS.from_dict(IN_ROUNDS.to_dict() | changes)
-    return Bootstrapper(phantoms.study, config).events(inbox or Inbox())
+def events_of(phantoms: Phantoms, inbox: Inbox | None = None, **changes: Any) -> Iterator[Event]:
+    return Bootstrapper(phantoms.study, replace(IN_ROUNDS, **changes)).events(inbox or Inbox())
 
 
 def until(
-    phantoms: Phantoms, stage: Stage, then: Callable[[int], None], **changes: object
+    phantoms: Phantoms, stage: Stage, then: Callable[[int], None], **changes: Any
 ) -> tuple[list[Event], list[Stage]]:
     """Run to the end; `then` is called with the number of each round of a stage as it starts."""
     events, stages = [], []
