@@ -16,37 +16,64 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_mlbseg.standalone.averaged import ViewAveraged
-from napari_mlbseg.standalone.image import Grids, Labels, Layout, Preparation, layout_of
+from napari_mlbseg.standalone.image import (
+    Grids,
+    Labels,
+    Layout,
+    Preparation,
+    layout_of,
+    require_alike,
+)
 from napari_mlbseg.standalone.slices import BLOCK, Slices
 from napari_mlbseg.standalone.slices import hardened as hardened_slices
 from napari_mlbseg.standalone.volumes import hardened as hardened_volume
 from napari_mlbseg.standalone.volumes import on_grid
 
 
-def images_in(folder: str) -> list[dict[str, str]]:
-    """The NIfTI images of a folder, as MONAI's data sets expect them."""
+def images_in(folder: str, initial_labels: str | None = None) -> list[dict[str, str]]:
+    """The NIfTI images of a folder, as MONAI's data sets expect them.
+
+    `initial_labels` is a folder with labels of the same file names, for a network that sees them;
+    an image without such a file is segmented without them.
+    """
     found = sorted(p for p in Path(folder).iterdir() if p.name.endswith((".nii", ".nii.gz")))
     if not found:
         raise FileNotFoundError(f"{folder} holds no NIfTI image; name another with --dataset_dir")
-    return [{"image": str(path)} for path in found]
+    every = [{"image": str(path)} for path in found]
+    if initial_labels is not None:
+        for path, entry in zip(found, every, strict=True):
+            if (Path(initial_labels) / path.name).exists():
+                entry["initial_labels"] = str(Path(initial_labels) / path.name)
+    return every
 
 
 class OnGridd(MapTransform):
     """Brings volumes from `LoadImaged` to the grid of the network.
 
-    For a network of slices to all slices, ``slices channels y x``; else to ``channels z y x``.
+    For a network of slices to all slices, ``slices channels y x``; else to ``channels z y x``. The
+    entry `initial_key`, if there is one, holds the initial labels of the volume.
     """
 
-    def __init__(self, keys: Sequence[str], preparation: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        keys: Sequence[str],
+        preparation: Mapping[str, Any],
+        initial_key: str = "initial_labels",
+    ) -> None:
         super().__init__(keys)
-        self.preparation = Preparation.of(preparation)
+        self.preparation, self.initial_key = Preparation.of(preparation), initial_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The entries with those of the keys replaced."""
         found = dict(data)
+        rough = found.pop(self.initial_key, None)
         for key in self.key_iterator(found):
             image = found[key]
-            grids = _on_grid(image.numpy(), image.affine.numpy(), self.preparation)
+            volume, affine = image.numpy(), image.affine.numpy()
+            initial = None if rough is None else rough.numpy()
+            if initial is not None:
+                require_alike(volume.shape, affine, initial.shape, rough.affine.numpy())
+            grids = _on_grid(volume, affine, self.preparation, initial)
             found[key] = MetaTensor(torch.from_numpy(grids), meta=image.meta)
         return found
 
@@ -118,11 +145,16 @@ class LabelsOfFiled(MapTransform):
         return found
 
 
-def _on_grid(volume: NDArray[Any], affine: NDArray[Any], preparation: Preparation) -> Grids:
+def _on_grid(
+    volume: NDArray[Any],
+    affine: NDArray[Any],
+    preparation: Preparation,
+    initial_labels: NDArray[Any] | None,
+) -> Grids:
     if len(preparation.size) == 3:
-        grid: Grids = on_grid(volume, affine, preparation)[0]
+        grid: Grids = on_grid(volume, affine, preparation, initial_labels)[0]
         return grid
-    cut = Slices(volume, affine, preparation)
+    cut = Slices(volume, affine, preparation, initial_labels)
     return cut.grids(0, cut.layout.shape[0])
 
 

@@ -17,6 +17,7 @@ SAME_SPACING = 1.01
 _RAS_AXES = (2, 1, 0)
 _RAS_SIGNS = (1.0, -1.0, -1.0)
 
+Shape = tuple[int, ...]
 Grids = NDArray[np.float32]
 Labels = NDArray[np.uint8]
 Model = Callable[[Grids], Grids]
@@ -34,13 +35,17 @@ class Preparation:
         slices; layers across the slice axis, rows and columns of a patch for a network of volumes.
         The number of values tells the two apart.
     channels
-        Number of channels of an image: a slice and its neighbours in order along the slice axis.
+        Number of channels: a slice and its neighbours in order along the slice axis, or a volume;
+        then its initial labels.
     class_values
         The label of each class of the network; the first is the background.
     axis
         The axis across which a volume is cut: ``z``, ``y`` or ``x``, or ``largest_spacing``.
     percentiles
         The percentiles to which the intensities of a volume are clipped.
+    label_channels
+        How many of the channels, the last ones, hold initial labels, see `as_channels`; one for
+        each class but the background, or 0 for a network that does not see them.
     """
 
     size: tuple[int, ...]
@@ -49,6 +54,12 @@ class Preparation:
     class_values: tuple[int, ...]
     axis: str
     percentiles: tuple[float, float]
+    label_channels: int = 0
+
+    @property
+    def image_channels(self) -> int:
+        """Number of channels that hold the image."""
+        return self.channels - self.label_channels
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Preparation":
@@ -109,6 +120,31 @@ def layout_of(shape: tuple[int, ...], affine: NDArray[Any], axis: str) -> Layout
         (spacing[across], spacing[rows], spacing[cols]),
         (shape[axes[across]], shape[axes[rows]], shape[axes[cols]]),
     )
+
+
+def as_channels(
+    initial_labels: NDArray[Any] | None, shape: Shape, preparation: Preparation
+) -> Grids:
+    """Initial labels as ``label_channels *shape``: 1 inside of a class, -1 outside, 0 unknown.
+
+    Without labels (None) they are unknown everywhere.
+    """
+    found: Grids = np.zeros((preparation.label_channels, *shape), dtype=np.float32)
+    if initial_labels is not None:
+        for channel, value in zip(found, preparation.class_values[1:], strict=False):
+            channel[:] = np.where(initial_labels == value, 1, -1)
+    return found
+
+
+def require_alike(
+    shape: Shape, affine: NDArray[Any], other_shape: Shape, other_affine: NDArray[Any]
+) -> None:
+    """Raise a ValueError unless initial labels lie on the voxels of their image."""
+    if shape != other_shape or not np.allclose(affine, other_affine, atol=1e-3):
+        raise ValueError(
+            f"the initial labels ({other_shape}) do not lie on the voxels of the image ({shape}); "
+            "resample them to the image first"
+        )
 
 
 def normalised(slices: NDArray[Any], scale: tuple[float, float, float, float]) -> Grids:

@@ -1,6 +1,9 @@
 """Segment a NIfTI image with the model in this folder.
 
-    python predict.py IMAGE.nii.gz LABELS.nii.gz
+    python predict.py IMAGE.nii.gz LABELS.nii.gz [--initial-labels ROUGH.nii.gz]
+
+A model that was trained beside imported labels mends initial labels of the image, if there are any;
+it segments an image without them, too.
 
 Needs numpy and nibabel, and onnxruntime for model.onnx or torch for model.pt2.
 """
@@ -12,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_mlbseg.standalone.image import Grids, Labels, Model, Preparation
+from napari_mlbseg.standalone.image import Grids, Labels, Model, Preparation, require_alike
 from napari_mlbseg.standalone.slices import segment as segment_slices
 from napari_mlbseg.standalone.volumes import probabilities
 from napari_mlbseg.standalone.volumes import segment as segment_volume
@@ -34,8 +38,14 @@ def load_preparation(folder: Path) -> Preparation:
     return Preparation.of(_said(folder, "preparation"))
 
 
-def predict(image: Path, labels: Path, folder: Path) -> None:
-    """Write the labels of an image, with the header of the image."""
+def predict(image: Path, labels: Path, folder: Path, initial_labels: Path | None = None) -> None:
+    """Write the labels of an image, with the header of the image.
+
+    Raises
+    ------
+    ValueError
+        If the model does not see initial labels, or if they do not lie on the voxels of the image.
+    """
     import nibabel as nib
 
     loaded: Any = nib.load(image)
@@ -43,8 +53,16 @@ def predict(image: Path, labels: Path, folder: Path) -> None:
     if volume.dtype.kind == "f":
         volume = volume.astype(np.float32)
     preparation = load_preparation(folder)
+    initial: NDArray[Any] | None = None
+    if initial_labels is not None:
+        if not preparation.label_channels:
+            raise ValueError("this model does not see initial labels; leave --initial-labels out")
+        rough: Any = nib.load(initial_labels)
+        require_alike(volume.shape, loaded.affine, rough.shape, rough.affine)
+        initial = np.asanyarray(rough.dataobj)
     segment = segment_slices if len(preparation.size) == 2 else segment_volume
-    found: Labels = segment(volume, loaded.affine, preparation, load_model(folder))
+    model = load_model(folder)
+    found: Labels = segment(volume, loaded.affine, preparation, model, initial)
     header = loaded.header.copy()
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(1, 0)
@@ -86,8 +104,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Segment a NIfTI image with this model.")
     parser.add_argument("image", type=Path)
     parser.add_argument("labels", type=Path)
+    parser.add_argument("--initial-labels", type=Path, help="labels of the image to be mended")
     asked = parser.parse_args()
-    predict(asked.image, asked.labels, Path(__file__).resolve().parent)
+    folder = Path(__file__).resolve().parent
+    try:
+        predict(asked.image, asked.labels, folder, asked.initial_labels)
+    except ValueError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -11,16 +11,20 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float32]
 
 
-def to_grid(count: int, spacing_mm: float, size: int, resolution_mm: float) -> Matrix:
+def to_grid(
+    count: int, spacing_mm: float, size: int, resolution_mm: float, *, middle: bool = False
+) -> Matrix:
     """``size count``: from the pixels of a file to those of a grid with the same centre.
 
-    Pixels much finer than the grid are averaged first: picking single ones would alias.
+    Pixels much finer than the grid are averaged first: picking single ones would alias. With
+    `middle` the one in the middle of each block is picked all the same.
     """
     by = max(1, int(resolution_mm / spacing_mm + 1e-6))
     shrunken = -(-count // by)
     averaged = np.zeros((shrunken, count))
     for k in range(shrunken * by):
-        averaged[k // by, min(k, count - 1)] += 1 / by
+        picked = float(k % by == by // 2)
+        averaged[k // by, min(k, count - 1)] += picked if middle else 1 / by
     from_centre = (np.arange(size) + 0.5 - size / 2) * resolution_mm / spacing_mm
     positions = (from_centre + count / 2) / by - 0.5
     return (linear(positions, shrunken) @ averaged).astype(np.float32)

@@ -9,7 +9,7 @@ is enough.
 Needs numpy only.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from napari_mlbseg.standalone.image import (
     Layout,
     Model,
     Preparation,
+    as_channels,
     layout_of,
     normalised,
     scale_of,
@@ -40,15 +41,22 @@ class Slices:
         The array as the file stores it, raw intensities.
     affine
         4 x 4, from indices of that array to RAS positions in mm, as nibabel gives it.
+    initial_labels
+        Labels on the same voxels, if there are any, for a network that sees them.
     """
 
     def __init__(
-        self, volume: NDArray[Any], affine: NDArray[Any], preparation: Preparation
+        self,
+        volume: NDArray[Any],
+        affine: NDArray[Any],
+        preparation: Preparation,
+        initial_labels: NDArray[Any] | None = None,
     ) -> None:
         self.layout = layout_of(volume.shape, affine, preparation.axis)
         self._slices = self.layout.stack(volume)
+        self._initial = None if initial_labels is None else self.layout.stack(initial_labels)
         self._scale = scale_of(volume, preparation.percentiles)
-        self._channels = preparation.channels
+        self._preparation, self._channels = preparation, preparation.image_channels
         self._to_grid = _in_plane(to_grid, self.layout, preparation)
 
     def grids(self, start: int, stop: int) -> Grids:
@@ -60,12 +68,19 @@ class Slices:
             int(i): rows @ normalised(self._slices[i], self._scale) @ columns.T
             for i in np.unique(wanted)
         }
-        return np.stack(
-            [
-                np.stack([known[int(i)] for i in wanted[k : k + self._channels]])
-                for k in range(stop - start)
-            ]
-        )
+        images = [
+            np.stack([known[int(i)] for i in wanted[k : k + self._channels]])
+            for k in range(stop - start)
+        ]
+        shape = self.layout.shape[1:]
+        labels = [
+            rows @ as_channels(labels, shape, self._preparation) @ columns.T
+            for labels in self._initial_labels(start, stop)
+        ]
+        return np.concatenate([np.stack(images), np.stack(labels)], axis=1)
+
+    def _initial_labels(self, start: int, stop: int) -> Sequence[NDArray[Any] | None]:
+        return [None] * (stop - start) if self._initial is None else list(self._initial[start:stop])
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """First slice, and the one after the last, of each block."""
@@ -83,10 +98,14 @@ def hardened(probabilities: Grids, layout: Layout, preparation: Preparation) -> 
 
 
 def segment(
-    volume: NDArray[Any], affine: NDArray[Any], preparation: Preparation, model: Model
+    volume: NDArray[Any],
+    affine: NDArray[Any],
+    preparation: Preparation,
+    model: Model,
+    initial_labels: NDArray[Any] | None = None,
 ) -> Labels:
     """Labels of a volume, in the file's order of voxels."""
-    slices = Slices(volume, affine, preparation)
+    slices = Slices(volume, affine, preparation, initial_labels)
     found = np.empty(slices.layout.shape, dtype=np.uint8)
     for start, stop in slices.blocks():
         said = model(slices.grids(start, stop))

@@ -8,7 +8,7 @@ views of the whole grid, interpolated back to the voxels of the file and hardene
 Needs numpy only.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from math import ceil
 from typing import Any
@@ -22,6 +22,8 @@ from napari_mlbseg.standalone.image import (
     Layout,
     Model,
     Preparation,
+    Shape,
+    as_channels,
     layout_of,
     normalised,
     scale_of,
@@ -36,11 +38,14 @@ _SIGMA = 0.125
 """Standard deviation of the Gaussian, in sides of a tile."""
 _LEAST_WEIGHT = 1e-3
 
-Shape = tuple[int, ...]
 
-
-def on_grid(volume: NDArray[Any], affine: NDArray[Any], preparation: Preparation) -> Grids:
-    """``1 1 z y x``: a volume as the network sees it, with layers across the slice axis.
+def on_grid(
+    volume: NDArray[Any],
+    affine: NDArray[Any],
+    preparation: Preparation,
+    initial_labels: NDArray[Any] | None = None,
+) -> Grids:
+    """``1 channels z y x``: a volume as the network sees it, with layers across the slice axis.
 
     Parameters
     ----------
@@ -48,12 +53,25 @@ def on_grid(volume: NDArray[Any], affine: NDArray[Any], preparation: Preparation
         The array as the file stores it, raw intensities.
     affine
         4 x 4, from indices of that array to RAS positions in mm, as nibabel gives it.
+    initial_labels
+        Labels on the same voxels, if there are any, for a network that sees them.
     """
     layout = layout_of(volume.shape, affine, preparation.axis)
     scale = scale_of(volume, preparation.percentiles)
-    layers, rows, columns = (to_grid(*along) for along in _axes(layout, preparation))
-    planes = np.stack([rows @ normalised(s, scale) @ columns.T for s in layout.stack(volume)])
-    return np.asarray(np.tensordot(layers, planes, axes=1), dtype=np.float32)[None, None]
+    planes = layout.stack(volume)
+    shown = _sampled((normalised(plane, scale)[None] for plane in planes), layout, preparation)
+    known = [None] * len(planes) if initial_labels is None else layout.stack(initial_labels)
+    marked = (as_channels(plane, layout.shape[1:], preparation) for plane in known)
+    return np.concatenate([shown, _sampled(marked, layout, preparation, middle=True)])[None]
+
+
+def _sampled(
+    planes: Iterable[Grids], layout: Layout, preparation: Preparation, *, middle: bool = False
+) -> Grids:
+    """``channels z y x`` on the grid, from ``channels rows columns`` of each slice."""
+    layers, rows, columns = (to_grid(*along, middle=middle) for along in _axes(layout, preparation))
+    grid = np.tensordot(layers, np.stack([rows @ plane @ columns.T for plane in planes]), axes=1)
+    return np.asarray(grid.swapaxes(0, 1), dtype=np.float32)
 
 
 def probabilities(network: Model, image: Grids, *, tile: Shape, views: Sequence[str]) -> Grids:
@@ -100,14 +118,18 @@ def hardened(found: Grids, layout: Layout, preparation: Preparation) -> Labels:
 
 
 def segment(
-    volume: NDArray[Any], affine: NDArray[Any], preparation: Preparation, model: Model
+    volume: NDArray[Any],
+    affine: NDArray[Any],
+    preparation: Preparation,
+    model: Model,
+    initial_labels: NDArray[Any] | None = None,
 ) -> Labels:
     """Labels of a volume, in the file's order of voxels.
 
     `model` maps a volume on the grid to `probabilities`.
     """
     layout = layout_of(volume.shape, affine, preparation.axis)
-    found = model(on_grid(volume, affine, preparation))
+    found = model(on_grid(volume, affine, preparation, initial_labels))
     return layout.unstack(hardened(found, layout, preparation))
 
 

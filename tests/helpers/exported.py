@@ -16,7 +16,7 @@ from napari_mlbseg.engine.events import Finished, Inbox
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.formats.registry import read_labels
 from napari_mlbseg.project.importing.classes import named
-from napari_mlbseg.project.importing.cohort import import_folder
+from napari_mlbseg.project.importing.cohort import import_images
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -48,11 +48,16 @@ def write_cohort(
 
 
 @contextmanager
-def trained_study(path: Path, cohort: Path, config: Config) -> Iterator[Study]:
-    """A study of the cohort, trained for a moment, with predictions of the final network."""
+def trained_study(
+    path: Path, cohort: Path, config: Config, rough: Mapping[str, Path] | None = None
+) -> Iterator[Study]:
+    """A study of the cohort, trained for a moment, with predictions of the final network.
+
+    Imported labels (`rough`, by the name of the case) would be kept here and there, unless
+    ``weights`` is ``none``.
+    """
     with Study.create(path) as study:
-        # Without labels, which would be kept here and there: all is what the network says.
-        import_folder(study, cohort / "images", None)
+        import_images(study, sorted((cohort / "images").iterdir()), rough or {})
         study.set_classes(named("left atrium"))
         _accept_every_other_slice(study, cohort / "labels")
         *_, last = Bootstrapper(study, config).events(Inbox())

@@ -10,8 +10,8 @@ from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.nets.views import averaged_views
 from napari_mlbseg.engine.steps import predict
-from napari_mlbseg.standalone.image import Grids, Preparation, layout_of, scale_of
-from napari_mlbseg.standalone.volumes import Shape, hardened, on_grid, probabilities, tiled
+from napari_mlbseg.standalone.image import Grids, Preparation, Shape, layout_of, scale_of
+from napari_mlbseg.standalone.volumes import hardened, on_grid, probabilities, tiled
 
 PLAIN = Preparation((16, 16, 16), (2.0, 1.0, 1.0), 1, (0, 7), "z", (0, 100))
 

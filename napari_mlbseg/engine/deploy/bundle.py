@@ -73,20 +73,23 @@ def metadata(trained: TrainedModel) -> dict[str, Any]:
 
 def inference(trained: TrainedModel) -> dict[str, Any]:
     """The content of ``inference.json``: a workflow that MONAI runs."""
+    sees_labels = trained.preparation.label_channels > 0
     return {
         "imports": ["$import numpy", "$import torch"],
         "bundle_root": ".",
         "dataset_dir": "$@bundle_root + '/images'",
         "output_dir": "$@bundle_root + '/labels'",
+        **({"initial_labels_dir": None} if sees_labels else {}),
         "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
         "preparation": trained.description()["preparation"],
         "views": list(trained.views),
         "network_def": {"_target_": "scripts.network.build_network", **trained.built},
         "network": "$@network_def.to(@device)",
-        "preprocessing": _preprocessing(),
+        "preprocessing": _preprocessing(sees_labels=sees_labels),
         "dataset": {
             "_target_": "Dataset",
-            "data": {"_target_": f"{_PARTS}.images_in", "folder": "@dataset_dir"},
+            "data": {"_target_": f"{_PARTS}.images_in", "folder": "@dataset_dir"}
+            | ({"initial_labels": "@initial_labels_dir"} if sees_labels else {}),
             "transform": "@preprocessing",
         },
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1},
@@ -105,13 +108,14 @@ def inference(trained: TrainedModel) -> dict[str, Any]:
     }
 
 
-def _preprocessing() -> dict[str, Any]:
+def _preprocessing(*, sees_labels: bool) -> dict[str, Any]:
     return _compose(
         {
             "_target_": "LoadImaged",
-            "keys": "image",
+            "keys": ["image", "initial_labels"] if sees_labels else "image",
             "reader": "NibabelReader",
             "image_only": True,
+            **({"allow_missing_keys": True} if sees_labels else {}),
         },
         {
             "_target_": f"{_PARTS}.OnGridd",

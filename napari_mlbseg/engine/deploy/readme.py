@@ -16,7 +16,7 @@ python -m monai.bundle run --config_file configs/inference.json \\
 ```
 
 segments every NIfTI image in IMAGES and writes `NAME_seg.nii.gz` into LABELS.
-
+{bundle_labels}
 {about}
 """
 
@@ -35,8 +35,15 @@ python predict.py IMAGE.nii.gz LABELS.nii.gz
 `{file}` takes `{takes}`, float32 of the shape `batch {channels} {size}`, and gives `{gives}`,
 `batch {classes} {size}`. `{around}` does everything around it, from a volume to labels;
 `model.json` holds the parameters of that and the information below.
-
+{graph_labels}
 {about}
+"""
+
+_SEES_LABELS = """
+## Initial labels
+
+The model was trained beside imported labels, and it learnt how those are wrong. {how}, it mends
+labels of the same origin on the voxels of the image. Without them it segments the image alone.
 """
 
 _ABOUT = """## Classes
@@ -84,8 +91,13 @@ def graph_readme(trained: TrainedModel, file: str) -> str:
 
 def _common(trained: TrainedModel) -> dict[str, str]:
     about, source = trained.description(), trained.provenance
-    dice = source["validation_dice"]
+    dice, sees_labels = source["validation_dice"], trained.preparation.label_channels > 0
+    told = _SEES_LABELS if sees_labels else ""
     return {
+        "bundle_labels": told.format(
+            how="With `--initial_labels_dir FOLDER`, which holds files of the same names"
+        ),
+        "graph_labels": told.format(how="With `--initial-labels ROUGH.nii.gz`"),
         "title": f"Segmentation of {', '.join(trained.class_names[1:])}",
         "version": str(source["software_version"]),
         "about": _ABOUT.format(

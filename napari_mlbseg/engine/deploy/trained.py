@@ -1,8 +1,8 @@
 """The trained network of a study, with everything needed to use it elsewhere."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_mlbseg.engine.training.checkpoint import Checkpoint
-from napari_mlbseg.engine.training.design import NetworkDesign
 from napari_mlbseg.engine.training.trained_network import TrainedNetwork, read_trained_network
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.former_names import with_former_names
@@ -69,7 +69,7 @@ class TrainedModel:
     @property
     def built(self) -> Mapping[str, Any]:
         """The arguments that `build_network` was called with."""
-        return self.trained.design.arguments | {"channels": self.preparation.channels}
+        return self.trained.design.arguments
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -108,24 +108,30 @@ class TrainedModel:
                 {"index": i, "value": value, "name": name}
                 for i, (value, name) in enumerate(zip(values, self.class_names, strict=True))
             ],
-            "channels": channel_meanings(self.preparation),
+            "channels": channel_meanings(self.preparation, self.class_names),
             "intended_use": INTENDED_USE,
             "limitations": LIMITATIONS,
             "provenance": with_former_names(self.provenance),
         }
 
 
-def channel_meanings(preparation: Preparation) -> list[str]:
-    """The meaning of each channel of an image, in words."""
+def channel_meanings(preparation: Preparation, class_names: Sequence[str]) -> list[str]:
+    """The meaning of each channel, in words."""
+    sees_labels = preparation.label_channels > 0
+    marked = [
+        f"initial labels of {name}: 1 inside, -1 outside, 0 where there are none"
+        for name in (class_names[1:] if sees_labels else ())
+    ]
     if len(preparation.size) == 3:
-        return ["the volume"]
-    channels = preparation.channels
-    offsets = range(-(channels // 2), channels // 2 + 1)
-    return ["the slice" if k == 0 else f"the slice {k:+d} along the slice axis" for k in offsets]
+        return ["the volume", *marked]
+    context = preparation.image_channels // 2
+    offsets = range(-context, context + 1)
+    images = ["the slice" if k == 0 else f"the slice {k:+d} along the slice axis" for k in offsets]
+    return images + marked
 
 
 def read_trained(study: Study) -> TrainedModel:
-    """The model of the study's checkpoint; it takes images alone, without imported labels.
+    """The model of the study's checkpoint.
 
     Raises
     ------
@@ -137,11 +143,12 @@ def read_trained(study: Study) -> TrainedModel:
     design, names = trained.design, {0: "background"} | {c.value: c.name for c in study.classes}
     _require_finite(trained.network)
     return TrainedModel(
-        replace(trained, network=_for_images_alone(trained.network, design)),
+        trained,
         Preparation(
             size=design.sample.size,
             resolution_mm=design.sample.resolution_mm,
-            channels=design.sample.image_channels,
+            channels=design.sample.channels,
+            label_channels=design.sample.label_channels,
             class_values=design.class_values,
             axis=_axis(study),
             percentiles=PERCENTILES,
@@ -152,20 +159,28 @@ def read_trained(study: Study) -> TrainedModel:
 
 
 def sample_grids(study: Study, preparation: Preparation) -> Grids:
-    """Inputs to compare models on: a few slices, or two tiles, of the middle of the first case."""
-    case = study.cases[0]
+    """Inputs to compare models on: a few slices, or two tiles, of the middle of a case.
+
+    It is the first case, or the first that came with labels if the network sees them.
+    """
+    cases = study.cases
+    case = next((c for c in cases if preparation.label_channels and c.labels_path), cases[0])
     geometry, axis = case.geometry, case.axis
     count = geometry.shape[axis]
     wanted = _sample_slices(preparation, geometry.spacing_mm[axis])
     first = max(0, (count - wanted) // 2)
     indices = range(first, min(first + wanted, count))
     volume = np.stack([study.arrays.read(case.id, ArrayName.IMAGE, axis, i) for i in indices])
+    initial: NDArray[Any] | None = None
+    if preparation.label_channels and case.labels_path:
+        name = ArrayName.INITIAL_LABELS
+        initial = np.stack([study.arrays.read(case.id, name, axis, i) for i in indices])
     rows, columns = (mm for k, mm in enumerate(geometry.spacing_mm) if k != axis)
     affine = np.array([[0, 0, -columns], [0, -rows, 0], [geometry.spacing_mm[axis], 0, 0]])
     as_if_axial = Preparation(**{**asdict(preparation), "axis": "z"})
     if len(preparation.size) == 2:
-        return Slices(volume, affine, as_if_axial).grids(0, len(volume))
-    grid = on_grid(volume, affine, as_if_axial)
+        return Slices(volume, affine, as_if_axial, initial).grids(0, len(volume))
+    grid = on_grid(volume, affine, as_if_axial, initial)
     _, height, width = preparation.size
     y, x = (grid.shape[-2] - height) // 2, (grid.shape[-1] - width) // 2
     return grid[..., y : y + height, x : x + width]
@@ -176,20 +191,6 @@ def _sample_slices(preparation: Preparation, spacing_mm: float) -> int:
     if len(preparation.size) == 2:
         return SAMPLE_SLICES
     return int(1.5 * preparation.size[0] * preparation.resolution_mm[0] / spacing_mm)
-
-
-def _for_images_alone(network: nn.Module, design: NetworkDesign) -> nn.Module:
-    """The network without its label channels, which are zero where nothing was imported."""
-    sample = replace(design.sample, channels=design.sample.image_channels, label_channels=0)
-    cut = replace(design, sample=sample).build()
-    wanted = cut.state_dict()
-    cut.load_state_dict(
-        {
-            name: values if values.shape == wanted[name].shape else values[:, : sample.channels]
-            for name, values in network.state_dict().items()
-        }
-    )
-    return cut.eval().requires_grad_(False)
 
 
 def _require_finite(network: nn.Module) -> None:

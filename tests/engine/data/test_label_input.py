@@ -11,7 +11,6 @@ from small_study import QUICK, Phantoms, make_phantoms
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.data.choose import choose_source
 from napari_mlbseg.engine.data.source import CleanSlices, Source, Span, as_planes
-from napari_mlbseg.engine.deploy.trained import read_trained
 from napari_mlbseg.engine.events import Finished, Inbox
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.nets.labels import as_input
@@ -115,19 +114,6 @@ def test_what_is_wrong_everywhere_is_learnt(tmp_path: Path) -> None:
                 int(((found == value) != (truth == value)).sum()) for found in (before, after)
             ]
             assert errors[1] < errors[0] / 2
-
-
-def test_an_exported_model_sees_images_alone(tmp_path: Path) -> None:
-    phantoms = make_phantoms(tmp_path / "a.mlbseg", rough=True)
-    phantoms.accept("phantom0", 3, 5, 8)
-    settings = replace(QUICK, base_steps=5, steps=2, dimensions="2.5d")
-    *_, last = Bootstrapper(phantoms.study, settings).events(Inbox())
-    assert isinstance(last, Finished), last
-    exported, trained = read_trained(phantoms.study), read_trained_network(phantoms.study)
-    assert (exported.preparation.channels, exported.built["channels"]) == (3, 3)
-    images = torch.randn(2, 3, 48, 48)
-    blind = torch.cat([images, torch.zeros(2, 2, 48, 48)], dim=1)
-    torch.testing.assert_close(exported.network(images), trained.network.float()(blind))
 
 
 def test_clean_slices_keep_their_imported_labels(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -102,6 +103,22 @@ def test_torch_export_needs_torch_alone(torch_export: Path, cohort: Path, predic
     image = cohort / "images" / "c.nii.gz"
     run_blocked(torch_export, "napari_mlbseg,monai,onnxruntime", "predict", image, out)
     require_equal_labels(out, predicted / "c.nii.gz")
+
+
+def test_a_model_that_does_not_see_initial_labels_says_so(onnx_folder: Path, cohort: Path) -> None:
+    image = cohort / "images" / "c.nii.gz"
+    done = subprocess.run(
+        [
+            *(sys.executable, onnx_folder / "predict.py", image, cohort / "never.nii.gz"),
+            *("--initial-labels", cohort / "labels" / "c.nii.gz"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "this model does not see initial labels" in done.stderr
+    assert not (cohort / "never.nii.gz").exists()
 
 
 @pytest.mark.filterwarnings("ignore:.*_target_:UserWarning")
