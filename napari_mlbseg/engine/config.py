@@ -90,8 +90,7 @@ class Config:
         Weight of the consistency terms: views agree with each other and with the teacher.
     validation_share
         Share of the clean slices that are validation slices, for an unbiased Dice during training;
-        there are none below six clean slices, or where the share is below three slices and no
-        labels were imported.
+        there are none below six clean slices, or where the share is below three slices.
     publish_share
         Largest share of the training time spent on bringing predictions up to date.
     threads

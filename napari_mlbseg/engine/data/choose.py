@@ -11,7 +11,7 @@ from napari_mlbseg.engine.data.patches import PatchSource
 from napari_mlbseg.engine.data.slices import SliceSource
 from napari_mlbseg.engine.data.source import Source
 from napari_mlbseg.engine.interruption import Check, never
-from napari_mlbseg.engine.training.clean_slices import has_imported_labels
+from napari_mlbseg.project.records.cases import has_imported_labels
 from napari_mlbseg.project.study import Study
 
 # Noisy and clean samples per step, unless the settings say otherwise.

@@ -1,11 +1,11 @@
 """The clean slices of a run: training slices, and validation slices for an unbiased Dice."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.cases import has_imported_labels
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -63,11 +63,6 @@ def choose_validation(
             if len(held) >= wanted:
                 beside.subtract(shown[held[len(held) - wanted]])
     return frozenset(held[max(0, len(held) - wanted) :])
-
-
-def has_imported_labels(cases: Iterable[Case]) -> bool:
-    """Whether any of the cases came with labels."""
-    return any(case.labels_path is not None for case in cases)
 
 
 def check_enough(study: Study) -> None:

@@ -1,6 +1,6 @@
 """Cases and classes of a study."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,6 +143,11 @@ class NewCase:
             raise ValueError("labels and the path of their file must be given together")
         if self.labels is not None:
             check_labels(self.labels, self.image.geometry, self.labels_path)
+
+
+def has_imported_labels(cases: Iterable[Case]) -> bool:
+    """Whether any of the cases came with labels."""
+    return any(case.labels_path is not None for case in cases)
 
 
 def check_labels(labels: VoxelSource, geometry: Geometry, path: Path | None) -> None:
