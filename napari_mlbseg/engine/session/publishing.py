@@ -26,6 +26,7 @@ class Publishing:
         began = parts.budget.now()
         yield StageStarted(Stage.LABELLING, count)
         parts.pace.restart()
+        yield from parts.between.heeding(parts.upkeep.decide_on_imported)
         while spans:
             yield from parts.between.steps()
             if parts.attention.stop:
@@ -60,7 +61,7 @@ class Publishing:
         yield StageStarted(Stage.PUBLISHING, spans)
         parts.pace.restart()
         parts.showing.forget_direction()  # use the direction of the final network
-        yield from parts.between.heeding(parts.showing.decide_on_imported)
+        yield from parts.between.heeding(parts.upkeep.decide_on_imported)
         if parts.attention.stop:
             return
         yield from self._put_back(step)

@@ -132,10 +132,6 @@ class Showing:
             self._budget.published(span.stop - span.start, seconds, share=share)
         return event
 
-    def decide_on_imported(self) -> None:
-        """Find out, if it is not known, whether imported labels are kept; uses the network."""
-        self._braking.in_force()
-
     def put_back(self, span: Span, *, step: int) -> Event | None:
         """Write the imported labels that are kept, without using the network."""
         return self._publisher.put_back(span, brake=self._braking.in_force(), step=step)

@@ -68,10 +68,16 @@ class Upkeep:
             yield partial(self._score, stage)
 
     def judge(self, stage: Stage) -> Iterator[Work]:
-        """Score a model that has changed since, and compare it with the imported labels."""
+        """Score a model that has changed since."""
         if self._owes_score(last=True):
             yield partial(self._score, stage)
-        yield partial(self._compare, anew=True)
+
+    def decide_on_imported(self) -> ImportedLabelsKept | None:
+        """Find out whether imported labels are kept: before a labelling, and at the end.
+
+        So a resumed run decides as one that was never stopped.
+        """
+        return self._compare(anew=True)
 
     def save(self) -> CheckpointSaved:
         """Write a checkpoint."""

@@ -52,12 +52,13 @@ class NetworkDesign:
         """The design as plain data for a checkpoint; slices are square, so one number is enough."""
         size, resolution_mm = list(self.sample.size), list(self.sample.resolution_mm)
         slices = self.sample.dimensions == 2
+        labels = self.sample.label_channels
         return {
+            **({"label_channels": labels} if labels else {}),
             "network": f"{self.name}, {_WIDTHS[self.large]}",
             "class_values": list(self.class_values),
             "dimensions": self.sample.dimensions,
             "channels": self.sample.channels,
-            "label_channels": self.sample.label_channels,
             "size": size[0] if slices else size,
             "resolution_mm": resolution_mm[0] if slices else resolution_mm,
         }
