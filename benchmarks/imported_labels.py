@@ -60,7 +60,7 @@ def main() -> None:
     options = parse()
     base = Config(minutes=options.minutes)
     if options.quick:
-        base = Config(minutes=0.1, base_steps=3, steps=2, slice_size=32, device="cpu")
+        base = Config(base_steps=3, steps=2, slice_size=32, device="cpu")
     config = Config.from_dict(
         base.to_dict() | {"threads": options.threads} | _shared.settings(options)
     )

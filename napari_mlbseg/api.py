@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         CheckpointSaved,
         CleanSlicesChanged,
         CoverageChanged,
+        EarlierModelChosen,
         Event,
         ExtentMarked,
         Failed,
@@ -96,6 +97,7 @@ __all__ = [
     "CleanSlicesChanged",
     "Config",
     "CoverageChanged",
+    "EarlierModelChosen",
     "End",
     "Event",
     "ExportKind",
@@ -181,6 +183,7 @@ _HOMES: Final = {
         ),
         *(
             "Failed",
+            "EarlierModelChosen",
             "FellBack",
             "Finished",
             "Focus",

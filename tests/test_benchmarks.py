@@ -406,6 +406,18 @@ def test_imported_labels_script_and_its_resumption(tmp_path: Path) -> None:
     assert rows["grown", "counted"] > rows["grown", "imported"] + 0.02
 
 
+def test_warm_start_script_and_its_resumption(tmp_path: Path) -> None:
+    file = tmp_path / "warm.json"
+    found = carried_out("warm_start.py", json_file=file)
+    rows = {(row["slices"], row["arm"]): row["dice"] for row in found["rows"]}
+    scratch, warm = "from scratch", "with the earlier model"
+    assert set(rows) == {(0, warm), (2, scratch), (2, warm)}
+    file.write_text(json.dumps(found | {"rows": found["rows"][:2]}))
+    again = carried_out("warm_start.py", json_file=file)
+    assert [(row["slices"], row["arm"]) for row in again["rows"]] == list(rows)
+    assert again["rows"][:2] == found["rows"][:2]
+
+
 @pytest.mark.parametrize("shift", [(0, 0), (3, -2)])
 @pytest.mark.parametrize("by", [-3, 0, 2])
 def test_a_counted_correction_finds_what_is_wrong_everywhere(

@@ -26,6 +26,7 @@ from napari_mlbseg.cli.progress import follow
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import (
+    EarlierModelChosen,
     Event,
     Failed,
     FellBack,
@@ -603,6 +604,7 @@ def test_a_run_can_be_told_to_learn_more_carefully_or_afresh(
         asked.append(self._config)
         yield FellBack("The training became unstable. It goes on.", "", 3, 1e-4)
         yield OnlyCleanSlicesLeft("Every slice is clean or skipped.")
+        yield EarlierModelChosen("The training begins with the model of a.", used=True)
         yield Finished(1, 3, False, 0.1)
 
     monkeypatch.setattr(Bootstrapper, "events", events)
@@ -611,6 +613,9 @@ def test_a_run_can_be_told_to_learn_more_carefully_or_afresh(
     assert [(c.learning_rate, c.resume) for c in asked] == [(2e-4, False), (1e-3, True)]
     assert "The training became unstable." in said
     assert "Every slice is clean" in said
+    assert "begins with the model of a." in said
+    mlbseg("run", accepted, "--from", "other.mlbseg", "--json")
+    assert [c.begin_with for c in asked] == [None, None, str(Path("other.mlbseg").absolute())]
     wrong = mlbseg("run", accepted, "--learning-rate", "0", code=1)
     assert "learning_rate is 0.0; it must be more than 0" in wrong.stderr
 

@@ -193,6 +193,15 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start afresh, without a checkpoint.")
     ] = False,
+    begin_with: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="OTHER",
+            help="Begin with the model of another study or an exported bundle, if the study has "
+            "none yet. Without clean slices, only label with it.",
+        ),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Train on the clean slices and predict the rest; Ctrl-C stops, the next call resumes."""
@@ -209,6 +218,7 @@ def run(
         weights=weights,
         learning_rate=learning_rate,
         seed=seed,
+        begin_with=str(begin_with.absolute()) if begin_with is not None else None,
     )
     summary = runs.run(study, Config.from_dict({**given, "resume": not fresh}))
     output.show(summary, json=json, text=output.run_text)

@@ -15,6 +15,7 @@ from napari_mlbseg.engine.events import (
     CheckpointSaved,
     CleanSlicesChanged,
     CoverageChanged,
+    EarlierModelChosen,
     Event,
     Failed,
     FellBack,
@@ -96,7 +97,7 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
                 case OutOfTime():
                     summary["not_refreshed"] = _counted(event.slices)
                     bars.say(of_out_of_time(event))
-                case BatchShrunk() | FellBack() | OnlyCleanSlicesLeft():
+                case BatchShrunk() | FellBack() | OnlyCleanSlicesLeft() | EarlierModelChosen():
                     bars.say(event.message)
                 case Finished():
                     summary |= {

@@ -97,6 +97,9 @@ class Config:
         CPU threads for torch; None for one per core.
     resume
         Resume from the last checkpoint of the study if there is one.
+    begin_with
+        Another study, or a model that was exported as a bundle. A training that starts afresh
+        begins with its network instead of a random one; classes are matched by name.
 
     Examples
     --------
@@ -135,6 +138,7 @@ class Config:
     publish_share: float = 0.05
     threads: int | None = None
     resume: bool = True
+    begin_with: str | None = None
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():

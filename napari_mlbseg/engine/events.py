@@ -256,6 +256,18 @@ class OnlyCleanSlicesLeft:
 
 
 @dataclass(frozen=True)
+class EarlierModelChosen:
+    """The settings name an earlier model to begin with; sent once, after `RunStarted`.
+
+    It is not `used` if there is a training to resume. `message` tells the annotator what the run
+    takes over of it, or why it does not.
+    """
+
+    message: str
+    used: bool
+
+
+@dataclass(frozen=True)
 class Paused:
     """The engine has paused; sent once."""
 
@@ -321,6 +333,7 @@ Event = (
     | BatchShrunk
     | FellBack
     | OnlyCleanSlicesLeft
+    | EarlierModelChosen
     | Paused
     | Resumed
     | Heartbeat

@@ -52,7 +52,7 @@ class Bootstrapper:
         """
         budget = Budget(self._config.minutes, self._clock)
         try:
-            check_enough(self._study)
+            check_enough(self._study, has_model=self._config.begin_with is not None)
             yield StageStarted(Stage.LOADING, None)
             from napari_mlbseg.engine.nets.device import release_all_memory
             from napari_mlbseg.engine.session.run import Run

@@ -21,18 +21,26 @@ _PATCHES_ON_CPU = (1, 2)
 
 
 def choose_source(
-    study: Study, config: Config, device: torch.device, check: Check = never
+    study: Study,
+    config: Config,
+    device: torch.device,
+    check: Check = never,
+    *,
+    volumes: bool | None = None,
 ) -> tuple[Dimensions, Source]:
     """Choose slices, slices with a neighbour on either side, or patches; see `choose_dimensions`.
 
-    `check` is called before anything is read from the disk.
+    `check` is called before anything is read from the disk. `volumes` says what a network sees that
+    exists already; None for a fresh one.
     """
     gpu = device.type != "cpu"
     grid = choose_grid(study.cases, config.slice_size or (256 if gpu else 128))
     dimensions = config.dimensions
     if dimensions == "auto":
         apart = anisotropy(study.cases, grid.resolution_mm)
-        dimensions = choose_dimensions(apart, volumes=device.type == "cuda")
+        quick = device.type == "cuda"
+        dimensions = choose_dimensions(apart, volumes=quick if volumes is None else volumes)
+        dimensions = "3d" if volumes else dimensions
     mirrored = "flip_x" in config.views, "flip_y" in config.views
     common: dict[str, Any] = {
         "device": device,

@@ -233,5 +233,6 @@ def _provenance(study: Study, checkpoint: Checkpoint, run: RunRecord | None) -> 
         "clean_slices": len(study.slices.clean()),
         "validation_slices": len(content["validation"]),
         "validation_dice": scores[-1][1] if scores and math.isfinite(scores[-1][1]) else None,
-        "settings": dict(run.config) if run else {},
+        # A path may name a patient.
+        "settings": {k: v for k, v in run.config.items() if k != "begin_with"} if run else {},
     }

@@ -68,7 +68,7 @@ class Between:
     def _take_clean_slices(self) -> Iterator[Event]:
         """Switch to the current clean slices; keep the former ones if too few are left."""
         try:
-            check_enough(self._study)
+            check_enough(self._study, has_model=self._trainer.earlier is not None)
         except UserError:
             return
         self.read_clean_slices()

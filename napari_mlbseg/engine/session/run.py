@@ -5,7 +5,14 @@ from collections.abc import Generator, Iterator
 import torch
 
 from napari_mlbseg.engine.config import Config
-from napari_mlbseg.engine.events import Event, Finished, Inbox, RunStarted, Stage
+from napari_mlbseg.engine.events import (
+    EarlierModelChosen,
+    Event,
+    Finished,
+    Inbox,
+    RunStarted,
+    Stage,
+)
 from napari_mlbseg.engine.nets.network import count_parameters
 from napari_mlbseg.engine.session.budget import Budget
 from napari_mlbseg.engine.session.learning import Learning
@@ -23,7 +30,7 @@ class Run:
 
     def __init__(self, study: Study, config: Config, inbox: Inbox, budget: Budget) -> None:
         self._began, self._config = budget.now(), config
-        check_enough(study)
+        check_enough(study, has_model=config.begin_with is not None)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         slices = sum(case.geometry.shape[case.axis] for case in study.cases)
@@ -39,10 +46,14 @@ class Run:
         run_id = parts.journal.open(self._config, str(trainer.device))
         if not restored:
             state.begin(run_id)
+            earlier = trainer.earlier
+            if earlier is not None and earlier.knows(trainer.class_names):
+                state.skip_base_model(trainer.course)
         outcome = "failed"
         try:
             yield from parts.between.heeding(parts.between.read_clean_slices)
             yield self._started(run_id, restored)
+            yield from self._earlier_model()
             yield parts.braking.coverage()
             if restored.passed_over:
                 yield resumed_from_older(restored, trainer)
@@ -65,6 +76,19 @@ class Run:
             trainer.state.total if restored else 0,
         )
 
+    def _earlier_model(self) -> Iterator[Event]:
+        """Tell what becomes of the earlier model that the settings name."""
+        trainer, wanted = self._parts.trainer, self._config.begin_with
+        if trainer.earlier is not None:
+            told = trainer.earlier.told(trainer.design, trainer.class_names)
+            yield EarlierModelChosen(told, used=True)
+        elif wanted is not None:
+            yield EarlierModelChosen(
+                f"The training of this study goes on, and the model of {wanted} is not used. Start "
+                "afresh to begin with it.",
+                used=False,
+            )
+
     def _stages(self) -> Iterator[Event]:
         """Run the remaining stages; if the training becomes unstable, from an older state."""
         parts = self._parts
@@ -82,7 +106,7 @@ class Run:
     def _remaining_stages(self) -> Iterator[Event]:
         parts, attention = self._parts, self._parts.attention
         whole = yield from self._rounds()
-        if parts.trainer.memory.has_news:
+        if parts.trainer.memory.has_news or not parts.trainer.training_slices:
             yield parts.upkeep.save()
             parts.recovery.saved()
         if whole and not attention.stop:
@@ -103,6 +127,8 @@ class Run:
                 whole = yield from self._publishing.labelling()
                 if not whole:
                     return False
+                if not trainer.training_slices:  # nothing to learn from yet
+                    return True
                 state.enter(rounds[state.round].stage)
             yield from self._learning.round()
             if parts.attention.stop:

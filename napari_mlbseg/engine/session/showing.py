@@ -160,8 +160,11 @@ class Showing:
         return self._publisher.schedule.out_of_date(step)
 
     def _clean_direction(self) -> Parameters | None:
-        """Where the training slices want the network to move; None for a rule without maps."""
-        if self._trainer.weighting.scores is None:
+        """Where the training slices want the network to move.
+
+        None for a rule without maps, or without training slices.
+        """
+        if self._trainer.weighting.scores is None or not self._trainer.training_slices:
             return None
         step = self._trainer.state.total
         if self._direction is None or step - self._direction[0] >= DIRECTION_EVERY_STEPS:

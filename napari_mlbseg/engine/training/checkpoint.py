@@ -97,6 +97,15 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(with_new_names(content), digest)
 
 
+def design_in(path: Path) -> NetworkDesign | None:
+    """The design in a checkpoint file, without reading its tensors; None if it is unsound."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return NetworkDesign.from_plain(content["fits"])
+    except Exception:
+        return None
+
+
 def write(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint completely and flush it to the disk; on failure no file is left.
 

@@ -65,8 +65,11 @@ def choose_validation(
     return frozenset(held[max(0, len(held) - wanted) :])
 
 
-def check_enough(study: Study) -> None:
-    """Raise a `UserError` if something is missing that a network needs to learn."""
+def check_enough(study: Study, *, has_model: bool) -> None:
+    """Raise a `UserError` if something is missing that a network needs to learn.
+
+    With a model to begin with (`has_model`) no slice needs to be clean yet.
+    """
     if not study.cases:
         raise UserError("The study has no cases yet. Import images first.")
     if not study.classes:
@@ -74,6 +77,8 @@ def check_enough(study: Study) -> None:
             "The study has no classes yet. Name the structures to segment, with "
             "--classes when the study is made or with 'Classes…' in the window."
         )
+    if has_model:
+        return
     records = study.slices.records(state=SliceState.CLEAN)
     if not records:
         raise UserError(

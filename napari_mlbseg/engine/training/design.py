@@ -34,6 +34,11 @@ class NetworkDesign:
     sample: SampleShape
 
     @property
+    def sees_volumes(self) -> bool:
+        """Whether the network sees patches of volumes rather than slices."""
+        return self.sample.dimensions == 3
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """The arguments for `build_network`."""
         return {

@@ -175,6 +175,10 @@ class TrainingState:
         """Take the place in this course that the training has reached in another one."""
         self.round = course.place(self.stage, self.round)
 
+    def skip_base_model(self, course: Course) -> None:
+        """Take the network for a base model that is done: label the cohort with it first."""
+        self.end_round(next_one=course.base_rounds)
+
     def end_round(self, *, next_one: int) -> None:
         """End a round; the next stage is labelling, and then comes the round of that number."""
         self.round = next_one

@@ -1,6 +1,7 @@
 """Network, data and state of a run, and its training steps."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,9 +17,11 @@ from napari_mlbseg.engine.nets.views import View, averaged_views
 from napari_mlbseg.engine.steps.imported_labels import largest_right_disagreement
 from napari_mlbseg.engine.steps.update import BootstrapGradient
 from napari_mlbseg.engine.steps.weighting.rules import RULES
+from napari_mlbseg.engine.training.checkpoint import design_in
 from napari_mlbseg.engine.training.clean_slices import choose_validation
 from napari_mlbseg.engine.training.course import course_of
 from napari_mlbseg.engine.training.design import NetworkDesign
+from napari_mlbseg.engine.training.earlier_model import EarlierModel, read_earlier_model
 from napari_mlbseg.engine.training.known_slices import KnownSlices
 from napari_mlbseg.engine.training.labelling import Labelling
 from napari_mlbseg.engine.training.memory import Memory, Restored
@@ -32,6 +35,7 @@ from napari_mlbseg.engine.training.steering import (
     agreed_direction,
     steering_groups,
 )
+from napari_mlbseg.engine.training.untrained import is_trained
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -45,18 +49,26 @@ class Trainer:
 
     def __init__(self, study: Study, config: Config, *, check: Check = never) -> None:
         self._study, self._config = study, config
+        self.earlier = _model_to_begin_with(study, config)
+        existing = self.earlier.design if self.earlier else _design_to_resume(study, config)
         self._cases = {case.id: case for case in study.cases}
         self.device = choose_device(config.device)
         self.weighting = RULES[config.weights]
         self.course = course_of(config.base_steps, config.steps, renews_labels=self.renews_labels)
-        self.dimensions, self.source = choose_source(study, config, self.device, check)
+        volumes = existing.sees_volumes if existing else None
+        self.dimensions, self.source = choose_source(
+            study, config, self.device, check, volumes=volumes
+        )
         self._known = KnownSlices(study, self.source, check)
+        name = existing.name if existing else "unet"
         self.design = NetworkDesign(
-            "unet" if config.network == "auto" else config.network,
-            self.device.type != "cpu",
+            name if config.network == "auto" else config.network,
+            existing.large if existing else self.device.type != "cpu",
             tuple(int(v) for v in self.source.classes.values),
             self.source.sample,
         )
+        if self.earlier is not None:
+            self.earlier.require_same_kind(self.design)
         network = let_interrupt(self._fresh_network(), check)
         precision = choose_precision(config.precision, self.device)
         self.model = differentiable(network, precision, self.source.sample, self.device)
@@ -85,7 +97,11 @@ class Trainer:
 
     def _fresh_network(self) -> nn.Module:
         torch.manual_seed(self._config.seed)
-        return self.design.build().to(self.device)
+        network = self.design.build()
+        if self.earlier is not None:
+            began = self.earlier.parameters_for(network, self.design, self.class_names)
+            network.load_state_dict(began)
+        return network.to(self.device)
 
     def _fresh_state(self, network: nn.Module) -> TrainingState:
         rate, seed = self._config.learning_rate, self._config.seed
@@ -137,6 +153,12 @@ class Trainer:
             if axis == self._cases[case_id].axis:
                 for index in np.flatnonzero(empty).tolist():
                     yield SliceKey(case_id, axis, index)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class index; that of the background is empty."""
+        names = {one.value: one.name for one in self._study.classes}
+        return tuple(names.get(value, "") for value in self.class_values)
 
     @property
     def class_values(self) -> tuple[int, ...]:
@@ -256,3 +278,15 @@ class Trainer:
     def _predicted(self, key: SliceKey, parameters: Parameters) -> Tensor:
         span = Span(self._cases[key.case_id], key.axis, key.index, key.index + 1)
         return predicted_slice(self.model, parameters, self.source, span, self.prediction_views)
+
+
+def _model_to_begin_with(study: Study, config: Config) -> EarlierModel | None:
+    """The earlier model of the settings, unless there is a training to resume."""
+    if config.begin_with is None or (config.resume and is_trained(study)):
+        return None
+    return read_earlier_model(Path(config.begin_with))
+
+
+def _design_to_resume(study: Study, config: Config) -> NetworkDesign | None:
+    """The design of the latest checkpoint, which settings left to choice follow; None without."""
+    return design_in(study.checkpoint_path) if config.resume else None

@@ -25,7 +25,7 @@ def engine_of(study: Study, config: Config) -> EventSource:
     UserError
         Immediately, if there are too few clean slices to learn from.
     """
-    check_enough(study)
+    check_enough(study, has_model=config.begin_with is not None)
 
     def events(inbox: Inbox) -> Iterator[Event]:
         from napari_mlbseg.engine.loop import Bootstrapper

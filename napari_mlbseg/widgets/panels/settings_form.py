@@ -4,10 +4,11 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
-from magicgui.widgets import Container, create_widget
-from magicgui.widgets.bases import ValueWidget
+from magicgui.widgets import Container, FileEdit, create_widget
+from magicgui.widgets.bases import BaseValueWidget
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QVBoxLayout, QWidget
 from superqt import QCollapsible
@@ -16,7 +17,10 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.widgets.panels.style import narrow
 
 FIRST: Final = ("device", "steps", "minutes", "weights")
-MORE: Final = ("resume", "learning_rate", "base_steps", "network", "dimensions", "seed")
+MORE: Final = (
+    *("resume", "begin_with", "learning_rate", "base_steps", "network", "dimensions"),
+    "seed",
+)
 """With `FIRST`, these are the settings of ``mlbseg run``, which depend on the study or the machine.
 The other settings belong to the method."""
 
@@ -63,6 +67,7 @@ _FIELDS: Final = {
         },
     ),
     "resume": _Field("Start afresh"),
+    "begin_with": _Field("Begin with"),
     "learning_rate": _Field(
         "Learning rate",
         f"How far a step moves the network, a number without a unit; {Config().learning_rate} suits"
@@ -118,11 +123,13 @@ class SettingsForm(QWidget):
         shown = {name: control.value for name, control in self._controls.items()}
         shown["minutes"] = shown["minutes"] or None
         shown["resume"] = not shown["resume"]
+        shown["begin_with"] = str(shown["begin_with"]) if shown["begin_with"] else None
         return Config(**shown, **others)
 
     def begin(self) -> None:
         """Take note that a run has started with these settings; the next run resumes from it."""
         self._controls["resume"].value = False
+        self._controls["begin_with"].value = None
 
     def allow(self, on: bool) -> None:
         """Set whether settings can be changed."""
@@ -163,30 +170,35 @@ def _plain(text: str) -> str:
     return re.sub(r",? see `[^`]*`", "", text).replace("`", "")
 
 
-def _control(name: str) -> ValueWidget[Any]:
+def _control(name: str) -> BaseValueWidget[Any]:
     about, kind, default = _FIELDS[name], get_type_hints(Config)[name], getattr(Config(), name)
     if name == "resume":
         return _made(
             name, kind, not default, {"text": about.label, "label": "", "tooltip": _AFRESH}
         )
     options: dict[str, Any] = {"label": about.label, **about.options}
+    if name == "begin_with":
+        kind = Path | None
+        options |= {"mode": "d", "nullable": True}
     if get_origin(kind) is Literal:
         options["choices"] = [(about.words.get(one, one), one) for one in get_args(kind)]
-    elif type(None) in get_args(kind):
+    elif float in get_args(kind):
         kind, default = float, default or 0.0  # 0 is shown as "none"
     said = described(Config.__doc__ or "").get(name, "")
     options["tooltip"] = f"{said} {about.advice}".strip()
     return _made(name, kind, default, options)
 
 
-def _made(name: str, kind: Any, value: Any, options: dict[str, Any]) -> ValueWidget[Any]:
+def _made(name: str, kind: Any, value: Any, options: dict[str, Any]) -> BaseValueWidget[Any]:
     made = create_widget(value, annotation=kind, name=name, options=options)
-    assert isinstance(made, ValueWidget)
+    assert isinstance(made, BaseValueWidget)
+    if isinstance(made, FileEdit):
+        made.choose_btn.text = "…"
     return made
 
 
-def _rows(controls: list[ValueWidget[Any]]) -> "Container[ValueWidget[Any]]":
-    rows: Container[ValueWidget[Any]] = Container()
+def _rows(controls: list[BaseValueWidget[Any]]) -> "Container[BaseValueWidget[Any]]":
+    rows: Container[BaseValueWidget[Any]] = Container()
     rows.extend(controls)  # added together, so that all labels become as wide as the widest
     rows.margins = (0, 0, 0, 0)
     rows.native.layout().setSpacing(3)

@@ -96,7 +96,12 @@ class TrainingPanel(QWidget):
                 self.note.say(of_imported_labels_kept(event))
             case ev.OutOfTime():
                 self.note.say(of_out_of_time(event))
-            case ev.BatchShrunk() | ev.FellBack() | ev.OnlyCleanSlicesLeft():
+            case (
+                ev.BatchShrunk()
+                | ev.FellBack()
+                | ev.OnlyCleanSlicesLeft()
+                | ev.EarlierModelChosen()
+            ):
                 self.note.say(event.message)
             case ev.Paused() | ev.Resumed():
                 self._paused = isinstance(event, ev.Paused)

@@ -149,5 +149,6 @@ def test_a_class_that_no_clean_slice_shows_may_come_from_imported_labels(tmp_pat
         mask[4:9, 4:9] = 1
         phantoms.study.save_slice(SliceKey("phantom0", 0, 5), mask, SliceState.CLEAN)
     with pytest.raises(UserError, match="'core'"):
-        check_enough(bare.study)
-    check_enough(rough.study)
+        check_enough(bare.study, has_model=False)
+    check_enough(rough.study, has_model=False)
+    check_enough(bare.study, has_model=True)

@@ -119,7 +119,7 @@ def test_looking_whether_there_is_enough_unpacks_a_mask_once(
 ) -> None:
     def not_enough(study: Study) -> None:
         with pytest.raises(UserError, match="'core'"):
-            check_enough(study)
+            check_enough(study, has_model=False)
 
     for index in range(8):
         key = SliceKey("phantom0", 0, index)

@@ -2,13 +2,14 @@
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from at_work import heard
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractSpinBox, QComboBox
+from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QLineEdit
 from real_input import QTest
 
 from napari_mlbseg.engine import events as ev
@@ -126,6 +127,24 @@ def test_settings_that_change_seldom_are_folded_away(qtbot: QtBot) -> None:
     assert not any(form.control(name).isVisible() for name in MORE)
     # folded away or not, they count
     assert form.config() == Config(seed=7, network="unet++")
+
+
+def test_a_model_to_begin_with_is_named_for_one_start(qtbot: QtBot, tmp_path: Path) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    panel.set_available(True)
+    panel.show()
+    qtbot.mouseClick(panel.form.more.toggleButton(), LEFT)
+    (line,) = panel.form.control("begin_with").findChildren(QLineEdit)
+    assert panel.form.config().begin_with is None
+    QTest.keyClicks(line, str(tmp_path))
+    asked = heard(panel.start_requested)
+    qtbot.mouseClick(panel.start, LEFT)
+    assert [config.begin_with for config in asked] == [str(tmp_path)]
+    panel.begin()
+    panel.apply(ev.Finished(1, 11, True, 61.0))
+    assert line.text() == ""
+    assert panel.form.config().begin_with is None
 
 
 def test_settings_cannot_change_while_a_run_uses_them(qtbot: QtBot) -> None:
@@ -290,6 +309,7 @@ SAID = [
     (ev.BatchShrunk(2, "Out of memory: smaller batches."), "note", "smaller batches."),
     (ev.FellBack("From an older checkpoint.", "x", 3, 1e-3), "note", "an older checkpoint."),
     (ev.OnlyCleanSlicesLeft("No rough labels are left."), "note", "No rough labels are left."),
+    (ev.EarlierModelChosen("It begins with the model of a.", True), "note", "the model of a."),
     (ev.Paused(), "status", "Paused."),
     (ev.Resumed(), "status", "Resuming…"),
     (ev.Finished(1, 11, False, 61.0), "status", "Finished after 1 min 01 s."),

@@ -1,0 +1,134 @@
+"""Begin with the model of an earlier study: how many corrected slices does that save?
+
+    python benchmarks/warm_start.py --threads 2 --json docs/warm_start.json
+
+An earlier study, twelve left atria (the first of `train` in la/splits.json) with sixteen evenly
+spread corrected slices, is trained once. Then ten other atria (the 21st to the 30th) are labelled
+with 0, 2, 4, 8 and 16 corrected slices, once from scratch and once beginning with the earlier
+model, for the same time each. No labels are imported anywhere. Rows that are already in FILE are
+not measured again.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from math import nan
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import _shared
+import torch
+from _shared import LA
+
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.events import Failed, Inbox
+from napari_mlbseg.engine.loop import Bootstrapper
+from napari_mlbseg.engine.predictions.suggestions import evenly_spread_slices
+from napari_mlbseg.project.exporting.tidied import exported_labels
+from napari_mlbseg.project.importing.classes import named
+from napari_mlbseg.project.importing.cohort import import_images
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.samples import make_phantom_cohort
+from napari_mlbseg.simulation.annotator import Truth, correct, take
+from napari_mlbseg.simulation.scoring import measured
+
+EARLIER, EARLIER_SLICES = slice(0, 12), 16
+OTHERS = slice(20, 30)
+COUNTS = (0, 2, 4, 8, 16)
+ARMS = ("from scratch", "with the earlier model")
+
+Row = dict[str, Any]
+Cohort = tuple[list[Path], Path]
+"""The images, and the folder of the truth."""
+
+
+def main() -> None:
+    options = parse()
+    base = Config(minutes=options.minutes)
+    if options.quick:
+        base = Config(base_steps=3, steps=2, slice_size=32, device="cpu")
+    config = Config.from_dict(
+        base.to_dict()
+        | {"threads": options.threads, "seed": options.seed}
+        | _shared.settings(options)
+    )
+    rows = list(json.loads(options.json.read_text())["rows"]) if options.json.exists() else []
+    done = {(row["slices"], row["arm"], row["seed"]) for row in rows}
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        earlier, others = cohorts(work, quick=options.quick)
+        begin_with = work / "earlier.mlbseg"
+        dice_of(begin_with, earlier, EARLIER_SLICES, config, quick=options.quick)
+        for count in COUNTS[:2] if options.quick else COUNTS:
+            for arm in ARMS[count == 0 :]:  # without slices nothing can be learnt from scratch
+                if (count, arm, config.seed) in done:
+                    continue
+                settings = replace(config, begin_with=str(begin_with) if arm == ARMS[1] else None)
+                path = work / f"{count} {arm}.mlbseg"
+                dice = dice_of(path, others, count, settings, quick=options.quick)
+                rows.append({"slices": count, "arm": arm, "seed": config.seed, "dice": dice})
+                print(rows[-1], flush=True)
+                write(options.json, rows, config)
+    _shared.show(f"{config.minutes} minutes a run: exported Dice", summary(rows))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    _shared.add_run(parser)
+    parser.set_defaults(json=Path("out/warm_start.json"))
+    return parser.parse_args()
+
+
+def cohorts(work: Path, *, quick: bool) -> tuple[Cohort, Cohort]:
+    """The earlier cases, and the others."""
+    if quick:
+        made = make_phantom_cohort(work / "phantoms", cases=3)
+        images = sorted(made.images.iterdir())
+        return (images[:2], made.truth), (images[2:], made.truth)
+    names = json.loads((LA / "splits.json").read_text())["train"]
+    images = [LA / "images" / f"{name}.nii.gz" for name in names]
+    return (images[EARLIER], LA / "labels"), (images[OTHERS], LA / "labels")
+
+
+def dice_of(path: Path, cohort: Cohort, count: int, config: Config, *, quick: bool) -> float:
+    """Make a study, correct `count` slices, run, and measure the exported labels."""
+    images, truth_folder = cohort
+    with Study.create(path, author="truth") as study:
+        study.set_classes(named("organ,lesion" if quick else "left atrium"))
+        import_images(study, images, {})
+        truth = Truth(truth_folder, study)
+        proposed = list(evenly_spread_slices(study.cases, seed=config.seed))
+        missing = frozenset(one.value for one in study.classes)
+        correct(study, truth, take(proposed, count, truth=truth, missing=missing) if count else [])
+        for event in Bootstrapper(study, config).events(Inbox()):
+            if isinstance(event, Failed):
+                raise event.error()
+        labels = {case.id: exported_labels(study, case) for case in study.cases}
+        scores = measured(study.cases, study.classes, labels.__getitem__, truth.volume)
+        return fmean(one.mean.dice for one in scores.values())
+
+
+def summary(rows: Sequence[Row]) -> list[Row]:
+    """Mean Dice over the seeds: a row for each number of slices, a column for each arm."""
+    each: dict[tuple[int, str], list[float]] = {}
+    for row in rows:
+        each.setdefault((row["slices"], row["arm"]), []).append(row["dice"])
+    return [
+        {"slices": count} | {arm: fmean(each.get((count, arm), [nan])) for arm in ARMS}
+        for count in sorted({row["slices"] for row in rows})
+    ]
+
+
+def write(path: Path, rows: Sequence[Row], config: Config) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    about = _shared.about(torch=torch.__version__) | {"config": config.to_dict()}
+    path.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
