@@ -276,6 +276,7 @@ class Annotation(QObject):
             self.layers.face_up(axis)
         self._axis, self._index = axis, index
         self._working.axis = axis
+        self.layers.fit_weights()
         self.moved.emit(self.key)
 
     def _on_label(self, event: Any = None) -> None:

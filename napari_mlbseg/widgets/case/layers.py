@@ -8,6 +8,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap
+from numpy.typing import NDArray
 
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.cases import Case, LabelClass
@@ -42,11 +43,12 @@ class _Look:
 
 
 # Meta-weights are multiples of the uniform weight: 1 is average, 0 does not count at all. 1 is
-# clear, so that only labels that count less (magenta) or more (teal) cover the image.
+# clear, so that only labels that count less (magenta) or more (teal) cover the image. How much less
+# or more the densest colours mean is what there is on the slice on view, see `weight_limits`.
 _WEIGHTS = _Look(
     "meta-weights",
-    (0.0, 3.0),
-    (0.0, 1 / 3, 1.0),
+    (0.0, 2.0),
+    (0.0, 0.5, 1.0),
     ((0.85, 0.0, 0.55, 1.0), (1.0, 1.0, 1.0, 0.0), (0.0, 0.65, 0.65, 1.0)),
 )
 # Trust runs from 0, where the clean slices contradict the prediction, to 1. High trust is clear;
@@ -64,6 +66,9 @@ _TRUST = _Look(
     ),
 )
 _BRUSH_MM = 8.0
+_WEIGHT_MAPS = (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO)
+_SEEN_PERCENTILE = 99.5
+_LEAST_REACH = 0.01
 
 
 def label_colors(classes: Iterable[LabelClass], opacity: float = 1.0) -> DirectLabelColormap:
@@ -88,6 +93,18 @@ def contrast_limits(case: Case) -> tuple[float, float]:
     """Return the intensities shown as black and as white; valid for constant images too."""
     low, high = case.intensity.low, case.intensity.high
     return low, high if high > low else low + 1.0
+
+
+def weight_limits(weights: NDArray[np.floating]) -> tuple[float, float]:
+    """Return the meta-weights of a slice (y x) that get the densest colours, as far from 1 each.
+
+    All but one pixel in 200 lie between them; pixels without a weight (NaN) do not count.
+    """
+    known = np.asarray(weights, np.float32)
+    known = known[np.isfinite(known)]
+    reach = float(np.percentile(np.abs(known - 1), _SEEN_PERCENTILE)) if known.size else 1.0
+    reach = min(max(reach, _LEAST_REACH), 1.0)
+    return 1 - reach, 1 + reach
 
 
 class CaseLayers:
@@ -115,8 +132,9 @@ class CaseLayers:
         # Before the first layer is added, so that no slices are read along the wrong axis.
         self._cut_across(case.axis)
         self._add_image()
-        for name in (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO):
+        for name in _WEIGHT_MAPS:
             self._add_map(name, _WEIGHTS)
+            self._layers[name].events.visible.connect(self.fit_weights)
         self._add_map(ArrayName.TRUST, _TRUST)
         self._add_contours(ArrayName.INITIAL_LABELS, width=1, visible=False)
         self._add_contours(ArrayName.PREDICTION, width=2, visible=True)
@@ -188,8 +206,21 @@ class CaseLayers:
 
     # --- what is shown -----------------------------------------------------------------------
 
+    def fit_weights(self, event: Any = None) -> None:
+        """Stretch the colours of visible meta-weights to what there is on the slice on view."""
+        axis = self.axis
+        for name in _WEIGHT_MAPS if axis is not None else ():
+            layer, weights = self._layers[name], self._arrays[name]
+            if layer.visible and weights.there and axis is not None:
+                where: list[Any] = [slice(None)] * 3
+                where[axis] = self.index(axis)
+                layer.contrast_limits = weight_limits(weights[tuple(where)])
+
     def draw(self, names: Iterable[ArrayName], *, working: bool = True) -> None:
         """Redraw from the arrays; takes about a millisecond per layer."""
+        names = list(names)
+        if set(names) & set(_WEIGHT_MAPS):
+            self.fit_weights()
         layers = [self._layers[name] for name in names if name in self._layers]
         for layer in [*layers, *([self.working] if working else [])]:
             if layer in self._viewer.layers:
@@ -236,7 +267,7 @@ class CaseLayers:
         )
 
     def _add_map(self, name: ArrayName, look: _Look) -> None:
-        self._layers[name] = self._viewer.add_image(
+        layer = self._layers[name] = self._viewer.add_image(
             self._arrays[name],
             name=LAYER_NAMES[name],
             colormap=Colormap(look.colors, name=look.name, controls=look.controls),
@@ -245,6 +276,7 @@ class CaseLayers:
             visible=False,
             **placement(self._study, self._case),
         )
+        layer.colorbar.visible = True  # with the numbers, while the map is shown
 
     def _add_contours(self, name: ArrayName, *, width: int, visible: bool) -> None:
         layer = self._viewer.add_labels(

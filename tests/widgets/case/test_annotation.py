@@ -637,3 +637,35 @@ def test_objections_follow_what_is_published(desk: Desk, viewer: ViewerModel) ->
     assert (np.diff(light[:3]) < 0).all()  # lightness alone tells how low the trust is
     assert colors[0, 3] == 1
     assert colors[2:, 3].max() == 0
+
+
+def test_weights_on_view_are_stretched_to_what_there_is(desk: Desk, viewer: ViewerModel) -> None:
+    name, annotation = ArrayName.META_WEIGHTS_INITIAL, desk.annotation
+    layer = viewer.layers["meta-weights: initial labels"]
+    shape = desk.case.geometry.shape
+    reach = np.linspace(0.1, 0.9, shape[0])  # another one on each slice
+
+    def stretched() -> float:
+        low, high = layer.contrast_limits
+        assert low + high == pytest.approx(2)
+        return float(1 - low)
+
+    def publish(far: NDArray[Any]) -> None:
+        weights = np.ones(shape, np.float16)
+        weights[:, ::2] -= far[:, None, None].astype(np.float16)
+        desk.study.arrays.create(desk.case.id, name, [(0, weights)], axis=0)
+        annotation.published(SlicesPublished(desk.case.id, 0, 0, shape[0], (name.value,), 1))
+
+    annotation.go_to(3)
+    publish(reach)
+    annotation.layers.toggle(name)
+    assert stretched() == pytest.approx(reach[3], rel=0.01)
+    annotation.go_to(9)
+    assert stretched() == pytest.approx(reach[9], rel=0.01)
+    publish(reach / 2)
+    assert stretched() == pytest.approx(reach[9] / 2, rel=0.01)
+    annotation.layers.toggle(name)
+    annotation.go_to(3)
+    assert stretched() == pytest.approx(reach[9] / 2, rel=0.01)  # nobody sees it
+    layer.visible = True  # the eye of the layer
+    assert stretched() == pytest.approx(reach[3] / 2, rel=0.01)

@@ -6,7 +6,7 @@ from napari.components import ViewerModel
 
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.study import Study
-from napari_mlbseg.widgets.case.layers import LAYER_NAMES, CaseLayers, label_colors
+from napari_mlbseg.widgets.case.layers import LAYER_NAMES, CaseLayers, label_colors, weight_limits
 from napari_mlbseg.widgets.case.stored import CaseArrays
 from napari_mlbseg.widgets.case.working_labels import WorkingLabels
 
@@ -42,11 +42,44 @@ def test_working_labels_are_on_top_and_ready_to_be_painted(
     assert shown == {"image", "prediction", "working labels"}
 
 
-def test_weights_are_scaled_in_multiples_of_the_uniform_weight(
-    layers: CaseLayers, viewer: ViewerModel
+def test_weights_are_scaled_to_what_there_is_around_the_uniform_weight(
+    layers: CaseLayers, viewer: ViewerModel, study: Study
 ) -> None:
-    for name in ("meta-weights: initial labels", "meta-weights: pseudo labels"):
-        assert viewer.layers[name].contrast_limits == [0.0, 3.0]
+    case = study.cases[0]
+    name, layer = ArrayName.META_WEIGHTS_INITIAL, viewer.layers["meta-weights: initial labels"]
+    rng, (_, height, width) = np.random.default_rng(0), case.geometry.shape
+    spread = {5: 0.02, 6: 0.4}
+    whole = np.ones(case.geometry.shape, np.float16)
+    for index, most in spread.items():
+        whole[index] = rng.uniform(1 - most, 1 + most / 2, (height, width))
+    whole[:, 0] = np.nan
+    study.arrays.create(case.id, name, [(0, whole)], axis=0)
+    layers._arrays.reload((name,), 0, 0, len(whole))
+    layers.show_axis(0)
+    layers.show_slice(0, 5)
+    layers.toggle(name)
+    for index, most in spread.items():
+        layers.show_slice(0, index)
+        layers.fit_weights()
+        low, high = layer.contrast_limits
+        assert low == pytest.approx(1 - most, rel=0.02)
+        assert high - 1 == pytest.approx(1 - low)
+        clear = layer.colormap.map((1 - low) / (high - low))
+        assert clear.ravel()[3] == pytest.approx(0, abs=0.02)
+    assert layer.colorbar.visible
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        (np.ones((4, 4)), (0.99, 1.01)),
+        (np.full((4, 4), np.nan), (0.0, 2.0)),
+        (np.full((4, 4), 3.0), (0.0, 2.0)),
+        (np.r_[np.ones(999), 5.0], (0.99, 1.01)),  # a single pixel does not count
+    ],
+)
+def test_limits_of_weights(weights: np.ndarray, expected: tuple[float, float]) -> None:
+    assert weight_limits(weights) == pytest.approx(expected)
 
 
 def test_the_slice_on_view_is_found_whatever_the_viewer_counts_in(
