@@ -44,6 +44,24 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path)
 
 
+def add_clock(parser: argparse.ArgumentParser) -> None:
+    """The option ``--clock``, which `clock` reads."""
+    parser.add_argument(
+        "--clock",
+        choices=("wall", "processor"),
+        default="wall",
+        help="of the minutes; processor: of this process, divided by its threads",
+    )
+
+
+def clock(options: argparse.Namespace) -> Callable[[], float]:
+    """A function that tells the seconds of the clock that was asked for."""
+    if options.clock == "wall":
+        return time.perf_counter
+    threads = options.threads or os.cpu_count() or 1
+    return lambda: time.process_time() / threads
+
+
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     """The values given with ``--set``, by the name of the setting."""
     return {name: json.loads(value) for name, value in options.set}

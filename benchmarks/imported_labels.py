@@ -17,7 +17,7 @@ Rows that are already in FILE are not measured again.
 import argparse
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -70,7 +70,8 @@ def main() -> None:
         for error in options.errors.split(","):
             arms = [arm for arm in options.arms.split(",") if (error, arm, seed) not in done]
             if arms:
-                rows += compared(error, arms, replace(config, seed=seed), quick=options.quick)
+                settings = replace(config, seed=seed)
+                rows += compared(error, arms, settings, _shared.clock(options), quick=options.quick)
                 write(options.json, rows, config)
     _shared.show(f"{config.minutes} minutes, {SLICES} slices: exported Dice", summary(rows))
 
@@ -85,13 +86,21 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="of torch")
+    _shared.add_clock(parser)
     _shared.add_settings(parser)
     parser.add_argument("--quick", action="store_true", help="phantoms and hardly any steps")
     parser.add_argument("--json", type=Path, default=Path("out/imported_labels.json"))
     return parser.parse_args()
 
 
-def compared(error: str, arms: Sequence[str], config: Config, *, quick: bool) -> list[Row]:
+def compared(
+    error: str,
+    arms: Sequence[str],
+    config: Config,
+    clock: Callable[[], float],
+    *,
+    quick: bool,
+) -> list[Row]:
     """A row for each arm: Dice of one kind of wrong labels."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -108,7 +117,7 @@ def compared(error: str, arms: Sequence[str], config: Config, *, quick: bool) ->
                 truth = Truth(truth_folder, study)
                 keys = slices(study, truth, config.seed)
                 correct(study, truth, keys)
-                found = carried_out(arm, study, truth, keys, config)
+                found = carried_out(arm, study, truth, keys, config, clock)
                 scores = measured(study.cases, study.classes, found.__getitem__, truth.volume)
                 dice = fmean(one.mean.dice for one in scores.values())
                 rows.append({"error": error, "arm": arm, "seed": config.seed, "dice": dice})
@@ -124,12 +133,18 @@ def slices(study: Study, truth: Truth, seed: int) -> list[SliceKey]:
 
 
 def carried_out(
-    arm: str, study: Study, truth: Truth, keys: Sequence[SliceKey], config: Config
+    arm: str,
+    study: Study,
+    truth: Truth,
+    keys: Sequence[SliceKey],
+    config: Config,
+    clock: Callable[[], float],
 ) -> dict[str, Labels]:
     """The labels (z y x) of each case that an arm ends with."""
     settings = ARMS[arm]
     if settings is not None:
-        for event in Bootstrapper(study, replace(config, **settings)).events(Inbox()):
+        asked = replace(config, **settings)
+        for event in Bootstrapper(study, asked, clock=clock).events(Inbox()):
             if isinstance(event, Failed):
                 raise event.error()
     labels = {case.id: exported_labels(study, case) for case in study.cases}

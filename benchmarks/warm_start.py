@@ -12,7 +12,7 @@ not measured again.
 import argparse
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import nan
 from pathlib import Path
@@ -47,6 +47,7 @@ Cohort = tuple[list[Path], Path]
 
 def main() -> None:
     options = parse()
+    clock = _shared.clock(options)
     base = Config(minutes=options.minutes)
     if options.quick:
         base = Config(base_steps=3, steps=2, slice_size=32, device="cpu")
@@ -61,14 +62,14 @@ def main() -> None:
         work = Path(folder)
         earlier, others = cohorts(work, quick=options.quick)
         begin_with = work / "earlier.mlbseg"
-        dice_of(begin_with, earlier, EARLIER_SLICES, config, quick=options.quick)
+        dice_of(begin_with, earlier, EARLIER_SLICES, config, clock, quick=options.quick)
         for count in COUNTS[:2] if options.quick else COUNTS:
             for arm in ARMS[count == 0 :]:  # without slices nothing can be learnt from scratch
                 if (count, arm, config.seed) in done:
                     continue
                 settings = replace(config, begin_with=str(begin_with) if arm == ARMS[1] else None)
                 path = work / f"{count} {arm}.mlbseg"
-                dice = dice_of(path, others, count, settings, quick=options.quick)
+                dice = dice_of(path, others, count, settings, clock, quick=options.quick)
                 rows.append({"slices": count, "arm": arm, "seed": config.seed, "dice": dice})
                 print(rows[-1], flush=True)
                 write(options.json, rows, config)
@@ -80,6 +81,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     _shared.add_run(parser)
+    _shared.add_clock(parser)
     parser.set_defaults(json=Path("out/warm_start.json"))
     return parser.parse_args()
 
@@ -95,7 +97,15 @@ def cohorts(work: Path, *, quick: bool) -> tuple[Cohort, Cohort]:
     return (images[EARLIER], LA / "labels"), (images[OTHERS], LA / "labels")
 
 
-def dice_of(path: Path, cohort: Cohort, count: int, config: Config, *, quick: bool) -> float:
+def dice_of(
+    path: Path,
+    cohort: Cohort,
+    count: int,
+    config: Config,
+    clock: Callable[[], float],
+    *,
+    quick: bool,
+) -> float:
     """Make a study, correct `count` slices, run, and measure the exported labels."""
     images, truth_folder = cohort
     with Study.create(path, author="truth") as study:
@@ -105,7 +115,7 @@ def dice_of(path: Path, cohort: Cohort, count: int, config: Config, *, quick: bo
         proposed = list(evenly_spread_slices(study.cases, seed=config.seed))
         missing = frozenset(one.value for one in study.classes)
         correct(study, truth, take(proposed, count, truth=truth, missing=missing) if count else [])
-        for event in Bootstrapper(study, config).events(Inbox()):
+        for event in Bootstrapper(study, config, clock=clock).events(Inbox()):
             if isinstance(event, Failed):
                 raise event.error()
         labels = {case.id: exported_labels(study, case) for case in study.cases}
