@@ -100,7 +100,7 @@ class MLBSegDock(QWidget):
 
     def _command(self, name: str) -> None:
         if name in _VIEWS:
-            self.workbench.view.show(lambda annotation: annotation.layers.toggle(_VIEWS[name]))
+            self.workbench.view.show(lambda annotation: annotation.toggle_map(_VIEWS[name]))
         elif name == "next_suggested":
             self._go_to_suggested()
         elif name == "take_proposed_labels":

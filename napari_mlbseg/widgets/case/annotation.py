@@ -162,6 +162,13 @@ class Annotation(QObject):
         """Paint with this class from now on."""
         self.layers.working.selected_label = label
 
+    def toggle_map(self, name: ArrayName) -> None:
+        """Show or hide a map of the engine; says so if it was not computed yet."""
+        if self.layers.toggle(name) and not self._arrays[name].there:
+            self.told.emit(
+                f"The map '{LAYER_NAMES[name]}' is not computed yet; the training makes it."
+            )
+
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Show these classes; if the class to paint with is gone, another one takes its place."""
         self.layers.set_classes(classes)

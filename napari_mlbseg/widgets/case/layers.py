@@ -226,10 +226,11 @@ class CaseLayers:
             if layer in self._viewer.layers:
                 layer.refresh(thumbnail=False, highlight=False, extent=False)
 
-    def toggle(self, name: ArrayName) -> None:
-        """Show or hide a layer."""
+    def toggle(self, name: ArrayName) -> bool:
+        """Show or hide a layer; returns whether it is shown now."""
         layer = self._layers[name]
         layer.visible = not layer.visible
+        return bool(layer.visible)
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Show labels in the colours of these classes, and paint only with them."""

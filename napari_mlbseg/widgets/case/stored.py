@@ -34,7 +34,7 @@ _LABELS: Final = (ArrayName.INITIAL_LABELS, ArrayName.PREDICTION, ArrayName.PROP
 
 
 class StoredArray:
-    """A read-only array (z y x) for a layer; zeros where the study has none (yet).
+    """A read-only array (z y x) for a layer; blank where the study has none (yet): 0, NaN in maps.
 
     Call all methods on the main thread. Slices that were read do not change until `reload`, so that
     a slice on view does not change unnoticed while the engine writes.
@@ -60,6 +60,7 @@ class StoredArray:
         self.ndim = 3
         self.size = prod(self.shape)
         self.dtype: np.dtype[Any] = np.dtype(np.uint8 if name in _LABELS else np.float16)
+        self._blank: Any = 0 if name in _LABELS or name is ArrayName.IMAGE else np.nan
         self.look()
         if name is ArrayName.IMAGE:
             self.dtype = study.arrays.open(case.id, name).dtype
@@ -78,7 +79,8 @@ class StoredArray:
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Return a copy of a part; a slice that takes long is empty for now, see `arrived`."""
         if not self.there:
-            return np.asarray(np.broadcast_to(self.dtype.type(0), self.shape)[key]).copy()
+            blank = self.dtype.type(self._blank)
+            return np.asarray(np.broadcast_to(blank, self.shape)[key]).copy()
         where = _whole_slice(key)
         if where is None:
             stored = self._study.arrays.open(self._case.id, self.name)
@@ -195,7 +197,8 @@ class StoredArray:
         return cut
 
     def _empty(self, axis: int) -> NDArray[Any]:
-        return np.zeros([n for k, n in enumerate(self.shape) if k != axis], self.dtype)
+        side = [n for k, n in enumerate(self.shape) if k != axis]
+        return np.full(side, self._blank, self.dtype)
 
 
 class CaseArrays:

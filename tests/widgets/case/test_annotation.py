@@ -639,6 +639,24 @@ def test_objections_follow_what_is_published(desk: Desk, viewer: ViewerModel) ->
     assert colors[2:, 3].max() == 0
 
 
+def test_a_map_that_is_not_there_yet_shows_nothing_and_says_so(
+    desk: Desk, viewer: ViewerModel
+) -> None:
+    name, layer = ArrayName.TRUST, viewer.layers["trust"]
+    assert np.isnan(layer.data[3]).all()  # 0 would be the lowest trust
+    assert np.isnan(np.asarray(layer.data)).all()
+    desk.annotation.toggle_map(name)
+    assert layer.visible
+    assert desk.told == ["The map 'trust' is not computed yet; the training makes it."]
+    desk.annotation.toggle_map(name)
+    shape = desk.case.geometry.shape
+    desk.study.arrays.create(desk.case.id, name, [(0, np.ones(shape, np.float16))], axis=0)
+    desk.annotation.published(SlicesPublished(desk.case.id, 0, 0, shape[0], (name.value,), 1))
+    desk.annotation.toggle_map(name)
+    assert (layer.data[3] == 1).all()
+    assert len(desk.told) == 1
+
+
 def test_weights_on_view_are_stretched_to_what_there_is(desk: Desk, viewer: ViewerModel) -> None:
     name, annotation = ArrayName.META_WEIGHTS_INITIAL, desk.annotation
     layer = viewer.layers["meta-weights: initial labels"]
