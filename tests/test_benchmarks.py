@@ -8,18 +8,24 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from scipy.spatial import KDTree
+from small_study import make_phantoms
 from torch import Tensor, nn
 
 from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.data.reader import Reader
+from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.steps import meta_weights
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.simulation.annotator import Truth
 
@@ -416,6 +422,38 @@ def test_warm_start_script_and_its_resumption(tmp_path: Path) -> None:
     again = carried_out("warm_start.py", json_file=file)
     assert [(row["slices"], row["arm"]) for row in again["rows"]] == list(rows)
     assert again["rows"][:2] == found["rows"][:2]
+
+
+def test_weights_worth_script(tmp_path: Path) -> None:
+    asked = ("--errors", "nothing imported")
+    found = carried_out("weights_worth.py", *asked, json_file=tmp_path / "worth.json")
+    dice = {row["arm"]: row["dice"] for row in found["rows"]}
+    assert set(dice) == {"equal", "oracle", "placebo"}
+    assert len(set(dice.values())) == 3  # other labels were learnt from
+
+
+def test_an_oracle_leaves_out_what_is_wrong_and_a_placebo_as_much(
+    bench: Any, tmp_path: Path
+) -> None:
+    phantoms = make_phantoms(tmp_path / "a.mlbseg")
+    case, name = phantoms.study.cases[0], ArrayName.PSEUDO_LABELS
+    wrong = np.roll(phantoms.truth[case.id], 2, axis=1)
+    phantoms.study.arrays.create(case.id, name, [(0, wrong)], axis=0)
+    truth = mock.Mock(mask=lambda key: phantoms.truth[key.case_id][key.index])
+    key, worth = SliceKey(case.id, 0, 6), bench("weights_worth")
+
+    def read(arm: str, which: ArrayName = name) -> np.ndarray:
+        with worth.weighted(arm, truth, 0):
+            reader = Reader(phantoms.study, torch.device("cpu"))
+            return reader.labels(which, key).numpy()
+
+    equal, oracle, placebo = (read(arm) for arm in worth.ARMS)
+    right = wrong[6] == phantoms.truth[case.id][6]
+    assert ((oracle == IGNORE) == ~right).all()
+    assert (oracle == equal)[right].all()
+    assert (placebo == IGNORE).sum() == (~right).sum()
+    assert ((placebo == equal) | (placebo == IGNORE)).all()
+    assert ((placebo == IGNORE) != ~right).any()
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (3, -2)])
