@@ -193,7 +193,9 @@ def _made(name: str, kind: Any, value: Any, options: dict[str, Any]) -> BaseValu
     made = create_widget(value, annotation=kind, name=name, options=options)
     assert isinstance(made, BaseValueWidget)
     if isinstance(made, FileEdit):
+        made.line_edit.tooltip = options["tooltip"]
         made.choose_btn.text = "…"
+        made.choose_btn.tooltip = "Choose the folder of a study or of an exported bundle"
     return made
 
 
