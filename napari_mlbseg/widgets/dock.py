@@ -178,6 +178,7 @@ class MLBSegDock(QWidget):
         writable = study is not None and study.writable
         read_only = study is not None and not study.writable
         self.training_panel.set_available(writable, read_only=read_only)
+        self._show_accepted()
         self._show_case()
 
     def _show_classes(self) -> None:
@@ -200,11 +201,18 @@ class MLBSegDock(QWidget):
         steps = (annotation.history.last, annotation.history.next) if annotation else (None, None)
         self.slices_panel.set_history(*(step.name if step else None for step in steps))
 
+    def _show_accepted(self) -> None:
+        study = self.workbench.study
+        if study is not None:
+            accepted, trained = len(study.slices.clean()), is_trained(study)
+            self.training_panel.set_accepted(accepted, trained=trained)
+
     def _show_slice_state(self, key: SliceKey) -> None:
         self._unseen.forget()
         study = self.workbench.study
         assert study is not None, "slices change in an open study"
         self.cases_panel.set_row(CaseRow.of(study, key.case_id))
+        self._show_accepted()
         self._show_slice()
 
     def _show_slice(self) -> None:

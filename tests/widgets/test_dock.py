@@ -59,6 +59,19 @@ def test_keys_do_what_buttons_do(dock: MLBSegDock, window: napari.Viewer, study_
     assert states(study_path)[6] is SliceState.SKIPPED
 
 
+def test_a_study_that_is_opened_again_tells_how_many_slices_are_accepted(
+    dock: MLBSegDock, window: napari.Viewer, study_path: Path
+) -> None:
+    status = dock.training_panel.status
+    assert status.text() == "Accept a few slices, then press Start."
+    press = {str(key): action for key, action in window.keymap.items()}
+    press["Shift+A"](window)
+    assert status.text() == "1 slice is accepted. Press Start."
+    dock.workbench.close_study()
+    dock.workbench.open_study(study_path)
+    assert status.text() == "1 slice is accepted. Press Start."
+
+
 def test_panels_follow_what_is_done(
     qtbot: QtBot, dock: MLBSegDock, window: napari.Viewer, study_path: Path
 ) -> None:

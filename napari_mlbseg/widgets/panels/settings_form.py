@@ -195,6 +195,7 @@ def _made(name: str, kind: Any, value: Any, options: dict[str, Any]) -> BaseValu
     if isinstance(made, FileEdit):
         made.line_edit.tooltip = options["tooltip"]
         made.choose_btn.text = "…"
+        made.choose_btn.max_width = 36
         made.choose_btn.tooltip = "Choose the folder of a study or of an exported bundle"
     return made
 

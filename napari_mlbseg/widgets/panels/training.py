@@ -23,6 +23,20 @@ AT_FIRST = "Accept a few slices, then press Start."
 READ_ONLY = "This study is open read-only: look at it, but do not paint or train."
 
 
+def invitation(accepted: int, *, trained: bool) -> str:
+    """Return what is said before a run, in words that fit what the study holds.
+
+    >>> invitation(1, trained=False)
+    '1 slice is accepted. Press Start.'
+    """
+    if not accepted:
+        return AT_FIRST
+    counted = "1 slice is" if accepted == 1 else f"{accepted} slices are"
+    return f"{counted} accepted. " + (
+        "Start goes on from the last checkpoint." if trained else "Press Start."
+    )
+
+
 class TrainingPanel(QWidget):
     """Controls and progress of the engine.
 
@@ -41,7 +55,7 @@ class TrainingPanel(QWidget):
         super().__init__()
         self._available = self._running = self._paused = False
         self._scored: ev.ValidationScored | None = None
-        self._unseen = ""
+        self._unseen, self._invitation = "", AT_FIRST
         self.start = button(
             "Start", "Train on the clean slices, starting from the last checkpoint", self._start
         )
@@ -62,9 +76,13 @@ class TrainingPanel(QWidget):
     def set_available(self, available: bool, *, read_only: bool = False) -> None:
         """Set whether there is a study to train on, or one that may only be looked at."""
         self._available = available
-        if read_only or self.status.text() == READ_ONLY:
-            self.status.say(READ_ONLY if read_only else AT_FIRST)
+        self._invite(READ_ONLY if read_only else AT_FIRST)
         self._show_buttons()
+
+    def set_accepted(self, accepted: int, *, trained: bool) -> None:
+        """Tell what Start would begin with, unless a run or its end is told of."""
+        if self.status.text() == self._invitation != READ_ONLY:
+            self._invite(invitation(accepted, trained=trained))
 
     def config(self) -> Config:
         """Return the settings shown."""
@@ -150,6 +168,11 @@ class TrainingPanel(QWidget):
         return box
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _invite(self, text: str) -> None:
+        self._invitation = text
+        if not self._running:
+            self._say(text)
 
     def _start(self) -> None:
         self.start_requested.emit(self.config())

@@ -290,6 +290,34 @@ def test_a_study_to_look_at_only_asks_for_no_training(qtbot: QtBot) -> None:
     assert panel.start.isEnabled()
 
 
+def test_what_start_would_begin_with_is_told_until_a_run_is(qtbot: QtBot) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    panel.set_available(True)
+    told = []
+    for accepted, trained in ((0, False), (1, False), (12, False), (12, True)):
+        panel.set_accepted(accepted, trained=trained)
+        told.append(panel.status.text())
+    assert told == [
+        "Accept a few slices, then press Start.",
+        "1 slice is accepted. Press Start.",
+        "12 slices are accepted. Press Start.",
+        "12 slices are accepted. Start goes on from the last checkpoint.",
+    ]
+    panel.begin()
+    panel.set_accepted(13, trained=True)
+    assert "Starting" in panel.status.text()
+    panel.apply(ev.Finished(1, 11, False, 61.0))
+    panel.set_accepted(13, trained=True)
+    assert panel.status.text() == "Finished after 1 min 01 s."
+    panel.set_available(True)  # another study
+    panel.set_accepted(3, trained=False)
+    assert panel.status.text() == "3 slices are accepted. Press Start."
+    panel.set_available(False, read_only=True)
+    panel.set_accepted(3, trained=False)
+    assert "read-only" in panel.status.text()
+
+
 KEY = SliceKey("a", 0, 3)
 SCORED = ev.ValidationScored(ev.Stage.BASE_MODEL, 20, 0.81, {1: 0.81}, 0.02, 12)
 SAID = [
