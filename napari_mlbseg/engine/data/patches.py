@@ -164,7 +164,11 @@ class PatchSource:
             middle = shown.mean(dim=0) if len(shown) else (torch.tensor(mask.shape) - 1) / 2
             centre = self._centre(key, middle.tolist())
             samples.append(self._clean_sample(frame, self._placed(frame, torch.eye(3), centre)))
-        return _batch(samples)
+        batch = _batch(samples)
+        return Batch(self._seen(batch.images), batch.labels)
+
+    def _seen(self, images: Float[Tensor, "batch channels z y x"]) -> Float[Tensor, "..."]:
+        return self.clean.seen(images, label_channels=self._label_channels)
 
     def initial_labels(self, key: SliceKey) -> Int[Tensor, "y x"]:
         """The initial labels of a slice as class indices; they do not change during a run."""
@@ -190,7 +194,7 @@ class PatchSource:
         def to_file(maps: Tensor, part: Span) -> Tensor:
             return _slices_of(maps, frame, part, back)
 
-        return Scene(image[None], found, to_file)
+        return Scene(self._seen(image[None]), found, to_file)
 
     def _box_around(self, frame: Frame, span: Span) -> tuple[Box, Triple]:
         """The box to read, in working voxels from the first one, and the size of the volume."""

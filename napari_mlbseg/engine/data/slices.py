@@ -118,8 +118,12 @@ class SliceSource:
         return torch.zeros(self._study_shape(key), dtype=torch.long, device=self.device)
 
     def steady_batch(self, keys: Sequence[SliceKey]) -> Batch:
-        """Training slices, as they are."""
-        return self.unmoved(keys, [self.clean.training[k] for k in keys])
+        """Training slices as they are, as predictions see them."""
+        return self._seen(self.unmoved(keys, [self.clean.training[k] for k in keys]))
+
+    def _seen(self, batch: Batch) -> Batch:
+        seen = self.clean.seen(batch.images, label_channels=self._label_channels)
+        return Batch(seen, batch.labels)
 
     def span_size(self, case: Case) -> int:
         """A few slices: each is predicted independently of the others."""
@@ -129,7 +133,7 @@ class SliceSource:
         """The slices as they are, on the grid."""
         keys = span.keys
         initial = [self.initial_labels(k) for k in keys] if labels else None
-        batch = self.unmoved(keys, initial)
+        batch = self._seen(self.unmoved(keys, initial))
 
         def to_file(maps: Tensor, part: Span) -> Tensor:
             first = part.start - span.start

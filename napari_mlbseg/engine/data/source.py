@@ -28,12 +28,25 @@ class CleanSlices:
     empty
         Slices that are certified to show no class, along the axes of their cases. They are
         learnt from, too.
+    images_alone
+        Whether predictions are made from images alone, because most imported labels are right as a
+        whole: a network that sees the others copies their mistakes.
     """
 
     training: Mapping[SliceKey, Tensor] = field(default_factory=dict)
     validation: Mapping[SliceKey, Tensor] = field(default_factory=dict)
     left_out: frozenset[SliceKey] = frozenset()
     empty: tuple[SliceKey, ...] = ()
+    images_alone: bool = False
+
+    def seen(
+        self, images: Float[Tensor, "batch channels ..."], *, label_channels: int
+    ) -> Float[Tensor, "batch channels ..."]:
+        """Images as predictions see them: without their imported labels if those mislead."""
+        if self.images_alone and label_channels:
+            images = images.clone()
+            images[:, -label_channels:] = 0
+        return images
 
     def open_cases(
         self, cases: Sequence[Case], others: frozenset[SliceKey] = frozenset()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_mlbseg.engine.training.checkpoint import Checkpoint
+from napari_mlbseg.engine.training.design import NetworkDesign
 from napari_mlbseg.engine.training.trained_network import TrainedNetwork, read_trained_network
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.former_names import with_former_names
@@ -69,7 +70,7 @@ class TrainedModel:
     @property
     def built(self) -> Mapping[str, Any]:
         """The arguments that `build_network` was called with."""
-        return self.trained.design.arguments
+        return self.trained.design.arguments | {"channels": self.preparation.channels}
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -131,7 +132,7 @@ def channel_meanings(preparation: Preparation, class_names: Sequence[str]) -> li
 
 
 def read_trained(study: Study) -> TrainedModel:
-    """The model of the study's checkpoint.
+    """The model of the study's checkpoint; without label channels if it predicts without them.
 
     Raises
     ------
@@ -142,13 +143,18 @@ def read_trained(study: Study) -> TrainedModel:
     trained = read_trained_network(study, device="cpu", precision="float32")
     design, names = trained.design, {0: "background"} | {c.value: c.name for c in study.classes}
     _require_finite(trained.network)
+    if trained.images_alone:
+        trained = replace(trained, network=_for_images_alone(trained.network, design))
+        labels = 0
+    else:
+        labels = design.sample.label_channels
     return TrainedModel(
         trained,
         Preparation(
             size=design.sample.size,
             resolution_mm=design.sample.resolution_mm,
-            channels=design.sample.channels,
-            label_channels=design.sample.label_channels,
+            channels=design.sample.image_channels + labels,
+            label_channels=labels,
             class_values=design.class_values,
             axis=_axis(study),
             percentiles=PERCENTILES,
@@ -191,6 +197,20 @@ def _sample_slices(preparation: Preparation, spacing_mm: float) -> int:
     if len(preparation.size) == 2:
         return SAMPLE_SLICES
     return int(1.5 * preparation.size[0] * preparation.resolution_mm[0] / spacing_mm)
+
+
+def _for_images_alone(network: nn.Module, design: NetworkDesign) -> nn.Module:
+    """The network without its label channels, which hold zeros whenever it predicts."""
+    sample = replace(design.sample, channels=design.sample.image_channels, label_channels=0)
+    cut = replace(design, sample=sample).build()
+    wanted = cut.state_dict()
+    cut.load_state_dict(
+        {
+            name: values if values.shape == wanted[name].shape else values[:, : sample.channels]
+            for name, values in network.state_dict().items()
+        }
+    )
+    return cut.eval().requires_grad_(False)
 
 
 def _require_finite(network: nn.Module) -> None:

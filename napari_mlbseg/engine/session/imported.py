@@ -62,9 +62,10 @@ class ImportedLabels:
     def largest_mending_difference(self) -> float:
         """Difference to an imported label up to which a prediction mends it where nobody looked.
 
-        0 for a network that does not see the labels.
+        0 for a network that does not see the labels, or not when it predicts.
         """
-        sees_labels = self._trainer.source.sample.label_channels > 0
+        source = self._trainer.source
+        sees_labels = source.sample.label_channels > 0 and not source.clean.images_alone
         return largest_mending_difference(self._errors()) if sees_labels else 0.0
 
     def beside(self, pairs: Pairs, *, as_predicted: bool = False) -> Beside:

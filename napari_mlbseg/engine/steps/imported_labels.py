@@ -20,6 +20,8 @@ EXPECTED_ERROR = 0.5
 """Error assumed for a wrong label before any was seen."""
 ROUGHLY_RIGHT = 0.5
 """Difference to the truth up to which a label is more right than wrong."""
+MANY_RIGHT = 0.25
+"""Share of labels that are right as a whole from which on the others are single mistakes."""
 FEWEST_TO_TELL = 4
 """Number of known errors needed before the largest says how wrong other labels can be."""
 
@@ -51,6 +53,16 @@ def difference(
     return differ / (shown + softening)
 
 
+def mostly_right(of_clean: Iterable[float]) -> bool:
+    """Whether many imported labels are right as a whole, so that wrong ones are single mistakes.
+
+    Then a label that is not right says nothing about its slice. Where hardly any is right, they are
+    wrong in the same way, which a network can learn. See `largest_right_disagreement`.
+    """
+    errors = _known(of_clean)
+    return _share_of_right(errors, _half_the_error(errors)) >= MANY_RIGHT
+
+
 def largest_right_disagreement(of_clean: Iterable[float]) -> float:
     """The largest disagreement with the prediction at which an imported label counts as right.
 
@@ -66,11 +78,22 @@ def largest_right_disagreement(of_clean: Iterable[float]) -> float:
         that right labels do not count. The share of right labels, which are closer to the truth
         than half the limit, is estimated by Laplace's rule of succession.
     """
-    errors = torch.tensor([error for error in of_clean if not math.isnan(error)])
+    errors = _known(of_clean)
+    limit = _half_the_error(errors)
+    return limit * min(1.0, 2 * _share_of_right(errors, limit))
+
+
+def _known(of_clean: Iterable[float]) -> Float[Tensor, " labels"]:
+    return torch.tensor([error for error in of_clean if not math.isnan(error)])
+
+
+def _half_the_error(errors: Float[Tensor, " labels"]) -> float:
     with_expected = torch.cat([errors, torch.tensor([EXPECTED_ERROR])])
-    limit = float(with_expected.square().sum() / with_expected.sum() / 2)
-    right = (int((errors < limit / 2).sum()) + 1) / (len(errors) + 2)
-    return limit * min(1.0, 2 * right)
+    return float(with_expected.square().sum() / with_expected.sum() / 2)
+
+
+def _share_of_right(errors: Float[Tensor, " labels"], limit: float) -> float:
+    return (int((errors < limit / 2).sum()) + 1) / (len(errors) + 2)
 
 
 def with_right_labels(

@@ -16,6 +16,8 @@ from napari_mlbseg.engine.training.state import TrainingState
 
 WITHOUT_LABELS = 0.3
 """Share of the samples that are seen without their imported labels."""
+MOSTLY_WITHOUT = 0.7
+"""The same while predictions are made from images alone."""
 
 
 class Sampler:
@@ -78,7 +80,8 @@ class Sampler:
         varied = random_appearance(batch.images[:, :channels], generator)
         imported = batch.images[:, channels:]
         if imported.shape[1]:
-            shown = torch.rand(len(imported), generator=generator) >= WITHOUT_LABELS
+            left_out = MOSTLY_WITHOUT if self._source.clean.images_alone else WITHOUT_LABELS
+            shown = torch.rand(len(imported), generator=generator) >= left_out
             within = (-1, *(1,) * (imported.ndim - 1))
             shown = shown.to(imported, non_blocking=True).reshape(within)
             varied = torch.cat([varied, imported * shown], dim=1)

@@ -81,6 +81,8 @@ class TrainingState:
         Number of the current round in the course of the run, or of the next one after a labelling.
     labelled
         The cases that have pseudo labels of this training, the longest since first.
+    images_alone
+        Whether predictions are made from images alone, see `CleanSlices`.
     began_with
         Number of the run that started this training with a fresh network.
     """
@@ -101,6 +103,7 @@ class TrainingState:
     rate_limit: float | None = None
     round: int = 0
     labelled: tuple[str, ...] = ()
+    images_alone: bool = False
     began_with: int = 0
 
     @classmethod
@@ -138,9 +141,18 @@ class TrainingState:
         """Note the run that starts this training with a fresh network."""
         self.began_with = run_id
 
-    def share_out(self, clean: frozenset[SliceKey], validation: frozenset[SliceKey]) -> None:
-        """Set the validation slices; the network learns from all other clean slices from now on."""
-        self.validation = validation
+    def share_out(
+        self,
+        clean: frozenset[SliceKey],
+        validation: frozenset[SliceKey],
+        *,
+        images_alone: bool,
+    ) -> None:
+        """Set the validation slices; the network learns from all other clean slices from now on.
+
+        `images_alone` is what the clean slices say of predictions.
+        """
+        self.validation, self.images_alone = validation, images_alone
         self.trained_on |= clean - validation
 
     def halve_batch(self) -> None:
@@ -209,6 +221,7 @@ class TrainingState:
             "rate_limit": self.rate_limit,
             "round": self.round,
             "labelled": list(self.labelled),
+            "images_alone": self.images_alone,
             "began_with": self.began_with,
         }
 
@@ -227,6 +240,7 @@ class TrainingState:
         self.best = None if best is None else _dices(best)
         self.scored, self.rate_limit = content.get("scored"), content.get("rate_limit")
         self.round, self.labelled = content.get("round", 0), tuple(content.get("labelled", ()))
+        self.images_alone = content.get("images_alone", False)
         self.began_with = content.get("began_with", 0)
 
 

@@ -10,7 +10,7 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.data.grid import Grid, VolumeGrid, with_room_for
 from napari_mlbseg.engine.data.patches import PatchSource
 from napari_mlbseg.engine.data.slices import SliceSource
-from napari_mlbseg.engine.data.source import Source
+from napari_mlbseg.engine.data.source import CleanSlices, Source
 from napari_mlbseg.engine.nets.device import choose_device, choose_precision
 from napari_mlbseg.engine.nets.model import Model, Parameters, as_model
 from napari_mlbseg.engine.nets.views import VIEWS, View, averaged_views
@@ -54,6 +54,11 @@ class TrainedNetwork:
         return self.checkpoint.design
 
     @property
+    def images_alone(self) -> bool:
+        """Whether it predicts from images alone, although it was trained beside imported labels."""
+        return bool(self.checkpoint.content.get("images_alone", False))
+
+    @property
     def model(self) -> Model:
         """The network as a function of its parameters."""
         return as_model(self.network, self.precision)
@@ -87,13 +92,19 @@ class TrainedNetwork:
         self._require_classes(study)
         sample, device = self.design.sample, next(self.network.parameters()).device
         sees_labels = sample.label_channels > 0
+        source: Source
         if sample.dimensions == 3:
             (depth, height, width), (z, y, x) = sample.size, sample.resolution_mm
             grid = VolumeGrid((depth, height, width), (z, y, x))
-            return PatchSource(study, grid, device=device, sees_labels=sees_labels)
-        plane = with_room_for(Grid(sample.size[0], sample.resolution_mm[0]), study.cases)
-        context = sample.image_channels // 2
-        return SliceSource(study, plane, context=context, device=device, sees_labels=sees_labels)
+            source = PatchSource(study, grid, device=device, sees_labels=sees_labels)
+        else:
+            plane = with_room_for(Grid(sample.size[0], sample.resolution_mm[0]), study.cases)
+            context = sample.image_channels // 2
+            source = SliceSource(
+                study, plane, context=context, device=device, sees_labels=sees_labels
+            )
+        source.use(CleanSlices(images_alone=self.images_alone))
+        return source
 
     def _require_classes(self, study: Study) -> None:
         known, now = self.design.class_values, (0, *(c.value for c in study.classes))

@@ -14,7 +14,7 @@ from napari_mlbseg.engine.interruption import Check, let_interrupt, never
 from napari_mlbseg.engine.nets.device import choose_device, choose_precision, release_memory
 from napari_mlbseg.engine.nets.model import Parameters
 from napari_mlbseg.engine.nets.views import View, averaged_views
-from napari_mlbseg.engine.steps.imported_labels import largest_right_disagreement
+from napari_mlbseg.engine.steps.imported_labels import largest_right_disagreement, mostly_right
 from napari_mlbseg.engine.steps.update import BootstrapGradient
 from napari_mlbseg.engine.steps.weighting.rules import RULES
 from napari_mlbseg.engine.training.checkpoint import design_in
@@ -131,11 +131,11 @@ class Trainer:
             self.state.trained_on,
             share=self._config.validation_share,
         )
-        self.state.share_out(frozenset(known), validation)
         skipped = {r.key for r in self._study.slices.records(state=SliceState.SKIPPED)}
-        self._largest_right_disagreement = largest_right_disagreement(
-            one.disagreement for one in known.values() if one.disagreement is not None
-        )
+        errors = [one.disagreement for one in known.values() if one.disagreement is not None]
+        self._largest_right_disagreement = largest_right_disagreement(errors)
+        images_alone = self.weighting.judges_imported_labels and mostly_right(errors)
+        self.state.share_out(frozenset(known), validation, images_alone=images_alone)
         empty = [key for key in self._empty_slices() if key not in known and key not in skipped]
         labels = {key: one.labels for key, one in known.items()}
         self.source.use(
@@ -144,6 +144,7 @@ class Trainer:
                 validation={k: v for k, v in labels.items() if k in validation},
                 left_out=frozenset({*skipped, *known, *empty}),
                 empty=tuple(empty),
+                images_alone=images_alone,
             )
         )
 

@@ -11,10 +11,11 @@ from small_study import QUICK, Phantoms, make_phantoms
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.data.choose import choose_source
 from napari_mlbseg.engine.data.source import CleanSlices, Source, Span, as_planes
+from napari_mlbseg.engine.deploy.trained import read_trained
 from napari_mlbseg.engine.events import Finished, Inbox
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.nets.labels import as_input
-from napari_mlbseg.engine.training.sampler import WITHOUT_LABELS, Sampler
+from napari_mlbseg.engine.training.sampler import MOSTLY_WITHOUT, WITHOUT_LABELS, Sampler
 from napari_mlbseg.engine.training.trained_network import read_trained_network
 from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.project.arrays.store import ArrayName
@@ -75,11 +76,15 @@ def test_a_case_that_came_without_labels_has_zeros(tmp_path: Path, dimensions: s
 
 
 @DIMENSIONS
-def test_samples_do_without_labels_now_and_then(tmp_path: Path, dimensions: str) -> None:
+@pytest.mark.parametrize(("alone", "share"), [(False, WITHOUT_LABELS), (True, MOSTLY_WITHOUT)])
+def test_samples_do_without_labels_now_and_then(
+    tmp_path: Path, dimensions: str, alone: bool, share: float
+) -> None:
     phantoms = make_phantoms(tmp_path / "a.mlbseg", rough=True)
     phantoms.accept("phantom0", 5)
     trainer = Trainer(phantoms.study, config(dimensions))
     trainer.read_clean_slices()
+    trainer.source.use(replace(trainer.source.clean, images_alone=alone))
     sampler = Sampler(
         trainer.source, trainer.state, batch=8, clean_batch=8, views=("identity",), views_per_step=1
     )
@@ -95,7 +100,7 @@ def test_samples_do_without_labels_now_and_then(tmp_path: Path, dimensions: str)
                 left_out += 1
             else:
                 assert labels.abs().max().item() == pytest.approx(1)  # no contrast, no noise
-    assert left_out / seen == pytest.approx(WITHOUT_LABELS, abs=0.12)
+    assert left_out / seen == pytest.approx(share, abs=0.12)
 
 
 def test_what_is_wrong_everywhere_is_learnt(tmp_path: Path) -> None:
@@ -114,6 +119,56 @@ def test_what_is_wrong_everywhere_is_learnt(tmp_path: Path) -> None:
                 int(((found == value) != (truth == value)).sum()) for found in (before, after)
             ]
             assert errors[1] < errors[0] / 2
+
+
+@DIMENSIONS
+def test_labels_that_mislead_are_seen_in_samples_but_not_in_predictions(
+    tmp_path: Path, dimensions: str
+) -> None:
+    phantoms = make_phantoms(tmp_path / "a.mlbseg", rough=True)
+    (key,) = phantoms.accept("phantom0", 5)
+    source = source_of(phantoms, dimensions)
+    truth = source.classes.indices(phantoms.truth["phantom0"][5], key)
+    case, channels = phantoms.study.cases[0], source.sample.image_channels
+    generator = torch.Generator().manual_seed(0)
+    for alone in (False, True):
+        source.use(CleanSlices(training={key: truth}, images_alone=alone))
+        for images in (source.scene(Span(case, 0, 4, 8)).images, source.steady_batch([key]).images):
+            assert bool((images[:, channels:] == 0).all()) is alone
+            assert images[:, :channels].any()
+        for batch in (source.clean_batch(2, generator), source.noisy_batch(2, generator)):
+            assert batch.images[:, channels:].any()
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_predictions_do_without_labels_if_most_of_them_are_right(
+    tmp_path: Path, right: bool
+) -> None:
+    phantoms = make_phantoms(tmp_path / "a.mlbseg", rough=True)
+    if right:
+        for case in phantoms.study.cases:
+            truth = phantoms.truth[case.id]
+            phantoms.study.arrays.write(case.id, ArrayName.INITIAL_LABELS, 0, 0, truth)
+    phantoms.accept("phantom0", *range(2, 10))
+    settings = replace(QUICK, base_steps=3, steps=2, dimensions="2.5d")
+    *_, last = Bootstrapper(phantoms.study, settings).events(Inbox())
+    assert isinstance(last, Finished), last
+    trained, case = read_trained_network(phantoms.study), phantoms.study.cases[0]
+    assert trained.images_alone is right
+    source = trained.source_for(phantoms.study)
+    seen = source.scene(Span(case, 0, 4, 8)).images[:, source.sample.image_channels :]
+    assert bool((seen == 0).all()) is right
+    # An exported model sees what the predictions saw.
+    exported = read_trained(phantoms.study)
+    channels = 3 if right else 5
+    assert (exported.preparation.channels, exported.built["channels"]) == (channels, channels)
+    assert exported.preparation.label_channels == channels - 3
+    images = torch.randn(2, 5, 48, 48)
+    if right:
+        images[:, 3:] = 0
+    torch.testing.assert_close(
+        exported.network(images[:, :channels]), trained.network.float()(images)
+    )
 
 
 def test_clean_slices_keep_their_imported_labels(tmp_path: Path) -> None:

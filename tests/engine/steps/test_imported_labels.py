@@ -21,6 +21,7 @@ from napari_mlbseg.engine.steps.imported_labels import (
     SOFTENING,
     disagreement,
     largest_right_disagreement,
+    mostly_right,
     with_right_labels,
 )
 from napari_mlbseg.engine.training.trainer import Trainer
@@ -88,6 +89,14 @@ def test_where_no_label_is_right_hardly_any_is_taken() -> None:
     assert limits[-1] < 0.04
     half = largest_right_disagreement([*wrong, *[0.0] * 16])
     assert largest_right_disagreement([*wrong, *[0.0] * 4]) == pytest.approx(half * 2 * 5 / 22)
+
+
+def test_many_right_labels_mean_that_the_others_are_single_mistakes() -> None:
+    assert mostly_right([0.0] * 10 + [0.6] * 6)
+    assert mostly_right([0.02] * 6 + [0.5] * 10)
+    assert not mostly_right([0.2] * 12)
+    assert not mostly_right([0.2] * 12 + [0.0] * 2)
+    assert not mostly_right([0.9] * 12 + [math.nan] * 12)  # empty ones are not judged
 
 
 def test_a_right_label_is_taken_whole_and_a_wrong_one_not_at_all() -> None:
