@@ -29,7 +29,7 @@ class CleanSlices:
         Slices that are certified to show no class, along the axes of their cases. They are
         learnt from, too.
     images_alone
-        Whether predictions are made from images alone, because most imported labels are right as a
+        Whether predictions are made from images alone, because many imported labels are right as a
         whole: a network that sees the others copies their mistakes.
     """
 

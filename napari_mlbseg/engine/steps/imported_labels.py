@@ -20,8 +20,10 @@ EXPECTED_ERROR = 0.5
 """Error assumed for a wrong label before any was seen."""
 ROUGHLY_RIGHT = 0.5
 """Difference to the truth up to which a label is more right than wrong."""
+UNCHANGED = 0.02
+"""Disagreement up to which a label was accepted as it is, but for a few pixels."""
 MANY_RIGHT = 0.25
-"""Share of labels that are right as a whole from which on the others are single mistakes."""
+"""Share of labels that were accepted as they are from which on wrong ones are exceptions."""
 FEWEST_TO_TELL = 4
 """Number of known errors needed before the largest says how wrong other labels can be."""
 
@@ -54,13 +56,12 @@ def difference(
 
 
 def mostly_right(of_clean: Iterable[float]) -> bool:
-    """Whether many imported labels are right as a whole, so that wrong ones are single mistakes.
+    """Whether many imported labels were accepted as they are, so that wrong ones are exceptions.
 
-    Then a label that is not right says nothing about its slice. Where hardly any is right, they are
-    wrong in the same way, which a network can learn. See `largest_right_disagreement`.
+    Then a label that is not right says nothing about its slice. Where hardly any was accepted, they
+    are wrong in the same way, which a network can learn.
     """
-    errors = _known(of_clean)
-    return _share_of_right(errors, _half_the_error(errors)) >= MANY_RIGHT
+    return _share_below(UNCHANGED, _known(of_clean)) >= MANY_RIGHT
 
 
 def largest_right_disagreement(of_clean: Iterable[float]) -> float:
@@ -80,7 +81,7 @@ def largest_right_disagreement(of_clean: Iterable[float]) -> float:
     """
     errors = _known(of_clean)
     limit = _half_the_error(errors)
-    return limit * min(1.0, 2 * _share_of_right(errors, limit))
+    return limit * min(1.0, 2 * _share_below(limit / 2, errors))
 
 
 def _known(of_clean: Iterable[float]) -> Float[Tensor, " labels"]:
@@ -92,8 +93,9 @@ def _half_the_error(errors: Float[Tensor, " labels"]) -> float:
     return float(with_expected.square().sum() / with_expected.sum() / 2)
 
 
-def _share_of_right(errors: Float[Tensor, " labels"], limit: float) -> float:
-    return (int((errors < limit / 2).sum()) + 1) / (len(errors) + 2)
+def _share_below(limit: float, errors: Float[Tensor, " labels"]) -> float:
+    """Estimated by Laplace's rule of succession."""
+    return (int((errors < limit).sum()) + 1) / (len(errors) + 2)
 
 
 def with_right_labels(
