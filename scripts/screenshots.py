@@ -3,8 +3,9 @@
     python scripts/screenshots.py [--out docs/images]
 
 Four volumes of the 2018 Left Atrium challenge (the folder `la` of MLBSEG_DATA, by default
-../shared/data) become a study; the true masks of a few slices are accepted; a short training runs
-in the window. Without these volumes the phantom cohort takes their place. Everything except the
+../shared/data) become a study, with rough labels: the true masks, grown by a few pixels in every
+slice. The true masks of a few slices are accepted; a short training runs in the window. Without
+these volumes the phantom cohort takes their place. Everything except the
 pictures is written to a temporary folder.
 """
 
@@ -26,11 +27,12 @@ from scipy import ndimage
 from screenshot import settle
 
 from napari_mlbseg.engine.events import Event, Failed, Finished, Stage, StepDone, ValidationScored
-from napari_mlbseg.formats.registry import read_labels
+from napari_mlbseg.formats.registry import read_labels, write_labels
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.importing.cohort import make_study
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.samples import make_phantom_cohort
+from napari_mlbseg.volume import Volume
 from napari_mlbseg.widgets.case.annotation import Annotation
 from napari_mlbseg.widgets.case.layers import LAYER_NAMES, WORKING_LABELS
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
@@ -40,7 +42,8 @@ ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MLBSEG_DATA", ROOT.parent / "shared" / "data")) / "la"
 SIZE = (1400, 900)
 LARGEST_BYTES = 400_000
-CLEAN_SLICES = (3, 3, 3, 2)
+CLEAN_SLICES = (6, 5, 5, 4)
+GROWN_PX = 4
 BASE_STEPS, STEPS = 400, 150
 IMAGE, WORKING = LAYER_NAMES[ArrayName.IMAGE], WORKING_LABELS
 INITIAL = LAYER_NAMES[ArrayName.INITIAL_LABELS]
@@ -50,11 +53,11 @@ WEIGHTS = LAYER_NAMES[ArrayName.META_WEIGHTS_INITIAL]
 
 @dataclass(frozen=True)
 class Cohort:
-    """Folders of a cohort; `labels` may be None, `truth` has a file for every image."""
+    """Folders of a cohort, with a file for every image."""
 
     name: str
     images: Path
-    labels: Path | None
+    labels: Path
     truth: Path
     classes: str
 
@@ -84,12 +87,25 @@ def main() -> None:
 def left_atria(folder: Path) -> Cohort:
     """The first four volumes of the list `labelled_8`, under names that fit the dock's table."""
     cases = json.loads((DATA / "splits.json").read_text())["labelled_8"][: len(CLEAN_SLICES)]
-    for kind in ("images", "labels"):
+    for kind in ("images", "truth", "rough"):
         (folder / kind).mkdir()
-        for number, case in enumerate(cases, start=1):
-            link = folder / kind / f"atrium_{number:02}.nii.gz"
-            link.symlink_to((DATA / kind / f"{case}.nii.gz").resolve())
-    return Cohort("Left atria", folder / "images", None, folder / "labels", "left atrium")
+    for number, case in enumerate(cases, start=1):
+        name = f"atrium_{number:02}.nii.gz"
+        (folder / "images" / name).symlink_to((DATA / "images" / f"{case}.nii.gz").resolve())
+        (folder / "truth" / name).symlink_to((DATA / "labels" / f"{case}.nii.gz").resolve())
+        truth, source = read_labels(folder / "truth" / name)
+        rough = Volume(grown(truth.voxels.astype(np.uint8)), truth.geometry)
+        write_labels(folder / "rough" / name, rough, source)
+    return Cohort(
+        "Left atria", folder / "images", folder / "rough", folder / "truth", "left atrium"
+    )
+
+
+def grown(truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Labels (z y x) of a single class that are too large in every slice."""
+    y, x = np.mgrid[-GROWN_PX : GROWN_PX + 1, -GROWN_PX : GROWN_PX + 1]
+    found = ndimage.binary_dilation(truth, (np.hypot(y, x) <= GROWN_PX)[None])
+    return np.asarray(found, dtype=np.uint8)
 
 
 def phantoms(folder: Path) -> Cohort:
