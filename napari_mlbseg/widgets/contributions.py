@@ -88,6 +88,13 @@ def open_dock(viewer: napari.Viewer) -> None:
     dock.open_dock(viewer)
 
 
+def open_study(viewer: napari.Viewer) -> None:
+    """Ask for the folder of a study, and open it in the dock (command)."""
+    from napari_mlbseg.widgets import dock
+
+    dock.open_dock(viewer).study_panel.ask_open()
+
+
 def open_phantom_study(viewer: napari.Viewer) -> None:
     """Open a study of four phantoms in the dock, ready for corrections (command)."""
     from napari_mlbseg.widgets import dock

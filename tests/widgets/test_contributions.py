@@ -6,10 +6,11 @@ import napari
 import numpy as np
 import pytest
 import SimpleITK
+from napari._app_model import get_app_model
 from npe2 import PluginManifest
 from npe2.manifest.contributions import MenuCommand
 from pytestqt.qtbot import QtBot
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QFileDialog, QWidget
 from screenshot import screenshot
 
 from napari_mlbseg.project.records.slices import SliceKey
@@ -124,6 +125,35 @@ def test_a_command_opens_a_study_of_phantoms(qtbot: QtBot, window: napari.Viewer
     bench = open_dock(window).workbench
     qtbot.waitUntil(lambda: bench.annotation is not None)
     assert len(case_rows(bench.study)) == 4
+
+
+def test_every_command_of_the_palette_that_can_be_run_runs_without_an_argument(
+    qtbot: QtBot, window: napari.Viewer, study_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = lambda *args, **kwargs: str(study_path)  # noqa: E731
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", folder)
+    app, ran = get_app_model(), set()
+    for item in app.menus.get_menu(app.menus.COMMAND_PALETTE_ID):
+        rule = item.command
+        if not rule.id.startswith(PLUGIN):
+            continue
+        if rule.enablement is None or rule.enablement.eval({}):
+            app.commands.execute_command(rule.id).result()
+            ran.add(rule.id.removeprefix(f"{PLUGIN}."))
+    assert {"open_study", "open_dock", "open_phantom_study"} <= ran
+    assert not ran & {"read_study", "read_image", "write_labels"}
+
+
+def test_a_command_asks_for_a_study_and_opens_it(
+    qtbot: QtBot, window: napari.Viewer, study_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = lambda *args, **kwargs: str(study_path)  # noqa: E731
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", folder)
+    contributions.open_study(window)
+    bench = open_dock(window).workbench
+    qtbot.waitUntil(lambda: bench.annotation is not None)
+    assert bench.study is not None
+    assert bench.study.path == study_path
 
 
 def test_the_command_opens_one_dock(window: napari.Viewer) -> None:

@@ -56,7 +56,7 @@ class StudyPanel(QWidget):
         self.name.setStyleSheet("font-size: 14px; font-weight: bold;")
         self.place = quiet()
         self.new = button("New…", "Create a study from a folder of images", self._ask_new)
-        self.open = button("Open…", f"Open a study (a folder *{SUFFIX})", self._ask_open)
+        self.open = button("Open…", f"Open a study (a folder *{SUFFIX})", self.ask_open)
         self.close_study = button(
             "Close", "Save, stop the training and close the study", self.close_requested.emit
         )
@@ -110,6 +110,12 @@ class StudyPanel(QWidget):
         """Show or hide the button that cancels an import."""
         self.cancel.setVisible(possible)
 
+    def ask_open(self) -> None:
+        """Ask for the folder of a study to open."""
+        folder = QFileDialog.getExistingDirectory(self, f"Open a study (*{SUFFIX})")
+        if folder:
+            self.open_requested.emit(Path(folder), True)
+
     def ask_choices(self, new: NewStudy, offers: Sequence[Offer]) -> ChoicesDialog:
         """Ask which series and frames to import, then create the study."""
         dialog = ChoicesDialog(offers, self)
@@ -146,11 +152,6 @@ class StudyPanel(QWidget):
         box.buttonClicked.connect(answered)
         box.open()
         return box
-
-    def _ask_open(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, f"Open a study (*{SUFFIX})")
-        if folder:
-            self.open_requested.emit(Path(folder), True)
 
     def _ask_new(self) -> None:
         dialog = NewStudyDialog(self)
