@@ -52,6 +52,7 @@ class StudyPanel(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self._asked: NewStudy | None = None
         self.name = QLabel()
         self.name.setStyleSheet("font-size: 14px; font-weight: bold;")
         self.place = quiet()
@@ -83,6 +84,7 @@ class StudyPanel(QWidget):
             self.name.setText("No study open")
             self.place.setText("")
             return
+        self._asked = None  # it worked
         mode = "" if writable else ", read-only"
         self.name.setText(path.stem)
         self.place.setText(f"{cases} {'case' if cases == 1 else 'cases'}{mode}")
@@ -155,8 +157,14 @@ class StudyPanel(QWidget):
 
     def _ask_new(self) -> None:
         dialog = NewStudyDialog(self)
-        dialog.accepted.connect(lambda: self.create_requested.emit(dialog.answer()))
+        if self._asked is not None:  # it failed: mend what was wrong, keep the rest
+            dialog.fill_in(self._asked)
+        dialog.accepted.connect(lambda: self._create(dialog.answer()))
         dialog.open()
+
+    def _create(self, new: NewStudy) -> None:
+        self._asked = new
+        self.create_requested.emit(new)
 
     def _lay_out(self) -> None:
         head = QHBoxLayout()
@@ -230,6 +238,14 @@ class NewStudyDialog(QDialog):
         images = Path(self.images.text.text().strip())
         classes = self.classes.text().strip()
         return NewStudy(path, images, Path(labels) if labels else None, classes or None)
+
+    def fill_in(self, new: NewStudy) -> None:
+        """Show an earlier answer, to be changed."""
+        self.images.text.setText(str(new.images))
+        self.labels.text.setText(str(new.labels or ""))
+        self.classes.setText(new.classes or "")
+        self.folder.text.setText(str(new.path.parent))
+        self.name.setText(new.path.stem)
 
     def _check(self) -> None:
         needed = (self.images.text, self.folder.text, self.name)

@@ -285,6 +285,31 @@ def test_a_new_study_needs_images_a_place_and_a_name(qtbot: QtBot) -> None:
     assert dialog.answer().classes == "left atrium, scar"
 
 
+def test_what_was_typed_for_a_new_study_is_there_again_after_an_error(qtbot: QtBot) -> None:
+    panel = StudyPanel()
+    qtbot.addWidget(panel)
+    wanted = heard(panel.create_requested)
+    new = NewStudy(Path("/data/Livers.mlbseg"), Path("/data/ct"), Path("/data/rough"), "liver")
+
+    def dialog() -> NewStudyDialog:
+        qtbot.mouseClick(panel.new, LEFT)
+        (found,) = (one for one in panel.findChildren(NewStudyDialog) if one.isVisible())
+        return found
+
+    first = dialog()
+    first.fill_in(new)
+    first.accept()
+    assert wanted == [new]
+    panel.show_message("/data/Livers.mlbseg exists already.", error=True)
+    again = dialog()
+    assert again.answer() == new
+    again.name.setText("Livers 2")
+    again.accept()
+    assert wanted[1] == dataclasses.replace(new, path=Path("/data/Livers 2.mlbseg"))
+    panel.set_study(Path("/data/Livers 2.mlbseg"), cases=3)
+    assert dialog().images.text.text() == ""
+
+
 def test_the_head_shows_what_is_open_and_what_went_wrong(qtbot: QtBot) -> None:
     panel = StudyPanel()
     qtbot.addWidget(panel)
