@@ -136,9 +136,10 @@ class TrainingPanel(QWidget):
                 assert_never(event)
 
     def let_go(self) -> None:
-        """Destroy the form while Python lives: its libraries' event filters would outlive it."""
-        self.form.deleteLater()
-        QCoreApplication.sendPostedEvents(self.form, QEvent.Type.DeferredDelete)
+        """Destroy form and plot while Python lives: what their libraries hold would outlive it."""
+        for each in (self.form, self.plot):
+            each.deleteLater()
+            QCoreApplication.sendPostedEvents(each, QEvent.Type.DeferredDelete)
 
     def begin(self) -> None:
         """Show that a run was requested; its first event takes a moment."""
