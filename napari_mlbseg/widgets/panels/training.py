@@ -136,7 +136,7 @@ class TrainingPanel(QWidget):
                 assert_never(event)
 
     def let_go(self) -> None:
-        """Destroy form and plot while Python lives: what their libraries hold would outlive it."""
+        """Destroy form and plot while Python lives: what their libraries keep would outlive it."""
         for each in (self.form, self.plot):
             each.deleteLater()
             QCoreApplication.sendPostedEvents(each, QEvent.Type.DeferredDelete)
