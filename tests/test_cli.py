@@ -608,7 +608,9 @@ def test_a_run_can_be_told_to_learn_more_carefully_or_afresh(
         yield Finished(1, 3, False, 0.1)
 
     monkeypatch.setattr(Bootstrapper, "events", events)
-    said = mlbseg("run", accepted, "--learning-rate", "0.0002", "--fresh", "--json").stderr
+    told = mlbseg("run", accepted, "--learning-rate", "0.0002", "--fresh", "--json")
+    said = told.stderr
+    assert document(told)["earlier_model_used"] is True
     mlbseg("run", accepted, "--json")
     assert [(c.learning_rate, c.resume) for c in asked] == [(2e-4, False), (1e-3, True)]
     assert "The training became unstable." in said

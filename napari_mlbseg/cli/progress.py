@@ -62,6 +62,7 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
         "never_looked_at": None,
         "not_corrected": None,
         "imported_labels_kept": False,
+        "earlier_model_used": False,
         "not_refreshed": {},
     }
     with _Bars() as bars:
@@ -97,7 +98,10 @@ def follow(events: Iterable[Event]) -> dict[str, Any]:
                 case OutOfTime():
                     summary["not_refreshed"] = _counted(event.slices)
                     bars.say(of_out_of_time(event))
-                case BatchShrunk() | FellBack() | OnlyCleanSlicesLeft() | EarlierModelChosen():
+                case EarlierModelChosen():
+                    summary["earlier_model_used"] = event.used
+                    bars.say(event.message)
+                case BatchShrunk() | FellBack() | OnlyCleanSlicesLeft():
                     bars.say(event.message)
                 case Finished():
                     summary |= {
