@@ -7,9 +7,10 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 DATA = Path(os.environ.get("MLBSEG_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -109,6 +110,34 @@ def about(**versions: str) -> dict[str, Any]:
     """Date, machine and versions, for the head of a JSON file."""
     machine = f"{os.cpu_count()} cores, {platform.machine()}"
     return {"date": datetime.now(UTC).date().isoformat(), "machine": machine, **versions}
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows that `write_rows` wrote earlier; none if there is no such file."""
+    return list(json.loads(path.read_text())["rows"]) if path.exists() else []
+
+
+def write_rows(
+    path: Path, rows: Sequence[Mapping[str, Any]], config: Mapping[str, Any], **versions: str
+) -> None:
+    """Write what was measured so far, with the settings of the runs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = about(**versions) | {"config": dict(config)}
+    path.write_text(json.dumps({"about": head, "rows": list(rows)}, indent=1) + "\n")
+
+
+def mean_dice(
+    rows: Sequence[Mapping[str, Any]], *, by: str, arms: Iterable[str]
+) -> list[dict[str, Any]]:
+    """Mean Dice over the seeds: a row for each value of `by`, a column for each arm."""
+    each: dict[Any, dict[str, list[float]]] = {}
+    for row in rows:
+        each.setdefault(row[by], {}).setdefault(row["arm"], []).append(row["dice"])
+    wanted = list(arms)
+    return [
+        {by: value} | {arm: fmean(of[arm]) if arm in of else None for arm in wanted}
+        for value, of in each.items()
+    ]
 
 
 def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:

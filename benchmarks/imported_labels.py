@@ -15,7 +15,6 @@ Rows that are already in FILE are not measured again.
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -64,7 +63,7 @@ def main() -> None:
     config = Config.from_dict(
         base.to_dict() | {"threads": options.threads} | _shared.settings(options)
     )
-    rows = read(options.json)
+    rows = _shared.read_rows(options.json)
     done = {(row["error"], row["arm"], row["seed"]) for row in rows}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for error in options.errors.split(","):
@@ -72,8 +71,9 @@ def main() -> None:
             if arms:
                 settings = replace(config, seed=seed)
                 rows += compared(error, arms, settings, _shared.clock(options), quick=options.quick)
-                write(options.json, rows, config)
-    _shared.show(f"{config.minutes} minutes, {SLICES} slices: exported Dice", summary(rows))
+                _shared.write_rows(options.json, rows, config.to_dict(), torch=torch.__version__)
+    table = _shared.mean_dice(rows, by="error", arms=ARMS)
+    _shared.show(f"{config.minutes} minutes, {SLICES} slices: exported Dice", table)
 
 
 def parse() -> argparse.Namespace:
@@ -186,27 +186,6 @@ def wrong(error: str, images: Sequence[Path], truth: Path, folder: Path) -> dict
 
 def named_like(image: Path) -> str:
     return image.name.removesuffix(".nii.gz")
-
-
-def summary(rows: Sequence[Row]) -> list[Row]:
-    """Mean Dice over the seeds: a row for each error, a column for each arm."""
-    table: dict[str, dict[str, list[float]]] = {}
-    for row in rows:
-        table.setdefault(row["error"], {}).setdefault(row["arm"], []).append(row["dice"])
-    return [
-        {"error": error} | {arm: fmean(of[arm]) if arm in of else None for arm in ARMS}
-        for error, of in table.items()
-    ]
-
-
-def read(path: Path) -> list[Row]:
-    return list(json.loads(path.read_text())["rows"]) if path.exists() else []
-
-
-def write(path: Path, rows: Sequence[Row], config: Config) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    about = _shared.about(torch=torch.__version__) | {"config": config.to_dict()}
-    path.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ not measured again.
 import argparse
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from math import nan
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -56,7 +55,7 @@ def main() -> None:
         | {"threads": options.threads, "seed": options.seed}
         | _shared.settings(options)
     )
-    rows = list(json.loads(options.json.read_text())["rows"]) if options.json.exists() else []
+    rows = _shared.read_rows(options.json)
     done = {(row["slices"], row["arm"], row["seed"]) for row in rows}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -72,8 +71,9 @@ def main() -> None:
                 dice = dice_of(path, others, count, settings, clock, quick=options.quick)
                 rows.append({"slices": count, "arm": arm, "seed": config.seed, "dice": dice})
                 print(rows[-1], flush=True)
-                write(options.json, rows, config)
-    _shared.show(f"{config.minutes} minutes a run: exported Dice", summary(rows))
+                _shared.write_rows(options.json, rows, config.to_dict(), torch=torch.__version__)
+    table = _shared.mean_dice(rows, by="slices", arms=ARMS)
+    _shared.show(f"{config.minutes} minutes a run: exported Dice", table)
 
 
 def parse() -> argparse.Namespace:
@@ -121,23 +121,6 @@ def dice_of(
         labels = {case.id: exported_labels(study, case) for case in study.cases}
         scores = measured(study.cases, study.classes, labels.__getitem__, truth.volume)
         return fmean(one.mean.dice for one in scores.values())
-
-
-def summary(rows: Sequence[Row]) -> list[Row]:
-    """Mean Dice over the seeds: a row for each number of slices, a column for each arm."""
-    each: dict[tuple[int, str], list[float]] = {}
-    for row in rows:
-        each.setdefault((row["slices"], row["arm"]), []).append(row["dice"])
-    return [
-        {"slices": count} | {arm: fmean(each.get((count, arm), [nan])) for arm in ARMS}
-        for count in sorted({row["slices"] for row in rows})
-    ]
-
-
-def write(path: Path, rows: Sequence[Row], config: Config) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    about = _shared.about(torch=torch.__version__) | {"config": config.to_dict()}
-    path.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ measured again.
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
@@ -58,7 +58,7 @@ def main() -> None:
         | {"threads": options.threads, "seed": options.seed}
         | _shared.settings(options)
     )
-    rows = imported_labels.read(options.json)
+    rows = _shared.read_rows(options.json)
     done = {(row["error"], row["arm"], row["seed"]) for row in rows}
     for error in options.errors.split(","):
         for arm in options.arms.split(","):
@@ -67,8 +67,9 @@ def main() -> None:
                     measure(error, arm, config, _shared.clock(options), quick=options.quick)
                 )
                 print(rows[-1], flush=True)
-                imported_labels.write(options.json, rows, config)
-    _shared.show(f"{config.minutes} minutes: exported Dice", summary(rows))
+                _shared.write_rows(options.json, rows, config.to_dict(), torch=torch.__version__)
+    table = _shared.mean_dice(rows, by="error", arms=ARMS)
+    _shared.show(f"{config.minutes} minutes: exported Dice", table)
 
 
 def parse() -> argparse.Namespace:
@@ -132,17 +133,6 @@ def weighted(arm: str, truth: Truth, seed: int) -> Iterator[None]:
 
     with mock.patch.object(Reader, "labels", labels):
         yield
-
-
-def summary(rows: Sequence[Row]) -> list[Row]:
-    """Mean Dice over the seeds: a row for each error, a column for each arm."""
-    table: dict[str, dict[str, list[float]]] = {}
-    for row in rows:
-        table.setdefault(row["error"], {}).setdefault(row["arm"], []).append(row["dice"])
-    return [
-        {"error": error} | {arm: fmean(of[arm]) if arm in of else None for arm in ARMS}
-        for error, of in table.items()
-    ]
 
 
 if __name__ == "__main__":
