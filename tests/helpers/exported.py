@@ -81,6 +81,14 @@ def run_blocked(folder: Path, blocked: str, *arguments: object) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def refused(folder: Path, *arguments: object) -> str:
+    """What predict.py of an exported model says when it refuses its arguments."""
+    command = [sys.executable, str(folder / "predict.py"), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 2, done.stdout + done.stderr
+    return done.stderr
+
+
 def require_equal_labels(found: Path, expected: Path) -> None:
     """All but voxels at which two classes are tied to the last digits."""
     ours, theirs = load_nifti(found), load_nifti(expected)

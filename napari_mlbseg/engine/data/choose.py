@@ -38,9 +38,8 @@ def choose_source(
     dimensions = config.dimensions
     if dimensions == "auto":
         apart = anisotropy(study.cases, grid.resolution_mm)
-        quick = device.type == "cuda"
-        dimensions = choose_dimensions(apart, volumes=quick if volumes is None else volumes)
-        dimensions = "3d" if volumes else dimensions
+        quick = device.type == "cuda" and volumes is None
+        dimensions = "3d" if volumes else choose_dimensions(apart, volumes=quick)
     mirrored = "flip_x" in config.views, "flip_y" in config.views
     common: dict[str, Any] = {
         "device": device,

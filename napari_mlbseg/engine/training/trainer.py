@@ -134,7 +134,10 @@ class Trainer:
         skipped = {r.key for r in self._study.slices.records(state=SliceState.SKIPPED)}
         errors = [one.disagreement for one in known.values() if one.disagreement is not None]
         self._largest_right_disagreement = largest_right_disagreement(errors)
-        images_alone = self.weighting.judges_imported_labels and mostly_right(errors)
+        sees_labels = self.design.sample.label_channels > 0
+        images_alone = (
+            sees_labels and self.weighting.judges_imported_labels and mostly_right(errors)
+        )
         self.state.share_out(frozenset(known), validation, images_alone=images_alone)
         empty = [key for key in self._empty_slices() if key not in known and key not in skipped]
         labels = {key: one.labels for key, one in known.items()}
