@@ -79,6 +79,20 @@ def wrong_slices(labels: Labels, axis: int, seed: int, *, share: float) -> Label
     return corrupt_volume(labels, axis, share=share, seed=seed)
 
 
+def wrong_class(labels: Labels, axis: int, seed: int) -> Labels:
+    """Classes 1 and 2 are taken for each other in a third of the cases."""
+    return np.array([0, 2, 1], np.uint8)[labels] if seed % 3 == 0 else labels
+
+
+def halves(labels: Labels, axis: int) -> Labels:
+    """Class 1 in two classes: beyond its middle along the last axis within slices it is class 2."""
+    across = np.moveaxis(labels.copy(), 2 if axis != 2 else 1, 0)
+    places = np.flatnonzero((across > 0).any(axis=(1, 2)))
+    beyond = across[(places[0] + places[-1] + 1) // 2 :]
+    beyond[beyond > 0] = 2
+    return np.moveaxis(across, 0, 2 if axis != 2 else 1)
+
+
 ERRORS: Mapping[str, Error] = {
     "grown": grown,
     "shrunk": shrunk,
@@ -86,6 +100,7 @@ ERRORS: Mapping[str, Error] = {
     "thin parts missing": thin_parts_missing,
     "a third missing": a_third_missing,
     "a neighbour merged": a_neighbour_merged,
+    "wrong class": wrong_class,
     "L2B 40 %": partial(wrong_slices, share=0.4),
     "L2B 100 %": partial(wrong_slices, share=1.0),
     "none": lambda labels, axis, seed: labels,

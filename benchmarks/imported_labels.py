@@ -8,8 +8,14 @@ see _label_errors.py. Sixteen evenly spread slices are corrected. Each arm has t
     imported    the imported labels, with the corrected slices on top
     ignore      they are not used at all
     counted     a shift and a growth, fitted on the corrected slices, applied to every slice
+    as they are the network learns them like clean slices
+    uniform     the objective of the paper, with equal weights
+    published   the same, with weights by the rule of the paper
+    tilted      the same, with weights as in the maps of the window
     unseen      right labels are kept, but the network does not see them
     seen        the network sees them beside the image
+
+For "wrong class" each atrium is cut into two classes.
 
 Rows that are already in FILE are not measured again.
 """
@@ -27,7 +33,7 @@ import annotation_effort
 import nibabel as nib
 import numpy as np
 import torch
-from _label_errors import ERRORS, Labels, corrected, counted
+from _label_errors import ERRORS, Error, Labels, corrected, counted, halves
 
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Failed, Inbox
@@ -47,6 +53,10 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "imported": None,
     "counted": None,
     "ignore": {"weights": "none", "label_input": False},
+    "as they are": {"objective": "initial labels", "label_input": False},
+    "uniform": {"objective": "meta-weights", "weights": "uniform", "label_input": False},
+    "published": {"objective": "meta-weights", "weights": "published", "label_input": False},
+    "tilted": {"objective": "meta-weights", "weights": "meta", "label_input": False},
     "unseen": {"label_input": False},
     "seen": {"label_input": True},
 }
@@ -108,11 +118,14 @@ def compared(
             annotation_effort.phantoms(work) if quick else annotation_effort.atria(CASES)
         )
         images = [image for image in images if named_like(image) not in held_out]
+        names = "organ,lesion" if quick else "left atrium"
+        if error == "wrong class" and not quick:
+            truth_folder, names = in_two_classes(images, truth_folder, work / "halves"), "one,other"
         labels = wrong(error, images, truth_folder, work / "wrong")
         rows = []
         for arm in arms:
             with Study.create(work / f"{arm}.mlbseg", author="truth") as study:
-                study.set_classes(named("organ,lesion" if quick else "left atrium"))
+                study.set_classes(named(names))
                 import_images(study, images, labels)
                 truth = Truth(truth_folder, study)
                 keys = slices(study, truth, config.seed)
@@ -171,17 +184,26 @@ def moved(
 
 def wrong(error: str, images: Sequence[Path], truth: Path, folder: Path) -> dict[str, Path]:
     """Files with wrong labels, by the name of the case; the same for every seed."""
+    rewrite(images, truth, folder, ERRORS[error])
+    return {named_like(image): folder / image.name for image in images}
+
+
+def in_two_classes(images: Sequence[Path], truth: Path, folder: Path) -> Path:
+    """A folder with the masks in two classes each."""
+    rewrite(images, truth, folder, lambda labels, axis, number: halves(labels, axis))
+    return folder
+
+
+def rewrite(images: Sequence[Path], masks: Path, folder: Path, change: Error) -> None:
+    """Each image's mask, changed, in a new folder."""
     folder.mkdir(parents=True)
-    paths = {}
     for number, image in enumerate(images):
-        file: Any = nib.load(truth / image.name)
+        file: Any = nib.load(masks / image.name)
         labels, spacing = np.asarray(file.dataobj).astype(np.uint8), file.header.get_zooms()
         # Annotated along the axis with the thickest slices, the last of equal ones.
         axis = max(range(3), key=lambda a: (round(float(spacing[a]), 3), a))
-        path = folder / image.name
-        nib.save(nib.Nifti1Image(ERRORS[error](labels, axis, number), file.affine), path)
-        paths[named_like(image)] = path
-    return paths
+        changed = change(labels, axis, number)
+        nib.save(nib.Nifti1Image(changed, file.affine), folder / image.name)
 
 
 def named_like(image: Path) -> str:

@@ -8,8 +8,8 @@ compared with the true masks. Each map is a score of every pixel's label, and AU
 low score finds the wrong pixels of a slice, averaged over the slices.
 
 `la`: eight left atria, two clean slices each. Two kinds of labels are judged: imported ones, the
-true masks corrupted by L2B's recipe (Zhou et al. 2022) on 40 percent of the slices, and the
-network's own. `ct`: one CT with 42 organs, eight of its thirty slices clean; the network's own.
+true masks made wrong as `--errors` says (see _label_errors.py), and the network's own. `ct`: one CT
+with 42 organs, eight of its thirty slices clean; the network's own.
 
 The scores: `confidence` is the network's probability of the label, `confidence, views` its mean
 over the mirrored views, `price` the meta-gradient u itself, `trust` the map that the engine
@@ -25,13 +25,14 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import _shared
 import numpy as np
 import torch
-from _corruption import corrupt_volume
+from _label_errors import ERRORS
 from _shared import DATA, LA
 from bootstrapping import spread
 from numpy.typing import NDArray
@@ -65,6 +66,8 @@ FEWEST_PIXELS = 20
 """How many wrong and how many right pixels a slice must have to be judged."""
 JUDGED_SLICES = 7
 """Of every case."""
+LOWEST = 0.05
+"""The share of a slice's pixels that are looked at first."""
 CT = DATA / "ct_multiorgan"
 BASE_MARKS = (30, 60, 100, 200, 400, 700, 1000)
 LOOP_MARKS = (100, 300, 600, 1000)
@@ -86,9 +89,10 @@ def main() -> None:
     options = parse()
     records: list[dict[str, Any]] = []
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        for data in options.data:
+        for data in asked(options):
             with tempfile.TemporaryDirectory() as folder:
-                setting = {"la": left_atria, "ct": organs}[data](Path(folder), seed)
+                made = organs if data == "ct" else partial(left_atria, error=data)
+                setting = made(Path(folder), seed)
                 with setting.study:
                     for record in trajectory(setting, seed, quick=options.quick):
                         records.append({"data": data, "seed": seed, **record})
@@ -106,6 +110,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--data", nargs="+", choices=("la", "ct"), default=("la", "ct"))
+    parser.add_argument("--errors", default="L2B 40 %", help="of the labels of `la`")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a few steps, to try it out")
@@ -114,20 +119,26 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def asked(options: argparse.Namespace) -> list[str]:
+    """`ct`, and the errors of the left atria."""
+    errors = options.errors.split(",") if "la" in options.data else []
+    return errors + [data for data in options.data if data == "ct"]
+
+
 # --- what is judged -------------------------------------------------------------------------------
 
 
-def left_atria(folder: Path, seed: int) -> Setting:
-    """Eight volumes with corrupted masks as their initial labels."""
+def left_atria(folder: Path, seed: int, *, error: str) -> Setting:
+    """Eight volumes with wrong masks as their initial labels."""
     cases = json.loads((LA / "splits.json").read_text())["labelled_8"]
     rng = np.random.default_rng(seed)
     truth, labels = {}, {}
     for number, case in enumerate(cases):
         volume, source = read_labels(LA / "labels" / f"{case}.nii.gz")
         truth[case] = volume.voxels.astype(np.uint8)
-        labels[case] = folder / f"{case}_corrupted.nii.gz"
-        noisy = corrupt_volume(truth[case], 0, share=0.4, seed=1000 * seed + number)
-        write_labels(labels[case], Volume(noisy, volume.geometry), source)
+        labels[case] = folder / f"{case}_wrong.nii.gz"
+        wrong = ERRORS[error](truth[case], 0, 1000 * seed + number)
+        write_labels(labels[case], Volume(wrong, volume.geometry), source)
     study = Study.create(folder / "la.mlbseg", author="truth")
     study.set_classes([LabelClass(1, "left atrium", (230, 159, 0))])
     import_images(study, [LA / "images" / f"{name}.nii.gz" for name in cases], labels)
@@ -206,6 +217,7 @@ def train(step: Callable[..., object], marks: Sequence[int]) -> Iterator[int]:
 def judge(trainer: Trainer, setting: Setting) -> dict[str, Any]:
     """AUROC for all labels and scores, right proposals, and the size of the meta-gradients."""
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    lowest: dict[tuple[str, str], list[float]] = defaultdict(list)
     proposals: dict[str, list[float]] = defaultdict(list)
     direction, plain = trainer.direction(), plain_gradient(trainer)
     prices = []
@@ -218,16 +230,17 @@ def judge(trainer: Trainer, setting: Setting) -> dict[str, Any]:
             shown["imported labels"] = indices(trainer, raw, key)
         prices.append(float(maps["price"].abs()[:, :, truth[0] != IGNORE].mean()))
         for what in setting.judged:
-            judged = one_slice(maps, shown[what], truth)
-            for score, value in judged.items():
-                (proposals[what] if score == "right proposals" else found[what, score]).append(
-                    value
-                )
+            if not enough(shown[what], truth):
+                continue
+            proposals[what].append(right_proposals(maps["trust"], shown[what], truth))
+            for score, value in at_pixels(maps, shown[what], truth, auroc).items():
+                found[what, score].append(value)
+            for score, value in at_pixels(maps, shown[what], truth, among_lowest).items():
+                lowest[what, score].append(value)
+            lowest[what, "at most"].append(min(1.0, wrong_share(shown[what], truth) / LOWEST))
     return {
-        "auroc": {
-            what: {s: float(np.mean(v)) for (w, s), v in found.items() if w == what}
-            for what in setting.judged
-        },
+        "auroc": means(found, setting.judged),
+        "lowest": means(lowest, setting.judged),
         "right_proposals": {what: float(np.mean(v)) for what, v in proposals.items()},
         "judged_slices": {w: len(v) for (w, s), v in found.items() if s == "trust"},
         "gradient_norm": length(plain),
@@ -236,18 +249,45 @@ def judge(trainer: Trainer, setting: Setting) -> dict[str, Any]:
     }
 
 
-def one_slice(maps: Mapping[str, Tensor], shown: Tensor, truth: Tensor) -> dict[str, float]:
+def means(
+    found: Mapping[tuple[str, str], Sequence[float]], judged: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    return {
+        what: {s: float(np.mean(v)) for (w, s), v in found.items() if w == what} for what in judged
+    }
+
+
+def enough(shown: Tensor, truth: Tensor) -> bool:
+    """Whether a slice has wrong and right pixels enough to be judged."""
+    wrong, inside = (shown != truth) & (truth != IGNORE), truth != IGNORE
+    return min(int(wrong.sum()), int((inside & ~wrong).sum())) >= FEWEST_PIXELS
+
+
+def wrong_share(shown: Tensor, truth: Tensor) -> float:
+    return float((shown != truth)[truth != IGNORE].float().mean())
+
+
+def at_pixels(
+    maps: Mapping[str, Tensor],
+    shown: Tensor,
+    truth: Tensor,
+    measure: Callable[[NDArray[np.floating[Any]], NDArray[np.bool_]], float],
+) -> dict[str, float]:
+    """How well each score finds the wrong pixels; a higher value is more suspicious."""
     inside = truth != IGNORE
     wrong = (shown != truth)[inside].numpy()
-    if min(wrong.sum(), (~wrong).sum()) < FEWEST_PIXELS:
-        return {}
-    found = {
-        name: auroc(-value_of(scores, shown)[inside].numpy(), wrong)
+    return {
+        name: measure(-value_of(scores, shown)[inside].numpy(), wrong)
         for name, scores in maps.items()
     }
-    others = maps["trust"].scatter(1, shown.clamp_min(0).unsqueeze(1), -1.0)
-    right = (others.argmax(dim=1) == truth)[inside].numpy()
-    return found | {"right proposals": float(right[wrong].mean())}
+
+
+def right_proposals(trust: Tensor, shown: Tensor, truth: Tensor) -> float:
+    """Share of the wrong pixels whose best other label is the true one."""
+    inside = truth != IGNORE
+    others = trust.scatter(1, shown.clamp_min(0).unsqueeze(1), -1.0)
+    right = (others.argmax(dim=1) == truth)[inside]
+    return float(right[(shown != truth)[inside]].float().mean())
 
 
 def source_of(trainer: Trainer) -> SliceSource:
@@ -307,6 +347,12 @@ def auroc(score: NDArray[np.floating[Any]], wrong: NDArray[np.bool_]) -> float:
     return float((ranks - count * (count + 1) / 2) / (count * (len(wrong) - count)))
 
 
+def among_lowest(suspicion: NDArray[np.floating[Any]], wrong: NDArray[np.bool_]) -> float:
+    """Share of wrong pixels among the `LOWEST` share of pixels with the highest suspicion."""
+    count = max(1, round(LOWEST * len(wrong)))
+    return float(wrong[np.argpartition(-suspicion, count - 1)[:count]].mean())
+
+
 # --- tables and pictures --------------------------------------------------------------------------
 
 
@@ -322,6 +368,8 @@ def show(records: Sequence[dict[str, Any]]) -> None:
             "right proposals": f"{r['right_proposals'][what]:.3f}",
             "|g|": r["gradient_norm"],
             "|u|": f"{r['mean_abs_price']:.2e}",
+            "lowest 5 % by trust": f"{r['lowest'][what]['trust']:.3f}",
+            "at most": f"{r['lowest'][what]['at most']:.3f}",
         }
         for r in records
         for what, scores in r["auroc"].items()

@@ -155,6 +155,13 @@ def test_auroc_is_the_chance_that_a_wrong_pixel_scores_higher(bench: Any) -> Non
     assert bench("trust").auroc(score, wrong) == pytest.approx(expected)
 
 
+def test_wrong_pixels_among_the_lowest_are_counted(bench: Any) -> None:
+    suspicion, wrong = np.linspace(0, 1, 200), np.zeros(200, bool)
+    wrong[[199, 198, 197, 3]] = True  # the ten most suspicious ones are looked at
+    assert bench("trust").among_lowest(suspicion, wrong) == pytest.approx(0.3)
+    assert bench("trust").among_lowest(-suspicion, wrong) == pytest.approx(0.1)
+
+
 # --- the scripts ----------------------------------------------------------------------------------
 
 
@@ -399,13 +406,13 @@ def test_dimensions_script(tmp_path: Path) -> None:
         assert row["peak MB"] > 0
 
 
-def test_imported_labels_script_and_its_resumption(tmp_path: Path) -> None:
+def test_imported_labels_script_and_its_resumption(bench: Any, tmp_path: Path) -> None:
     file, asked = tmp_path / "labels.json", ("--errors", "grown,none")
     first = carried_out("imported_labels.py", *asked, "--arms", "imported", json_file=file)
     found = carried_out("imported_labels.py", *asked, json_file=file)
     assert found["rows"][:2] == first["rows"]
     rows = {(row["error"], row["arm"]): row["dice"] for row in found["rows"]}
-    arms = ("imported", "counted", "ignore", "unseen", "seen")
+    arms = bench("imported_labels").ARMS
     assert set(rows) == {(error, arm) for error in ("grown", "none") for arm in arms}
     assert len(found["rows"]) == len(rows)
     assert rows["none", "imported"] == 1
@@ -485,3 +492,17 @@ def test_labels_are_wrong_as_their_names_say(bench: Any) -> None:
     assert len(shown[1]) == len(shown[0]) - len(shown[0]) // 3
     assert size["a neighbour merged"] > 1.05 * size["none"]
     assert size["L2B 40 %"] != size["none"] != size["L2B 100 %"]
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_class_is_cut_in_two_and_the_halves_taken_for_each_other(bench: Any, axis: int) -> None:
+    errors, true = bench("_label_errors"), np.zeros((9, 10, 11), np.uint8)
+    true[2:6, 2:6, 2:6] = 1
+    cut = errors.halves(true, axis)
+    assert ((cut > 0) == (true > 0)).all()
+    assert np.bincount(cut.ravel())[1:].tolist() == [32, 32]
+    in_slices = np.moveaxis(cut, axis, 0)[2]
+    assert set(np.unique(in_slices)) == {0, 1, 2}  # every slice shows both
+    swapped = errors.wrong_class(cut, axis, 3)
+    assert (swapped == np.where(cut > 0, 3 - cut, 0)).all()
+    assert (errors.wrong_class(cut, axis, 4) == cut).all()
