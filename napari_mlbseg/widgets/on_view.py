@@ -66,32 +66,37 @@ class CaseOnView(QObject):
         self._viewer, self._leaving, self._errands = viewer, leaving, errands
         self._study: Study | None = None
         self._histories = Histories()
+        self._places: dict[str, SliceKey] = {}
         self._focus_timer = timer(self, _FOCUS_AFTER_MS, self._focus, single_shot=True)
 
     def set_study(self, study: Study | None) -> None:
         """Show cases of this study from now on; None for no study."""
-        self._study, self._histories = study, Histories()
+        self._study, self._histories, self._places = study, Histories(), {}
 
-    def choose(self, case_id: str, then: Callable[[Annotation], None] = _nothing) -> None:
-        """Save the case on view, show another one, then act on it."""
+    def choose(self, case_id: str) -> None:
+        """Save the case on view, and show another one where it was left, or in its middle."""
         shown = self.annotation
-        if shown is not None and shown.case.id == case_id and shown.layers.complete:
-            then(shown)
-            return
-        with reporting(self.failed.emit):
-            case = opened(self._study).case(case_id)
-            self._leaving.case(lambda: self._show(case, then), self.changed.emit)
+        if shown is None or shown.case.id != case_id or not shown.layers.complete:
+            with reporting(self.failed.emit):
+                case = opened(self._study).case(case_id)
+                self._leaving.case(
+                    lambda: self._show(case, self._places.get(case_id)), self.changed.emit
+                )
 
     def go_to(self, key: SliceKey) -> None:
         """Show a slice of any case."""
-        self.choose(key.case_id, lambda annotation: annotation.go_to_slice(key))
+        shown = self.annotation
+        if shown is not None and shown.case.id == key.case_id and shown.layers.complete:
+            shown.go_to_slice(key)
+            return
+        with reporting(self.failed.emit):
+            case = opened(self._study).case(key.case_id)
+            self._leaving.case(lambda: self._show(case, key), self.changed.emit)
 
     def show_anew(self, key: SliceKey) -> None:
         """Reload a slice from the study and show it."""
         case = opened(self._study).case(key.case_id)
-        self._leaving.case(
-            lambda: self._show(case, lambda annotation: annotation.go_to_slice(key)), _nothing
-        )
+        self._leaving.case(lambda: self._show(case, key), _nothing)
 
     def show(self, action: Callable[[Annotation], None]) -> None:
         """Act on the case on view, if there is one; works in read-only studies too."""
@@ -133,33 +138,58 @@ class CaseOnView(QObject):
         if annotation is None:
             return
         try:
-            annotation.close(remove_layers=remove_layers)
+            self._put_away(annotation, remove_layers=remove_layers)
         finally:
-            self._leaving.holding.release()
-            annotation.deleteLater()
             self.changed.emit()
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _show(self, case: Case, then: Callable[[Annotation], None]) -> None:
+    def _show(self, case: Case, key: SliceKey | None) -> None:
+        """Show a case in place of the one on view, at a slice or in its middle."""
         with reporting(self.failed.emit):
-            study = opened(self._study)
-            self.close()
+            try:
+                self._replace(opened(self._study), case, key)
+            finally:
+                self.changed.emit()
+            self.focus_soon()
+            if key is not None and key.axis != case.axis:
+                self.show(lambda annotation: annotation.go_to_slice(key))
+
+    def _replace(self, study: Study, case: Case, key: SliceKey | None) -> None:
+        shown, self.annotation = self.annotation, None
+        layers = None if shown is None else shown.layers
+        try:
+            if shown is not None:
+                self._put_away(shown, remove_layers=False)
             if study.writable and not study.arrays.has(case.id, ArrayName.IMAGE):
                 self._errands.run(
                     lambda _: rebuild_arrays(study.cases, study.arrays),
-                    lambda _: self.choose(case.id, then),
+                    lambda _: self.choose(case.id) if key is None else self.go_to(key),
                     doing="Rebuilding arrays from the source files",
                 )
                 return
-            self.annotation = annotation = Annotation(
-                self._viewer, study, case, self, history=self._histories.of(case.id)
+            self.annotation = Annotation(
+                self._viewer,
+                study,
+                case,
+                self,
+                history=self._histories.of(case.id),
+                index=key.index if key is not None and key.axis == case.axis else None,
+                earlier=layers,
             )
-            self._leaving.holding.watch(study, annotation)
-            self._pass_on(annotation)
-            self.changed.emit()
-            self.focus_soon()
-            then(annotation)
+        finally:
+            if self.annotation is None and layers is not None:
+                layers.remove()
+        self._leaving.holding.watch(study, self.annotation)
+        self._pass_on(self.annotation)
+
+    def _put_away(self, annotation: Annotation, *, remove_layers: bool) -> None:
+        self._places[annotation.case.id] = annotation.key
+        try:
+            annotation.close(remove_layers=remove_layers)
+        finally:
+            self._leaving.holding.release()
+            annotation.deleteLater()
 
     def _pass_on(self, annotation: Annotation) -> None:
         annotation.slice_changed.connect(self.slice_changed)

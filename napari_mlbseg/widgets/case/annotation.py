@@ -79,8 +79,13 @@ class Annotation(QObject):
         parent: QObject | None = None,
         *,
         history: History | None = None,
+        index: int | None = None,
+        earlier: CaseLayers | None = None,
     ) -> None:
-        """Show a case; `history` comes from an earlier visit."""
+        """Show a case at a slice, or in the middle.
+
+        `history` comes from an earlier visit, `earlier` are the layers of the case shown before.
+        """
         super().__init__(parent)
         self.case = case
         self.unsaved: dict[SliceKey, str] = {}
@@ -102,7 +107,9 @@ class Annotation(QObject):
             edited=self._on_write,
         )
         self._working.axis = self._axis = case.axis
-        self.layers = CaseLayers(viewer, study, case, self._arrays, self._working)
+        self.layers = CaseLayers(
+            viewer, study, case, self._arrays, self._working, earlier=earlier, index=index
+        )
         self._late.watch(self._arrays, self.layers)
         self._index = self.layers.index(case.axis)
         self.history = History() if history is None else history
@@ -211,12 +218,13 @@ class Annotation(QObject):
             self.layers.draw(names, working=machine in names)
 
     def close(self, *, remove_layers: bool = True) -> None:
-        """Save the edits and remove the layers, unless their window is gone."""
+        """Save the edits, and remove the layers unless their window is gone or they go on."""
         self.flush()
         self._journal.close()
         self._late.stop()
         for event, slot in self._connections:
             event.disconnect(slot)
+        self.layers.release()
         try:
             if remove_layers:
                 self.layers.remove()

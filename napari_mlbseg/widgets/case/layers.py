@@ -14,6 +14,7 @@ from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.cases import Case, LabelClass
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import AXIS_NAMES
+from napari_mlbseg.widgets.case.carried import Framing, carried_limits, place, window_of
 from napari_mlbseg.widgets.case.stored import CaseArrays
 from napari_mlbseg.widgets.case.working_labels import WorkingLabels
 from napari_mlbseg.widgets.case.working_layer import Labels as PaintedLabels
@@ -123,25 +124,32 @@ class CaseLayers:
         case: Case,
         arrays: CaseArrays,
         labels: WorkingLabels,
+        *,
+        earlier: "CaseLayers | None" = None,
+        index: int | None = None,
     ) -> None:
+        """Show a case, at a slice along its axis or in the middle.
+
+        `earlier` are the layers of the case shown before in the same study: if none was deleted
+        they get new data, and keep the tool, what is shown, and how the image is seen.
+        """
         self._viewer = viewer
         self._study = study
         self._case = case
         self._arrays = arrays
         self._layers: dict[ArrayName, Layer] = {}
-        # Before the first layer is added, so that no slices are read along the wrong axis.
-        self._cut_across(case.axis)
-        self._add_image()
+        self.working: PaintedLabels
+        index = case.geometry.shape[case.axis] // 2 if index is None else index
+        if earlier is not None and earlier.complete:
+            self.working, self._layers = earlier.working, earlier._layers
+            self._fitted = self._take_over(earlier, labels, index)
+        else:
+            if earlier is not None:
+                earlier.remove()
+            self._add_all(labels, index)
+            self._fitted = self._fit()
         for name in _WEIGHT_MAPS:
-            self._add_map(name, _WEIGHTS)
             self._layers[name].events.visible.connect(self.fit_weights)
-        self._add_map(ArrayName.TRUST, _TRUST)
-        self._add_contours(ArrayName.INITIAL_LABELS, width=1, visible=False)
-        self._add_contours(ArrayName.PREDICTION, width=2, visible=True)
-        self.working = self._add_working(labels)
-        viewer.canvas.overlays.scale_bar.visible = True
-        self.show_axis(case.axis)
-        viewer.reset_view()
 
     # --- where the view stands ---------------------------------------------------------------
 
@@ -250,13 +258,77 @@ class CaseLayers:
         """Whether at least one of the layers is still in the viewer."""
         return any(layer in self._viewer.layers for layer in (self.working, *self._layers.values()))
 
+    def release(self) -> None:
+        """Leave the layers to those who show the next case."""
+        for name in _WEIGHT_MAPS:
+            self._layers[name].events.visible.disconnect(self.fit_weights)
+
     def remove(self) -> None:
         """Remove the layers from the viewer."""
         for layer in (self.working, *self._layers.values()):
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
 
+    # --- another case on the same layers -------------------------------------------------------
+
+    def _take_over(self, earlier: "CaseLayers", labels: WorkingLabels, index: int) -> Framing:
+        """Show the case on the layers of an earlier one; return the framing that fits the slice.
+
+        napari takes long to remove and to add a layer (it collects garbage each time).
+        """
+        framing, axis, mode = Framing.of(self._viewer), self.axis, self.working.mode
+        layers: list[tuple[Layer, Any]] = [(self.working, labels)]
+        layers += [(layer, self._arrays[name]) for name, layer in self._layers.items()]
+        shown = [layer for layer, _ in layers if layer.visible]
+        self.working.drop_polygon()
+        for layer in shown:
+            layer.visible = False  # hidden layers read no slices while they are moved
+        for layer, data in layers:
+            self._fill(layer, data)
+        self._carry_window(earlier)
+        self.show_axis(self._case.axis)
+        self.show_slice(self._case.axis, index)
+        for layer in shown:
+            layer.visible = True
+        self.working.mode = mode
+        if framing == earlier._fitted or axis != self._case.axis:
+            return self._fit()
+        framing.moved(axis, earlier._case.geometry, self._case.geometry).show(self._viewer)
+        return earlier._fitted
+
+    def _fill(self, layer: Layer, data: Any) -> None:
+        editable, layer.editable = layer.editable, False  # drops napari's own history
+        layer.data = data
+        where = placement(self._study, self._case)
+        layer.metadata = where["metadata"]
+        place(layer, where["scale"], where["translate"])
+        layer.editable = editable
+
+    def _carry_window(self, earlier: "CaseLayers") -> None:
+        layer, limits = self._layers[ArrayName.IMAGE], contrast_limits(self._case)
+        chosen = carried_limits(window_of(layer), contrast_limits(earlier._case), limits)
+        layer.contrast_limits_range = min(limits[0], chosen[0]), max(limits[1], chosen[1])
+        layer.contrast_limits = chosen
+
+    def _fit(self) -> Framing:
+        self._viewer.reset_view()
+        return Framing.of(self._viewer)
+
     # --- making them -------------------------------------------------------------------------
+
+    def _add_all(self, labels: WorkingLabels, index: int) -> None:
+        # Before the first layer is added, so that no slices are read along the wrong axis.
+        self._cut_across(self._case.axis)
+        self._add_image()
+        for name in _WEIGHT_MAPS:
+            self._add_map(name, _WEIGHTS)
+        self._add_map(ArrayName.TRUST, _TRUST)
+        self._add_contours(ArrayName.INITIAL_LABELS, width=1, visible=False)
+        self._add_contours(ArrayName.PREDICTION, width=2, visible=True)
+        self.working = self._add_working(labels)
+        self._viewer.canvas.overlays.scale_bar.visible = True
+        self.show_axis(self._case.axis)
+        self.show_slice(self._case.axis, index)
 
     def _add_image(self) -> None:
         self._layers[ArrayName.IMAGE] = self._viewer.add_image(

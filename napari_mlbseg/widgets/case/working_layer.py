@@ -40,6 +40,10 @@ class Labels(napari.layers.Labels):  # type: ignore[misc]
         """Paint a polygon (n, z y x) on rounded points: napari would put 4.9999 on slice 4."""
         super().paint_polygon(np.round(points), new_label)
 
+    def drop_polygon(self) -> None:
+        """Forget the corners of a polygon that is half drawn."""
+        self._overlays["polygon"].points = []
+
     def limit_brush(self, classes: Iterable[int]) -> None:
         """Paint only with these values and the background."""
         self._values = sorted({0, *classes})
