@@ -23,15 +23,19 @@ from napari_mlbseg.widgets.keeping.holding import Unsaved
 from napari_mlbseg.widgets.lifetime.dock_life import NAME, Lifetime
 from napari_mlbseg.widgets.panels.cases import CasesPanel
 from napari_mlbseg.widgets.panels.export import ExportPanel
-from napari_mlbseg.widgets.panels.layout import key_sheet, scrolled_upright
+from napari_mlbseg.widgets.panels.layout import key_sheet, scrolled, scrolled_upright
+from napari_mlbseg.widgets.panels.message import MessageLine
 from napari_mlbseg.widgets.panels.slices import SlicesPanel
 from napari_mlbseg.widgets.panels.study import StudyPanel
 from napari_mlbseg.widgets.panels.suggestions import SuggestionsPanel
 from napari_mlbseg.widgets.panels.training import TrainingPanel
 from napari_mlbseg.widgets.requests import CaseRow, case_rows
+from napari_mlbseg.widgets.sample_study import phantom_study
 from napari_mlbseg.widgets.workbench import Workbench
 
 _VIEWS = {
+    "initial": ArrayName.INITIAL_LABELS,
+    "prediction": ArrayName.PREDICTION,
     "weights": ArrayName.META_WEIGHTS_INITIAL,
     "trust": ArrayName.TRUST,
 }
@@ -55,9 +59,13 @@ class MLBSegDock(QWidget):
         self._unseen = Unseen()
         self.suggestions_panel = SuggestionsPanel()
         self.export_panel = ExportPanel()
+        self.message = MessageLine()
         self.tabs = QTabWidget()
+        self._work = QWidget()
         self._lay_out()
+        self._work.hide()  # there is nothing to do without a study
         self._focus = FocusKeeper(self)
+        self._clear_at_next_action()
         self._connect_panels()
         self._connect_workbench()
         self._connect_suggester()
@@ -84,6 +92,11 @@ class MLBSegDock(QWidget):
         self.study_panel.create_requested.connect(bench.create_study)
         self.study_panel.close_requested.connect(bench.close_study)
         self.study_panel.cancel_requested.connect(bench.errands.cancel)
+        self.study_panel.sample_requested.connect(
+            lambda folder: bench.create_study(phantom_study(folder))
+        )
+        self.study_panel.case_asked.connect(self.cases_panel.step)
+        self.study_panel.list_asked.connect(lambda: self.bring(self.cases_panel))
         self.cases_panel.case_chosen.connect(bench.view.choose)
         self.slices_panel.command.connect(self._command)
         self.slices_panel.axis_chosen.connect(bench.view.turn)
@@ -98,9 +111,36 @@ class MLBSegDock(QWidget):
         self.export_panel.model_requested.connect(bench.export_model)
         self.suggestions_panel.chosen.connect(bench.view.go_to)
 
+    def _clear_at_next_action(self) -> None:
+        """Messages go stale with whatever is done next."""
+        slices, training, study = self.slices_panel, self.training_panel, self.study_panel
+        for acted in (
+            study.open_requested,
+            study.create_requested,
+            self.cases_panel.case_chosen,
+            self.suggestions_panel.chosen,
+            slices.axis_chosen,
+            slices.slice_chosen,
+            slices.classes_chosen,
+            training.start_requested,
+            self.export_panel.export_requested,
+            self.export_panel.model_requested,
+        ):
+            acted.connect(lambda *_: self.message.clear())
+
+    def bring(self, widget: QWidget) -> None:
+        """Show the tab that a widget is in."""
+        for place in range(self.tabs.count()):
+            page = self.tabs.widget(place)
+            if page is not None and (page is widget or page.isAncestorOf(widget)):
+                self.tabs.setCurrentIndex(place)
+
     def _command(self, name: str) -> None:
+        self.message.clear()
         if name in _VIEWS:
             self.workbench.view.show(lambda annotation: annotation.toggle_map(_VIEWS[name]))
+        elif name == "hide_all":
+            self.workbench.view.show(lambda annotation: annotation.layers.hide_all())
         elif name == "next_suggested":
             self._go_to_suggested()
         elif name == "take_proposed_labels":
@@ -114,12 +154,12 @@ class MLBSegDock(QWidget):
         if key is not None:
             self.workbench.view.go_to(key)
         else:
-            self.study_panel.show_message(self.suggestions_panel.note.text())
+            self.message.say(self.suggestions_panel.note.text())
 
     def _take_proposed_labels(self, commands: SliceCommands) -> None:
         taken = commands.take_proposed_labels(self.slices_panel.doubt.value())
         text = f"{taken} pixels of the slice now have the proposed label."
-        self.study_panel.show_message(text if taken else "Nothing is proposed for this slice.")
+        self.message.say(text if taken else "Nothing is proposed for this slice.")
 
     def _train(self, config: Config) -> None:
         study = self.workbench.study
@@ -145,9 +185,10 @@ class MLBSegDock(QWidget):
         bench.view.label_picked.connect(self.slices_panel.set_label)
         bench.view.label_picked.connect(lambda _: self._show_outside())
         bench.view.history_changed.connect(self._show_history)
+        bench.view.overlays_changed.connect(self._show_overlays)
         bench.engine_event.connect(self._show_event)
         bench.failed.connect(self._show_failure)
-        bench.told.connect(self.study_panel.show_message)
+        bench.told.connect(self.message.say)
         bench.holding.changed.connect(self._show_unsaved)
         bench.locked.connect(self.study_panel.ask_read_only)
         bench.errands.busy.connect(self.study_panel.show_busy)
@@ -168,8 +209,9 @@ class MLBSegDock(QWidget):
     def _show_study(self) -> None:
         study = self.workbench.study
         rows = case_rows(study)
+        self._work.setVisible(study is not None)
         self.cases_panel.set_rows(rows)
-        self.study_panel.show_message("")
+        self.message.clear()
         if study is None:
             self.study_panel.set_study(None)
         else:
@@ -191,10 +233,17 @@ class MLBSegDock(QWidget):
         annotation = self.workbench.annotation
         case_id = annotation.case.id if annotation else None
         self.cases_panel.set_current(case_id)
+        self.study_panel.set_case(case_id)
         study = self.workbench.study
         self.export_panel.set_available(() if study is None else study.cases, case_id)
         self._show_slice()
         self._show_history()
+        self._show_overlays()
+
+    def _show_overlays(self) -> None:
+        annotation = self.workbench.annotation
+        shown = annotation.layers.shown() if annotation else frozenset()
+        self.slices_panel.set_overlays([name for name, which in _VIEWS.items() if which in shown])
 
     def _show_history(self) -> None:
         annotation = self.workbench.annotation
@@ -264,11 +313,10 @@ class MLBSegDock(QWidget):
             self._show_failure(event.message)
 
     def _show_unsaved(self, unsaved: Unsaved | None) -> None:
-        if unsaved is not None:
-            self.study_panel.show_message(unsaved.text, error=True)
+        self.message.hold("" if unsaved is None else unsaved.text)
 
     def _show_failure(self, text: str) -> None:
-        self.study_panel.show_message(text, error=True)
+        self.message.say(text, error=True)
         show_error(text)
 
     def _on_closed(self) -> None:
@@ -278,21 +326,33 @@ class MLBSegDock(QWidget):
     # --- looks -----------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
-        self.tabs.addTab(self.training_panel, "Training")
-        self.tabs.addTab(self.suggestions_panel, "Suggested")
-        self.tabs.addTab(self.export_panel, "Export")
+        self.tabs.addTab(self.cases_panel, "Cases")
+        self.tabs.addTab(scrolled(self.training_panel), "Training")
+        self.tabs.addTab(scrolled(self.suggestions_panel), "Suggested")
+        self.tabs.addTab(scrolled(self.export_panel), "Export")
         self.tabs.addTab(key_sheet(), "Keys")
+        self.tabs.setUsesScrollButtons(False)
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 4, 6, 4)
         column.setSpacing(6)
         column.addWidget(self.study_panel)
-        column.addWidget(self.cases_panel, 1)
-        column.addWidget(self.slices_panel)
-        column.addWidget(self.tabs, 5)
+        column.addWidget(self._work, 1)
+        column.addStretch()
+        work = QVBoxLayout(self._work)
+        work.setContentsMargins(0, 0, 0, 0)
+        work.setSpacing(6)
+        work.addWidget(self.slices_panel)
+        work.addWidget(self.training_panel.line)
+        work.addWidget(self.tabs, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scrolled_upright(inside))
+        layout.setSpacing(0)
+        layout.addWidget(scrolled_upright(inside), 1)
+        foot = QVBoxLayout()
+        foot.setContentsMargins(6, 2, 6, 4)
+        foot.addWidget(self.message)
+        layout.addLayout(foot)
 
 
 def dock_of(viewer: Viewer) -> MLBSegDock:

@@ -40,7 +40,7 @@ class CaseOnView(QObject):
     changed()
         Another case is shown, or none.
     slice_changed(SliceKey), extent_changed(str), moved(SliceKey), label_picked(int),
-    history_changed()
+    history_changed(), overlays_changed()
         See `Annotation`.
     request(object)
         A request to the running engine.
@@ -54,6 +54,7 @@ class CaseOnView(QObject):
     moved = Signal(object)
     label_picked = Signal(int)
     history_changed = Signal()
+    overlays_changed = Signal()
     request = Signal(object)
     failed = Signal(str)
     told = Signal(str)
@@ -199,6 +200,7 @@ class CaseOnView(QObject):
         annotation.label_picked.connect(self.label_picked)
         annotation.request.connect(self.request)
         annotation.history_changed.connect(self.history_changed)
+        annotation.overlays_changed.connect(self.overlays_changed)
         annotation.failed.connect(self.failed)
         annotation.told.connect(self.told)
 

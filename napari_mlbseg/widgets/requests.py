@@ -26,6 +26,10 @@ class NewStudy:
     choices: Mapping[Path, Sequence[Choice]] | None = None
 
 
+STATES = ("untouched", "in progress", "done")
+"""Of a case."""
+
+
 @dataclass(frozen=True)
 class CaseRow:
     """One row of the list of cases; it counts slices along the case's own axis."""
@@ -47,9 +51,10 @@ class CaseRow:
     @property
     def state(self) -> str:
         """The progress in words: untouched, in progress or done."""
+        untouched, begun, done = STATES
         if self.clean + self.skipped == self.slices:
-            return "done"
-        return "in progress" if self.clean + self.drafts + self.skipped else "untouched"
+            return done
+        return begun if self.clean + self.drafts + self.skipped else untouched
 
 
 def case_rows(study: Study | None) -> list[CaseRow]:

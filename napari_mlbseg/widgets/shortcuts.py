@@ -37,7 +37,12 @@ class SliceCommand:
 
 
 COMMANDS = (
-    SliceCommand("accept", "Shift-A", "Accept", "Accept this slice as shown: it becomes clean"),
+    SliceCommand(
+        "accept",
+        "Shift-A",
+        "Accept and go on",
+        "Accept this slice as shown: it becomes clean; then show the next open slice",
+    ),
     SliceCommand("reopen", "Shift-O", "Reopen", "Take back the acceptance or the skip"),
     SliceCommand(
         "skip", "Shift-S", "Skip", "Leave this slice to the network and go to the next open slice"
@@ -80,6 +85,15 @@ MOVES = (
 )
 VIEWS = (
     SliceCommand(
+        "initial",
+        "Shift-I",
+        "Initial",
+        "Show or hide the outlines of the initial labels: imported, or made by the base model",
+    ),
+    SliceCommand(
+        "prediction", "Shift-P", "Prediction", "Show or hide the outlines of the prediction"
+    ),
+    SliceCommand(
         "weights",
         "Shift-W",
         "Weights",
@@ -91,6 +105,9 @@ VIEWS = (
         "Trust",
         "Show or hide the trust map: the lighter a spot, the less the clean slices bear out the"
         " prediction",
+    ),
+    SliceCommand(
+        "hide_all", "Shift-H", "Hide all", "Show the image alone; once more shows what was shown"
     ),
 )
 TRAVELS = (

@@ -21,4 +21,4 @@ class WindowAtWork:
 
     @property
     def message(self) -> str:
-        return self.dock.study_panel.message.text()
+        return self.dock.message.text()

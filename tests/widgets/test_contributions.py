@@ -120,11 +120,17 @@ def test_a_sample_case_is_plain_layers(window: napari.Viewer) -> None:
     assert [type(layer).__name__ for layer in layers] == ["Image", "Labels"]
 
 
-def test_a_command_opens_a_study_of_phantoms(qtbot: QtBot, window: napari.Viewer) -> None:
+def test_a_command_makes_a_study_of_phantoms_where_one_wants_it(
+    qtbot: QtBot, window: napari.Viewer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = lambda *args, **kwargs: str(tmp_path / "mine")  # noqa: E731
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", folder)
     contributions.open_phantom_study(window)
     bench = open_dock(window).workbench
     qtbot.waitUntil(lambda: bench.annotation is not None)
     assert len(case_rows(bench.study)) == 4
+    assert bench.study is not None
+    assert bench.study.path.parent == tmp_path / "mine"
 
 
 def test_every_command_of_the_palette_that_can_be_run_runs_without_an_argument(

@@ -11,14 +11,14 @@ import napari
 import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QMessageBox
+from qtpy.QtWidgets import QApplication, QMessageBox, QScrollArea
 from scripted import ScriptedEngine
 
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background.suggester import SHOWN
-from napari_mlbseg.widgets.dock import MLBSegDock
+from napari_mlbseg.widgets.dock import _VIEWS, MLBSegDock, open_dock
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -115,7 +115,7 @@ def test_trust_and_proposed_labels_from_keys_and_buttons(
     press["Shift+W"](window)
     assert window.layers["meta-weights: initial labels"].visible
     press["Shift+T"](window)
-    assert "no proposed labels yet" in dock.study_panel.message.text()
+    assert "no proposed labels yet" in dock.message.text()
 
 
 def test_another_axis_from_the_panel(dock: MLBSegDock, window: napari.Viewer) -> None:
@@ -187,7 +187,7 @@ def test_a_start_without_clean_slices_is_refused_at_once(qtbot: QtBot, dock: MLB
     panel = dock.training_panel
     before = panel.status.text()
     qtbot.mouseClick(panel.start, LEFT)
-    assert "No slice has been accepted yet" in dock.study_panel.message.text()
+    assert "No slice has been accepted yet" in dock.message.text()
     assert not dock.workbench.bridge.running
     assert panel.start.isEnabled()
     assert panel.status.text() == before
@@ -237,8 +237,8 @@ def test_a_failure_of_the_engine_is_shown_without_a_traceback(
     qtbot.mouseClick(dock.training_panel.start, LEFT)
     engine.tell(RuntimeError("CUDA error: device-side assert"))
     qtbot.waitUntil(lambda: dock.training_panel.start.isEnabled())
-    assert "CUDA error" in dock.study_panel.message.text()
-    assert "Traceback" not in dock.study_panel.message.text()
+    assert "CUDA error" in dock.message.text()
+    assert "Traceback" not in dock.message.text()
 
 
 def test_closing_the_study_empties_the_window(dock: MLBSegDock, window: napari.Viewer) -> None:
@@ -294,3 +294,59 @@ def test_quitting_right_after_painting_loses_nothing(study_path: Path) -> None:
     with painter(study_path, "quit") as process:
         assert process.wait(timeout=600) == 0
     assert states(study_path) == {7: SliceState.DRAFT}
+
+
+def test_buttons_show_and_say_which_overlays_are_shown(qtbot: QtBot, dock: MLBSegDock) -> None:
+    annotation = dock.workbench.annotation
+    assert annotation is not None
+    buttons = dock.slices_panel.buttons
+
+    def shown() -> set[str]:
+        return {name for name in _VIEWS if buttons[name].isChecked()}
+
+    assert shown() == {"prediction"}
+    qtbot.mouseClick(buttons["initial"], LEFT)
+    assert shown() == {"prediction", "initial"}
+    layer = next(one for one in dock._viewer.layers if one.name == "prediction")
+    layer.visible = False  # by its eye in the layer list
+    assert shown() == {"initial"}
+    qtbot.mouseClick(buttons["hide_all"], LEFT)
+    assert shown() == set()
+    assert not annotation.layers.working.visible
+    qtbot.mouseClick(buttons["hide_all"], LEFT)
+    assert shown() == {"initial"}
+    dock.workbench.view.choose("phantom_02")
+    assert shown() == {"initial"}
+    qtbot.mouseClick(buttons["initial"], LEFT)
+    assert shown() == set()
+
+
+def test_a_message_goes_with_the_next_action(qtbot: QtBot, dock: MLBSegDock) -> None:
+    slices = dock.slices_panel
+    for control in (slices.buttons["prediction"], slices.strip, dock.study_panel.next):
+        dock.message.say("Something was done before.")
+        qtbot.mouseClick(control, LEFT)
+        assert "before" not in dock.message.text()
+
+
+def test_nothing_of_the_work_is_shown_without_a_study(dock: MLBSegDock) -> None:
+    assert dock.tabs.isVisibleTo(dock)
+    dock.workbench.close_study()
+    assert not dock.tabs.isVisibleTo(dock)
+    assert dock.study_panel.new.isVisibleTo(dock)
+
+
+def test_the_dock_fits_a_small_screen_without_scrolling(
+    qtbot: QtBot, make_napari_viewer: Callable[..., napari.Viewer], study_path: Path
+) -> None:
+    window = make_napari_viewer(show=True)
+    window.window.resize(1366, 740)  # 768 less the bars of the system
+    dock = open_dock(window, study_path)
+    (area,) = (a for a in dock.findChildren(QScrollArea) if a.parent() is dock)
+    bar = area.verticalScrollBar()
+    assert bar is not None
+    for _ in range(5):
+        QApplication.processEvents()
+    assert bar.maximum() == 0
+    assert dock.width() <= 400
+    dock.workbench.shut_down()

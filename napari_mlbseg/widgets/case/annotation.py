@@ -53,6 +53,8 @@ class Annotation(QObject):
         The class to paint with has changed.
     history_changed()
         The steps to undo or redo have changed.
+    overlays_changed()
+        An overlay is shown or hidden.
     request(object)
         A request to the running engine.
     failed(str), told(str)
@@ -66,6 +68,7 @@ class Annotation(QObject):
     moved = Signal(object)
     label_picked = Signal(int)
     history_changed = Signal()
+    overlays_changed = Signal()
     request = Signal(object)
     failed = Signal(str)
     told = Signal(str)
@@ -262,7 +265,10 @@ class Annotation(QObject):
         ]
         for event, slot in connections:
             event.connect(slot)
-        return connections
+        return connections + self.layers.on_shown(self._on_shown)
+
+    def _on_shown(self, event: Any = None) -> None:
+        self.overlays_changed.emit()
 
     def _on_write(self) -> None:
         self._journal.wrote()

@@ -1,6 +1,6 @@
 """One case as napari layers; the only file that adds layers to a viewer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,12 @@ _TRUST = _Look(
 )
 _BRUSH_MM = 8.0
 _WEIGHT_MAPS = (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO)
+OVERLAYS = (
+    ArrayName.INITIAL_LABELS,
+    ArrayName.PREDICTION,
+    ArrayName.TRUST,
+    *_WEIGHT_MAPS,
+)
 _SEEN_PERCENTILE = 99.5
 _LEAST_REACH = 0.01
 
@@ -139,9 +145,11 @@ class CaseLayers:
         self._arrays = arrays
         self._layers: dict[ArrayName, Layer] = {}
         self.working: PaintedLabels
+        self._hidden: list[Layer] = []
         index = case.geometry.shape[case.axis] // 2 if index is None else index
         if earlier is not None and earlier.complete:
             self.working, self._layers = earlier.working, earlier._layers
+            self._hidden = earlier._hidden
             self._fitted = self._take_over(earlier, labels, index)
         else:
             if earlier is not None:
@@ -239,6 +247,25 @@ class CaseLayers:
         layer = self._layers[name]
         layer.visible = not layer.visible
         return bool(layer.visible)
+
+    def hide_all(self) -> None:
+        """Show the image alone; once more shows again what was hidden."""
+        overlays = [self._layers[name] for name in OVERLAYS]
+        shown = [layer for layer in (*overlays, self.working) if layer.visible]
+        for layer in shown or self._hidden:
+            layer.visible = not shown
+        self._hidden = shown or self._hidden
+
+    def shown(self) -> frozenset[ArrayName]:
+        """Return the overlays that are shown."""
+        return frozenset(name for name in OVERLAYS if self._layers[name].visible)
+
+    def on_shown(self, slot: Callable[[Any], None]) -> list[tuple[Any, Callable[[Any], None]]]:
+        """Call `slot` when an overlay is shown or hidden; return the events and the slot."""
+        events = [(self._layers[name].events.visible, slot) for name in OVERLAYS]
+        for event, _ in events:
+            event.connect(slot)
+        return events
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Show labels in the colours of these classes, and paint only with them."""

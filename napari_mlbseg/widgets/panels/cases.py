@@ -3,11 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QRect, Qt, Signal
+from qtpy.QtCore import (
+    QAbstractTableModel,
+    QModelIndex,
+    QRect,
+    QSortFilterProxyModel,
+    Qt,
+    Signal,
+)
 from qtpy.QtGui import QPainter
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QComboBox,
+    QHBoxLayout,
     QHeaderView,
+    QLineEdit,
     QSizePolicy,
     QStyledItemDelegate,
     QStyleOptionViewItem,
@@ -18,12 +28,17 @@ from qtpy.QtWidgets import (
 
 from napari_mlbseg.project.records.slices import SliceState
 from napari_mlbseg.widgets.panels.style import STATE_COLORS
-from napari_mlbseg.widgets.requests import CaseRow
+from napari_mlbseg.widgets.requests import STATES, CaseRow
 
+SORTED_BY = Qt.ItemDataRole.UserRole + 1
+_ANY_STATE = "any state"
 _COLUMNS = ("Case", "State", "Clean", "Drafts", "Progress")
 _PROGRESS = 4
-# Header and four rows; more if the window has room.
-_HEIGHT = 124
+_WIDTHS = (74, 44, 46, 60)
+"""Of all columns but the first, which gets the rest."""
+_NARROWEST = 30
+# Header and two rows; more if the window has room.
+_HEIGHT = 76
 
 
 class CasesModel(QAbstractTableModel):
@@ -57,6 +72,10 @@ class CasesModel(QAbstractTableModel):
             )
         if role == Qt.ItemDataRole.UserRole:
             return row
+        if role == SORTED_BY:
+            done = (row.clean + row.skipped) / row.slices
+            values = (row.case_id, row.state, row.clean, row.drafts, done)
+            return values[index.column()]
         return None
 
     def headerData(  # noqa: N802
@@ -82,6 +101,37 @@ class CasesModel(QAbstractTableModel):
             if old.case_id == row.case_id:
                 self.rows[i] = row
                 self.dataChanged.emit(self.index(i, 0), self.index(i, len(_COLUMNS) - 1))
+
+
+class ShownCases(QSortFilterProxyModel):
+    """The cases that are searched for, in the order that is asked for."""
+
+    def __init__(self, cases: CasesModel) -> None:
+        super().__init__()
+        self._part = self._state = ""
+        self._cases = cases
+        self.setSourceModel(cases)
+        self.setSortRole(SORTED_BY)
+        self.setSortLocaleAware(True)
+
+    def search(self, part: str) -> None:
+        """Show only cases with this in their names, whatever the case of its letters."""
+        self._part = part.casefold().strip()
+        self.invalidateFilter()
+
+    def keep(self, state: str) -> None:
+        """Show only cases in this state; all for an empty text."""
+        self._state = state
+        self.invalidateFilter()
+
+    def case_id(self, place: int) -> str:
+        """Return the case in a row that is shown."""
+        return self._cases.rows[self.mapToSource(self.index(place, 0)).row()].case_id
+
+    def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:  # noqa: N802
+        """Whether a case is shown."""
+        case = self._cases.rows[row]
+        return self._part in case.case_id.casefold() and self._state in ("", case.state)
 
 
 class _ProgressDelegate(QStyledItemDelegate):
@@ -123,8 +173,23 @@ class CasesPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.model = CasesModel()
+        self.shown = ShownCases(self.model)
+        self.search = QLineEdit()
+        self.search.setPlaceholderText("Part of a name")
+        self.search.setClearButtonEnabled(True)
+        self.search.setToolTip("Show only the cases with this in their names")
+        self.search.textChanged.connect(self.shown.search)
+        self.state = QComboBox()
+        self.state.addItems((_ANY_STATE, *STATES))
+        self.state.setToolTip("Show only the cases in this state")
+        self.state.currentTextChanged.connect(
+            lambda text: self.shown.keep("" if text == _ANY_STATE else text)
+        )
+        self._current: str | None = None
         self.table = QTableView()
-        self.table.setModel(self.model)
+        self.table.setModel(self.shown)
+        self.table.setSortingEnabled(True)
+        self.table.sortByColumn(-1, Qt.SortOrder.AscendingOrder)  # in the order of the study
         self.table.setToolTip("Cases of the study. Click a case to view and correct it.")
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -137,27 +202,47 @@ class CasesPanel(QWidget):
         self.table.setMinimumHeight(_HEIGHT)
         self.table.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.setSpacing(4)
+        filters = QHBoxLayout()
+        filters.addWidget(self.search, 2)
+        filters.addWidget(self.state, 1)
+        layout.addLayout(filters)
         layout.addWidget(self.table)
 
     def set_rows(self, rows: Sequence[CaseRow]) -> None:
         """Show these cases."""
         self.model.set_rows(rows)
+        self.search.clear()
+        self.state.setCurrentIndex(0)
 
     def set_row(self, row: CaseRow) -> None:
         """Update one case."""
         self.model.set_row(row)
+        self.set_current(self._current)
 
     def set_current(self, case_id: str | None) -> None:
         """Mark the case on view."""
-        ids = [row.case_id for row in self.model.rows]
-        if case_id in ids:
-            self.table.selectRow(ids.index(case_id))
-        else:
+        self._current = case_id
+        place = self._place()
+        if place is None:
             self.table.clearSelection()
+        else:
+            self.table.selectRow(place)
+
+    def step(self, by: int) -> None:
+        """Choose the next case (1) or the previous one (-1) of those shown, in their order."""
+        place, count = self._place(), self.shown.rowCount()
+        wanted = (0 if by > 0 else count - 1) if place is None else place + by
+        if 0 <= wanted < count:
+            self.case_chosen.emit(self.shown.case_id(wanted))
+
+    def _place(self) -> int | None:
+        ids = [self.shown.case_id(place) for place in range(self.shown.rowCount())]
+        return ids.index(self._current) if self._current in ids else None
 
     def _on_clicked(self, index: QModelIndex) -> None:
-        self.case_chosen.emit(self.model.rows[index.row()].case_id)
+        self.case_chosen.emit(self.shown.case_id(index.row()))
 
     def _size_columns(self) -> None:
         vertical, header = self.table.verticalHeader(), self.table.horizontalHeader()
@@ -166,7 +251,8 @@ class CasesPanel(QWidget):
         vertical.hide()
         vertical.setDefaultSectionSize(24)
         header.setHighlightSections(False)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setMinimumSectionSize(_NARROWEST)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(_PROGRESS, QHeaderView.ResizeMode.Fixed)
-        self.table.setColumnWidth(_PROGRESS, 84)
+        for column, width in enumerate(_WIDTHS, 1):
+            self.table.setColumnWidth(column, width)

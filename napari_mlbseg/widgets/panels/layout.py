@@ -12,19 +12,20 @@ def key_sheet() -> QScrollArea:
     keys.setAlignment(Qt.AlignmentFlag.AlignTop)
     keys.setWordWrap(True)
     keys.setToolTip("Keys work while the pointer is over the image")
-    return _scrolled(keys)
+    return scrolled(keys)
 
 
 def scrolled_upright(inside: QWidget) -> QScrollArea:
     """Return an area that scrolls vertically only, at least as wide as its panels need."""
-    area = _scrolled(inside)
+    area = scrolled(inside)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     bar = area.verticalScrollBar()
     area.setMinimumWidth(inside.minimumSizeHint().width() + (bar.sizeHint().width() if bar else 0))
     return area
 
 
-def _scrolled(inside: QWidget) -> QScrollArea:
+def scrolled(inside: QWidget) -> QScrollArea:
+    """Return an area that scrolls where there is no room."""
     area = QScrollArea()
     area.setWidget(inside)
     area.setWidgetResizable(True)

@@ -1,6 +1,6 @@
 """The slice on view: its state, and the commands for it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from qtpy.QtCore import Qt, Signal
@@ -33,6 +33,7 @@ from napari_mlbseg.widgets.shortcuts import COMMANDS, EVERY, MOVES, TRAVELS, VIE
 
 # Below this trust, more than half of the evidence is for another label.
 _DOUBT = 0.5
+_LARGE = 34
 _PLANES = ("axial", "coronal", "sagittal")
 
 
@@ -84,10 +85,13 @@ class SlicesPanel(QWidget):
         self.doubt.setRange(0.05, 1.0)
         self.doubt.setSingleStep(0.05)
         self.doubt.setValue(_DOUBT)
-        self.doubt.setPrefix("where trust < ")
+        self.doubt.setPrefix("< ")
         self.doubt.setToolTip(
             "Take the proposed labels where trust in the prediction is below this value (0 to 1)"
         )
+        for view in VIEWS:
+            self.buttons[view.name].setStyleSheet("padding: 3px 2px;")
+            self.buttons[view.name].setCheckable(view.name != "hide_all")
         self._lay_out()
         self.set_slice(None, None, ())
         self.set_history(None, None)
@@ -120,6 +124,11 @@ class SlicesPanel(QWidget):
             made = self.buttons[command.name]
             made.setEnabled(name is not None)
             made.setToolTip(command.tip(f"{command.help} {name or ''}".strip()))
+
+    def set_overlays(self, shown: Collection[str]) -> None:
+        """Show which overlays are shown, by the names of `shortcuts.VIEWS`."""
+        for view in VIEWS:
+            self.buttons[view.name].setChecked(view.name in shown)
 
     def set_slice(
         self,
@@ -166,33 +175,41 @@ class SlicesPanel(QWidget):
         paint.addWidget(QLabel("Paint with"))
         paint.addWidget(self.label, 2)
         paint.addWidget(self.classes, 1)
+        accept = self.buttons["accept"]
+        accept.setStyleSheet(
+            "QPushButton:enabled { background: #1f8a58; color: white; font-weight: bold; }"
+        )
+        main = QHBoxLayout()
+        main.setSpacing(4)
+        for name, share in (("accept", 3), ("next_suggested", 2)):
+            self.buttons[name].setMinimumHeight(_LARGE)
+            main.addWidget(self.buttons[name], share)
         grid = QGridLayout()
         grid.setSpacing(4)
-        accept = self.buttons["accept"]
-        accept.setStyleSheet("QPushButton:enabled { background: #1f8a58; color: white; }")
-        grid.addWidget(accept, 0, 0)
         places = ("skip", "reopen", "revert", "copy_previous", "copy_next", "take_proposed_labels")
-        for place, name in enumerate(places, 1):
+        for place, name in enumerate(places):
             grid.addWidget(self.buttons[name], place // 3, place % 3)
-        grid.addWidget(self.doubt, 2, 1, 1, 2)
-        grid.addWidget(quiet("The class"), 3, 0)
+        for column, travel in enumerate(TRAVELS):
+            grid.addWidget(self.buttons[travel.name], 2, column)
+        grid.addWidget(self.doubt, 2, 2)
+        for column in range(3):
+            grid.setColumnStretch(column, 1)
+        the_class = quiet("The class")
+        the_class.setWordWrap(False)
+        grid.addWidget(the_class, 3, 0)
         for column, name in enumerate(("begins_here", "ends_here"), 1):
             grid.addWidget(self.buttons[name], 3, column)
-        grid.addWidget(quiet("Show or hide"), 4, 0)
-        for column, view in enumerate(VIEWS, 1):
-            grid.addWidget(self.buttons[view.name], 4, column)
+        overlays = QHBoxLayout()
+        overlays.setSpacing(2)
+        for view in VIEWS:
+            overlays.addWidget(self.buttons[view.name])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addLayout(top)
         layout.addWidget(self.strip)
-        ways = QHBoxLayout()
-        ways.addWidget(self.buttons["next_suggested"], 2)
-        for travel in TRAVELS:
-            ways.addWidget(self.buttons[travel.name], 1)
-        layout.addLayout(ways)
-        layout.addLayout(paint)
-        layout.addLayout(grid)
+        for part in (main, paint, grid, overlays):
+            layout.addLayout(part)
 
 
 def _swatch(color: QColor) -> QIcon:

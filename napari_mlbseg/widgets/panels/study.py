@@ -1,4 +1,4 @@
-"""The study panel: the open study, creating and opening studies, and messages."""
+"""The study panel: the open study, the case on view, and creating and opening studies."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,17 +6,19 @@ from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
+    QAction,
     QDialog,
     QDialogButtonBox,
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
+    QMenu,
     QMessageBox,
     QProgressBar,
     QPushButton,
     QSizePolicy,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -24,10 +26,11 @@ from qtpy.QtWidgets import (
 from napari_mlbseg.project.importing.cohort import Imported
 from napari_mlbseg.project.importing.offers import Offer
 from napari_mlbseg.widgets.panels.choices_dialog import ChoicesDialog, ProblemsDialog
-from napari_mlbseg.widgets.panels.style import button, quiet
+from napari_mlbseg.widgets.panels.style import Elided, arrow, button, enable, quiet
 from napari_mlbseg.widgets.requests import NewStudy
 
 SUFFIX = ".mlbseg"
+_LARGE = 40
 
 
 class StudyPanel(QWidget):
@@ -35,6 +38,12 @@ class StudyPanel(QWidget):
 
     Signals
     -------
+    case_asked(int)
+        The next case of the list (1) or the previous one (-1) is wanted.
+    list_asked()
+        The list of cases is wanted.
+    sample_requested(Path)
+        Make a study of phantoms in this folder, and open it.
     open_requested(Path, bool)
         Open this study; True to open it for writing.
     create_requested(NewStudy)
@@ -45,6 +54,9 @@ class StudyPanel(QWidget):
         Cancel the running import.
     """
 
+    case_asked = Signal(int)
+    list_asked = Signal()
+    sample_requested = Signal(object)
     open_requested = Signal(object, bool)
     create_requested = Signal(object)
     close_requested = Signal()
@@ -53,18 +65,19 @@ class StudyPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._asked: NewStudy | None = None
-        self.name = QLabel()
-        self.name.setStyleSheet("font-size: 14px; font-weight: bold;")
+        self.name = quiet()
         self.place = quiet()
-        self.new = button("New…", "Create a study from a folder of images", self._ask_new)
-        self.open = button("Open…", f"Open a study (a folder *{SUFFIX})", self.ask_open)
-        self.close_study = button(
-            "Close", "Save, stop the training and close the study", self.close_requested.emit
+        self.new = button("New study…", "Create a study from a folder of images", self._ask_new)
+        self.open = button("Open study…", f"Open a study (a folder *{SUFFIX})", self.ask_open)
+        self.sample = button(
+            "Try it on phantoms…", "Make a study of four phantoms in a folder", self.ask_sample
         )
-        self.message = QLabel()
-        self.message.setWordWrap(True)
-        self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.message.setToolTip("Latest message")
+        self.case = Elided("The case on view. Click for the list of cases.", self.list_asked.emit)
+        self.previous = arrow("◀", "Previous case of the list", lambda: self.case_asked.emit(-1))
+        self.next = arrow("▶", "Next case of the list", lambda: self.case_asked.emit(1))
+        self.menu = QMenu(self)
+        self.close_study = QAction("Close study", self)
+        self._more = self._menu_button()
         self.progress = QProgressBar()
         self.progress.setToolTip("Progress of the import or export")
         self.cancel = button(
@@ -74,12 +87,15 @@ class StudyPanel(QWidget):
         self._lay_out()
         self.show_cancel(False)
         self.set_study(None)
+        self.set_case(None)
         self.show_busy("", 0, 0)
-        self.show_message("")
 
     def set_study(self, path: Path | None, *, cases: int = 0, writable: bool = True) -> None:
         """Show which study is open."""
-        self.close_study.setEnabled(path is not None)
+        there = path is not None
+        self.close_study.setEnabled(there)
+        self._beginning.setVisible(not there)
+        self._head.setVisible(there)
         if path is None:
             self.name.setText("No study open")
             self.place.setText("")
@@ -90,14 +106,9 @@ class StudyPanel(QWidget):
         self.place.setText(f"{cases} {'case' if cases == 1 else 'cases'}{mode}")
         self.name.setToolTip(str(path))
 
-    def show_message(self, text: str, *, error: bool = False) -> None:
-        """Show a message; an empty text hides it."""
-        color = "#7a2e2e" if error else "#2f5d46"
-        self.message.setStyleSheet(
-            f"background: {color}; color: white; border-radius: 3px; padding: 4px 6px;"
-        )
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
+    def set_case(self, case_id: str | None) -> None:
+        """Show which case is on view."""
+        self.case.say(case_id or "No case on view")
 
     def show_busy(self, text: str, done: int, total: int) -> None:
         """Show a long operation; an empty text ends it."""
@@ -105,8 +116,9 @@ class StudyPanel(QWidget):
         self.progress.setRange(0, total)
         self.progress.setValue(done)
         self.progress.setFormat(f"{text}  %v of %m" if total else text)
-        for each in (self.new, self.open):
-            each.setEnabled(not text)
+        enable([self.new, self.open, self.sample], not text)
+        for action in self._ways_in:
+            action.setEnabled(not text)
 
     def show_cancel(self, possible: bool) -> None:
         """Show or hide the button that cancels an import."""
@@ -117,6 +129,12 @@ class StudyPanel(QWidget):
         folder = QFileDialog.getExistingDirectory(self, f"Open a study (*{SUFFIX})")
         if folder:
             self.open_requested.emit(Path(folder), True)
+
+    def ask_sample(self) -> None:
+        """Ask for a folder to keep a study of phantoms in."""
+        folder = QFileDialog.getExistingDirectory(self, "Folder to keep the phantoms in")
+        if folder:
+            self.sample_requested.emit(Path(folder))
 
     def ask_choices(self, new: NewStudy, offers: Sequence[Offer]) -> ChoicesDialog:
         """Ask which series and frames to import, then create the study."""
@@ -166,28 +184,65 @@ class StudyPanel(QWidget):
         self._asked = new
         self.create_requested.emit(new)
 
+    def _menu_button(self) -> QToolButton:
+        """Return a button with the menu of what concerns the whole study."""
+        self._ways_in = [QAction(each.text(), self) for each in (self.new, self.open)]
+        for action, ask in zip(self._ways_in, (self._ask_new, self.ask_open), strict=True):
+            action.triggered.connect(lambda _=False, ask=ask: ask())
+            self.menu.addAction(action)
+        self.menu.addSeparator()
+        self.close_study.setToolTip("Save, stop the training and close the study")
+        self.close_study.triggered.connect(lambda: self.close_requested.emit())
+        self.menu.addAction(self.close_study)
+        made = arrow("☰", "New, open or close a study", lambda: None)
+        made.setMenu(self.menu)
+        made.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        return made
+
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
-        head.addWidget(self.name, 1)
-        head.addWidget(self.place)
+        about = QHBoxLayout()
+        about.addWidget(self.name, 1)
+        about.addWidget(self.place)
         # A long name is cut off instead of widening the dock.
         self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.name.setWordWrap(False)
         self.place.setWordWrap(False)
-        row = QHBoxLayout()
-        row.setSpacing(4)
-        for each in (self.new, self.open, self.close_study):
-            row.addWidget(each)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addLayout(head)
-        layout.addLayout(row)
+        self._head, self._beginning = QWidget(), QWidget()
+        row = _row(self._head)
+        row.addWidget(self.previous)
+        row.addWidget(self.case, 1)
+        row.addWidget(self.next)
+        row.addWidget(self._more)
+        column = QVBoxLayout(self._beginning)
+        column.setContentsMargins(0, 12, 0, 12)
+        column.setSpacing(8)
+        column.addWidget(
+            quiet(
+                "Correct a few slices of rough segmentations: a network learns from them and mends"
+                " the others."
+            )
+        )
+        for each in (self.new, self.open, self.sample):
+            each.setMinimumHeight(_LARGE)
+            column.addWidget(each)
         under_way = QHBoxLayout()
         under_way.setSpacing(4)
         under_way.addWidget(self.progress, 1)
         under_way.addWidget(self.cancel)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(about)
+        layout.addWidget(self._head)
+        layout.addWidget(self._beginning)
         layout.addLayout(under_way)
-        layout.addWidget(self.message)
+
+
+def _row(inside: QWidget) -> QHBoxLayout:
+    row = QHBoxLayout(inside)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(4)
+    return row
 
 
 class NewStudyDialog(QDialog):

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSizePolicy, QWidget
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent
+from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSizePolicy, QToolButton, QWidget
 
 from napari_mlbseg.project.records.slices import SliceState
 
@@ -57,6 +57,34 @@ class Note(QLabel):
         self.setVisible(bool(text))
 
 
+class Line(QLabel):
+    """Secondary text on a single line, as high when it is empty; cut off where there is no room."""
+
+    def __init__(self, tooltip: str, text: str = "") -> None:
+        super().__init__(text)
+        self._help = tooltip
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.say(text)
+
+    def say(self, text: str) -> None:
+        """Show a text."""
+        self.setText(text)
+        self.setToolTip(f"{text}\n{self._help}".strip())
+
+    def sizeHint(self) -> QSize:
+        """One line, however wide."""
+        return QSize(0, self.fontMetrics().lineSpacing() + 2)
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Draw as much as there is room for."""
+        painter = QPainter(self)
+        painter.setPen(QColor(_QUIET))
+        cut = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
+        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter, cut)
+        painter.end()
+
+
 class Messages(Note):
     """A list of messages, the latest at the bottom, until an empty text clears it."""
 
@@ -74,6 +102,49 @@ def button(text: str, tooltip: str, clicked: Callable[[], object]) -> QPushButto
     made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     made.clicked.connect(lambda: clicked())
     return made
+
+
+def arrow(text: str, tooltip: str, clicked: Callable[[], object]) -> QToolButton:
+    """Return a small button with a sign on it, which leaves the keyboard focus with the canvas."""
+    made = QToolButton()
+    made.setText(text)
+    made.setToolTip(tooltip)
+    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    made.clicked.connect(lambda: clicked())
+    return made
+
+
+class Elided(QPushButton):
+    """A button whose text is cut off in the middle where there is no room; its tooltip has all."""
+
+    def __init__(self, tooltip: str, clicked: Callable[[], object]) -> None:
+        super().__init__()
+        self._whole, self._help = "", tooltip
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setStyleSheet("font-weight: bold; text-align: left; padding: 3px 6px;")
+        self.clicked.connect(lambda: clicked())
+        self.say("")
+
+    def say(self, text: str) -> None:
+        """Show a text."""
+        self._whole = text
+        self.setToolTip(f"{text}\n{self._help}".strip())
+        self._fit()
+
+    def whole(self) -> str:
+        """Return the text that may be cut off."""
+        return self._whole
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Fit the text into the new width."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        room = max(self.width() - 16, 0)
+        middle = Qt.TextElideMode.ElideMiddle
+        self.setText(self.fontMetrics().elidedText(self._whole, middle, room))
 
 
 def narrow(box: QComboBox) -> QComboBox:

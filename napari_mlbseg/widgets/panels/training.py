@@ -16,7 +16,7 @@ from napari_mlbseg.engine.wording import (
     of_out_of_time,
 )
 from napari_mlbseg.widgets.panels.settings_form import SettingsForm
-from napari_mlbseg.widgets.panels.style import Messages, Note, button, duration, enable
+from napari_mlbseg.widgets.panels.style import Line, Messages, Note, button, duration, enable
 from napari_mlbseg.widgets.panels.training_plot import TrainingPlot
 
 AT_FIRST = "Accept a few slices, then press Start."
@@ -39,6 +39,11 @@ def invitation(accepted: int, *, trained: bool) -> str:
 
 class TrainingPanel(QWidget):
     """Controls and progress of the engine.
+
+    Attributes
+    ----------
+    line
+        Start, pause, stop, and how far the run is: always on view.
 
     Signals
     -------
@@ -64,10 +69,11 @@ class TrainingPanel(QWidget):
         self.form = SettingsForm()
         self.progress = QProgressBar()
         self.progress.setToolTip("Steps of the current stage")
-        self.status = Note("What the engine is doing", AT_FIRST)
+        self.line = QWidget()
+        self.status = Line("What the engine is doing", AT_FIRST)
         self.run = Note("Network, device and checkpoint of this run")
         self.clean_slices = Note("Clean slices that this run uses")
-        self.score = Note("Dice on validation slices, which the network never learns from")
+        self.score = Line("Dice on validation slices, which the network never learns from")
         self.note = Messages("What else happened in this run")
         self.plot = TrainingPlot()
         self._lay_out()
@@ -243,12 +249,20 @@ class TrainingPanel(QWidget):
         row.setSpacing(4)
         for each in (self.start, self.pause, self.stop):
             row.addWidget(each)
+        under = QVBoxLayout(self.line)
+        under.setContentsMargins(0, 0, 0, 0)
+        under.setSpacing(3)
+        under.addLayout(row)
+        under.addWidget(self.status)
+        under.addWidget(self.score)
+        under.addWidget(self.progress)
+        policy = self.progress.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)  # nothing moves when a run starts or ends
+        self.progress.setSizePolicy(policy)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 4)
         layout.setSpacing(3)
         layout.addWidget(self.form)
-        layout.addLayout(row)
-        layout.addWidget(self.progress)
-        for label in (self.status, self.note, self.clean_slices, self.run, self.score):
+        for label in (self.note, self.clean_slices, self.run):
             layout.addWidget(label)
         layout.addWidget(self.plot, 1)

@@ -282,5 +282,5 @@ def test_a_read_only_study_refuses_marks(
         )
         assert not dock.slices_panel.buttons["begins_here"].isEnabled()
         dock._command("begins_here")
-        assert "read-only" in dock.study_panel.message.text()
+        assert "read-only" in dock.message.text()
         dock.workbench.shut_down()

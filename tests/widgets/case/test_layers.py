@@ -128,3 +128,27 @@ def test_classes_have_the_study_s_colours(study: Study) -> None:
         shown = colors.map(np.array([label.value], np.uint8))[0]
         assert np.allclose(shown[:3], np.array(label.color) / 255, atol=1e-3)
     assert colors.map(np.array([0], np.uint8))[0][3] == 0
+
+
+def test_the_image_alone_and_what_was_shown_before(layers: CaseLayers, viewer: ViewerModel) -> None:
+    layers.toggle(ArrayName.TRUST)
+    layers.working.mode = "erase"
+    before = {layer.name for layer in viewer.layers if layer.visible}
+    assert layers.shown() == {ArrayName.PREDICTION, ArrayName.TRUST}
+    layers.hide_all()
+    assert {layer.name for layer in viewer.layers if layer.visible} == {"image"}
+    assert layers.shown() == frozenset()
+    layers.hide_all()
+    assert {layer.name for layer in viewer.layers if layer.visible} == before
+    assert layers.working.mode == "erase"
+
+
+def test_hiding_all_again_after_one_was_shown_by_hand(
+    layers: CaseLayers, viewer: ViewerModel
+) -> None:
+    layers.hide_all()
+    layers.toggle(ArrayName.INITIAL_LABELS)
+    layers.hide_all()
+    assert {layer.name for layer in viewer.layers if layer.visible} == {"image"}
+    layers.hide_all()
+    assert {layer.name for layer in viewer.layers if layer.visible} == {"image", "initial labels"}

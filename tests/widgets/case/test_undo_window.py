@@ -164,7 +164,7 @@ def test_in_3d_no_slice_is_accepted_and_undo_goes_back_to_2d(bench: Bench) -> No
     for key in (Key.Key_A, Key.Key_S, Key.Key_R, Key.Key_N, Key.Key_C, Key.Key_O, Key.Key_T):
         bench.hand.press(key, SHIFT)
         assert bench.message.startswith("Go back to 2-D")
-        bench.dock.study_panel.show_message("")
+        bench.dock.message.clear()
     bench.annotation.flush()
     assert bench.state(5) is DRAFT
     bench.hand.undo()

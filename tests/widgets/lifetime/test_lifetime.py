@@ -65,7 +65,7 @@ def paint(dock: MLBSegDock, index: int) -> None:
 def click_case(dock: MLBSegDock, row: int) -> None:
     """A click on a row of the list of cases."""
     table = dock.cases_panel.table
-    place = table.visualRect(dock.cases_panel.model.index(row, 0)).center()
+    place = table.visualRect(dock.cases_panel.shown.index(row, 0)).center()
     viewport = table.viewport()
     assert viewport is not None
     QTest.mouseClick(viewport, LEFT, Qt.KeyboardModifier.NoModifier, QPoint(place))
@@ -167,7 +167,7 @@ def test_a_click_on_another_case_asks_first_and_staying_marks_the_case_again(
     paint(dock, 5)
     click_case(dock, 1)
     assert REASON in asked(qtbot).text.text()
-    assert REASON in dock.study_panel.message.text()
+    assert REASON in dock.message.text()
     QTest.keyClick(asked(qtbot), Qt.Key.Key_Escape)
     assert questions() == []
     assert dock.cases_panel.table.currentIndex().row() == 0
@@ -216,11 +216,11 @@ def test_closing_a_study_in_training_waits_in_sight(
 
     bench.engine = lambda *_: slow
     assert bench.train(Config())
-    qtbot.mouseClick(dock.study_panel.close_study, LEFT)
+    dock.study_panel.close_study.trigger()
     assert list(asked(qtbot).answers) == ["Stay"]
     choose(qtbot, "Stay")
     assert bench.study is not None
-    qtbot.mouseClick(dock.study_panel.close_study, LEFT)
+    dock.study_panel.close_study.trigger()
     asked(qtbot)
     held.clear()
     qtbot.waitUntil(lambda: bench.study is None, timeout=LONG)

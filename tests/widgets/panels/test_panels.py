@@ -62,7 +62,7 @@ def test_every_control_says_what_it_does(qtbot: QtBot, panel: Callable[[], QWidg
     qtbot.addWidget(widget)
     for kind in (QAbstractButton, QComboBox, QAbstractSpinBox):
         for control in widget.findChildren(kind):
-            inner = ("QDialogButtonBox", "QTableView", "QTableWidget")
+            inner = ("QDialogButtonBox", "QTableView", "QTableWidget", "QLineEdit")
             parent: Any = control.parent()
             if parent.metaObject().className() not in inner:
                 assert control.toolTip(), control
@@ -89,12 +89,130 @@ def test_clicking_a_case_asks_for_it_and_setting_it_does_not(qtbot: QtBot) -> No
     told = heard(panel.case_chosen)
     panel.set_current("two")
     assert told == []
-    place = panel.table.visualRect(panel.model.index(1, 0)).center()
+    place = panel.table.visualRect(panel.shown.index(1, 0)).center()
     qtbot.mouseClick(panel.table.viewport(), LEFT, pos=place)
     assert told == ["two"]
     panel.set_row(CaseRow("one", 10, 4, 0, 0))
     texts = [panel.model.data(panel.model.index(0, column)) for column in range(5)]
     assert texts == ["one", "in progress", "4", "0", "40 %"]
+
+
+def shown_cases(panel: CasesPanel) -> list[str]:
+    return [panel.shown.case_id(place) for place in range(panel.shown.rowCount())]
+
+
+@pytest.fixture
+def many(qtbot: QtBot) -> CasesPanel:
+    panel = CasesPanel()
+    qtbot.addWidget(panel)
+    panel.resize(360, 300)
+    panel.show()
+    rows = [
+        CaseRow("liver_2", 10, 3, 0, 0),
+        CaseRow("Liver_1", 10, 10, 0, 0),
+        CaseRow("spleen", 10, 0, 0, 0),
+        CaseRow("liver_10", 10, 5, 2, 0),
+    ]
+    panel.set_rows(rows)
+    return panel
+
+
+def test_cases_are_searched_filtered_and_sorted(qtbot: QtBot, many: CasesPanel) -> None:
+    assert shown_cases(many) == ["liver_2", "Liver_1", "spleen", "liver_10"]
+    qtbot.keyClicks(many.search, "LIVER")
+    assert shown_cases(many) == ["liver_2", "Liver_1", "liver_10"]
+    many.state.setCurrentText("in progress")
+    assert shown_cases(many) == ["liver_2", "liver_10"]
+    many.state.setCurrentIndex(0)
+    header = many.table.horizontalHeader()
+    assert header is not None
+    place = QPoint(header.sectionViewportPosition(2) + 5, 5)
+    qtbot.mouseClick(header.viewport(), LEFT, pos=place)
+    clean = shown_cases(many)
+    assert clean in (["liver_2", "liver_10", "Liver_1"], ["Liver_1", "liver_10", "liver_2"])
+    qtbot.mouseClick(header.viewport(), LEFT, pos=place)
+    assert shown_cases(many) == clean[::-1]
+    many.set_rows([CaseRow("other", 3, 0, 0, 0)])
+    assert shown_cases(many) == ["other"]  # another study is not searched for the same
+
+
+def test_a_click_chooses_the_case_that_is_shown_there(qtbot: QtBot, many: CasesPanel) -> None:
+    told = heard(many.case_chosen)
+    many.search.setText("liver_1")
+    place = many.table.visualRect(many.shown.index(1, 0)).center()
+    qtbot.mouseClick(many.table.viewport(), LEFT, pos=place)
+    assert told == ["liver_10"]
+
+
+def test_next_and_previous_go_through_the_cases_as_they_are_shown(many: CasesPanel) -> None:
+    told = heard(many.case_chosen)
+    many.search.setText("liver")
+    many.set_current("Liver_1")
+    many.step(1)
+    many.step(-1)
+    many.set_current("liver_10")
+    many.step(1)  # the last one
+    many.set_current("spleen")  # not among those shown
+    many.step(1)
+    many.step(-1)
+    assert told == ["liver_10", "liver_2", "liver_2", "liver_10"]
+
+
+def test_the_case_on_view_stays_marked_when_its_row_moves(many: CasesPanel) -> None:
+    many.state.setCurrentText("in progress")
+    many.set_current("liver_10")
+    many.set_row(CaseRow("liver_2", 10, 10, 0, 0))
+    assert shown_cases(many) == ["liver_10"]
+    assert [i.row() for i in many.table.selectionModel().selectedRows()] == [0]  # type: ignore[union-attr]
+
+
+def test_a_thousand_cases_are_filtered_without_delay(many: CasesPanel) -> None:
+    many.set_rows([CaseRow(f"case {n:04d}", 10, 0, 0, 0) for n in range(1000)])
+    many.search.setText("case 0999")
+    assert shown_cases(many) == ["case 0999"]
+
+
+def test_a_long_name_of_a_case_is_cut_in_the_middle_and_whole_in_the_tooltip(
+    qtbot: QtBot,
+) -> None:
+    panel = StudyPanel()
+    qtbot.addWidget(panel)
+    panel.resize(360, 100)
+    panel.show()
+    panel.set_study(Path("/data/Livers.mlbseg"), cases=2)
+    name = "1.3.6.1.4.1.14519.5.2.1.6279.6001.298806137288633453246975630178"
+    panel.set_case(name)
+    shown = panel.case.text()
+    assert "…" in shown
+    assert (shown[:4], shown[-4:]) == (name[:4], name[-4:])
+    assert panel.case.whole() == name
+    assert panel.case.toolTip().startswith(name)
+
+
+def test_arrows_and_name_ask_for_cases(qtbot: QtBot) -> None:
+    panel = StudyPanel()
+    qtbot.addWidget(panel)
+    panel.show()
+    panel.set_study(Path("/data/Livers.mlbseg"), cases=2)
+    steps, lists = heard(panel.case_asked), heard(panel.list_asked)
+    qtbot.mouseClick(panel.next, LEFT)
+    qtbot.mouseClick(panel.previous, LEFT)
+    qtbot.mouseClick(panel.case, LEFT)
+    assert (steps, len(lists)) == ([1, -1], 1)
+
+
+def test_without_a_study_there_are_three_ways_to_begin(qtbot: QtBot) -> None:
+    panel = StudyPanel()
+    qtbot.addWidget(panel)
+    panel.show()
+    ways = (panel.new, panel.open, panel.sample)
+    assert all(each.isVisible() for each in ways)
+    assert not panel.case.isVisible()
+    panel.set_study(Path("/data/Livers.mlbseg"), cases=2)
+    assert not any(each.isVisible() for each in ways)
+    assert panel.case.isVisible()
+    names = [action.text() for action in panel.menu.actions() if action.text()]
+    assert names == ["New study…", "Open study…", "Close study"]
 
 
 # --- slices ---------------------------------------------------------------------------------------
@@ -300,7 +418,6 @@ def test_what_was_typed_for_a_new_study_is_there_again_after_an_error(qtbot: QtB
     first.fill_in(new)
     first.accept()
     assert wanted == [new]
-    panel.show_message("/data/Livers.mlbseg exists already.", error=True)
     again = dialog()
     assert again.answer() == new
     again.name.setText("Livers 2")
@@ -310,7 +427,7 @@ def test_what_was_typed_for_a_new_study_is_there_again_after_an_error(qtbot: QtB
     assert dialog().images.text.text() == ""
 
 
-def test_the_head_shows_what_is_open_and_what_went_wrong(qtbot: QtBot) -> None:
+def test_the_head_shows_what_is_open_and_what_goes_on(qtbot: QtBot) -> None:
     panel = StudyPanel()
     qtbot.addWidget(panel)
     panel.show()
@@ -318,10 +435,6 @@ def test_the_head_shows_what_is_open_and_what_went_wrong(qtbot: QtBot) -> None:
     panel.set_study(Path("/data/Livers.mlbseg"), cases=1, writable=False)
     assert panel.name.text() == "Livers"
     assert panel.place.text() == "1 case, read-only"
-    panel.show_message("No.", error=True)
-    assert panel.message.isVisible()
-    panel.show_message("")
-    assert not panel.message.isVisible()
     panel.show_busy("Importing a.nii.gz", 1, 4)
     assert panel.progress.isVisible()
     assert not panel.open.isEnabled()
