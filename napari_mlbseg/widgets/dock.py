@@ -29,6 +29,7 @@ from napari_mlbseg.widgets.panels.slices import SlicesPanel
 from napari_mlbseg.widgets.panels.study import StudyPanel
 from napari_mlbseg.widgets.panels.suggestions import SuggestionsPanel
 from napari_mlbseg.widgets.panels.training import TrainingPanel
+from napari_mlbseg.widgets.refusals import reporting
 from napari_mlbseg.widgets.requests import CaseRow, case_rows
 from napari_mlbseg.widgets.sample_study import phantom_study
 from napari_mlbseg.widgets.workbench import Workbench
@@ -221,7 +222,15 @@ class MLBSegDock(QWidget):
         read_only = study is not None and not study.writable
         self.training_panel.set_available(writable, read_only=read_only)
         self._show_accepted()
+        self._show_past_run()
         self._show_case()
+
+    def _show_past_run(self) -> None:
+        study = self.workbench.study
+        with reporting(self._show_failure):
+            runs = () if study is None else study.runs.all()
+            curves = study.runs.curves(runs[-1].id) if study is not None and runs else {}
+            self.training_panel.plot.show_past(curves)
 
     def _show_classes(self) -> None:
         study = self.workbench.study

@@ -17,6 +17,7 @@ from napari_mlbseg.widgets.background.task import timer
 from napari_mlbseg.widgets.case.annotation import Annotation
 from napari_mlbseg.widgets.case.commands import SliceCommands
 from napari_mlbseg.widgets.case.history import Histories
+from napari_mlbseg.widgets.keeping.last_view import recall, remember
 from napari_mlbseg.widgets.keeping.leaving import Leaving
 from napari_mlbseg.widgets.refusals import for_writing, opened, reporting
 
@@ -68,11 +69,20 @@ class CaseOnView(QObject):
         self._study: Study | None = None
         self._histories = Histories()
         self._places: dict[str, SliceKey] = {}
+        self._last: str | None = None
         self._focus_timer = timer(self, _FOCUS_AFTER_MS, self._focus, single_shot=True)
 
     def set_study(self, study: Study | None) -> None:
         """Show cases of this study from now on; None for no study."""
-        self._study, self._histories, self._places = study, Histories(), {}
+        self._remember()
+        self._study, self._histories = study, Histories()
+        self._places, self._last = ({}, None) if study is None else recall(study)
+
+    def begin(self) -> None:
+        """Show the case that was on view when the study was last closed, or the first one."""
+        cases = opened(self._study).cases
+        if cases:
+            self.choose(self._last or cases[0].id)
 
     def choose(self, case_id: str) -> None:
         """Save the case on view, and show another one where it was left, or in its middle."""
@@ -157,6 +167,7 @@ class CaseOnView(QObject):
                 self.show(lambda annotation: annotation.go_to_slice(key))
 
     def _replace(self, study: Study, case: Case, key: SliceKey | None) -> None:
+        self._remember()
         shown, self.annotation = self.annotation, None
         layers = None if shown is None else shown.layers
         try:
@@ -183,6 +194,11 @@ class CaseOnView(QObject):
                 layers.remove()
         self._leaving.holding.watch(study, self.annotation)
         self._pass_on(self.annotation)
+
+    def _remember(self) -> None:
+        if self._study is not None and self.annotation is not None:
+            self._places[self.annotation.case.id] = self.annotation.key
+            remember(self._study, self._places, self.annotation.case.id)
 
     def _put_away(self, annotation: Annotation, *, remove_layers: bool) -> None:
         self._places[annotation.case.id] = annotation.key

@@ -207,8 +207,7 @@ class Workbench(QObject):
         self.study = study
         self.view.set_study(study)
         self.study_changed.emit()
-        if study.cases:
-            self.view.choose(study.cases[0].id)
+        self.view.begin()
         if imported is not None:
             if imported.failures:
                 self.failed.emit(f"Some files were not imported.\n{imported.summary}")

@@ -11,6 +11,8 @@ from napari_mlbseg.former_names import FORMER
 from napari_mlbseg.project.catalogue.database import Database
 from napari_mlbseg.project.catalogue.reading import readable
 
+_NOW = {former: now for now, former in FORMER.items()}
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -69,6 +71,17 @@ class Runs:
                     "INSERT OR REPLACE INTO metrics (run, name, step, value) VALUES (?, ?, ?, ?)",
                     *(run_id, name, step, float(value)),
                 )
+
+    def curves(self, run_id: int) -> dict[str, list[tuple[int, float]]]:
+        """All metrics of a run by name, as pairs of step and value."""
+        rows = self._database.rows(
+            "SELECT name, step, value FROM metrics WHERE run = ? ORDER BY step", run_id
+        )
+        found: dict[str, list[tuple[int, float]]] = {}
+        for name, step, value in rows:
+            pair = step, math.nan if value is None else value
+            found.setdefault(_NOW.get(name, name), []).append(pair)
+        return found
 
     def metrics(self, run_id: int, name: str) -> list[tuple[int, float]]:
         """One metric of a run as pairs of step and value."""

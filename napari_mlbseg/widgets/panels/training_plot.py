@@ -1,5 +1,6 @@
 """Live plots of the losses and of the validation Dice."""
 
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 import numpy as np
@@ -11,6 +12,8 @@ from napari_mlbseg.engine.events import StageStarted, StepDone, ValidationScored
 
 _PENS = ("#6cb6ff", "#f0b232", "#c297ff", "#57c99a", "#ff8e7a", "#9fb3c8")
 _INK = "#a8b0bd"
+_MOST_POINTS = 1000
+VALIDATION_DICE = "validation dice"
 _DICE_INK = "#57c99a"
 
 
@@ -66,6 +69,18 @@ class TrainingPlot(QWidget):
         self._dice_curve = self._plot_dice()
         self._before = self._step = 0
 
+    def show_past(self, curves: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+        """Show the curves of a run that is over: losses by name, and `VALIDATION_DICE`."""
+        self.clear()
+        for name, points in curves.items():
+            known = _thinned([point for point in points if np.isfinite(point[1])])
+            if known and name == VALIDATION_DICE:
+                self._dice = known
+                self._dice_curve.setData(*np.asarray(known).T)
+            elif known:
+                self._points[name] = known
+                self._curve(name).setData(*np.asarray(known).T)
+
     def start_stage(self, event: StageStarted) -> None:
         """Continue the step axis from the end of the previous stage."""
         self._before += self._step
@@ -84,6 +99,7 @@ class TrainingPlot(QWidget):
             if np.isfinite(value):
                 points = self._points.setdefault(name, [])
                 points.append((self._before + event.step, value))
+                self._points[name] = points = _thinned(points)
                 self._curve(name).setData(*np.asarray(points).T)
 
     def add_score(self, event: ValidationScored) -> None:
@@ -128,6 +144,18 @@ class TrainingPlot(QWidget):
             axis.setPen(_INK)
         plot.getAxis("left").setWidth(48)
         return plot
+
+
+def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Half as many of too many points, evenly spread: a long run costs no more to draw."""
+    if len(points) <= _MOST_POINTS:
+        return points
+    gap = 2 * (points[-1][0] - points[0][0]) / _MOST_POINTS
+    kept = points[:1]
+    for point in points[1:-1]:
+        if point[0] - kept[-1][0] >= gap:
+            kept.append(point)
+    return [*kept, points[-1]]
 
 
 def _unbroken(name: str) -> str:

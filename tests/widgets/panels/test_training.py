@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -218,6 +219,19 @@ def test_curves_follow_the_losses_and_the_validation_dice(qtbot: QtBot) -> None:
     assert "0.81" in panel.score.text()
     panel.begin()
     assert panel.plot.points("clean") == panel.plot.points("dice") == []
+
+
+def test_a_long_run_is_drawn_with_no_more_points_than_a_short_one(qtbot: QtBot) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    panel.begin()
+    for step in range(1, 9001):
+        panel.plot.add_step(dataclasses.replace(STEP, step=step, losses={"clean": 1 / step}))
+    steps, losses = zip(*panel.plot.points("clean"), strict=True)
+    assert 500 <= len(steps) <= 1001
+    assert (steps[0], steps[-1]) == (1, 9000)
+    assert list(losses) == [1 / step for step in steps]
+    assert max(after - before for before, after in pairwise(steps)) <= 9000 / 100
 
 
 def said(panel: TrainingPanel) -> list[str]:
