@@ -276,10 +276,11 @@ class Annotation(QObject):
         if not self._save_timer.isActive():
             self._save_timer.start()
 
-    def _on_look(self, key: SliceKey) -> None:
+    def _on_look(self, key: SliceKey, other_labels: bool) -> None:
         # Accepted slices widen extents.
-        other = self.extents.refresh()
-        self.layers.draw((ArrayName.PREDICTION,) if other else (), working=True)
+        widened = self.extents.refresh()
+        if widened or other_labels:
+            self.layers.draw((ArrayName.PREDICTION,) if widened else (), working=True)
         self.slice_changed.emit(key)
 
     def _on_extent(self) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import numpy as np
+
 from napari_mlbseg.engine.events import SliceAccepted, SliceReopened
 from napari_mlbseg.project.labels import Labels
 from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceState
@@ -23,10 +25,13 @@ class SliceKeeper:
         states: SliceStates,
         working: WorkingLabels,
         *,
-        changed: Callable[[SliceKey], object],
+        changed: Callable[[SliceKey, bool], object],
         request: Callable[[SliceAccepted | SliceReopened], object],
     ) -> None:
-        """Pass every changed slice to `changed`, and every request for the engine to `request`."""
+        """Pass every changed slice to `changed`, and every request for the engine to `request`.
+
+        `changed` is also told whether the slice shows other labels now.
+        """
         self._study = study
         self._states = states
         self._working = working
@@ -55,7 +60,7 @@ class SliceKeeper:
 
         Raises UserError or OSError if it cannot be saved; then nothing has changed.
         """
-        was, where = self._states[key], (key.axis, key.index)
+        was, where, shown = self._states[key], (key.axis, key.index), self.shown(key)
         if look.labels is not None:
             labels = look.labels.unpack()
             self._states.keep(self._study.save_slice(key, labels, look.state))
@@ -66,7 +71,9 @@ class SliceKeeper:
             if look.state is not was:
                 self._states.keep(self._study.slices.set_state(key, look.state))
             self._working.release(*where)
-        self._changed(key)
+        other = not np.array_equal(shown, self.shown(key))
+        if other or (was, look.state) != (SliceState.DRAFT, SliceState.DRAFT):
+            self._changed(key, other)  # what is painted further on a draft, on view, is no news
         if look.state is SliceState.CLEAN:
             self._request(SliceAccepted(key))
         elif was is SliceState.CLEAN:

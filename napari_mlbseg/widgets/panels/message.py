@@ -4,6 +4,8 @@ from qtpy.QtCore import QEvent, QRect, Qt
 from qtpy.QtGui import QMouseEvent, QResizeEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QMessageBox, QToolButton, QWidget
 
+from napari_mlbseg.widgets.panels.style import restyle
+
 _LINES = 2
 _PADDING = 4
 _SIDES = 18
@@ -96,11 +98,8 @@ class MessageLine(QWidget):
         there = bool(self._text)
         self.setFixedHeight(_LINES * self._label.fontMetrics().lineSpacing() + 2 * _PADDING)
         color = _FAILED if self._error else _TOLD
-        self._label.setStyleSheet(
-            f"background: {color}; color: white; border-radius: 3px; padding: 0px 6px;"
-            if there
-            else ""
-        )
+        filled = f"background: {color}; color: white; border-radius: 3px; padding: 0px 6px;"
+        restyle(self._label, filled if there else "")
         self._label.setText(self._fitting(self._text))
         self._label.setToolTip(self._text or "Messages appear here")
         self.dismiss.setVisible(there and self._text != self._held)

@@ -28,6 +28,7 @@ from napari_mlbseg.widgets.panels.style import (
     heading,
     narrow,
     quiet,
+    restyle,
 )
 from napari_mlbseg.widgets.shortcuts import COMMANDS, EVERY, MOVES, TRAVELS, VIEWS
 
@@ -156,9 +157,8 @@ class SlicesPanel(QWidget):
         self.state.setText(STATE_TEXTS[state])
         color = STATE_COLORS[state]
         ink = "#111" if color.lightness() > 110 else "#eee"
-        self.state.setStyleSheet(
-            f"background: {color.name()}; color: {ink}; border-radius: 3px; padding: 1px 7px;"
-        )
+        filled = f"background: {color.name()}; color: {ink}; border-radius: 3px; padding: 1px 7px;"
+        restyle(self.state, filled)
         self.buttons["reopen"].setEnabled(
             writable and state in (SliceState.CLEAN, SliceState.SKIPPED)
         )

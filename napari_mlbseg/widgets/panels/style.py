@@ -147,6 +147,12 @@ class Elided(QPushButton):
         self.setText(self.fontMetrics().elidedText(self._whole, middle, room))
 
 
+def restyle(widget: QWidget, sheet: str) -> None:
+    """Set a style sheet, unless the widget has it: Qt computes for milliseconds each time."""
+    if widget.styleSheet() != sheet:
+        widget.setStyleSheet(sheet)
+
+
 def narrow(box: QComboBox) -> QComboBox:
     """Cut long entries off if there is no room, instead of widening the dock."""
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

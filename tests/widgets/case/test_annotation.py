@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from at_work import heard
 from napari.components import ViewerModel
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
@@ -67,6 +68,21 @@ def desk(qtbot: QtBot, viewer: ViewerModel, study: Study) -> Iterator[Desk]:
     yield made
     made.annotation.close()
     assert made.failures == []
+
+
+def test_a_draft_that_is_painted_on_is_saved_without_drawing_it_again(desk: Desk) -> None:
+    told, drawn = heard(desk.annotation.slice_changed), []
+    desk.paint(7)
+    desk.layer.events.set_data.connect(lambda event: drawn.append(event))
+    desk.annotation.flush()
+    assert told == [desk.key(7)]  # untouched before
+    desk.paint(7, y=12)
+    drawn.clear()
+    desk.annotation.flush()
+    assert np.array_equal(desk.study.slices.mask(desk.key(7)), desk.layer.data[7])
+    assert (told, drawn) == ([desk.key(7)], [])
+    desk.annotation.commands.undo()
+    assert drawn
 
 
 def test_painting_is_saved_by_itself(qtbot: QtBot, desk: Desk) -> None:
