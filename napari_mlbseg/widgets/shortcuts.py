@@ -86,12 +86,12 @@ MOVES = (
 VIEWS = (
     SliceCommand(
         "initial",
-        "Shift-I",
+        "Shift-V",
         "Initial",
         "Show or hide the outlines of the initial labels: imported, or made by the base model",
     ),
     SliceCommand(
-        "prediction", "Shift-P", "Prediction", "Show or hide the outlines of the prediction"
+        "prediction", "Shift-Z", "Prediction", "Show or hide the outlines of the prediction"
     ),
     SliceCommand(
         "weights",
@@ -107,7 +107,7 @@ VIEWS = (
         " prediction",
     ),
     SliceCommand(
-        "hide_all", "Shift-H", "Hide all", "Show the image alone; once more shows what was shown"
+        "hide_all", "Shift-X", "Hide all", "Show the image alone; once more shows what was shown"
     ),
 )
 TRAVELS = (
