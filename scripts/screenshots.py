@@ -217,6 +217,7 @@ def take_all(camera: Photographer) -> None:
     camera.take("correcting")
     first = true_mask(camera.cohort, case_rows(camera.dock.workbench.study)[0].case_id)
     camera.show(IMAGE, PREDICTION, WORKING, case=0, index=fullest(first))
+    camera.dock.bring(camera.dock.cases_panel)
     camera.take("window")
 
 
@@ -246,6 +247,7 @@ def largest(wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def train(camera: Photographer) -> None:
     """Press Start, take a picture on the way, and wait for the end."""
     panel = camera.dock.training_panel
+    camera.dock.bring(panel)
     panel.form.control("steps").setValue(STEPS)
     camera.rest()
     panel.start_requested.emit(replace(panel.config(), base_steps=BASE_STEPS, dimensions="2.5d"))
