@@ -72,7 +72,7 @@ def accept(path: Path, case_id: str, slices: str, labels: Path, file_axis: int |
     with Study.open(path) as study:
         case = study.case(case_id)
         found = open_labels(labels, case.source.choice)
-        volume = on_grid_of(found, case.geometry, labels, case.image_path).volume()
+        volume = on_grid_of(found, case.geometry, labels, case.image_path, case.source).volume()
         _check_classes(volume, study, labels)
         geometry = case.geometry
         if file_axis is None:

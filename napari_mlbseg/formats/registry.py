@@ -11,7 +11,7 @@ import numpy as np
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.placing import replacing
 from napari_mlbseg.formats.plain import LABEL, MAP
-from napari_mlbseg.formats.scan import Scan
+from napari_mlbseg.formats.scan import Forms, Scan
 from napari_mlbseg.formats.source import Choice, SourceInfo
 from napari_mlbseg.volume import Geometry, Volume
 
@@ -22,6 +22,7 @@ __all__ = [
     "SourceInfo",
     "export_suffix",
     "format_of",
+    "forms_of",
     "has_own_labels",
     "known_suffixes",
     "open_image",
@@ -29,6 +30,7 @@ __all__ = [
     "read_image",
     "read_labels",
     "stem_of",
+    "stores_last_axis_fastest",
     "suffix_of",
     "write_labels",
     "write_map",
@@ -62,6 +64,14 @@ class WritableFormat(Format, Protocol):
 
     def writes(self, path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
         """Write voxels of this type; the header of a source of the same format is repeated."""
+
+
+@runtime_checkable
+class FormedFormat(Format, Protocol):
+    """A format whose headers may place voxels in several ways, or not say how large they are."""
+
+    def forms(self, source: SourceInfo, geometry: Geometry) -> Forms:
+        """What a kept header says besides the geometry that is used."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +125,9 @@ _ENTRIES: Final = (
     Entry("hdf5", "chunked.hdf5", (".hdf5", ".h5"), _NIFTI_SUFFIX, own_labels=True),
 )
 _DICOM: Final = next(entry for entry in _ENTRIES if entry.name == "dicom")
+_OME_ZARR: Final = next(entry for entry in _ENTRIES if entry.name == "ome-zarr")
+_ZARR_MARKS: Final = ("zarr.json", ".zgroup", ".zarray")
+"""Files that every group or array of zarr has, whatever its name."""
 
 
 def known_suffixes() -> tuple[str, ...]:
@@ -167,6 +180,18 @@ def export_suffix(path: Path, source: SourceInfo) -> str:
     if entry is None or entry.export == _AS_IT_CAME:
         return suffix_of(path) or _NIFTI_SUFFIX
     return entry.export
+
+
+def forms_of(source: SourceInfo, geometry: Geometry) -> Forms:
+    """What the header of a file says about the place of its voxels besides its geometry."""
+    entry = next((e for e in _ENTRIES if e.name == source.format), None)
+    found = None if entry is None else _loaded(entry)
+    return found.forms(source, geometry) if isinstance(found, FormedFormat) else Forms()
+
+
+def stores_last_axis_fastest(source: SourceInfo) -> bool:
+    """Whether files of this format store their last axis fastest: their arrays are z y x."""
+    return source.format in _LAST_AXIS_FASTEST
 
 
 def open_image(path: Path, choice: Choice | None = None) -> Scan:
@@ -253,6 +278,8 @@ def _entry_of(path: Path) -> Entry | None:
         named = _named(path)
         if named is not None and named.folders:
             return named
+        if any((path / name).is_file() for name in _ZARR_MARKS):
+            return _OME_ZARR
         return _DICOM if holds_dicom(path) else None
     named = _named(path)
     if named is not None:
@@ -307,4 +334,4 @@ def _frame(entry: Entry, geometry: Geometry, source: SourceInfo) -> Geometry:
         return geometry
     if entry.name == "ome-zarr":
         return geometry.as_displayed()
-    return geometry.transposed() if source.format in _LAST_AXIS_FASTEST else geometry
+    return geometry.transposed() if stores_last_axis_fastest(source) else geometry

@@ -132,7 +132,7 @@ VALUES = st.sampled_from([0, 1, 254, 255, 256, -1, 0.5, 1.99999, 2.001, -0.00001
 @given(hnp.arrays(np.float64, (3, 2, 2), elements=VALUES))
 def test_labels_are_whole_numbers_up_to_255(array: NDArray[np.float64]) -> None:
     labels = whole_numbers(FILE, upright(array))
-    wrong = [v for v in array.ravel() if abs(v - round(v)) > 1e-4 or not 0 <= round(v) <= 255]
+    wrong = [v for v in array.ravel() if abs(v - round(v)) > 0.02 or not 0 <= round(v) <= 255]
     if wrong:
         with pytest.raises(UserError, match=rf"{len(wrong):,} of its 12 voxels") as caught:
             stored_in(labels)
@@ -141,6 +141,10 @@ def test_labels_are_whole_numbers_up_to_255(array: NDArray[np.float64]) -> None:
         found = stored_in(labels)
         assert found.dtype == np.uint8
         assert found.ravel().tolist() == [round(v) for v in array.ravel()]
+        rounded = [v for v in array.ravel() if abs(v - round(v)) > 1e-4]
+        assert [f"{len(rounded)} labels" in note for note in labels.found_later()] == (
+            [True] if rounded else []
+        )
 
 
 def test_labels_may_be_scaled() -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.apart import not_on_grid
 from napari_mlbseg.formats.dicom.pixels import decoded_frames
 from napari_mlbseg.formats.dicom.planes import (
     Header,
@@ -19,12 +20,20 @@ from napari_mlbseg.formats.dicom.planes import (
     read_header,
 )
 from napari_mlbseg.formats.dicom.stack import UNEVEN_SHARE
-from napari_mlbseg.formats.scan import Scan, Slabs, readable, require_size, usable_geometry
+from napari_mlbseg.formats.overlaps import Overlaps
+from napari_mlbseg.formats.scan import (
+    Scan,
+    Slabs,
+    filled,
+    readable,
+    require_size,
+    usable_geometry,
+)
 from napari_mlbseg.formats.source import SourceInfo
 from napari_mlbseg.volume import LPS_TO_RAS, SAME_PLACE_VOXELS, Geometry
 
 _MAX_LABEL: Final = 254
-_BESIDE_VOXELS: Final = (10 * SAME_PLACE_VOXELS, 10 * SAME_PLACE_VOXELS, 2 * UNEVEN_SHARE)
+_BESIDE_VOXELS: Final = (SAME_PLACE_VOXELS, SAME_PLACE_VOXELS, 2 * UNEVEN_SHARE)
 """How far a frame may lie off the grid, because image positions are rounded."""
 CLASS_MARK: Final = "mlbseg class "
 """Precedes the class value in the tracking identifier of segments that this software wrote."""
@@ -68,9 +77,12 @@ class _Segmentation:
         require_size(self.path, shape, 1, self.path.stat().st_size)
         return usable_geometry(self.path, shape, affine), slices
 
-    def labels(self, geometry: Geometry, slices: NDArray[np.intp]) -> NDArray[np.uint8]:
+    def labels(
+        self, geometry: Geometry, slices: NDArray[np.intp], overlaps: Overlaps
+    ) -> NDArray[np.uint8]:
         """The labels in the file's frame; where segments overlap, the higher number wins."""
         labels = np.zeros(geometry.file_shape, np.uint8, order="F")
+        overlaps.begin()
         with readable(self.path, "DICOM"), quiet():
             for k, (index, frame) in enumerate(zip(slices, decoded_frames(self.path), strict=True)):
                 target = labels[:, :, index]
@@ -80,7 +92,7 @@ class _Segmentation:
                     np.maximum(target, mask, out=target, casting="unsafe")
                 else:
                     inside = 2 * mask.astype(np.uint32) >= self.full
-                    np.maximum(target, np.uint8(self.segments[k]), out=target, where=inside)
+                    overlaps.put(target, inside, self.segments[k])
         return labels
 
 
@@ -90,35 +102,38 @@ def open_segmentation(path: Path) -> Scan:
     with readable(path, "DICOM"), quiet():
         found = _segmentation(header)
         geometry, slices = found.grid(_own_step(found))
+    names = {n: name for n, name in found.names.items() if 1 <= n <= _MAX_LABEL}
+    scan = _scan(found, geometry, slices, names)
+    return replace(scan, onto=lambda image: _onto(found, names, image))
+
+
+def _scan(
+    found: _Segmentation, geometry: Geometry, slices: NDArray[np.intp], names: dict[int, str]
+) -> Scan:
+    overlaps = Overlaps()
 
     def stored() -> Slabs:
-        yield 0, found.labels(geometry, slices)
+        yield 0, found.labels(geometry, slices, overlaps)
 
-    source = SourceInfo("dicom", b"{}")
-    names = {n: name for n, name in found.names.items() if 1 <= n <= _MAX_LABEL}
-    scan = Scan(geometry, np.dtype(np.uint8), source, 2, stored, names=names)
-    return replace(scan, onto=lambda image: _onto(scan, found, image))
+    return Scan(
+        geometry,
+        np.dtype(np.uint8),
+        SourceInfo("dicom", b"{}"),
+        2,
+        stored,
+        names=names,
+        found_later=lambda: overlaps.notes(found.path, names),
+    )
 
 
-def _onto(scan: Scan, found: _Segmentation, image: Geometry) -> Scan:
+def _onto(found: _Segmentation, names: dict[int, str], image: Geometry) -> Scan:
     """The segmentation on the grid of an image; slices that it lacks are empty."""
     step = _step_along(image, found.planes[0].normal)
     geometry, slices = found.grid(step)
-    placed = _snapped(geometry, image).offset_in(image)
+    placed = _snapped(geometry, image).placed_in(image)
     if placed is None:
-        raise UserError(
-            f"{found.path} does not lie on the voxels of its image, whose shape is "
-            f"{image.file_shape}. Resample the segmentation onto the grid of the image."
-        )
-    turned, first = placed
-
-    def stored() -> Slabs:
-        whole = np.zeros(image.shape, np.uint8)
-        window = tuple(slice(a, a + n) for a, n in zip(first, turned.shape, strict=True))
-        whole[window] = turned.to_display(found.labels(geometry, slices))
-        yield 0, image.to_file(whole)
-
-    return replace(scan, geometry=image, stored=stored, onto=None)
+        raise not_on_grid(found.path, geometry, image)
+    return filled(_scan(found, geometry, slices, names), placed, image)
 
 
 def _snapped(geometry: Geometry, image: Geometry) -> Geometry:

@@ -87,7 +87,9 @@ def rebuild_arrays(cases: Iterable[Case], arrays: ArrayStore) -> None:
                 raise
         if case.labels_path is not None and not arrays.has(case.id, ArrayName.INITIAL_LABELS):
             found = open_labels(_present(case.labels_path, case), choice)
-            labels = on_grid_of(found, case.geometry, case.labels_path, case.image_path)
+            labels = on_grid_of(
+                found, case.geometry, case.labels_path, case.image_path, case.source
+            )
             checked = ClassesOnly(labels, case.labels_path)
             arrays.put(case.id, ArrayName.INITIAL_LABELS, checked, case.axis)
 

@@ -157,7 +157,7 @@ class Gathering:
                 f"{image} is given as an image and as its own labels. Give a separate label file."
             )
         found = open_labels(labels, part.choice)
-        aligned = on_grid_of(found, scan.geometry, labels, image)
+        aligned = on_grid_of(found, scan.geometry, labels, image, scan.source)
         notes += [Failure(labels, note) for note in aligned.notes]
         require_room(self.study.path, image, [scan, aligned])
         values = _Values(aligned, labels, self.study.classes)

@@ -253,7 +253,10 @@ def with_itself_as_labels(cohort: Cohort) -> None:
         (with_fractions, r"labels/b\.nii\.gz .* not whole numbers .*0\.5"),
         (with_unknown_label, r"labels/a\.nii\.gz holds unknown labels: 2\. .*1 \(organ\)"),
         (with_reserved_label, r"labels/b\.nii\.gz .*255"),
-        (with_other_shape, r"labels/b\.nii\.gz has \(6, 7, 4\) .*images/b\.nii\.gz .*\(6, 7, 5\)"),
+        (
+            with_other_shape,
+            r"labels/b\.nii\.gz .*images/b\.nii\.gz: it has 6 x 7 x 4 voxels ",
+        ),
         (with_shift, r"labels/b\.nii\.gz .*images/b\.nii\.gz: .* 0\.5 mm apart"),
         (with_turn, r"labels/b\.nii\.gz does not lie on its image .* mm apart"),
         (without_label, r"images/b\.nii\.gz is an image without labels"),
