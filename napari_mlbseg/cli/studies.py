@@ -71,7 +71,7 @@ def accept(path: Path, case_id: str, slices: str, labels: Path, file_axis: int |
     """Make slices clean with the labels of a file; all of them or none."""
     with Study.open(path) as study:
         case = study.case(case_id)
-        found = open_labels(labels, case.source.choice)
+        found = open_labels(labels, case.source.choice.of_image)
         volume = on_grid_of(found, case.geometry, labels, case.image_path, case.source).volume()
         _check_classes(volume, study, labels)
         geometry = case.geometry

@@ -1,6 +1,7 @@
 """Recognises the format of a file or folder, and reads and writes through it."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any, Final, Protocol, cast, runtime_checkable
 import numpy as np
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.masks import MAX_LABEL, Part, renumbered, together
 from napari_mlbseg.formats.placing import replacing
 from napari_mlbseg.formats.plain import LABEL, MAP
-from napari_mlbseg.formats.scan import Forms, Scan
-from napari_mlbseg.formats.source import Choice, SourceInfo
+from napari_mlbseg.formats.scan import Forms, FrameNeededError, Scan
+from napari_mlbseg.formats.source import Choice, Mask, SourceInfo
 from napari_mlbseg.volume import Geometry, Volume
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "forms_of",
     "has_own_labels",
     "known_suffixes",
+    "masks_in",
     "open_image",
     "open_labels",
     "read_image",
@@ -200,8 +203,62 @@ def open_image(path: Path, choice: Choice | None = None) -> Scan:
 
 
 def open_labels(path: Path, choice: Choice | None = None) -> Scan:
-    """Labels as uint8, to be read slab by slab; raises `UserError` that names the file."""
-    return _format_for(path).open_labels(path, choice or Choice())
+    """Labels as uint8, to be read slab by slab; raises `UserError` that names the file.
+
+    A folder of label files is the labels of one image, one file for each structure.
+    """
+    choice = choice or Choice()
+    if choice.masks or (path.is_dir() and format_of(path) is None):
+        found = _open_masks(path, choice.masks or masks_in(path))
+    elif choice.one_hot:
+        found = _open_one_hot(path)
+    else:
+        try:
+            found = _format_for(path).open_labels(path, choice)
+        except FrameNeededError as error:
+            raise FrameNeededError(
+                f"{error} If each frame is the mask of one class, take them all (--one-hot).",
+                error.frames,
+            ) from error
+    return renumbered(path, found, choice.renumber)
+
+
+def masks_in(folder: Path) -> tuple[Mask, ...]:
+    """The files of a folder as masks of one structure each, with the values 1, 2, ... by name."""
+    files = sorted(
+        file.name
+        for file in folder.iterdir()
+        if file.is_file() and not file.name.startswith(".") and format_of(file) is not None
+    )
+    return tuple(Mask(name, stem_of(folder / name), k) for k, name in enumerate(files, 1))
+
+
+def _open_masks(folder: Path, masks: Sequence[Mask]) -> Scan:
+    if not masks:
+        raise UserError(f"The folder {folder} holds no label files of a known format.")
+    if len(masks) > MAX_LABEL:
+        raise UserError(
+            f"{folder} holds {len(masks)} files; a study has at most {MAX_LABEL} classes."
+        )
+    for mask in masks:
+        if Path(mask.file).name != mask.file:
+            raise UserError(f"{folder} names the mask {mask.file}, which lies elsewhere.")
+    parts = [Part(folder / m.file, open_labels(folder / m.file), m.value) for m in masks]
+    return together(folder, parts, {mask.value: mask.name for mask in masks})
+
+
+def _open_one_hot(path: Path) -> Scan:
+    """Every frame as the mask of one class: 1, 2, ..."""
+    opened = _format_for(path)
+    try:
+        opened.open_labels(path, Choice())
+    except FrameNeededError as error:
+        if error.frames > MAX_LABEL:
+            raise
+        scans = [opened.open_labels(path, Choice(frame=k)) for k in range(error.frames)]
+        parts = [Part(path, replace(scan, notes=()), k) for k, scan in enumerate(scans, 1)]
+        return together(path, parts, {})
+    raise UserError(f"{path} has one frame, so it does not hold one mask for each class.")
 
 
 def read_image(path: Path, choice: Choice | None = None) -> tuple[Volume, SourceInfo]:

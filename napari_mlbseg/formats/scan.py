@@ -158,15 +158,17 @@ def require_size(path: Path, shape: tuple[int, ...], itemsize: int, held: int) -
     require_slices(path, shape, needed // min(shape))
 
 
-def frame_of(path: Path, choice: Choice, frames: int, shape: tuple[int, ...]) -> int:
-    """The chosen frame of a file with several; 0 if there is only one."""
+def frame_of(
+    path: Path, choice: Choice, frames: int, shape: tuple[int, ...], *, described: str = ""
+) -> int:
+    """The chosen frame of a file with several, which may be described; 0 if there is only one."""
     if frames == 1:
         return 0
     if choice.frame is None:
         raise FrameNeededError(
             f"{path} has {len(shape)} dimensions with {frames} frames ({times(shape)}); a study "
             f"takes one frame per file. Choose one from 0 to {frames - 1} (on the command line "
-            "with --frame).",
+            f"with --frame){f': {described}' if described else ''}.",
             frames,
         )
     if not 0 <= choice.frame < frames:

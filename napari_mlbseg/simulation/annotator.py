@@ -39,7 +39,11 @@ class Truth:
         """The true labels of a case, z y x."""
         path, case = self._paths[case_id], self._cases[case_id]
         scan = on_grid_of(
-            open_labels(path, case.source.choice), case.geometry, path, case.image_path, case.source
+            open_labels(path, case.source.choice.of_image),
+            case.geometry,
+            path,
+            case.image_path,
+            case.source,
         )
         labels = np.asarray(scan.volume().voxels, dtype=np.uint8)
         unknown = sorted(set(np.unique(labels).tolist()) - self._known)

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import JPEGLSTransferSyntaxes, RLELossless
 
+from napari_mlbseg.formats.dicom.reading import has_syntax, read_dataset
 from napari_mlbseg.formats.limits import MOST_BYTES_PER_BYTE, require_part, too_much
 
 _SMALL_FILE: Final = 1 << 26
@@ -31,13 +32,14 @@ def decoded_frames(path: Path, frames: list[int] | None = None) -> Iterator[NDAr
     """The stored numbers of the given frames (rows, columns), or of all frames."""
     # Reading from the path keeps one frame in memory; a deflated file must be read as a whole.
     small = path.stat().st_size < _SMALL_FILE
-    dataset = dcmread(path, defer_size=None if small else 1 << 20)
+    dataset = read_dataset(path, defer_size=None if small else 1 << 20)
     encapsulated = dataset.file_meta.TransferSyntaxUID.is_encapsulated
     if dataset.get("BitsAllocated") == 1 and not encapsulated:
         return _bit_frames(dataset, frames)
     if encapsulated:
         _require_whole(path)
-    return iter_pixels(dataset if small else path, indices=frames, raw=True)
+    whole = small or not has_syntax(path)
+    return iter_pixels(dataset if whole else path, indices=frames, raw=True)
 
 
 def _bit_frames(dataset: Dataset, frames: list[int] | None) -> Iterator[NDArray[Any]]:
@@ -60,7 +62,7 @@ def _require_whole(path: Path) -> None:
     at a time.
     """
     with path.open("rb") as file:
-        dataset = dcmread(file, stop_before_pixels=True)
+        dataset = read_dataset(file, stop_before_pixels=True)
         file.seek(_ELEMENT, os.SEEK_CUR)
         syntax = dataset.file_meta.TransferSyntaxUID
         expected = int(dataset.Rows), int(dataset.Columns), int(dataset.get("SamplesPerPixel") or 1)

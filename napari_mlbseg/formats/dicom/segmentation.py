@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.apart import not_on_grid
@@ -19,6 +19,7 @@ from napari_mlbseg.formats.dicom.planes import (
     quiet,
     read_header,
 )
+from napari_mlbseg.formats.dicom.reading import read_dataset
 from napari_mlbseg.formats.dicom.stack import UNEVEN_SHARE
 from napari_mlbseg.formats.overlaps import Overlaps
 from napari_mlbseg.formats.scan import (
@@ -152,7 +153,7 @@ def _snapped(geometry: Geometry, image: Geometry) -> Geometry:
 
 def _segmentation(header: Header) -> _Segmentation:
     path = header.path
-    dataset = dcmread(
+    dataset = read_dataset(
         path,
         stop_before_pixels=True,
         specific_tags=[

@@ -25,7 +25,15 @@ _NIFTI_1: Final = (348, 344, b"n+1\0")
 _NIFTI_2: Final = (540, 4, b"n+2\0\r\n\x1a\n")
 _FREE_TEXT: Final = ("descrip", "aux_file", "db_name", "data_type")
 """Header fields that scanners and converters fill freely, even with names of patients."""
+_UNUSABLE: Final = (HeaderDataError, ValueError, np.linalg.LinAlgError, UserError)
+"""What is raised about a form of a header that makes no sense."""
 _MM_PER_UNIT: Final = {1: 1000.0, 3: 0.001}
+
+
+class _Nifti2Header(Nifti2Header):
+    """Quaternions come from 32 bits in many files, so their real part may round below 0."""
+
+    quaternion_threshold = np.float64(Nifti1Header.quaternion_threshold)
 
 
 def compression_of(path: Path) -> str:
@@ -52,7 +60,7 @@ def read_header_block(path: Path) -> bytes:
 def parse_header(path: Path, block: bytes) -> Header:
     """The header in a block of `read_header_block`; `path` is only for messages."""
     size = len(block)
-    header_class: Any = Nifti1Header if size == _NIFTI_1[0] else Nifti2Header
+    header_class: Any = Nifti1Header if size == _NIFTI_1[0] else _Nifti2Header
     try:
         header = header_class(block, endianness=_byte_order(block, size), check=True)
         header.get_slope_inter()
@@ -134,7 +142,7 @@ def other_affines(header: Header, shape: tuple[int, int, int]) -> list[NDArray[n
         forms += [header.get_base_affine, lambda: itk]
     usable = []
     for form in forms:
-        with suppress(HeaderDataError, ValueError, np.linalg.LinAlgError, UserError):
+        with suppress(*_UNUSABLE), np.errstate(all="ignore"):
             scaled: NDArray[np.float64] = np.array(form(), dtype=np.float64)
             scaled[:3] *= mm
             usable_geometry(Path(), shape, scaled)
@@ -156,7 +164,7 @@ def place_notes(path: Path, header: Header, geometry: Geometry) -> tuple[str, ..
         )
     if int(header["sform_code"]) <= 0 or int(header["qform_code"]) <= 0:
         return ()
-    with suppress(HeaderDataError, ValueError, np.linalg.LinAlgError, UserError):
+    with suppress(*_UNUSABLE), np.errstate(all="ignore"):
         form = np.array(header.get_qform(), dtype=np.float64)
         form[:3] *= _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
         other = usable_geometry(path, geometry.file_shape, form)

@@ -77,6 +77,9 @@ def itk_corners(path: Path) -> np.ndarray:
 # --- image in, labels out -------------------------------------------------------------------------
 
 
+_PLACES = (*(f"qoffset_{k}" for k in "xyz"), "sform_code", "qform_code", "pixdim")
+
+
 @files
 @given(
     grid=grids(),
@@ -107,11 +110,10 @@ def test_labels_come_out_where_the_image_came_in(
     np.testing.assert_array_equal(volume.geometry.to_file(volume.voxels), stored)
     np.testing.assert_array_equal(np.asarray(after.dataobj), volume.geometry.to_file(labels))
     assert after.get_data_dtype() == np.uint8
-    for kind in ("get_sform", "get_qform"):
-        ours, code = getattr(after, kind)(coded=True)
-        theirs, expected_code = getattr(before, kind)(coded=True)
-        assert ours.tobytes() == theirs.tobytes()
-        assert code == expected_code
+    # Field by field: nibabel refuses some of its own quaternions in 64 bits, whose real part
+    # rounds to less than 0.
+    for name in (*(f"srow_{k}" for k in "xyz"), *(f"quatern_{k}" for k in "bcd"), *_PLACES):
+        assert after.header[name].tobytes() == before.header[name].tobytes()
     assert after.affine.tobytes() == before.affine.tobytes()
     assert np.array(volume.geometry.affine).tobytes() == after.affine.tobytes()
 
