@@ -74,6 +74,7 @@ def together(path: Path, parts: Sequence[Part], names: Mapping[int, str]) -> Sca
         notes=tuple(note for part in parts for note in part.scan.notes),
         names=names,
         colors={},
+        onto=None,
         found_later=later,
     )
 

@@ -243,7 +243,13 @@ def _open_masks(folder: Path, masks: Sequence[Mask]) -> Scan:
     for mask in masks:
         if Path(mask.file).name != mask.file:
             raise UserError(f"{folder} names the mask {mask.file}, which lies elsewhere.")
-    parts = [Part(folder / m.file, open_labels(folder / m.file), m.value) for m in masks]
+    files = [folder / mask.file for mask in masks]
+    if all(format_of(file) == "dicom" for file in files):
+        # Segmentations have names of their own, and come together on their image.
+        from napari_mlbseg.formats.dicom.images import open_label_files
+
+        return open_label_files(folder, files)
+    parts = [Part(f, open_labels(f), m.value) for f, m in zip(files, masks, strict=True)]
     return together(folder, parts, {mask.value: mask.name for mask in masks})
 
 

@@ -19,6 +19,7 @@ from napari_mlbseg.formats.dicom.planes import (
     Plane,
     headers_in,
     quiet,
+    read_header,
 )
 from napari_mlbseg.formats.dicom.segmentation import open_segmentation
 from napari_mlbseg.formats.dicom.sniff import beside_dicom
@@ -89,15 +90,28 @@ class DicomFormat:
         found = [header for header in headers_in(path) if _holds_labels(header)]
         if not found:
             return whole_numbers(path, self.open_image(path, choice))
-        scans = [
-            open_structures(header)
-            if header.sop_class == STRUCTURES
-            else open_segmentation(header.path)
-            for header in found
-        ]
-        if len(scans) == 1:
-            return scans[0]
-        return _together(path, [header.path for header in found], scans)
+        return _opened(path, found)
+
+
+def open_label_files(folder: Path, files: Sequence[Path]) -> Scan:
+    """Segmentations and structure sets of one image in one folder, put together."""
+    headers = [read_header(file) for file in files]
+    for header in headers:
+        if not _holds_labels(header):
+            raise UserError(f"{header.path} holds {header.kind} instead of labels. Leave it out.")
+    return _opened(folder, headers)
+
+
+def _opened(path: Path, found: Sequence[Header]) -> Scan:
+    scans = [
+        open_structures(header)
+        if header.sop_class == STRUCTURES
+        else open_segmentation(header.path)
+        for header in found
+    ]
+    if len(scans) == 1:
+        return scans[0]
+    return _together(path, [header.path for header in found], scans)
 
 
 def series_in(path: Path) -> list[Series]:
