@@ -7,6 +7,7 @@ from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import (
     UID,
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -35,13 +36,16 @@ def read_dataset(source: Path | BinaryIO, **options: Any) -> Dataset:
     return dataset
 
 
-def has_syntax(path: Path) -> bool:
-    """Whether a file has the beginning that pydicom expects: a preamble and a transfer syntax."""
+def is_read_in_pieces(path: Path) -> bool:
+    """Whether pydicom reads frame by frame from a file: one that says how it is written.
+
+    A file that is deflated as a whole has to be unpacked as a whole.
+    """
     with path.open("rb") as file:
         if file.read(_PREAMBLE + 4)[_PREAMBLE:] != b"DICM":
             return False
     meta = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"]).file_meta
-    return bool(meta.get("TransferSyntaxUID"))
+    return meta.get("TransferSyntaxUID") not in (None, "", DeflatedExplicitVRLittleEndian)
 
 
 def _written_in(dataset: Dataset) -> UID:
