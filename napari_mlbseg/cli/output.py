@@ -114,7 +114,9 @@ def extents_text(case: Document) -> None:
 
 
 def export_text(written: Document) -> None:
-    """List the exported files, and what was tidied."""
+    """List the exported files, what was tidied, and which names do not fit."""
+    for text in written["notes"]:
+        note(f"note: {text}")
     for text in (*written["files"], *written["tidied_summary"]):
         _line(text)
 

@@ -17,6 +17,7 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.grids import on_grid_of
 from napari_mlbseg.formats.registry import Choice, open_labels
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.exporting.checks import name_notes
 from napari_mlbseg.project.exporting.export import Tell, export_study
 from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
 from napari_mlbseg.project.exporting.provenance import provenance_path, tidied_document
@@ -134,6 +135,7 @@ def export(path: Path, out: Path, kind: ExportKind, form: OutFormat) -> Document
             "provenance": [str(provenance_path(file)) for file in files],
             "tidied": {case_id: tidied_document(told) for case_id, told in tidied.items()},
             "tidied_summary": summary(tidied),
+            "notes": list(name_notes(study, kind, form)),
         }
 
 

@@ -1,5 +1,6 @@
 """What is kept of an imported file, so that exports can match it."""
 
+import json
 from dataclasses import dataclass
 
 
@@ -69,3 +70,11 @@ class SourceInfo:
     format: str
     header: bytes
     choice: Choice = Choice()
+
+
+def padding_of(source: SourceInfo) -> tuple[float, float] | None:
+    """The least and the largest intensity that stand for no tissue in a DICOM series, if any."""
+    if source.format != "dicom":
+        return None
+    found = json.loads(source.header or b"{}").get("padding")
+    return None if found is None else (float(found[0]), float(found[1]))

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import Dataset
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.dicom.pixels import decoded_frames
@@ -216,7 +217,7 @@ def _scan(path: Path, series: Series, stack: Stack) -> Scan:
 def _header(series: Series, stack: Stack) -> bytes:
     """What an export needs to refer to the slices; nothing about the patient."""
     dataset = series.headers[0].dataset
-    known = {
+    known: dict[str, Any] = {
         "study_uid": str(dataset.get("StudyInstanceUID") or ""),
         "series_uid": series.headers[0].series,
         "frame_of_reference_uid": str(dataset.get("FrameOfReferenceUID") or ""),
@@ -224,7 +225,23 @@ def _header(series: Series, stack: Stack) -> bytes:
         "modality": series.modality,
         "slices": [[plane.path.name, plane.instance, plane.frame] for plane in stack.planes],
     }
+    padding = _padding(dataset, stack.planes)
+    if padding is not None:
+        known["padding"] = padding
     return json.dumps(known).encode()
+
+
+def _padding(dataset: Dataset, planes: Sequence[Plane]) -> list[float] | None:
+    """The range of intensities that stand for no tissue, where one is true of all slices."""
+    with quiet():
+        ends = [dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")]
+    stored = [float(end) for end in ends if isinstance(end, int)]
+    scales = {(plane.slope, plane.inter) for plane in planes}
+    if not stored or len(scales) > 1 or ends[0] is None:
+        return None
+    ((slope, inter),) = scales
+    found = [slope * end + inter for end in stored]
+    return [min(found), max(found)]
 
 
 def _dtype(planes: Sequence[Plane]) -> np.dtype[Any]:

@@ -11,6 +11,7 @@ from pydicom import Dataset
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.apart import not_on_grid
+from napari_mlbseg.formats.dicom.marks import marked_class
 from napari_mlbseg.formats.dicom.pixels import decoded_frames
 from napari_mlbseg.formats.dicom.planes import (
     Header,
@@ -36,8 +37,6 @@ from napari_mlbseg.volume import LPS_TO_RAS, SAME_PLACE_VOXELS, Geometry
 _MAX_LABEL: Final = 254
 _BESIDE_VOXELS: Final = (SAME_PLACE_VOXELS, SAME_PLACE_VOXELS, 2 * UNEVEN_SHARE)
 """How far a frame may lie off the grid, because image positions are rounded."""
-CLASS_MARK: Final = "mlbseg class "
-"""Precedes the class value in the tracking identifier of segments that this software wrote."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +172,7 @@ def _segmentation(header: Header) -> _Segmentation:
         raise UserError(f"{path} is a segmentation of the unknown type {kind}.")
     planes = planes_of(header)
     values = _class_values(dataset)
+    names |= {number: name for number, name in _whole_names(dataset).items() if name}
     names = {values.get(number, number): name for number, name in names.items()}
     numbers = _segment_numbers(path, dataset, kind, len(planes))
     segments = tuple(values.get(number, number) for number in numbers)
@@ -187,14 +187,21 @@ def _segmentation(header: Header) -> _Segmentation:
 
 def _class_values(dataset: Dataset) -> dict[int, int]:
     """The class value of each segment, if this software wrote the file: segments have no gaps."""
-    found = {
-        int(segment.SegmentNumber): str(segment.get("TrackingID") or "")
+    marks = _marks(dataset)
+    known = {number: mark[0] for number, mark in marks.items() if mark is not None}
+    return known if len(known) == len(marks) else {}
+
+
+def _whole_names(dataset: Dataset) -> dict[int, str]:
+    """Names that the labels of segments do not hold as a whole, if this software wrote the file."""
+    return {number: mark[1] for number, mark in _marks(dataset).items() if mark is not None}
+
+
+def _marks(dataset: Dataset) -> dict[int, tuple[int, str] | None]:
+    return {
+        int(segment.SegmentNumber): marked_class(str(segment.get("TrackingID") or ""))
         for segment in dataset.get("SegmentSequence") or []
     }
-    values = {n: text.removeprefix(CLASS_MARK) for n, text in found.items()}
-    if any(values[n] == text or not values[n].isdecimal() for n, text in found.items()):
-        return {}
-    return {number: int(value) for number, value in values.items()}
 
 
 def _segment_numbers(path: Path, dataset: Dataset, kind: str, frames: int) -> Iterator[int]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.dicom.marks import marked_class
 from napari_mlbseg.formats.dicom.planes import Header, quiet
 from napari_mlbseg.formats.dicom.reading import read_dataset
 from napari_mlbseg.formats.limits import require_memory
@@ -193,12 +194,18 @@ def _regions(dataset: Dataset, path: Path) -> tuple[list[_Region], int]:
         regions.append(
             _Region(
                 number if plain else place,
-                str(listed[number].get("ROIName") or "").strip(),
+                _name(listed[number]),
                 _color(color),
                 tuple(contours),
             )
         )
     return regions, other
+
+
+def _name(region: Dataset) -> str:
+    """The name of a region; files of this software keep one that is too long in its description."""
+    mark = marked_class(str(region.get("ROIDescription") or ""))
+    return (mark[1] if mark else "") or str(region.get("ROIName") or "").strip()
 
 
 def _color(found: Any) -> tuple[int, int, int] | None:

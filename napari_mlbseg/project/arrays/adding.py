@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.source import padding_of
 from napari_mlbseg.project.arrays.store import ArrayName, ArrayStore
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.records.cases import (
@@ -130,7 +131,7 @@ def _present(path: Path, case: Case) -> Path:
 
 def _case_of(new: NewCase, voxels: "zarr.Array[Any]", axis: int) -> Case:
     try:
-        intensity = Intensity.of(voxels)
+        intensity = Intensity.of(voxels, padding_of(new.source))
     except UserError as error:
         raise UserError(f"{new.image_path}: {error}") from error
     return Case(
@@ -146,9 +147,10 @@ def _case_of(new: NewCase, voxels: "zarr.Array[Any]", axis: int) -> Case:
 
 def _check_same_image(image: VoxelSource, voxels: "zarr.Array[Any]", case: Case) -> None:
     # Masks belong to voxels: on another image they would be wrong without any sign of it.
+    found = Intensity.of(voxels, padding_of(case.source))
     same = image.geometry == case.geometry and all(
         math.isclose(now, then, rel_tol=1e-6, abs_tol=1e-6)
-        for now, then in zip(astuple(Intensity.of(voxels)), astuple(case.intensity), strict=True)
+        for now, then in zip(astuple(found), astuple(case.intensity), strict=True)
     )
     if not same:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -16,6 +17,10 @@ from pydicom.uid import (
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import Choice, format_of, open_image, read_image
+from napari_mlbseg.formats.source import padding_of
+from napari_mlbseg.project.arrays.adding import rebuild_arrays
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.importing.cohort import make_study
 
 SHAPE = (6, 5, 4)
 
@@ -128,3 +133,27 @@ def test_the_largest_series_is_taken_when_asked_for_and_the_others_are_told(
     assert scan.source.choice == Choice(series="series_3")
     assert any("series_3 is taken; left out are series_1" in note for note in scan.notes)
     assert not any("DOE" in note or "JANE" in note for note in scan.notes)
+
+
+# --- padding --------------------------------------------------------------------------------------
+
+
+def test_padding_does_not_change_what_is_shown_and_learnt_from(tmp_path: Path) -> None:
+    """Two series that differ only outside of the round field of view; a lost array is rebuilt."""
+    stored = np.random.default_rng(0).normal(40, 12, (16, 16, 4)).astype(np.int16)
+    outside = np.hypot(*(np.indices((16, 16)) - 7.5)) > 7
+    padded = np.where(outside[..., None], np.int16(-2000), stored)
+    write_series(tmp_path / "i" / "plain", stored, lps_of(), RescaleIntercept="-24")
+    padding: dict[str, Any] = {"PixelPaddingValue": -2000, "RescaleIntercept": "-24"}
+    write_series(tmp_path / "i" / "padded", padded, lps_of(), PixelRepresentation=1, **padding)
+    study, _ = make_study(tmp_path / "s.mlbseg", tmp_path / "i")
+    with study:
+        found = study.case("padded")
+        assert padding_of(found.source) == (-2024.0, -2024.0)
+        inside = stored[~outside].astype(np.float64) - 24
+        low, high = np.percentile(inside, (0.5, 99.5))
+        assert (found.intensity.low, found.intensity.high) == pytest.approx((low, high))
+        assert found.intensity.std == pytest.approx(np.clip(inside, low, high).std())
+        assert padding_of(study.case("plain").source) is None
+        study.arrays.remove("padded", ArrayName.IMAGE)
+        rebuild_arrays(study.cases, study.arrays)
