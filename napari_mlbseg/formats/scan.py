@@ -137,9 +137,16 @@ def readable(path: Path, what: str) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        said = str(error).strip().splitlines()
-        reason = f"{type(error).__name__}: {said[0][:200]}" if said else type(error).__name__
-        raise UserError(f"{path} is not a valid {what} file ({reason}). Copy it again.") from error
+        if isinstance(error, (NotImplementedError, ImportError)):
+            raise UserError(
+                f"{path} stores its voxels in a way of {what} that is not supported. Save it again "
+                "without compression."
+            ) from error
+        # What the library says is for programmers; `mlbseg --debug` shows it.
+        raise UserError(
+            f"{path} is not a valid {what} file: what it holds is damaged or incomplete. Copy it "
+            "again."
+        ) from error
 
 
 def require_size(path: Path, shape: tuple[int, ...], itemsize: int, held: int) -> None:

@@ -1,5 +1,6 @@
 """NIfTI headers, checked before voxels are read or memory is allocated."""
 
+import logging
 from contextlib import suppress
 from itertools import product
 from math import prod
@@ -25,6 +26,10 @@ _NIFTI_1: Final = (348, 344, b"n+1\0")
 _NIFTI_2: Final = (540, 4, b"n+2\0\r\n\x1a\n")
 _FREE_TEXT: Final = ("descrip", "aux_file", "db_name", "data_type")
 """Header fields that scanners and converters fill freely, even with names of patients."""
+_SILENT: Final = logging.getLogger("napari_mlbseg.nibabel")
+"""Where nibabel tells which small faults it mends: nobody can do anything about them."""
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False
 _UNUSABLE: Final = (HeaderDataError, ValueError, np.linalg.LinAlgError, UserError)
 """What is raised about a form of a header that makes no sense."""
 _MM_PER_UNIT: Final = {1: 1000.0, 3: 0.001}
@@ -62,11 +67,15 @@ def parse_header(path: Path, block: bytes) -> Header:
     size = len(block)
     header_class: Any = Nifti1Header if size == _NIFTI_1[0] else _Nifti2Header
     try:
-        header = header_class(block, endianness=_byte_order(block, size), check=True)
+        header = header_class(block, endianness=_byte_order(block, size), check=False)
+        header.check_fix(logger=_SILENT)
         header.get_slope_inter()
         header.get_data_offset()
     except (HeaderDataError, ValueError, KeyError, OverflowError) as error:
-        raise UserError(f"{path} has a damaged NIfTI header: {error}.") from error
+        raise UserError(
+            f"{path} has a damaged NIfTI header: a field of it makes no sense. Save the file again "
+            "with the program that made it."
+        ) from error
     return header
 
 
@@ -121,7 +130,10 @@ def geometry_of(path: Path, header: Header, shape: tuple[int, int, int]) -> Geom
             affine: NDArray[Any] = np.array(header.get_best_affine(), dtype=np.float64)
             affine[:3] *= _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
     except (HeaderDataError, ValueError) as error:
-        raise UserError(f"{path} has a damaged orientation in its header: {error}.") from error
+        raise UserError(
+            f"{path} has a damaged orientation in its header: neither sform nor qform makes sense. "
+            "Save the file again with the program that made it."
+        ) from error
     return usable_geometry(path, shape, affine)
 
 

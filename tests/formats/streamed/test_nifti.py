@@ -489,3 +489,14 @@ def test_real_labels_survive_the_round_trip(
         SimpleITK.GetArrayFromImage(ours), SimpleITK.GetArrayFromImage(theirs)
     )
     np.testing.assert_allclose(itk_corners(out), itk_corners(image_path), atol=1e-5)
+
+
+def test_what_nibabel_mends_is_told_nobody(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A negative voxel size: nibabel takes it as positive, and logs that."""
+    path = tmp_path / "a.nii"
+    nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.int16), np.eye(4)), path)
+    patched(path, 80, np.float32(-1).tobytes())
+    assert read_image(path)[0].geometry.spacing_mm == (1, 1, 1)
+    assert capfd.readouterr().err == ""
