@@ -62,7 +62,7 @@ if TYPE_CHECKING:
         write_labels,
         write_map,
     )
-    from napari_mlbseg.formats.source import Choice, SourceInfo
+    from napari_mlbseg.formats.source import Choice, Mask, SourceInfo
     from napari_mlbseg.project.arrays.store import ArrayName, ArrayStore
     from napari_mlbseg.project.catalogue.extents import Extents
     from napari_mlbseg.project.catalogue.revisions import Slices
@@ -72,10 +72,13 @@ if TYPE_CHECKING:
     from napari_mlbseg.project.folder.lock import StudyLocked
     from napari_mlbseg.project.importing.cohort import (
         Imported,
+        import_cases,
         import_folder,
         import_images,
         make_study,
     )
+    from napari_mlbseg.project.importing.layout import CaseFiles, Layout, Pairing, find_cases
+    from napari_mlbseg.project.importing.names import Rule
     from napari_mlbseg.project.importing.pairing import Failure
     from napari_mlbseg.project.labels import StudyLabels
     from napari_mlbseg.project.records.cases import Case, LabelClass
@@ -92,6 +95,7 @@ __all__ = [
     "BatchShrunk",
     "Bootstrapper",
     "Case",
+    "CaseFiles",
     "CheckpointSaved",
     "Choice",
     "CleanSlicesChanged",
@@ -117,10 +121,13 @@ __all__ = [
     "ImportedLabelsKept",
     "Inbox",
     "LabelClass",
+    "Layout",
+    "Mask",
     "ModelFormat",
     "OnlyCleanSlicesLeft",
     "OutFormat",
     "OutOfTime",
+    "Pairing",
     "Pause",
     "Paused",
     "PhantomCohort",
@@ -128,6 +135,7 @@ __all__ = [
     "Request",
     "Resume",
     "Resumed",
+    "Rule",
     "RunRecord",
     "RunStarted",
     "Runs",
@@ -155,6 +163,8 @@ __all__ = [
     "export_model",
     "export_predicted_probabilities",
     "export_study",
+    "find_cases",
+    "import_cases",
     "import_folder",
     "import_images",
     "known_suffixes",
@@ -203,7 +213,7 @@ _HOMES: Final = {
     "formats.registry": (
         *("known_suffixes", "read_image", "read_labels", "write_labels", "write_map"),
     ),
-    "formats.source": ("Choice", "SourceInfo"),
+    "formats.source": ("Choice", "Mask", "SourceInfo"),
     "project.arrays.store": ("ArrayName", "ArrayStore"),
     "project.catalogue.extents": ("Extents",),
     "project.catalogue.revisions": ("Slices",),
@@ -211,7 +221,11 @@ _HOMES: Final = {
     "project.exporting.export": ("export_case", "export_study"),
     "project.exporting.kinds": ("ExportKind", "OutFormat"),
     "project.folder.lock": ("StudyLocked",),
-    "project.importing.cohort": ("Imported", "import_folder", "import_images", "make_study"),
+    "project.importing.cohort": (
+        *("Imported", "import_cases", "import_folder", "import_images", "make_study"),
+    ),
+    "project.importing.layout": ("CaseFiles", "Layout", "Pairing", "find_cases"),
+    "project.importing.names": ("Rule",),
     "project.importing.pairing": ("Failure",),
     "project.labels": ("StudyLabels",),
     "project.records.cases": ("Case", "LabelClass"),

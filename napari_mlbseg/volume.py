@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 AXIS_NAMES = ("z", "y", "x")
-SAME_PLACE_VOXELS = 1e-3
-"""How far apart, in voxels, two positions may lie and still count as one: headers round."""
+SAME_PLACE_VOXELS = 0.1
+"""How far apart, in voxels, two positions may lie and still count as one: tools round headers."""
 
 UPRIGHT_MM = 1e-5
 """How far the last voxel of an upright grid may lie from where spacing and origin place it."""
@@ -182,15 +182,15 @@ class Geometry:
         Two files may store one grid with the axes in another order or direction; the result shows
         every voxel where `other` shows the voxel at the same position.
         """
-        offset = self.offset_in(other)
-        if offset is None or offset[1] != (0, 0, 0) or offset[0].shape != other.shape:
+        placed = self.placed_in(other)
+        if placed is None or placed.first != (0, 0, 0) or placed.geometry.shape != other.shape:
             return None
-        return offset[0]
+        return placed.geometry
 
-    def offset_in(self, other: "Geometry") -> "tuple[Geometry, tuple[int, int, int]] | None":
-        """The same file in the display order of `other`, and its first voxel's index (z y x) there.
+    def placed_in(self, other: "Geometry") -> "Placed | None":
+        """Where this file lies in `other`; None unless all its voxels lie on voxels of `other`.
 
-        None unless all voxels of this file lie on voxels of `other`.
+        A voxel lies on another if it is no more than `SAME_PLACE_VOXELS` away.
         """
         step = np.linalg.solve(other.display_affine, np.asarray(self.affine))
         turn = np.rint(step[:3, :3]).astype(int)
@@ -208,14 +208,33 @@ class Geometry:
         last = np.array([*found.shape, 1]) - [1, 1, 1, 0]
         exact = np.column_stack([np.eye(3), first])
         # The error of a position is linear in the index, so no voxel is worse than this.
-        worst = np.abs(theirs[:3] - exact) @ last
+        worst = float((np.abs(theirs[:3] - exact) @ last).max())
         inside = all(0 <= first[k] <= other.shape[k] - found.shape[k] for k in range(3))
-        if worst.max() > SAME_PLACE_VOXELS or not inside:
+        if worst > SAME_PLACE_VOXELS or not inside:
             return None
-        return found, (int(first[0]), int(first[1]), int(first[2]))
+        return Placed(found, (int(first[0]), int(first[1]), int(first[2])), worst)
 
     def _flips(self) -> tuple[slice, ...]:
         return tuple(slice(None, None, -1) if f else slice(None) for f in self.flipped)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where a file lies in the grid of another one.
+
+    Attributes
+    ----------
+    geometry
+        The file, shown in the display order of the other one.
+    first
+        Index (z y x) of its first voxel in the other one.
+    apart
+        No voxel is further than this, in voxels, from the one that it lies on.
+    """
+
+    geometry: Geometry
+    first: tuple[int, int, int]
+    apart: float
 
 
 @dataclass(frozen=True)

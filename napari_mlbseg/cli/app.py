@@ -9,6 +9,14 @@ import typer
 
 from napari_mlbseg.cli import output
 from napari_mlbseg.cli.exits import Commands, ExitCode
+from napari_mlbseg.cli.folder_options import (
+    DryRun,
+    FolderLayout,
+    OneHot,
+    PairNames,
+    PairTable,
+    Renumber,
+)
 from napari_mlbseg.cli.options import (
     AsJson,
     BaseSteps,
@@ -80,8 +88,15 @@ def init(
         int | None, typer.Option(min=0, help="Frame or channel of files with several, from 0.")
     ] = None,
     series: Annotated[
-        str | None, typer.Option(help="DICOM series of folders with several: a name, or all.")
+        str | None,
+        typer.Option(help="DICOM series of folders with several: a name, largest, or all."),
     ] = None,
+    pair: PairNames = None,
+    table: PairTable = None,
+    layout: FolderLayout = "auto",
+    one_hot: OneHot = False,
+    renumber: Renumber = None,
+    dry_run: DryRun = False,
     json: AsJson = False,
 ) -> None:
     """Make a study from a folder of images, with or without rough labels.
@@ -89,11 +104,18 @@ def init(
     Files that cannot be read are left out and listed.
     """
     from napari_mlbseg.cli import studies
-    from napari_mlbseg.formats.source import Choice
+    from napari_mlbseg.cli.folders import choice_of, pairing_of
     from napari_mlbseg.project.importing.rules import Rules
 
+    pairing = pairing_of(pair, table, layout)
+    if dry_run:
+        plan = studies.planned(images, labels, pairing)
+        output.show(plan, json=json, text=output.plan_text)
+        output.import_notes(plan)
+        return
     rules = Rules.parsed(pieces, no_holes)
-    made = studies.init(study, images, labels, classes, Choice(frame, series), rules)
+    choice = choice_of(frame, series, one_hot=one_hot, renumber=renumber)
+    made = studies.init(study, images, labels, classes, choice, rules, pairing)
     output.show(made, json=json, text=output.study_text)
     output.import_notes(made)
     if made["failures"]:

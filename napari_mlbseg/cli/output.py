@@ -85,8 +85,22 @@ def import_notes(study: Document) -> None:
         note(f"  {failure['reason']}")
 
 
+def plan_text(plan: Document) -> None:
+    """The cases that an import would make, as a table."""
+    table = Table("case", "image", "labels")
+    for case in plan["cases"]:
+        labels = case["labels"] or ""
+        if case["structures"]:
+            labels += f" ({len(case['structures'])} structures)"
+        table.add_row(case["id"], case["image"], labels)
+    console = Console()
+    (console if console.is_terminal else Console(width=240)).print(table)
+
+
 def accepted_text(accepted: Document) -> None:
     """Tell which slices became clean."""
+    for text in accepted["notes"]:
+        note(f"note: {text}")
     _line(
         f"{accepted['case']}: {len(accepted['slices'])} slices along axis {accepted['axis']} "
         f"are clean; the study has {accepted['clean_slices']}."
@@ -100,7 +114,9 @@ def extents_text(case: Document) -> None:
 
 
 def export_text(written: Document) -> None:
-    """List the exported files, and what was tidied."""
+    """List the exported files, what was tidied, and which names do not fit."""
+    for text in written["notes"]:
+        note(f"note: {text}")
     for text in (*written["files"], *written["tidied_summary"]):
         _line(text)
 

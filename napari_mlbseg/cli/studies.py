@@ -17,10 +17,13 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.grids import on_grid_of
 from napari_mlbseg.formats.registry import Choice, open_labels
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.exporting.checks import name_notes
 from napari_mlbseg.project.exporting.export import Tell, export_study
 from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
 from napari_mlbseg.project.exporting.provenance import provenance_path, tidied_document
 from napari_mlbseg.project.importing.cohort import make_study
+from napari_mlbseg.project.importing.layout import FOUND_OUT, CaseFiles, Pairing, find_cases
+from napari_mlbseg.project.importing.numbering import Numbering
 from napari_mlbseg.project.importing.rules import NO_RULES, Rules
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.progress import Progress
@@ -39,11 +42,16 @@ def init(
     classes: str | None,
     choice: Choice,
     rules: Rules,
+    pairing: Pairing = FOUND_OUT,
 ) -> Document:
     """Make a study of all sound files; nothing is left behind where there are none."""
     with counting() as progress:
         study, imported = make_study(
-            path, images, labels, classes, choice=choice, progress=progress, rules=rules
+            *(path, images, labels, classes),
+            pairing=pairing,
+            choice=choice,
+            progress=progress,
+            rules=rules,
         )
     with study:
         return {
@@ -71,8 +79,12 @@ def accept(path: Path, case_id: str, slices: str, labels: Path, file_axis: int |
     """Make slices clean with the labels of a file; all of them or none."""
     with Study.open(path) as study:
         case = study.case(case_id)
-        found = open_labels(labels, case.source.choice)
-        volume = on_grid_of(found, case.geometry, labels, case.image_path).volume()
+        files = CaseFiles(case.id, case.image_path, labels)
+        numbering = Numbering.of([files], study.classes, case.source.choice.of_image)
+        choice = numbering.choice_of(files, case.source.choice.of_image)
+        found = open_labels(labels, choice)
+        aligned = on_grid_of(found, case.geometry, labels, case.image_path, case.source)
+        volume = aligned.volume()
         _check_classes(volume, study, labels)
         geometry = case.geometry
         if file_axis is None:
@@ -88,7 +100,26 @@ def accept(path: Path, case_id: str, slices: str, labels: Path, file_axis: int |
             "axis": file_axis,
             "slices": indices,
             "clean_slices": len(study.slices.clean()),
+            "notes": [*aligned.notes, *aligned.found_later()],
         }
+
+
+def planned(images: Path, labels: Path | None, pairing: Pairing) -> Document:
+    """The cases that an import would make of folders; nothing is read or made."""
+    layout = find_cases(images, labels, pairing)
+    return {
+        "cases": [
+            {
+                "id": case.id,
+                "image": str(case.image),
+                "labels": None if case.labels is None else str(case.labels),
+                "structures": [name for _, name in case.masks],
+            }
+            for case in layout.cases
+        ],
+        "failures": [{"path": str(f.path), "reason": f.reason} for f in layout.failures],
+        "notes": [{"path": str(n.path), "note": n.reason} for n in layout.notes],
+    }
 
 
 def export(path: Path, out: Path, kind: ExportKind, form: OutFormat) -> Document:
@@ -104,6 +135,7 @@ def export(path: Path, out: Path, kind: ExportKind, form: OutFormat) -> Document
             "provenance": [str(provenance_path(file)) for file in files],
             "tidied": {case_id: tidied_document(told) for case_id, told in tidied.items()},
             "tidied_summary": summary(tidied),
+            "notes": list(name_notes(study, kind, form)),
         }
 
 

@@ -1,6 +1,7 @@
 """Recognises the format of a file or folder, and reads and writes through it."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any, Final, Protocol, cast, runtime_checkable
 import numpy as np
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.masks import MAX_LABEL, Part, renumbered, together
 from napari_mlbseg.formats.placing import replacing
 from napari_mlbseg.formats.plain import LABEL, MAP
-from napari_mlbseg.formats.scan import Scan
-from napari_mlbseg.formats.source import Choice, SourceInfo
+from napari_mlbseg.formats.scan import Forms, FrameNeededError, Scan
+from napari_mlbseg.formats.source import Choice, Mask, SourceInfo
 from napari_mlbseg.volume import Geometry, Volume
 
 __all__ = [
@@ -22,13 +24,16 @@ __all__ = [
     "SourceInfo",
     "export_suffix",
     "format_of",
+    "forms_of",
     "has_own_labels",
     "known_suffixes",
+    "masks_in",
     "open_image",
     "open_labels",
     "read_image",
     "read_labels",
     "stem_of",
+    "stores_last_axis_fastest",
     "suffix_of",
     "write_labels",
     "write_map",
@@ -62,6 +67,14 @@ class WritableFormat(Format, Protocol):
 
     def writes(self, path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
         """Write voxels of this type; the header of a source of the same format is repeated."""
+
+
+@runtime_checkable
+class FormedFormat(Format, Protocol):
+    """A format whose headers may place voxels in several ways, or not say how large they are."""
+
+    def forms(self, source: SourceInfo, geometry: Geometry) -> Forms:
+        """What a kept header says besides the geometry that is used."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +128,9 @@ _ENTRIES: Final = (
     Entry("hdf5", "chunked.hdf5", (".hdf5", ".h5"), _NIFTI_SUFFIX, own_labels=True),
 )
 _DICOM: Final = next(entry for entry in _ENTRIES if entry.name == "dicom")
+_OME_ZARR: Final = next(entry for entry in _ENTRIES if entry.name == "ome-zarr")
+_ZARR_MARKS: Final = ("zarr.json", ".zgroup", ".zarray")
+"""Files that every group or array of zarr has, whatever its name."""
 
 
 def known_suffixes() -> tuple[str, ...]:
@@ -169,14 +185,86 @@ def export_suffix(path: Path, source: SourceInfo) -> str:
     return entry.export
 
 
+def forms_of(source: SourceInfo, geometry: Geometry) -> Forms:
+    """What the header of a file says about the place of its voxels besides its geometry."""
+    entry = next((e for e in _ENTRIES if e.name == source.format), None)
+    found = None if entry is None else _loaded(entry)
+    return found.forms(source, geometry) if isinstance(found, FormedFormat) else Forms()
+
+
+def stores_last_axis_fastest(source: SourceInfo) -> bool:
+    """Whether files of this format store their last axis fastest: their arrays are z y x."""
+    return source.format in _LAST_AXIS_FASTEST
+
+
 def open_image(path: Path, choice: Choice | None = None) -> Scan:
     """An image, to be read slab by slab; raises `UserError` that names the file."""
     return _format_for(path).open_image(path, choice or Choice())
 
 
 def open_labels(path: Path, choice: Choice | None = None) -> Scan:
-    """Labels as uint8, to be read slab by slab; raises `UserError` that names the file."""
-    return _format_for(path).open_labels(path, choice or Choice())
+    """Labels as uint8, to be read slab by slab; raises `UserError` that names the file.
+
+    A folder of label files is the labels of one image, one file for each structure.
+    """
+    choice = choice or Choice()
+    if choice.masks or (path.is_dir() and format_of(path) is None):
+        found = _open_masks(path, choice.masks or masks_in(path))
+    elif choice.one_hot:
+        found = _open_one_hot(path)
+    else:
+        try:
+            found = _format_for(path).open_labels(path, choice)
+        except FrameNeededError as error:
+            raise FrameNeededError(
+                f"{error} If each frame is the mask of one class, take them all (--one-hot).",
+                error.frames,
+            ) from error
+    return renumbered(path, found, choice.renumber)
+
+
+def masks_in(folder: Path) -> tuple[Mask, ...]:
+    """The files of a folder as masks of one structure each, with the values 1, 2, ... by name."""
+    files = sorted(
+        file.name
+        for file in folder.iterdir()
+        if file.is_file() and not file.name.startswith(".") and format_of(file) is not None
+    )
+    return tuple(Mask(name, stem_of(folder / name), k) for k, name in enumerate(files, 1))
+
+
+def _open_masks(folder: Path, masks: Sequence[Mask]) -> Scan:
+    if not masks:
+        raise UserError(f"The folder {folder} holds no label files of a known format.")
+    if len(masks) > MAX_LABEL:
+        raise UserError(
+            f"{folder} holds {len(masks)} files; a study has at most {MAX_LABEL} classes."
+        )
+    for mask in masks:
+        if Path(mask.file).name != mask.file:
+            raise UserError(f"{folder} names the mask {mask.file}, which lies elsewhere.")
+    files = [folder / mask.file for mask in masks]
+    if all(format_of(file) == "dicom" for file in files):
+        # Segmentations have names of their own, and come together on their image.
+        from napari_mlbseg.formats.dicom.images import open_label_files
+
+        return open_label_files(folder, files)
+    parts = [Part(f, open_labels(f), m.value) for f, m in zip(files, masks, strict=True)]
+    return together(folder, parts, {mask.value: mask.name for mask in masks})
+
+
+def _open_one_hot(path: Path) -> Scan:
+    """Every frame as the mask of one class: 1, 2, ..."""
+    opened = _format_for(path)
+    try:
+        opened.open_labels(path, Choice())
+    except FrameNeededError as error:
+        if error.frames > MAX_LABEL:
+            raise
+        scans = [opened.open_labels(path, Choice(frame=k)) for k in range(error.frames)]
+        parts = [Part(path, replace(scan, notes=()), k) for k, scan in enumerate(scans, 1)]
+        return together(path, parts, {})
+    raise UserError(f"{path} has one frame, so it does not hold one mask for each class.")
 
 
 def read_image(path: Path, choice: Choice | None = None) -> tuple[Volume, SourceInfo]:
@@ -253,6 +341,8 @@ def _entry_of(path: Path) -> Entry | None:
         named = _named(path)
         if named is not None and named.folders:
             return named
+        if any((path / name).is_file() for name in _ZARR_MARKS):
+            return _OME_ZARR
         return _DICOM if holds_dicom(path) else None
     named = _named(path)
     if named is not None:
@@ -307,4 +397,4 @@ def _frame(entry: Entry, geometry: Geometry, source: SourceInfo) -> Geometry:
         return geometry
     if entry.name == "ome-zarr":
         return geometry.as_displayed()
-    return geometry.transposed() if source.format in _LAST_AXIS_FASTEST else geometry
+    return geometry.transposed() if stores_last_axis_fastest(source) else geometry

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.limits import require_memory, require_slices, times
 from napari_mlbseg.formats.source import Choice, SourceInfo
-from napari_mlbseg.volume import Geometry, Volume
+from napari_mlbseg.volume import Geometry, Placed, Volume
 
 Slabs = Iterator[tuple[int, NDArray[Any]]]
 """Index of the first slice and slices, in ascending order without gaps, in the file's frame."""
@@ -23,9 +23,27 @@ SLAB_BYTES: Final = 1 << 24
 
 _WHOLE: Final = 1e-4
 """How far a label may be from a whole number: scaled files store 2 as 1.9999999."""
+_ROUNDED: Final = 0.02
+"""How far a label may be from a whole number if that is told: tools resample and rescale."""
 
 _MOST_BYTES_PER_BYTE: Final = 20_000
 _SMALL: Final = 1 << 26
+
+
+@dataclass(frozen=True)
+class Forms:
+    """What a header says about the place of its voxels besides the geometry that is used.
+
+    Attributes
+    ----------
+    others
+        Other affines that the header offers (4 x 4, to RAS mm).
+    calibrated
+        Whether it says how large the voxels are.
+    """
+
+    others: tuple[NDArray[np.float64], ...] = ()
+    calibrated: bool = True
 
 
 class FrameNeededError(UserError):
@@ -53,11 +71,15 @@ class Scan:
         after the last slab.
     notes
         Anything unusual about the file, in sentences for a person.
-    names
-        Names of labels by their values, where the file has any.
+    names, colors
+        Names and colours of labels by their values, where the file has any.
     onto
         For labels that may cover only a part of an image: the same on the whole grid of a
         geometry, or `UserError`.
+    partial
+        For labels: whether their format crops them to what is labelled.
+    found_later
+        Further notes, which turn up while the voxels are read: complete after the last slab.
     """
 
     geometry: Geometry
@@ -67,7 +89,10 @@ class Scan:
     stored: Callable[[], Slabs]
     notes: tuple[str, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
+    colors: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
     onto: "Callable[[Geometry], Scan] | None" = None
+    partial: bool = False
+    found_later: Callable[[], tuple[str, ...]] = tuple
 
     def slabs(self) -> Iterator[tuple[int, int, NDArray[Any]]]:
         """The voxels in the display frame, see `VoxelSource`."""
@@ -112,9 +137,16 @@ def readable(path: Path, what: str) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        said = str(error).strip().splitlines()
-        reason = f"{type(error).__name__}: {said[0][:200]}" if said else type(error).__name__
-        raise UserError(f"{path} is not a valid {what} file ({reason}). Copy it again.") from error
+        if isinstance(error, (NotImplementedError, ImportError)):
+            raise UserError(
+                f"{path} stores its voxels in a way of {what} that is not supported. Save it again "
+                "without compression."
+            ) from error
+        # What the library says is for programmers; `mlbseg --debug` shows it.
+        raise UserError(
+            f"{path} is not a valid {what} file: what it holds is damaged or incomplete. Copy it "
+            "again."
+        ) from error
 
 
 def require_size(path: Path, shape: tuple[int, ...], itemsize: int, held: int) -> None:
@@ -133,15 +165,17 @@ def require_size(path: Path, shape: tuple[int, ...], itemsize: int, held: int) -
     require_slices(path, shape, needed // min(shape))
 
 
-def frame_of(path: Path, choice: Choice, frames: int, shape: tuple[int, ...]) -> int:
-    """The chosen frame of a file with several; 0 if there is only one."""
+def frame_of(
+    path: Path, choice: Choice, frames: int, shape: tuple[int, ...], *, described: str = ""
+) -> int:
+    """The chosen frame of a file with several, which may be described; 0 if there is only one."""
     if frames == 1:
         return 0
     if choice.frame is None:
         raise FrameNeededError(
             f"{path} has {len(shape)} dimensions with {frames} frames ({times(shape)}); a study "
             f"takes one frame per file. Choose one from 0 to {frames - 1} (on the command line "
-            "with --frame).",
+            f"with --frame){f': {described}' if described else ''}.",
             frames,
         )
     if not 0 <= choice.frame < frames:
@@ -149,6 +183,13 @@ def frame_of(path: Path, choice: Choice, frames: int, shape: tuple[int, ...]) ->
             f"{path} has the frames 0 to {frames - 1}, but frame {choice.frame} was chosen."
         )
     return choice.frame
+
+
+def frame_notes(path: Path, frame: int, frames: int) -> tuple[str, ...]:
+    """What is left out of a file with several frames."""
+    if frames == 1:
+        return ()
+    return (f"{path} holds {frames} frames; frame {frame} is taken, the others are left out.",)
 
 
 def usable_geometry(path: Path, shape: tuple[int, int, int], affine: NDArray[Any]) -> Geometry:
@@ -204,12 +245,17 @@ def scaled(scan: Scan, slope: float, inter: float) -> Scan:
 
 
 def whole_numbers(path: Path, scan: Scan, slope: float = 1.0, inter: float = 0.0) -> Scan:
-    """Labels as uint8; reading them ends with a `UserError` if some are not integers 0 to 255."""
+    """Labels as uint8; reading them ends with a `UserError` if some are not integers 0 to 255.
+
+    Numbers within 0.02 of an integer are rounded, which a later note tells.
+    """
+    rounded = _Rounded()
 
     def stored() -> Slabs:
+        rounded.begin()
         bad, examples = 0, set[float]()
         for start, slab in scan.stored():
-            labels, wrong = _as_labels(slab, slope, inter)
+            labels, wrong = _as_labels(slab, slope, inter, rounded)
             if wrong.size:
                 bad += wrong.size
                 examples.update(np.unique(wrong)[:5].tolist())
@@ -222,11 +268,39 @@ def whole_numbers(path: Path, scan: Scan, slope: float = 1.0, inter: float = 0.0
                 f"numbers from 0 to 255 (for example {found})."
             )
 
-    return replace(scan, dtype=np.dtype(np.uint8), stored=stored)
+    def later() -> tuple[str, ...]:
+        return (*scan.found_later(), *rounded.notes(path))
+
+    return replace(scan, dtype=np.dtype(np.uint8), stored=stored, found_later=later)
+
+
+@dataclass
+class _Rounded:
+    """How many labels were rounded while a file was read, and by how much at most."""
+
+    count: int = 0
+    most: float = 0.0
+
+    def begin(self) -> None:
+        self.count, self.most = 0, 0.0
+
+    def add(self, apart: NDArray[np.float64]) -> None:
+        """Count the distances from whole numbers that are worth telling."""
+        if apart.size:
+            self.count += apart.size
+            self.most = max(self.most, float(apart.max()))
+
+    def notes(self, path: Path) -> tuple[str, ...]:
+        if not self.count:
+            return ()
+        return (
+            f"{path}: {self.count:,} labels were up to {self.most:.2g} off a whole number and were "
+            "rounded.",
+        )
 
 
 def _as_labels(
-    slab: NDArray[Any], slope: float, inter: float
+    slab: NDArray[Any], slope: float, inter: float, rounded: _Rounded
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Labels, and the values that are not valid labels."""
     if slab.dtype == np.uint8 and (slope, inter) == (1.0, 0.0):
@@ -237,11 +311,28 @@ def _as_labels(
         values = source.astype(np.float64) * slope + inter
         with np.errstate(invalid="ignore"):  # infinity minus infinity
             nearest = np.rint(values)
-            off = ~((np.abs(values - nearest) <= _WHOLE) & (nearest >= 0) & (nearest <= 255))
+            apart = np.abs(values - nearest)
+            off = ~((apart <= _ROUNDED) & (nearest >= 0) & (nearest <= 255))
         if off.any():
             wrong.append(values[off])
+        rounded.add(apart[~off & (apart > _WHOLE)])
         target[...] = np.where(off, 0, nearest)
     return labels, np.concatenate(wrong) if wrong else np.empty(0)
+
+
+def filled(labels: Scan, placed: Placed, image: Geometry) -> Scan:
+    """Labels that lie in a part of an image, on its whole grid; the rest is background."""
+
+    def stored() -> Slabs:
+        whole = np.zeros(image.shape, np.uint8)
+        window = tuple(
+            slice(a, a + n) for a, n in zip(placed.first, placed.geometry.shape, strict=True)
+        )
+        part = replace(labels, geometry=placed.geometry)
+        whole[window] = part.volume().voxels
+        yield 0, image.to_file(whole)
+
+    return replace(labels, geometry=image, stored=stored, axis=2, onto=None)
 
 
 def slices_per_slab(slice_bytes: int) -> int:

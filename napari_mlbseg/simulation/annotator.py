@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.grids import on_grid_of
-from napari_mlbseg.formats.registry import open_labels, stem_of
-from napari_mlbseg.project.importing.pairing import files_in, pair, shortened
+from napari_mlbseg.formats.registry import Choice, open_labels
+from napari_mlbseg.project.importing.layout import labels_for
+from napari_mlbseg.project.importing.numbering import Numbering
+from napari_mlbseg.project.importing.pairing import shortened
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.extents import Extent
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
@@ -25,22 +27,21 @@ class Truth:
     def __init__(self, folder: Path, study: Study) -> None:
         self._cases = {case.id: case for case in study.cases}
         self._known = {0, *(c.value for c in study.classes)}
-        images = [case.image_path for case in study.cases]
-        found, _ = pair(images, files_in(folder, labels=True))
-        lacking = [case.id for case in study.cases if stem_of(case.image_path) not in found]
+        self._files = labels_for([case.id for case in study.cases], folder)
+        lacking = [case.id for case in study.cases if case.id not in self._files]
         if lacking:
             raise UserError(
                 f"{folder} holds no true labels for {shortened(lacking)}. Add a file for each, "
                 "named like its image."
             )
-        self._paths = {case.id: found[stem_of(case.image_path)] for case in study.cases}
+        self._numbering = Numbering.of(list(self._files.values()), study.classes, Choice())
 
     def volume(self, case_id: str) -> NDArray[np.uint8]:
         """The true labels of a case, z y x."""
-        path, case = self._paths[case_id], self._cases[case_id]
-        scan = on_grid_of(
-            open_labels(path, case.source.choice), case.geometry, path, case.image_path
-        )
+        files, case = self._files[case_id], self._cases[case_id]
+        path = files.labels or files.image
+        found = open_labels(path, self._numbering.choice_of(files, case.source.choice.of_image))
+        scan = on_grid_of(found, case.geometry, path, case.image_path, case.source)
         labels = np.asarray(scan.volume().voxels, dtype=np.uint8)
         unknown = sorted(set(np.unique(labels).tolist()) - self._known)
         if unknown:

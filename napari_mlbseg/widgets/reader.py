@@ -37,9 +37,9 @@ def read(path: str | list[str]) -> list[LayerData]:
 
 def _layers(path: Path) -> list[LayerData]:
     if format_of(path) == "dicom":
-        from napari_mlbseg.formats.dicom.images import holds_segmentation
+        from napari_mlbseg.formats.dicom.images import contents_of
 
-        if holds_segmentation(path):
+        if contents_of(path) == (False, True):
             return [_layer(path.name, open_labels(path), "labels")]
     offers = offers_of(path)
     if not several(offers):

@@ -132,7 +132,7 @@ VALUES = st.sampled_from([0, 1, 254, 255, 256, -1, 0.5, 1.99999, 2.001, -0.00001
 @given(hnp.arrays(np.float64, (3, 2, 2), elements=VALUES))
 def test_labels_are_whole_numbers_up_to_255(array: NDArray[np.float64]) -> None:
     labels = whole_numbers(FILE, upright(array))
-    wrong = [v for v in array.ravel() if abs(v - round(v)) > 1e-4 or not 0 <= round(v) <= 255]
+    wrong = [v for v in array.ravel() if abs(v - round(v)) > 0.02 or not 0 <= round(v) <= 255]
     if wrong:
         with pytest.raises(UserError, match=rf"{len(wrong):,} of its 12 voxels") as caught:
             stored_in(labels)
@@ -141,6 +141,10 @@ def test_labels_are_whole_numbers_up_to_255(array: NDArray[np.float64]) -> None:
         found = stored_in(labels)
         assert found.dtype == np.uint8
         assert found.ravel().tolist() == [round(v) for v in array.ravel()]
+        rounded = [v for v in array.ravel() if abs(v - round(v)) > 1e-4]
+        assert [f"{len(rounded)} labels" in note for note in labels.found_later()] == (
+            [True] if rounded else []
+        )
 
 
 def test_labels_may_be_scaled() -> None:
@@ -209,10 +213,11 @@ class PanicException(BaseException):
         (OSError("no such thing\nat all"), "cannot be read as TIFF: no such thing."),
         (OSError(), "cannot be read as TIFF: ."),
         (MemoryError(), "asks for too much memory"),
-        (ValueError("bad\nmore"), "not a valid TIFF file (ValueError: bad)"),
-        (KeyError(), "not a valid TIFF file (KeyError)"),
-        (RuntimeError("x" * 999), f"(RuntimeError: {'x' * 200})"),
-        (PanicException("stumbled"), "not a valid TIFF file (PanicException: stumbled)"),
+        (ValueError("bad\nmore"), "not a valid TIFF file: what it holds is damaged"),
+        (KeyError(), "not a valid TIFF file: what it holds is damaged"),
+        (PanicException("bad"), "not a valid TIFF file: what it holds is damaged"),
+        (NotImplementedError("bad"), "in a way of TIFF that is not supported. Save it again"),
+        (ImportError("bad"), "in a way of TIFF that is not supported. Save it again"),
     ],
 )
 def test_whatever_a_library_says_names_the_file(raised: BaseException, said: str) -> None:
@@ -220,6 +225,7 @@ def test_whatever_a_library_says_names_the_file(raised: BaseException, said: str
         raise raised
     assert str(FILE) in str(caught.value)
     assert said in str(caught.value)
+    assert "bad" not in str(caught.value)
     assert caught.value.__cause__ is raised
 
 

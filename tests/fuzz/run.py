@@ -142,11 +142,11 @@ def work(name: str, numbers: list[int], pipe: Any) -> None:
 
 def attempt(reading: Callable[[Path], object], folder: Path) -> tuple[str, float, str]:
     from napari_mlbseg.errors import UserError
-    from napari_mlbseg.project.importing.pairing import files_in
+    from napari_mlbseg.formats.registry import format_of
 
     started = time.process_time()
     try:
-        for path in files_in(folder, labels=True):
+        for path in sorted(path for path in folder.iterdir() if format_of(path) is not None):
             reading(path)
         outcome, said = "read", ""
     except UserError as error:

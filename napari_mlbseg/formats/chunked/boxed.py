@@ -1,6 +1,6 @@
 """What OME-Zarr, TIFF and HDF5 share: arrays whose axes are indexed one by one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -13,6 +13,7 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.scan import (
     Scan,
     Slabs,
+    frame_notes,
     frame_of,
     readable,
     require_size,
@@ -20,24 +21,22 @@ from napari_mlbseg.formats.scan import (
     usable_geometry,
 )
 from napari_mlbseg.formats.source import Choice, SourceInfo
-from napari_mlbseg.volume import LPS_TO_RAS
 
-MM_PER_UNIT: Final = {
-    "angstrom": 1e-7,
-    "nanometer": 1e-6,
-    "nm": 1e-6,
-    "micrometer": 1e-3,
-    "micron": 1e-3,
-    "µm": 1e-3,
-    "um": 1e-3,
-    "millimeter": 1.0,
-    "mm": 1.0,
-    "centimeter": 10.0,
-    "cm": 10.0,
-    "meter": 1000.0,
-    "m": 1000.0,
-    "inch": 25.4,
+_MM_OF: Final = {
+    1e-7: "angstrom angstroms å",
+    1e-6: "nanometer nanometers nanometre nanometres nm",
+    # The sign for micro has two codes in Unicode.
+    1e-3: "micrometer micrometers micrometre micrometres micron microns um µm \u03bcm",
+    1.0: "millimeter millimeters millimetre millimetres mm",
+    10.0: "centimeter centimeters centimetre centimetres cm",
+    1000.0: "meter meters metre metres m",
+    25.4: "inch inches in",
 }
+MM_PER_UNIT: Final = {name: mm for mm, names in _MM_OF.items() for name in names.split()}
+"""Millimetres by the name of a unit in lower case; others, such as ``pixel``, are no lengths."""
+
+_RAS_PER_AXIS: Final = {"x": (0, -1.0), "y": (1, -1.0), "z": (2, 1.0)}
+"""For each axis of the patient (LPS) its row in RAS, and its sign there."""
 
 Read = Callable[[tuple[int | slice, ...]], NDArray[Any]]
 """Reads a window of an array: an index or a slice for each axis."""
@@ -56,9 +55,12 @@ def grey_dtype(path: Path, dtype: Any) -> np.dtype[Any]:
 
 
 def frame_window(
-    path: Path, choice: Choice, shape: tuple[int, ...], spatial: list[int]
-) -> tuple[tuple[int | slice, ...], Choice]:
-    """The window that holds the chosen frame of an array whose volume has the axes `spatial`."""
+    path: Path, choice: Choice, shape: tuple[int, ...], spatial: Sequence[int]
+) -> tuple[tuple[int | slice, ...], Choice, tuple[str, ...]]:
+    """The window that holds the chosen frame of an array whose volume has the axes `spatial`.
+
+    Also the choice to keep, and notes about what is left out.
+    """
     others = [k for k in range(len(shape)) if k not in spatial]
     frames = prod(shape[k] for k in others)
     number = frame_of(path, choice, frames, shape)
@@ -66,7 +68,19 @@ def frame_window(
     window: list[int | slice] = [slice(None)] * len(shape)
     for axis, index in zip(others, indices, strict=True):
         window[axis] = int(index)
-    return tuple(window), Choice(number) if frames > 1 else Choice()
+    chosen = Choice(number) if frames > 1 else Choice()
+    return tuple(window), chosen, frame_notes(path, number, frames)
+
+
+def spatial_axes(names: Sequence[str], sizes: Sequence[int]) -> list[int]:
+    """Which axes of an array are those of a volume, by their names or else by their lengths.
+
+    Without names they are the ones that are longer than 1, or the first three.
+    """
+    if names:
+        return [k for k, name in enumerate(names) if name in _RAS_PER_AXIS]
+    long = [k for k, size in enumerate(sizes) if size > 1]
+    return long if len(sizes) > 3 and len(long) == 3 else list(range(len(sizes)))[:3]
 
 
 def boxed_scan(
@@ -141,12 +155,29 @@ class _Box:
             yield start, slab.astype(self.dtype, copy=False)
 
 
-def lps_grid(spacing_zyx: list[float], origin_zyx: list[float]) -> NDArray[np.float64]:
-    """RAS affine of an array z y x with axes along the patient's, as ITK assumes for such files."""
+def lps_grid(
+    spacing: Sequence[float],
+    origin: Sequence[float],
+    names: Sequence[str] = ("z", "y", "x"),
+    against: Sequence[bool] = (False, False, False),
+) -> NDArray[np.float64]:
+    """RAS affine of an array with axes along the patient's, as ITK assumes for such files.
+
+    Parameters
+    ----------
+    spacing, origin
+        Along each axis in mm.
+    names
+        The axes of the array: x to the left, y to posterior, z to superior.
+    against
+        Whether an axis runs the other way.
+    """
     affine = np.zeros((4, 4))
     affine[3, 3] = 1
-    for k, axis in enumerate((2, 1, 0)):
-        affine[axis, k] = spacing_zyx[k]
-        affine[axis, 3] = origin_zyx[k]
     with np.errstate(all="ignore"):  # what is not finite is refused by the caller
-        return np.asarray(LPS_TO_RAS @ affine)
+        for k, name in enumerate(names):
+            row, sign = _RAS_PER_AXIS[name]
+            sign = -sign if against[k] else sign
+            affine[row, k] = sign * spacing[k]
+            affine[row, 3] = sign * origin[k]
+    return affine

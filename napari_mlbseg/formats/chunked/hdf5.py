@@ -1,5 +1,7 @@
 """HDF5 files with the arrays ``image`` and ``label``, as common benchmarks distribute them."""
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -8,16 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.formats.chunked.boxed import boxed_scan, frame_window
+from napari_mlbseg.formats.chunked.boxed import (
+    boxed_scan,
+    frame_window,
+    lps_grid,
+    spatial_axes,
+)
 from napari_mlbseg.formats.chunked.hdf5_chunks import require_known_packing, require_sound_chunks
-from napari_mlbseg.formats.scan import Scan, finite_only, readable, whole_numbers
+from napari_mlbseg.formats.scan import Forms, Scan, finite_only, readable, whole_numbers
 from napari_mlbseg.formats.source import Choice, SourceInfo
+from napari_mlbseg.volume import Geometry
 
 _WHAT: Final = "HDF5"
 _IMAGE: Final = ("image", "raw", "data", "volume")
 _LABEL: Final = ("label", "labels", "mask", "seg", "segmentation")
 _SPACING: Final = ("spacing", "voxel_spacing", "pixdim")
 _MICROMETRES: Final = "element_size_um"
+_MOST_AXES: Final = 5
+_DEEPEST: Final = 6
+"""How many groups deep an array may lie."""
 _MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 
 
@@ -29,14 +40,18 @@ class Hdf5Format:
     def open_image(self, path: Path, choice: Choice) -> Scan:
         """The array ``image``, or the only array in the file.
 
-        The file's axes are taken as right, anterior, superior, because these files do not record
-        the patient's orientation; a spacing of 1 mm is assumed if there is no attribute.
+        Axes that are tagged, as ilastik does, are those of the patient (LPS). Others are taken as
+        right, anterior, superior; a spacing of 1 mm is assumed if there is no attribute.
         """
         return finite_only(path, _open(path, choice, _IMAGE))
 
     def open_labels(self, path: Path, choice: Choice) -> Scan:
         """The array ``label``, or the only array in the file."""
         return whole_numbers(path, _open(path, choice, _LABEL))
+
+    def forms(self, source: SourceInfo, geometry: Geometry) -> Forms:
+        """Whether the file says how large the voxels are."""
+        return Forms(calibrated=bool(json.loads(source.header).get("calibrated", True)))
 
 
 @dataclass(frozen=True)
@@ -48,8 +63,8 @@ class _Array:
     dtype: np.dtype[Any]
     held: int
     depth: int
-    spacing: list[float]
-    note: str
+    axes: tuple[str, ...]
+    spacing: list[float] | None
 
 
 def _open(path: Path, choice: Choice, names: tuple[str, ...]) -> Scan:
@@ -59,27 +74,33 @@ def _open(path: Path, choice: Choice, names: tuple[str, ...]) -> Scan:
         _require_hdf5(path)
         with h5py.File(path, "r") as file:
             array = _described(path, file, names)
-    spatial = list(range(len(array.shape)))[:3]
-    window, chosen = frame_window(path, choice, array.shape, spatial)
+    spatial = spatial_axes(array.axes, array.shape)
+    if not 2 <= len(spatial) <= 3:
+        raise UserError(
+            f"{path} tags the axes of {array.name!r} as {''.join(array.axes)}; a volume has z, y "
+            "and x."
+        )
+    window, chosen, left_out = frame_window(path, choice, array.shape, spatial)
+    known = array.spacing is not None
+    note = () if known else (f"{path} records no spacing; 1 mm is assumed.",)
 
     def read(window: tuple[int | slice, ...]) -> NDArray[Any]:
         with h5py.File(path, "r") as file:
             require_sound_chunks(path, file[array.name], window)
             return np.asarray(file[array.name][window])
 
-    flat = len(spatial) < 3
     return boxed_scan(
         path,
         read,
         array.shape,
         array.dtype,
         window=window,
-        affine=_flat(array.spacing) if flat else np.diag([*array.spacing, 1.0]),
-        source=SourceInfo(Hdf5Format.name, b"{}", chosen),
+        affine=_affine(array, spatial),
+        source=SourceInfo(Hdf5Format.name, json.dumps({"calibrated": known}).encode(), chosen),
         what=_WHAT,
         held=array.held,
         depth=array.depth,
-        notes=(array.note,) if array.note else (),
+        notes=(*note, *left_out),
     )
 
 
@@ -98,51 +119,78 @@ def _described(path: Path, file: Any, names: tuple[str, ...]) -> _Array:
     if array.is_virtual or array.external:
         raise UserError(f"{path} keeps {name!r} in other files, which is not supported.")
     require_known_packing(path, array)
-    spacing, note = _spacing(path, file, array)
+    axes = _tagged(array)
     return _Array(
         name,
         tuple(int(n) for n in array.shape),
         array.dtype,
         int(array.id.get_storage_size()),
         int(array.chunks[0]) if array.chunks else 1,
-        spacing,
-        note,
+        axes,
+        _spacing(path, file, array),
     )
 
 
 def _chosen(path: Path, file: Any, names: tuple[str, ...]) -> str:
-    import h5py
-
-    arrays = [
-        key
-        for key in file
-        # Links into other files are not followed.
-        if not isinstance(file.get(key, getlink=True), h5py.ExternalLink)
-        and isinstance(found := file.get(key), h5py.Dataset)
-        and 2 <= found.ndim <= 5
-    ]
+    arrays = list(_arrays_in(file))
     for name in names:
-        for key in arrays:
-            if key.lower() == name:
-                return str(key)
+        found = [key for key in arrays if key.rpartition("/")[2].lower() == name]
+        if len(found) == 1:
+            return found[0]
     if len(arrays) == 1:
-        return str(arrays[0])
-    found = ", ".join(map(repr, arrays)) or "none"
+        return arrays[0]
+    told = ", ".join(map(repr, arrays)) or "none"
     raise UserError(
-        f"{path} has no array {names[0]!r}; its arrays are: {found}. Rename the right one."
+        f"{path} has no array {names[0]!r}; its arrays are: {told}. Give the right one this name, "
+        "and only it."
     )
 
 
-def _spacing(path: Path, file: Any, array: Any) -> tuple[list[float], str]:
-    """Distance between voxels along the first three axes in mm."""
+def _arrays_in(group: Any, above: str = "", depth: int = 0) -> Iterator[str]:
+    """The arrays that may be volumes, in groups, too; no link is followed."""
+    import h5py
+
+    for key in group:
+        if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+            continue
+        found, name = group.get(key), f"{above}{key}"
+        if isinstance(found, h5py.Dataset):
+            if 2 <= found.ndim <= _MOST_AXES:
+                yield name
+        elif isinstance(found, h5py.Group) and depth < _DEEPEST:
+            yield from _arrays_in(found, f"{name}/", depth + 1)
+
+
+def _tagged(array: Any) -> tuple[str, ...]:
+    """The names of the axes as ilastik and vigra write them; empty if there are none."""
+    try:
+        tags = json.loads(array.attrs["axistags"])
+        names = tuple(str(axis["key"]).lower() for axis in tags["axes"])
+    except (KeyError, TypeError, ValueError):
+        return ()
+    return names if len(names) == array.ndim and len(set(names)) == len(names) else ()
+
+
+def _spacing(path: Path, file: Any, array: Any) -> list[float] | None:
+    """Distance between voxels along the spatial axes in mm; None if it is not recorded."""
     for owner in (array, file):
         for name, unit in (*((name, 1.0) for name in _SPACING), (_MICROMETRES, 1e-3)):
             if name in owner.attrs:
                 numbers = np.ravel(owner.attrs[name]).astype(float) * unit
                 if not 2 <= numbers.size <= 3 or not (numbers > 0).all():
                     raise UserError(f"{path} has no usable geometry: {name} is {numbers.tolist()}.")
-                return [*numbers.tolist(), 1.0][:3], ""
-    return [1.0] * 3, f"{path} records no spacing; 1 mm is assumed."
+                return [*numbers.tolist(), 1.0][:3]
+    return None
+
+
+def _affine(array: _Array, spatial: list[int]) -> NDArray[np.float64]:
+    """From the spatial axes to RAS; one slice gets an axis in front."""
+    spacing = array.spacing or [1.0] * 3
+    if len(spatial) < 3:
+        return _flat(spacing)
+    if not array.axes:
+        return np.diag([*spacing, 1.0])
+    return lps_grid(spacing, [0.0] * 3, [array.axes[k] for k in spatial])
 
 
 def _flat(spacing: list[float]) -> NDArray[np.float64]:

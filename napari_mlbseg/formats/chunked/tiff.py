@@ -1,7 +1,9 @@
 """TIFF stacks: ImageJ, OME and plain ones."""
 
+import json
 import re
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +22,10 @@ _WHAT: Final = "TIFF"
 _DEPTH: Final = "ZQI"
 """Letters of tifffile for an axis of slices; Q and I are stacks of unknown meaning."""
 _MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_RESOLUTION_UNIT_MM: Final = {2: 25.4, 3: 10.0}
+_CENTIMETRES: Final = 3
+_RESOLUTION_UNIT_MM: Final = {2: 25.4, _CENTIMETRES: 10.0}
+_NO_SPACING: Final = "records no spacing; 1 mm is assumed."
+_NO_DEPTH: Final = "records no distance between slices; that between pixels is assumed."
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,26 @@ class _Series:
     spatial: list[int]
     dtype: np.dtype[Any]
     pages: int
-    spacing: list[float]
-    note: str
+    spacing: "_Spacing"
+
+
+@dataclass(frozen=True)
+class _Spacing:
+    """Distances between voxels.
+
+    Attributes
+    ----------
+    mm
+        Along z, y, x.
+    calibrated
+        Whether somebody recorded them: dots per inch are for printing.
+    notes
+        What a person should know, as the rest of a sentence about the file.
+    """
+
+    mm: list[float]
+    calibrated: bool = True
+    notes: tuple[str, ...] = ()
 
 
 def _open(path: Path, choice: Choice) -> Scan:
@@ -45,7 +68,7 @@ def _open(path: Path, choice: Choice) -> Scan:
             series = _described(path, file)
         size = path.stat().st_size
         require_size(path, series.shape, series.dtype.itemsize, size)
-        window, chosen = frame_window(path, choice, series.shape, series.spatial)
+        window, chosen, left_out = frame_window(path, choice, series.shape, series.spatial)
 
     def read(window: tuple[int | slice, ...]) -> NDArray[Any]:
         with TiffFile(path) as file:
@@ -57,11 +80,11 @@ def _open(path: Path, choice: Choice) -> Scan:
         series.shape,
         series.dtype,
         window=window,
-        affine=lps_grid(series.spacing, [0.0] * 3),
-        source=SourceInfo(_NAME, b"{}", chosen),
+        affine=lps_grid(series.spacing.mm, [0.0] * 3),
+        source=SourceInfo(_NAME, _kept(series.spacing), chosen),
         what=_WHAT,
         held=size,
-        notes=(f"{path} {series.note}",) if series.note else (),
+        notes=(*(f"{path} {note}" for note in series.spacing.notes), *left_out),
     )
 
 
@@ -77,8 +100,15 @@ def _described(path: Path, file: Any) -> _Series:
         raise UserError(f"{path} holds colours; a study takes grey values only.")
     require_own_pages(path, file)
     spatial = _spatial(path, axes, shape)
-    spacing, note = _spacing(file)
-    return _Series(shape, spatial, np.dtype(series.dtype), len(series.pages), spacing, note)
+    return _Series(shape, spatial, np.dtype(series.dtype), len(series.pages), _spacing(file))
+
+
+def _kept(spacing: "_Spacing") -> bytes:
+    return json.dumps({"calibrated": spacing.calibrated}).encode()
+
+
+def _calibrated(source: SourceInfo) -> bool:
+    return bool(json.loads(source.header or b"{}").get("calibrated", True))
 
 
 def _require_tiff(path: Path) -> None:
@@ -114,26 +144,27 @@ def _pages(
     return read[0] if flat else np.stack(read)
 
 
-def _spacing(file: Any) -> tuple[list[float], str]:
-    """Spacing z y x in mm, and a note about it for the user."""
+def _spacing(file: Any) -> _Spacing:
     if file.is_ome:
         found = _ome_spacing(str(file.ome_metadata))
         if found is not None:
-            return found, ""
+            return found
     page = file.pages[0]
     tags = file.imagej_metadata or {}
-    unit = MM_PER_UNIT.get(str(tags.get("unit", "")).encode().decode("unicode_escape").lower())
+    named = str(tags.get("unit", "")).encode().decode("unicode_escape")
+    unit, calibrated = MM_PER_UNIT.get(named.lower()), True
     if unit is None:
-        number = page.tags["ResolutionUnit"].value if "ResolutionUnit" in page.tags else 1
-        unit = _RESOLUTION_UNIT_MM.get(int(number))
+        number = int(page.tags["ResolutionUnit"].value) if "ResolutionUnit" in page.tags else 1
+        unit, calibrated = _RESOLUTION_UNIT_MM.get(number), number == _CENTIMETRES
     depth = float(tags.get("spacing", 0.0) or 0.0)
     steps = [_per_pixel(page, "YResolution"), _per_pixel(page, "XResolution")]
     if unit is None or None in steps:
-        return [1.0] * 3, "records no spacing; 1 mm is assumed."
+        return _Spacing([1.0] * 3, False, (_NO_SPACING,))
     plane = [float(step or 1.0) * unit for step in steps]
+    told = () if calibrated else ("records dots per inch alone, which are taken as its spacing.",)
     if depth > 0:
-        return [depth * unit, *plane], ""
-    return [plane[0], *plane], "records no distance between slices; that between pixels is assumed."
+        return _Spacing([depth * unit, *plane], calibrated, told)
+    return _Spacing([plane[0], *plane], calibrated, (*told, _NO_DEPTH))
 
 
 def _per_pixel(page: Any, name: str) -> float | None:
@@ -144,18 +175,27 @@ def _per_pixel(page: Any, name: str) -> float | None:
     return float(length) / float(pixels) if pixels and length else None
 
 
-def _ome_spacing(metadata: str) -> list[float] | None:
-    spacing: list[float] = []
+def _ome_spacing(metadata: str) -> _Spacing | None:
+    """What OME-XML says; None if it says nothing about pixels in the plane."""
+    sizes: dict[str, float] = {}
+    strange = ""
     for axis in "ZYX":
         found = re.search(rf'\bPhysicalSize{axis}="([^"]+)"', metadata)
-        unit = re.search(rf'\bPhysicalSize{axis}Unit="([^"]+)"', metadata)
-        if found is None and axis == "Z" and spacing == []:
-            spacing.append(0.0)
-            continue
         if found is None:
-            return None
-        spacing.append(float(found[1]) * MM_PER_UNIT.get(unit[1] if unit else "µm", 1e-3))
-    return [spacing[0] or spacing[1], *spacing[1:]]
+            continue
+        unit = re.search(rf'\bPhysicalSize{axis}Unit="([^"]+)"', metadata)
+        name = unescape(unit[1]) if unit else "µm"
+        mm = MM_PER_UNIT.get(name.lower())
+        if mm is None:
+            strange = name
+        sizes[axis] = float(found[1]) * (1.0 if mm is None else mm)
+    if "Y" not in sizes or "X" not in sizes:
+        return None
+    if strange:
+        note = f"counts its spacing in {strange[:40]}, which is no length; mm is assumed."
+        return _Spacing([sizes.get("Z", sizes["Y"]), sizes["Y"], sizes["X"]], False, (note,))
+    told = () if "Z" in sizes else (_NO_DEPTH,)
+    return _Spacing([sizes.get("Z", sizes["Y"]), sizes["Y"], sizes["X"]], True, told)
 
 
-FORMAT: Final = PlainFormat(_NAME, _open)
+FORMAT: Final = PlainFormat(_NAME, _open, calibrated=_calibrated)

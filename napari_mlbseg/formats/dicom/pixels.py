@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import JPEGLSTransferSyntaxes, RLELossless
 
+from napari_mlbseg.formats.dicom.reading import is_read_in_pieces, read_dataset
 from napari_mlbseg.formats.limits import MOST_BYTES_PER_BYTE, require_part, too_much
 
 _SMALL_FILE: Final = 1 << 26
@@ -29,15 +30,15 @@ _ELEMENT: Final = 12
 
 def decoded_frames(path: Path, frames: list[int] | None = None) -> Iterator[NDArray[Any]]:
     """The stored numbers of the given frames (rows, columns), or of all frames."""
-    # Reading from the path keeps one frame in memory; a deflated file must be read as a whole.
-    small = path.stat().st_size < _SMALL_FILE
-    dataset = dcmread(path, defer_size=None if small else 1 << 20)
+    # Reading from the path keeps one frame in memory.
+    pieces = path.stat().st_size >= _SMALL_FILE and is_read_in_pieces(path)
+    dataset = read_dataset(path, defer_size=1 << 20 if pieces else None)
     encapsulated = dataset.file_meta.TransferSyntaxUID.is_encapsulated
     if dataset.get("BitsAllocated") == 1 and not encapsulated:
         return _bit_frames(dataset, frames)
     if encapsulated:
         _require_whole(path)
-    return iter_pixels(dataset if small else path, indices=frames, raw=True)
+    return iter_pixels(path if pieces else dataset, indices=frames, raw=True)
 
 
 def _bit_frames(dataset: Dataset, frames: list[int] | None) -> Iterator[NDArray[Any]]:
@@ -60,7 +61,7 @@ def _require_whole(path: Path) -> None:
     at a time.
     """
     with path.open("rb") as file:
-        dataset = dcmread(file, stop_before_pixels=True)
+        dataset = read_dataset(file, stop_before_pixels=True)
         file.seek(_ELEMENT, os.SEEK_CUR)
         syntax = dataset.file_meta.TransferSyntaxUID
         expected = int(dataset.Rows), int(dataset.Columns), int(dataset.get("SamplesPerPixel") or 1)

@@ -1,7 +1,8 @@
 """DICOM headers, reduced to the position and scaling of each slice; no data about the patient."""
 
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +10,18 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.uid import UID
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.dicom.deflated import require_bounded
+from napari_mlbseg.formats.dicom.reading import read_dataset
 from napari_mlbseg.formats.dicom.sniff import SUFFIXES, is_dicom
 from napari_mlbseg.formats.scan import readable
 from napari_mlbseg.volume import LPS_TO_RAS
 
 SEGMENTATIONS: Final = {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}
+STRUCTURES: Final = "1.2.840.10008.5.1.4.1.1.481.3"
 
 _TAGS: Final = [
     "SOPClassUID",
@@ -29,9 +32,20 @@ _TAGS: Final = [
     "Modality",
     "SeriesNumber",
     "InstanceNumber",
+    "SeriesDescription",
+    "PatientName",
+    "PatientID",
     "AcquisitionNumber",
+    "AcquisitionTime",
+    "ContentTime",
+    "TriggerTime",
     "TemporalPositionIdentifier",
+    "TemporalPositionIndex",
+    "DiffusionBValue",
     "EchoNumbers",
+    "EchoTime",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
     "Rows",
     "Columns",
     "NumberOfFrames",
@@ -51,6 +65,21 @@ _TAGS: Final = [
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]
+PHASES: Final = {
+    "TemporalPositionIdentifier": "temporal position",
+    "TemporalPositionIndex": "temporal position",
+    "TriggerTime": "trigger time (ms)",
+    "NominalCardiacTriggerDelayTime": "trigger delay (ms)",
+    "DiffusionBValue": "b-value (s/mm²)",
+    "EchoTime": "echo time (ms)",
+    "EffectiveEchoTime": "echo time (ms)",
+    "EchoNumbers": "echo",
+    "AcquisitionNumber": "acquisition",
+    "AcquisitionTime": "acquisition time",
+    "ContentTime": "content time",
+}
+"""Elements that may tell the phases of a series apart, the plainest first, and their names."""
+_LONGEST: Final = 64
 _RIGHT_ANGLE: Final = 1e-3
 
 
@@ -72,6 +101,9 @@ class Plane:
         Of the stored numbers.
     order
         Sorts the slices at one position.
+    phase
+        What tells the phases of a series apart, by the names of the elements: times, echoes and
+        the like, as far as the header has them.
     """
 
     path: Path
@@ -88,6 +120,7 @@ class Plane:
     bits: int
     signed: bool
     order: tuple[float, ...]
+    phase: Mapping[str, float]
 
     @property
     def normal(self) -> NDArray[np.float64]:
@@ -124,6 +157,21 @@ class Header:
     def series(self) -> str:
         """UID of the series; empty in some anonymised files."""
         return str(self.dataset.get("SeriesInstanceUID") or "")
+
+    @property
+    def description(self) -> str:
+        """What the scanner calls the series, without words that name the patient."""
+        said = str(self.dataset.get("SeriesDescription") or "")
+        private = f"{self.dataset.get('PatientName') or ''} {self.dataset.get('PatientID') or ''}"
+        names = set(re.findall(r"\w+", private.casefold().replace("_", " ")))
+        words = re.split(r"(\W|_)+", said)
+        return " ".join(w for w in words if w.strip("_ ") and w.casefold() not in names)[:_LONGEST]
+
+    @property
+    def kind(self) -> str:
+        """What a file that is no image is, for a person."""
+        known = {**dict.fromkeys(SEGMENTATIONS, "a segmentation"), STRUCTURES: "a structure set"}
+        return known.get(self.sop_class, f"no image ({self.dataset.get('Modality') or 'unknown'})")
 
     @property
     def is_image(self) -> bool:
@@ -167,7 +215,7 @@ def read_header(path: Path) -> Header:
         if not is_dicom(path):
             raise UserError(f"{path} is not a DICOM file: it does not start like one.")
         require_bounded(path)
-        dataset = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
+        dataset = read_dataset(path, stop_before_pixels=True, specific_tags=list(_TAGS))
         meta = dataset.file_meta
         # Some anonymisers empty the elements but leave the file header alone.
         sop_class = dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or ""
@@ -237,6 +285,11 @@ def _plane(header: Header, frame: int, levels: list[Dataset]) -> Plane:
         bits=int(dataset.get("BitsStored") or dataset.get("BitsAllocated") or 16),
         signed=bool(dataset.get("PixelRepresentation") or 0),
         order=(*(_number([dataset], name, 0.0) for name in order), float(frame)),
+        phase={
+            name: number
+            for name in PHASES
+            if np.isfinite(number := _number(levels, name, float("nan")))
+        },
     )
 
 
@@ -257,7 +310,9 @@ def _number(levels: list[Dataset], name: str, default: float) -> float:
     for level in levels:
         value: Any = level.get(name)
         if value is not None and value != "":
-            number = float(value if not hasattr(value, "__len__") else value[0])
+            if hasattr(value, "__len__") and not isinstance(value, str):
+                value = value[0] if len(value) else default
+            number = float(value)  # times are text made of digits
             return number if np.isfinite(number) else default
     return default
 

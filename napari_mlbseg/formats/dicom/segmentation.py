@@ -7,9 +7,11 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.apart import not_on_grid
+from napari_mlbseg.formats.dicom.marks import marked_class
 from napari_mlbseg.formats.dicom.pixels import decoded_frames
 from napari_mlbseg.formats.dicom.planes import (
     Header,
@@ -18,16 +20,23 @@ from napari_mlbseg.formats.dicom.planes import (
     quiet,
     read_header,
 )
+from napari_mlbseg.formats.dicom.reading import read_dataset
 from napari_mlbseg.formats.dicom.stack import UNEVEN_SHARE
-from napari_mlbseg.formats.scan import Scan, Slabs, readable, require_size, usable_geometry
+from napari_mlbseg.formats.overlaps import Overlaps
+from napari_mlbseg.formats.scan import (
+    Scan,
+    Slabs,
+    filled,
+    readable,
+    require_size,
+    usable_geometry,
+)
 from napari_mlbseg.formats.source import SourceInfo
 from napari_mlbseg.volume import LPS_TO_RAS, SAME_PLACE_VOXELS, Geometry
 
 _MAX_LABEL: Final = 254
-_BESIDE_VOXELS: Final = (10 * SAME_PLACE_VOXELS, 10 * SAME_PLACE_VOXELS, 2 * UNEVEN_SHARE)
+_BESIDE_VOXELS: Final = (SAME_PLACE_VOXELS, SAME_PLACE_VOXELS, 2 * UNEVEN_SHARE)
 """How far a frame may lie off the grid, because image positions are rounded."""
-CLASS_MARK: Final = "mlbseg class "
-"""Precedes the class value in the tracking identifier of segments that this software wrote."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +77,12 @@ class _Segmentation:
         require_size(self.path, shape, 1, self.path.stat().st_size)
         return usable_geometry(self.path, shape, affine), slices
 
-    def labels(self, geometry: Geometry, slices: NDArray[np.intp]) -> NDArray[np.uint8]:
+    def labels(
+        self, geometry: Geometry, slices: NDArray[np.intp], overlaps: Overlaps
+    ) -> NDArray[np.uint8]:
         """The labels in the file's frame; where segments overlap, the higher number wins."""
         labels = np.zeros(geometry.file_shape, np.uint8, order="F")
+        overlaps.begin()
         with readable(self.path, "DICOM"), quiet():
             for k, (index, frame) in enumerate(zip(slices, decoded_frames(self.path), strict=True)):
                 target = labels[:, :, index]
@@ -80,7 +92,7 @@ class _Segmentation:
                     np.maximum(target, mask, out=target, casting="unsafe")
                 else:
                     inside = 2 * mask.astype(np.uint32) >= self.full
-                    np.maximum(target, np.uint8(self.segments[k]), out=target, where=inside)
+                    overlaps.put(target, inside, self.segments[k])
         return labels
 
 
@@ -90,35 +102,38 @@ def open_segmentation(path: Path) -> Scan:
     with readable(path, "DICOM"), quiet():
         found = _segmentation(header)
         geometry, slices = found.grid(_own_step(found))
+    names = {n: name for n, name in found.names.items() if 1 <= n <= _MAX_LABEL}
+    scan = _scan(found, geometry, slices, names)
+    return replace(scan, onto=lambda image: _onto(found, names, image))
+
+
+def _scan(
+    found: _Segmentation, geometry: Geometry, slices: NDArray[np.intp], names: dict[int, str]
+) -> Scan:
+    overlaps = Overlaps()
 
     def stored() -> Slabs:
-        yield 0, found.labels(geometry, slices)
+        yield 0, found.labels(geometry, slices, overlaps)
 
-    source = SourceInfo("dicom", b"{}")
-    names = {n: name for n, name in found.names.items() if 1 <= n <= _MAX_LABEL}
-    scan = Scan(geometry, np.dtype(np.uint8), source, 2, stored, names=names)
-    return replace(scan, onto=lambda image: _onto(scan, found, image))
+    return Scan(
+        geometry,
+        np.dtype(np.uint8),
+        SourceInfo("dicom", b"{}"),
+        2,
+        stored,
+        names=names,
+        found_later=lambda: overlaps.notes(found.path, names),
+    )
 
 
-def _onto(scan: Scan, found: _Segmentation, image: Geometry) -> Scan:
+def _onto(found: _Segmentation, names: dict[int, str], image: Geometry) -> Scan:
     """The segmentation on the grid of an image; slices that it lacks are empty."""
     step = _step_along(image, found.planes[0].normal)
     geometry, slices = found.grid(step)
-    placed = _snapped(geometry, image).offset_in(image)
+    placed = _snapped(geometry, image).placed_in(image)
     if placed is None:
-        raise UserError(
-            f"{found.path} does not lie on the voxels of its image, whose shape is "
-            f"{image.file_shape}. Resample the segmentation onto the grid of the image."
-        )
-    turned, first = placed
-
-    def stored() -> Slabs:
-        whole = np.zeros(image.shape, np.uint8)
-        window = tuple(slice(a, a + n) for a, n in zip(first, turned.shape, strict=True))
-        whole[window] = turned.to_display(found.labels(geometry, slices))
-        yield 0, image.to_file(whole)
-
-    return replace(scan, geometry=image, stored=stored, onto=None)
+        raise not_on_grid(found.path, geometry, image)
+    return filled(_scan(found, geometry, slices, names), placed, image)
 
 
 def _snapped(geometry: Geometry, image: Geometry) -> Geometry:
@@ -137,7 +152,7 @@ def _snapped(geometry: Geometry, image: Geometry) -> Geometry:
 
 def _segmentation(header: Header) -> _Segmentation:
     path = header.path
-    dataset = dcmread(
+    dataset = read_dataset(
         path,
         stop_before_pixels=True,
         specific_tags=[
@@ -157,6 +172,7 @@ def _segmentation(header: Header) -> _Segmentation:
         raise UserError(f"{path} is a segmentation of the unknown type {kind}.")
     planes = planes_of(header)
     values = _class_values(dataset)
+    names |= {number: name for number, name in _whole_names(dataset).items() if name}
     names = {values.get(number, number): name for number, name in names.items()}
     numbers = _segment_numbers(path, dataset, kind, len(planes))
     segments = tuple(values.get(number, number) for number in numbers)
@@ -171,14 +187,21 @@ def _segmentation(header: Header) -> _Segmentation:
 
 def _class_values(dataset: Dataset) -> dict[int, int]:
     """The class value of each segment, if this software wrote the file: segments have no gaps."""
-    found = {
-        int(segment.SegmentNumber): str(segment.get("TrackingID") or "")
+    marks = _marks(dataset)
+    known = {number: mark[0] for number, mark in marks.items() if mark is not None}
+    return known if len(known) == len(marks) else {}
+
+
+def _whole_names(dataset: Dataset) -> dict[int, str]:
+    """Names that the labels of segments do not hold as a whole, if this software wrote the file."""
+    return {number: mark[1] for number, mark in _marks(dataset).items() if mark is not None}
+
+
+def _marks(dataset: Dataset) -> dict[int, tuple[int, str] | None]:
+    return {
+        int(segment.SegmentNumber): marked_class(str(segment.get("TrackingID") or ""))
         for segment in dataset.get("SegmentSequence") or []
     }
-    values = {n: text.removeprefix(CLASS_MARK) for n, text in found.items()}
-    if any(values[n] == text or not values[n].isdecimal() for n, text in found.items()):
-        return {}
-    return {number: int(value) for number, value in values.items()}
 
 
 def _segment_numbers(path: Path, dataset: Dataset, kind: str, frames: int) -> Iterator[int]:

@@ -1,12 +1,10 @@
 """Recognising DICOM files, which often have no ending, by a few bytes."""
 
 import os
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
 _PREAMBLE: Final = 128
-_FILES_LOOKED_AT: Final = 8
 SUFFIXES: Final = (".dcm", ".dicom", ".ima")
 _NO_IMAGES: Final = {"dicomdir", "thumbs.db"}
 
@@ -29,14 +27,28 @@ def is_dicom(path: Path) -> bool:
 
 
 def holds_dicom(folder: Path) -> bool:
-    """Whether one of the first files directly in a folder is DICOM, or is named like DICOM.
+    """Whether a file directly in a folder is DICOM, or is named like DICOM.
 
-    So a folder of damaged slices counts as a damaged series.
+    So a folder of damaged slices counts as a damaged series, and previews beside the slices do
+    not hide them.
     """
     try:
         with os.scandir(folder) as entries:
-            files = (e for e in entries if e.is_file() and not e.name.startswith("."))
-            first = [Path(e.path) for e in islice(files, _FILES_LOOKED_AT)]
-            return any(f.suffix.lower() in SUFFIXES or is_dicom(f) for f in first)
+            files = [Path(e.path) for e in entries if e.is_file() and not e.name.startswith(".")]
     except OSError:
         return False
+    return any(f.suffix.lower() in SUFFIXES for f in files) or any(map(is_dicom, files))
+
+
+def beside_dicom(folder: Path) -> list[Path]:
+    """The files in a folder with DICOM that are something else, such as previews and reports."""
+    return sorted(
+        f
+        for f in folder.iterdir()
+        if f.is_file()
+        and not f.name.startswith(".")
+        and f.name.lower() not in _NO_IMAGES
+        and f.suffix.lower() not in SUFFIXES
+        and f.stat().st_size > 0
+        and not is_dicom(f)
+    )

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.dicom.phases import levels_of, phases_of
 from napari_mlbseg.formats.dicom.planes import Header, Plane, planes_of
-from napari_mlbseg.formats.scan import frame_of
+from napari_mlbseg.formats.scan import frame_notes, frame_of
 from napari_mlbseg.formats.source import Choice
 
 _SAME_DIRECTION: Final = 1e-3
-_SAME_DEPTH_MM: Final = 1e-3
 UNEVEN_SHARE: Final = 0.05
 """Scanners round positions to 0.1 mm; an offset above this share of the spacing is real."""
 _WORTH_A_NOTE: Final = 1e-3
@@ -38,9 +38,12 @@ class Series:
 
     def __str__(self) -> str:
         first = self.planes[0]
+        spacing = " x ".join(f"{mm:.3g}" for mm in (*first.spacing[::-1], first.thickness) if mm)
         return (
             f"{self.name} ({self.modality or 'unknown modality'}, {len(self.planes)} slices of "
-            f"{first.columns} x {first.rows})"
+            f"{first.columns} x {first.rows}, {spacing} mm"
+            + (f", {self.headers[0].description}" if self.headers[0].description else "")
+            + ")"
         )
 
 
@@ -54,16 +57,49 @@ class Stack:
     frame: int | None
 
 
-def series_of(headers: Sequence[Header]) -> list[Series]:
-    """The series in a set of files, in order of their numbers; files without images are left out.
+@dataclass(frozen=True)
+class Sorted:
+    """The series in a set of files, and the files that are none of their slices.
 
-    Slices of another size or orientation, such as localizers, form a series of their own.
+    Attributes
+    ----------
+    strangers
+        Reports, screenshots and the like beside the series, each with what it is.
+    """
+
+    series: list[Series]
+    strangers: tuple[tuple[Header, str], ...] = ()
+
+
+def series_of(headers: Sequence[Header]) -> list[Series]:
+    """The series in a set of files, in order of their numbers; see `sorted_into_series`."""
+    return sorted_into_series(headers).series
+
+
+def sorted_into_series(headers: Sequence[Header]) -> Sorted:
+    """The series in a set of files, in order of their numbers.
+
+    Slices of another size or orientation, such as localizers, form a series of their own. Files
+    without a place in the patient are strangers if no other file of their series has one.
+
+    Raises
+    ------
+    UserError
+        If a slice of a series lacks its place, or if no file has one.
     """
     groups: list[tuple[list[Header], list[Plane]]] = []
+    strangers: list[tuple[Header, str]] = []
+    failed: list[tuple[Header, UserError]] = []
     for header in headers:
         if not header.is_image:
+            strangers.append((header, header.kind))
             continue
-        for plane in planes_of(header):
+        try:
+            planes = planes_of(header)
+        except UserError as error:
+            failed.append((header, error))
+            continue
+        for plane in planes:
             group = next((g for g in groups if _belongs(header, plane, g[0][0], g[1][0])), None)
             if group is None:
                 group = ([], [])
@@ -71,6 +107,18 @@ def series_of(headers: Sequence[Header]) -> list[Series]:
             if not group[0] or group[0][-1] is not header:
                 group[0].append(header)
             group[1].append(plane)
+    for header, problem in failed:
+        if not groups or any(_same_series(header, found[0]) for found, _ in groups):
+            raise problem
+        strangers.append((header, "an image without a place in the patient"))
+    return Sorted(_named(groups), tuple(strangers))
+
+
+def _same_series(one: Header, other: Header) -> bool:
+    return (one.series, one.sop_class) == (other.series, other.sop_class)
+
+
+def _named(groups: Sequence[tuple[list[Header], list[Plane]]]) -> list[Series]:
     numbers = [_series_number(found[0]) for found, _ in groups]
     ordered = sorted(range(len(groups)), key=lambda k: (numbers[k], k))
     names: list[str] = []
@@ -93,22 +141,24 @@ def stack_of(path: Path, series: Series, choice: Choice) -> Stack:
         If slices are missing or unevenly spaced, or share a position without forming frames.
     """
     planes, notes = _without_copies(series.planes)
-    levels = _levels(planes)
-    counts = {len(level) for level in levels}
-    frame = None
-    if counts == {1}:
-        chosen = [level[0] for level in levels]
-    elif len(counts) == 1:
-        size = planes[0].columns, planes[0].rows, len(levels), counts.pop()
-        frame = frame_of(path, choice, size[3], size)
-        chosen = [level[frame] for level in levels]
-    else:
-        double = next(level for level in levels if len(level) > 1)
+    phases = phases_of(planes)
+    frame, number = None, 0
+    if len(phases.whole) > 1:
+        described = "; ".join(f"{k}: {name}" for k, (name, _) in enumerate(phases.whole))
+        size = planes[0].columns, planes[0].rows, len(phases.whole[0][1]), len(phases.whole)
+        frame = number = frame_of(path, choice, len(phases.whole), size, described=described)
+        notes += frame_notes(path, frame, len(phases.whole))
+    elif not phases.whole:
+        double = next(level for level in levels_of(planes) if len(level) > 1)
         raise UserError(
             f"{path} has several different slices at one position: {double[0].path.name} and "
             f"{double[1].path.name}, but single slices elsewhere. Remove those that do not "
             "belong to the series."
         )
+    if phases.partial:
+        left = ", ".join(f"{name} ({len(found)} slices)" for name, found in phases.partial)
+        notes.append(f"{path}: phases that lack slices are left out: {left}.")
+    chosen = phases.whole[number][1]
     step, more = _step(path, chosen)
     return Stack(tuple(chosen), chosen[0].affine(step), (*notes, *more), frame)
 
@@ -172,20 +222,6 @@ def _without_copies(planes: Sequence[Plane]) -> tuple[list[Plane], list[str]]:
     copies = len(planes) - len(seen)
     notes = [f"{planes[0].path.parent}: {copies} slices occur twice; one of each is used."]
     return list(seen.values()), notes if copies else []
-
-
-def _levels(planes: Sequence[Plane]) -> list[list[Plane]]:
-    """Slices grouped by position along the normal, sorted within each position."""
-    normal = planes[0].normal
-    depths = np.array([normal @ np.asarray(plane.position) for plane in planes])
-    levels: list[list[Plane]] = []
-    last = -np.inf
-    for k in np.argsort(depths, kind="stable"):
-        if depths[k] - last > _SAME_DEPTH_MM:
-            levels.append([])
-            last = depths[k]
-        levels[-1].append(planes[k])
-    return [sorted(level, key=lambda plane: plane.order) for level in levels]
 
 
 def _belongs(header: Header, plane: Plane, other: Header, theirs: Plane) -> bool:

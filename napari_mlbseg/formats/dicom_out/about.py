@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+from napari_mlbseg.formats.dicom.marks import CLASS_MARK
+
+UTF_8 = "ISO_IR 192"
+"""The character set of written files: it holds names in any script."""
+
 SOFTWARE = "napari-mlbseg"
 
 
@@ -43,3 +48,21 @@ class About:
     version: str
     model: str = ""
     comment: str = ""
+
+
+_LONGEST_NAME = 64
+"""Characters of a name that DICOM holds (LO)."""
+
+
+def dicom_name(name: str) -> str:
+    """A name as DICOM can hold it: 64 characters without a backslash, which would end it."""
+    return name.replace("\\", "/").strip()[:_LONGEST_NAME].strip()
+
+
+def whole_name(segment: Segment) -> str:
+    """The class value of a segment, and its name where `dicom_name` cannot hold it.
+
+    Texts without a limit carry it, so that names come back as they were.
+    """
+    mark = f"{CLASS_MARK}{segment.value}"
+    return mark if dicom_name(segment.name) == segment.name else f"{mark}: {segment.name}"

@@ -11,11 +11,12 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.uid import generate_uid
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.dicom.planes import Header, Plane, planes_of, quiet, read_header
+from napari_mlbseg.formats.dicom.reading import read_dataset
 from napari_mlbseg.formats.scan import readable
 from napari_mlbseg.formats.source import SourceInfo
 from napari_mlbseg.formats.streamed.stream import file_slabs
@@ -85,7 +86,7 @@ def origin_of(path: Path, source: SourceInfo) -> Origin:
     with readable(path, "DICOM"), quiet():
         by_frame = {(n, p.frame): p for n, header in headers.items() for p in planes_of(header)}
         planes = tuple(by_frame[name, frame] for name, _, frame in slices)
-        whole = dcmread(planes[0].path, stop_before_pixels=True, force=True)
+        whole = read_dataset(planes[0].path, stop_before_pixels=True)
     found = list(headers.values())
     datasets = (whole, *(header.dataset for header in found[1:]))
     for dataset, header in zip(datasets, found, strict=True):

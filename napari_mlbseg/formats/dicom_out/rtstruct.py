@@ -15,7 +15,14 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.dicom.planes import Plane, quiet
-from napari_mlbseg.formats.dicom_out.about import SOFTWARE, About, Segment
+from napari_mlbseg.formats.dicom_out.about import (
+    SOFTWARE,
+    UTF_8,
+    About,
+    Segment,
+    dicom_name,
+    whole_name,
+)
 from napari_mlbseg.formats.dicom_out.anatomy import anatomy_of
 from napari_mlbseg.formats.dicom_out.contours import Polygon, polygons_of
 from napari_mlbseg.formats.dicom_out.origin import Origin
@@ -23,8 +30,8 @@ from napari_mlbseg.formats.streamed.stream import file_slabs
 from napari_mlbseg.volume import Volume
 
 _SERIES_NUMBER: Final = 901
+_LONGEST_TEXT: Final = 1024
 _REPEATED: Final = (
-    "SpecificCharacterSet",
     "StudyDate",
     "StudyTime",
     "AccessionNumber",
@@ -101,8 +108,8 @@ def _structure_set(origin: Origin, about: About, contours: dict[int, list[Datase
         _dataset(
             ROINumber=segment.value,
             ReferencedFrameOfReferenceUID=frame_uid,
-            ROIName=segment.name[:64],
-            ROIDescription=about.title,
+            ROIName=dicom_name(segment.name),
+            ROIDescription=whole_name(segment)[:_LONGEST_TEXT],
             ROIGenerationAlgorithm="AUTOMATIC" if about.automatic else "SEMIAUTOMATIC",
             ROIGenerationDescription=f"{SOFTWARE} {about.version}"[:64],
         )
@@ -132,7 +139,7 @@ def _observation(segment: Segment, about: About) -> Dataset:
         ReferencedROINumber=segment.value,
         RTROIIdentificationCodeSequence=[code],
         RTROIInterpretedType="",
-        ROIInterpreter=about.author,
+        ROIInterpreter=dicom_name(about.author),
     )
 
 
@@ -141,13 +148,14 @@ def _general(origin: Origin, about: About) -> Dataset:
     now = datetime.now()
     made = _dataset(
         **{name: origin.first[name].value for name in _REPEATED if name in origin.first},
+        SpecificCharacterSet=UTF_8,
         SOPClassUID=RTStructureSetStorage,
         SOPInstanceUID=generate_uid(),
         Modality="RTSTRUCT",
         SeriesInstanceUID=generate_uid(),
         SeriesNumber=_SERIES_NUMBER,
         SeriesDescription=f"{SOFTWARE} {about.title}"[:64],
-        OperatorsName=about.author,
+        OperatorsName=dicom_name(about.author),
         Manufacturer=SOFTWARE,
         ManufacturerModelName=SOFTWARE,
         DeviceSerialNumber=about.model[:16] or "none",

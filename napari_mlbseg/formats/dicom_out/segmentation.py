@@ -11,8 +11,14 @@ from pydicom.uid import generate_uid
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.dicom.planes import quiet
-from napari_mlbseg.formats.dicom.segmentation import CLASS_MARK
-from napari_mlbseg.formats.dicom_out.about import SOFTWARE, About, Segment
+from napari_mlbseg.formats.dicom_out.about import (
+    SOFTWARE,
+    UTF_8,
+    About,
+    Segment,
+    dicom_name,
+    whole_name,
+)
 from napari_mlbseg.formats.dicom_out.anatomy import anatomy_of
 from napari_mlbseg.formats.dicom_out.origin import Origin, planes_in_order
 from napari_mlbseg.volume import Volume
@@ -76,11 +82,12 @@ def _write(path: Path, pixels: NDArray[Any], kind: str, origin: Origin, about: A
             device_serial_number=about.model[:16] or "none",
             content_label="SEGMENTATION",
             content_description=_short(f"{about.title} {about.comment}", "LO"),
-            content_creator_name=about.author,
+            content_creator_name=dicom_name(about.author),
             series_description=_short(f"{SOFTWARE} {about.title}", "LO"),
             fractional_type="PROBABILITY",
             plane_positions=_positions(origin),
         )
+        made.SpecificCharacterSet = UTF_8
         made.save_as(path)
 
 
@@ -102,7 +109,7 @@ def _described(number: int, segment: Segment, origin: Origin, about: About) -> A
     anatomy = anatomy_of(segment.name)
     made = SegmentDescription(
         segment_number=number,
-        segment_label=_short(segment.name, "LO"),
+        segment_label=dicom_name(segment.name),
         segmented_property_category=anatomy.category,
         segmented_property_type=anatomy.kind,
         algorithm_type="AUTOMATIC" if about.automatic else "SEMIAUTOMATIC",
@@ -112,7 +119,7 @@ def _described(number: int, segment: Segment, origin: Origin, about: About) -> A
             version=about.version,
             parameters={"model": about.model} if about.model else None,
         ),
-        tracking_id=f"{CLASS_MARK}{segment.value}",
+        tracking_id=whole_name(segment),
         tracking_uid=generate_uid(
             entropy_srcs=[str(origin.first.SeriesInstanceUID), str(segment.value), segment.name]
         ),

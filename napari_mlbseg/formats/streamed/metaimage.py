@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.plain import PlainFormat
-from napari_mlbseg.formats.scan import Scan, frame_of, usable_geometry
+from napari_mlbseg.formats.scan import Scan, frame_notes, frame_of, usable_geometry
 from napari_mlbseg.formats.source import Choice, SourceInfo
 from napari_mlbseg.formats.streamed.detached import voxel_file
 from napari_mlbseg.formats.streamed.stream import Stream, offset_from_end, packed
@@ -59,7 +59,14 @@ def _open(path: Path, choice: Choice) -> Scan:
     geometry = usable_geometry(path, stream.shape, _affine(header, len(sizes)))
     kept = "\n".join(header.kept(_NEEDED)).encode()
     source = SourceInfo(_NAME, kept, Choice(frame) if frames > 1 else Choice())
-    return Scan(geometry, stream.dtype.newbyteorder("="), source, 2, stream.slabs)
+    notes = frame_notes(path, frame, frames)
+    return Scan(geometry, stream.dtype.newbyteorder("="), source, 2, stream.slabs, notes=notes)
+
+
+def _calibrated(source: SourceInfo) -> bool:
+    """Whether a kept header says how large the voxels are."""
+    header = TextHeader.parsed(Path(), "MetaImage", "=", source.header)
+    return bool(_present(header, _SPACING))
 
 
 def _read_header(path: Path) -> bytes:
@@ -206,4 +213,4 @@ def _geometry_lines(volume: Volume) -> list[str]:
     return [f"{name} = {' '.join(repr(float(v)) for v in row)}" for name, row in lines.items()]
 
 
-FORMAT: Final = PlainFormat(_NAME, _open, _write)
+FORMAT: Final = PlainFormat(_NAME, _open, _write, _calibrated)

@@ -6,22 +6,32 @@ from typing import Any, BinaryIO, Final, cast
 
 import numpy as np
 
-from napari_mlbseg.formats.scan import Scan, finite_only, scaled, whole_numbers
+from napari_mlbseg.formats.scan import (
+    Forms,
+    Scan,
+    finite_only,
+    frame_notes,
+    scaled,
+    whole_numbers,
+)
 from napari_mlbseg.formats.source import Choice, SourceInfo
 from napari_mlbseg.formats.streamed.nifti_header import (
     Header,
     chosen_frame,
     compression_of,
     geometry_of,
+    has_place,
     header_for,
     kept_block,
+    other_affines,
     parse_header,
+    place_notes,
     read_header_block,
     require_numbers,
     spatial_shape,
 )
 from napari_mlbseg.formats.streamed.stream import COMPRESSION, Stream, file_slabs
-from napari_mlbseg.volume import Volume
+from napari_mlbseg.volume import Geometry, Volume
 
 _NO_EXTENSIONS: Final = bytes(4)
 
@@ -66,6 +76,12 @@ class NiftiFormat:
         header = parse_header(path, source.header if own else header_for(volume.geometry))
         _write(path, volume, header, dtype)
 
+    def forms(self, source: SourceInfo, geometry: Geometry) -> Forms:
+        """Every way in which a reader may place the voxels of a header."""
+        header = parse_header(Path(), source.header)
+        others = other_affines(header, geometry.file_shape)
+        return Forms(tuple(others), has_place(header))
+
 
 def _open(path: Path, choice: Choice) -> tuple[Scan, float, float]:
     block = read_header_block(path)
@@ -88,7 +104,8 @@ def _open(path: Path, choice: Choice) -> tuple[Scan, float, float]:
     block = kept_block(header, frames)
     source = SourceInfo(NiftiFormat.name, block, Choice(frame) if frames > 1 else Choice())
     geometry = geometry_of(path, header, shape)
-    scan = Scan(geometry, dtype.newbyteorder("="), source, 2, stream.slabs)
+    notes = (*place_notes(path, header, geometry), *frame_notes(path, frame, frames))
+    scan = Scan(geometry, dtype.newbyteorder("="), source, 2, stream.slabs, notes=notes)
     return scan, *_scaling(header)
 
 

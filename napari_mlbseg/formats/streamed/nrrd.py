@@ -1,6 +1,8 @@
 """NRRD files (.nrrd, and .nhdr with its voxels in a second file)."""
 
 import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -10,13 +12,23 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.limits import times
-from napari_mlbseg.formats.plain import PlainFormat
-from napari_mlbseg.formats.scan import Scan, frame_of, usable_geometry
+from napari_mlbseg.formats.overlaps import Overlaps, empty_notes
+from napari_mlbseg.formats.scan import (
+    Forms,
+    Scan,
+    Slabs,
+    finite_only,
+    frame_notes,
+    frame_of,
+    usable_geometry,
+    whole_numbers,
+)
 from napari_mlbseg.formats.source import Choice, SourceInfo
 from napari_mlbseg.formats.streamed.detached import voxel_file
+from napari_mlbseg.formats.streamed.slicer_segments import Segment, masks_in, segments_in
 from napari_mlbseg.formats.streamed.stream import Stream, offset_from_end, packed
 from napari_mlbseg.formats.streamed.text_header import TextHeader, read_start, voxel_type
-from napari_mlbseg.volume import Volume
+from napari_mlbseg.volume import Geometry, Volume
 
 _TYPES: Final = {
     "i1": ("signed char", "int8", "int8_t"),
@@ -53,8 +65,56 @@ Steps = list[NDArray[np.float64] | None]
 """The step along each axis in the file's space; None for axes that are not spatial."""
 
 
-def _open(path: Path, choice: Choice) -> Scan:
-    """A volume; an axis without a direction, in front or at the end, counts frames."""
+@dataclass(frozen=True)
+class _Opened:
+    """A header that was read, and which of its axes are spatial."""
+
+    header: TextHeader
+    length: int
+    sizes: tuple[int, ...]
+    spatial: list[int]
+    geometry: Geometry
+
+    @property
+    def frames(self) -> int:
+        return prod(self.sizes) // prod(self.sizes[k] for k in self.spatial)
+
+    def frame(self, number: int) -> Stream:
+        """One of the volumes in the file."""
+        stream = _stream(self.header, self.length, self.sizes, self.spatial, number)
+        stream.require_plausible()
+        return stream
+
+
+class NrrdFormat:
+    """Reads .nrrd and .nhdr, writes .nrrd; segmentations of 3D Slicer are labels with names."""
+
+    name: str = _NAME
+
+    def open_image(self, path: Path, choice: Choice) -> Scan:
+        """The image, checked to be finite; raises `UserError` that names the file."""
+        return finite_only(path, _open(path, choice))
+
+    def open_labels(self, path: Path, choice: Choice) -> Scan:
+        """Labels as uint8; all layers of a segmentation of 3D Slicer together."""
+        opened = _opened(path)
+        segments = segments_in(opened.header)
+        if not segments:
+            return whole_numbers(path, _open(path, choice))
+        return _segmentation(path, opened, segments)
+
+    def writes(self, path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
+        """Write voxels of this type; the header of a source of the same format is repeated."""
+        _write(path, volume, source, dtype)
+
+    def forms(self, source: SourceInfo, geometry: Geometry) -> Forms:
+        """Whether a kept header says how large the voxels are."""
+        header = TextHeader.parsed(Path(), "NRRD", ":", source.header)
+        return Forms(calibrated=bool(header.first("space directions", "spacings")))
+
+
+def _opened(path: Path) -> _Opened:
+    """An axis without a direction, in front or at the end, counts frames."""
     block = _read_header(path)
     header = TextHeader.parsed(path, "NRRD", ":", block)
     sizes = header.sizes("sizes", "dimension")
@@ -65,14 +125,64 @@ def _open(path: Path, choice: Choice) -> Scan:
             f"{path} has {len(spatial)} spatial axes among {times(sizes)}; a study takes volumes "
             "with three axes that follow each other."
         )
-    frames = prod(sizes) // prod(sizes[k] for k in spatial)
-    frame = frame_of(path, choice, frames, sizes)
-    stream = _stream(header, len(block), sizes, spatial, frame)
-    stream.require_plausible()
+    width, height, depth = (*(sizes[k] for k in spatial), 1)[:3]
     affine = _affine(header, [steps[k] for k in spatial])
-    geometry = usable_geometry(path, stream.shape, affine)
-    source = SourceInfo(_NAME, _kept(header), Choice(frame) if frames > 1 else Choice())
-    return Scan(geometry, stream.dtype.newbyteorder("="), source, 2, stream.slabs)
+    geometry = usable_geometry(path, (width, height, depth), affine)
+    return _Opened(header, len(block), sizes, spatial, geometry)
+
+
+def _open(path: Path, choice: Choice) -> Scan:
+    opened = _opened(path)
+    frame = frame_of(path, choice, opened.frames, opened.sizes)
+    stream = opened.frame(frame)
+    chosen = Choice(frame) if opened.frames > 1 else Choice()
+    return Scan(
+        opened.geometry,
+        stream.dtype.newbyteorder("="),
+        SourceInfo(_NAME, _kept(opened.header), chosen),
+        2,
+        stream.slabs,
+        notes=frame_notes(path, frame, opened.frames),
+    )
+
+
+def _segmentation(path: Path, opened: _Opened, segments: Sequence[Segment]) -> Scan:
+    """The layers of a segmentation in one array, one value for each segment."""
+    layers = max(segment.layer for segment in segments) + 1
+    if layers > opened.frames:
+        raise UserError(
+            f"{path} is damaged: a segment lies in layer {layers - 1}, but it has {opened.frames} "
+            "layers."
+        )
+    scans = [
+        whole_numbers(path, replace(_open(path, Choice(layer)), notes=()))
+        for layer in range(opened.frames)
+    ]
+    overlaps, found = Overlaps(), set[int]()
+
+    def stored() -> Slabs:
+        overlaps.begin()
+        found.clear()
+        for together in zip(*(scan.stored() for scan in scans), strict=True):
+            labels = np.zeros_like(together[0][1], order="F")
+            for layer, (_, slab) in enumerate(together):
+                for inside, value in masks_in(slab, segments, layer):
+                    overlaps.put(labels, inside, value)
+            found.update(np.flatnonzero(np.bincount(labels.ravel(order="K"))).tolist())
+            yield together[0][0], labels
+
+    names = {segment.value: segment.name for segment in segments if segment.name}
+    return Scan(
+        opened.geometry,
+        np.dtype(np.uint8),
+        SourceInfo(_NAME, _kept(opened.header)),
+        2,
+        stored,
+        names=names,
+        colors={s.value: s.color for s in segments if s.color is not None},
+        partial=True,
+        found_later=lambda: (*overlaps.notes(path, names), *empty_notes(path, names, found)),
+    )
 
 
 def _read_header(path: Path) -> bytes:
@@ -255,4 +365,4 @@ def _only_spatial(line: str) -> str:
     return f"{name}: {' '.join(v for v in _vectors(value) if v.lower() != 'none')}"
 
 
-FORMAT: Final = PlainFormat(_NAME, _open, _write)
+FORMAT: Final = NrrdFormat()

@@ -48,15 +48,21 @@ class TextHeader:
     def parsed(cls, path: Path, kind: str, separator: str, block: bytes) -> "TextHeader":
         """The header in a block of bytes that ends before the voxels.
 
+        Comments may be in UTF-8 or, as older programs write them, in Latin-1.
+
         Raises
         ------
         UserError
-            If the block is not UTF-8 text.
+            If the block is not text.
         """
+        if b"\0" in block:
+            raise UserError(f"{path} has a damaged {kind} header: it is not text.")
         try:
-            lines = tuple(block.decode("utf-8").splitlines())
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path} has a damaged {kind} header: it is not text.") from error
+            text = block.decode("utf-8")
+        except UnicodeDecodeError:
+            text = block.decode("latin-1")
+        # Only these end a line; other characters that Python takes for ends may stand in comments.
+        lines = tuple(text.replace("\r\n", "\n").removesuffix("\n").split("\n"))
         pairs = [
             line.split(separator, 1)
             for line in lines
@@ -65,6 +71,12 @@ class TextHeader:
         # NRRD writes free notes as "name:=value".
         fields = {n.strip().lower(): v.strip() for n, v in pairs if not v.startswith("=")}
         return cls(path, kind, separator, lines, fields)
+
+    @property
+    def pairs(self) -> Mapping[str, str]:
+        """What an NRRD file says besides its fields: each ``key:=value``."""
+        split = (line.split(":=", 1) for line in self.lines if not line.startswith("#"))
+        return {pair[0].strip(): pair[1].strip() for pair in split if len(pair) == 2}
 
     def first(self, *names: str, default: str = "") -> str:
         """The value of the first of several fields that is present."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.source import padding_of
 from napari_mlbseg.project.arrays.store import ArrayName, ArrayStore
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.records.cases import (
@@ -87,7 +88,9 @@ def rebuild_arrays(cases: Iterable[Case], arrays: ArrayStore) -> None:
                 raise
         if case.labels_path is not None and not arrays.has(case.id, ArrayName.INITIAL_LABELS):
             found = open_labels(_present(case.labels_path, case), choice)
-            labels = on_grid_of(found, case.geometry, case.labels_path, case.image_path)
+            labels = on_grid_of(
+                found, case.geometry, case.labels_path, case.image_path, case.source
+            )
             checked = ClassesOnly(labels, case.labels_path)
             arrays.put(case.id, ArrayName.INITIAL_LABELS, checked, case.axis)
 
@@ -128,7 +131,7 @@ def _present(path: Path, case: Case) -> Path:
 
 def _case_of(new: NewCase, voxels: "zarr.Array[Any]", axis: int) -> Case:
     try:
-        intensity = Intensity.of(voxels)
+        intensity = Intensity.of(voxels, padding_of(new.source))
     except UserError as error:
         raise UserError(f"{new.image_path}: {error}") from error
     return Case(
@@ -144,9 +147,10 @@ def _case_of(new: NewCase, voxels: "zarr.Array[Any]", axis: int) -> Case:
 
 def _check_same_image(image: VoxelSource, voxels: "zarr.Array[Any]", case: Case) -> None:
     # Masks belong to voxels: on another image they would be wrong without any sign of it.
+    found = Intensity.of(voxels, padding_of(case.source))
     same = image.geometry == case.geometry and all(
         math.isclose(now, then, rel_tol=1e-6, abs_tol=1e-6)
-        for now, then in zip(astuple(Intensity.of(voxels)), astuple(case.intensity), strict=True)
+        for now, then in zip(astuple(found), astuple(case.intensity), strict=True)
     )
     if not same:
         raise UserError(

@@ -6,22 +6,24 @@ from pathlib import Path
 from typing import Final
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.formats.registry import Choice, has_own_labels, stem_of
+from napari_mlbseg.formats.registry import Choice, stem_of
 from napari_mlbseg.project.importing.classes import named
 from napari_mlbseg.project.importing.gathering import ALL_SERIES, Gathering
-from napari_mlbseg.project.importing.pairing import (
-    Failure,
-    files_in,
-    pair,
-    shortened,
-    without_twins,
-)
+from napari_mlbseg.project.importing.layout import FOUND_OUT, CaseFiles, Pairing, find_cases
+from napari_mlbseg.project.importing.pairing import Failure, shortened
 from napari_mlbseg.project.importing.rules import NO_RULES, Rules
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.progress import Progress, silent
 from napari_mlbseg.project.study import Study
 
-__all__ = ["ALL_SERIES", "Imported", "import_folder", "import_images", "make_study"]
+__all__ = [
+    "ALL_SERIES",
+    "Imported",
+    "import_cases",
+    "import_folder",
+    "import_images",
+    "make_study",
+]
 
 _PROBLEMS_SHOWN: Final = 5
 
@@ -56,6 +58,7 @@ def make_study(
     labels: Path | None = None,
     classes: str | None = None,
     *,
+    pairing: Pairing = FOUND_OUT,
     choice: Choice | None = None,
     choices: Mapping[Path, Sequence[Choice]] | None = None,
     progress: Progress | None = None,
@@ -69,7 +72,7 @@ def make_study(
     ----------
     path
         Folder NAME.mlbseg to make; it must not exist.
-    images, labels, choice, choices
+    images, labels, pairing, choice, choices
         See `import_folder`.
     classes
         Comma-separated names for the label values 1, 2, ...; None takes the classes of the label
@@ -91,7 +94,13 @@ def make_study(
         if classes is not None:
             study.set_classes(rules.applied(named(classes)))
         imported = import_folder(
-            study, images, labels, choice=choice, choices=choices, progress=progress
+            study,
+            images,
+            labels,
+            pairing=pairing,
+            choice=choice,
+            choices=choices,
+            progress=progress,
         )
         if not study.classes:
             study.set_classes(named("class 1"))
@@ -108,18 +117,20 @@ def import_folder(
     images: Path,
     labels: Path | None = None,
     *,
+    pairing: Pairing = FOUND_OUT,
     choice: Choice | None = None,
     choices: Mapping[Path, Sequence[Choice]] | None = None,
     progress: Progress | None = None,
 ) -> Imported:
     """Add the images of a folder to a study, with initial labels from another folder.
 
-    `pairing.files_in` tells which entries are images, `pairing.pair` which labels belong to them.
-    If `labels` is given, every image needs labels. For files that hold both, such as HDF5 and
-    OME-Zarr, `labels` is the same folder as `images`. If the study has no classes yet, they are
-    made from the values (and names) in the label files. `choice` says which frame and which series
-    to take if there are several. If `choices` has an image's absolute path, the image becomes one
-    case for each choice listed there; with an empty list, no case.
+    `find_cases` tells images from labels and which labels belong to which image; `pairing` says
+    what is known about that. Images without labels become cases without labels. For files that
+    hold both, such as HDF5 and OME-Zarr, `labels` is the same folder as `images`. If the study has
+    no classes yet, they are made from the values and names in the label files. `choice` says which
+    frame and which series to take if there are several, and how labels are read. If `choices` has
+    an image's absolute path, the image becomes one case for each choice listed there; with an
+    empty list, no case.
 
     Raises
     ------
@@ -133,23 +144,15 @@ def import_folder(
     >>> [case.id for case in imported.cases], imported.failures
     (['phantom_01', 'phantom_02'], ())
     """
-    found, failures = without_twins(files_in(images))
-    pairs: Mapping[str, Path] = {}
-    if labels is not None and labels.resolve() == images.resolve():
-        _require_own_labels(images, found)
-        pairs = {stem_of(image): image for image in found}
-    elif labels is not None:
-        pairs, alone = pair(found, files_in(labels, labels=True))
-        failures += alone
-        found = [image for image in found if stem_of(image) in pairs]
-    return import_images(
+    layout = find_cases(images, labels, pairing)
+    return import_cases(
         study,
-        found,
-        pairs,
+        layout.cases,
         choice=choice,
         choices=choices,
         progress=progress,
-        failures=failures,
+        failures=layout.failures,
+        notes=layout.notes,
     )
 
 
@@ -179,30 +182,40 @@ def import_images(
     strangers = sorted(set(labels_by_id) - {stem_of(image) for image in images})
     if strangers:
         raise UserError(f"There are labels but no images for {shortened(strangers)}.")
-    gathering = Gathering(
-        study, labels_by_id, choice or Choice(), choices or {}, progress or silent
+    cases = [CaseFiles(stem_of(image), image, labels_by_id.get(stem_of(image))) for image in images]
+    return import_cases(
+        study, cases, choice=choice, choices=choices, progress=progress, failures=failures
     )
+
+
+def import_cases(
+    study: Study,
+    cases: Sequence[CaseFiles],
+    *,
+    choice: Choice | None = None,
+    choices: Mapping[Path, Sequence[Choice]] | None = None,
+    progress: Progress | None = None,
+    failures: Sequence[Failure] = (),
+    notes: Sequence[Failure] = (),
+) -> Imported:
+    """Add cases whose files are known, as `find_cases` finds them.
+
+    `failures` and `notes` list what is already known. Raises the same errors as `import_folder`.
+    """
+    gathering = Gathering(study, choice or Choice(), choices or {}, progress or silent)
     try:
         with study.adding() as adding:
-            gathered = gathering.gather(images, adding)
+            gathered = gathering.gather(cases, adding)
             failures = (*failures, *gathered.failures)
             if not gathered.count:
                 raise UserError(_told(failures))
-            cases = adding.finish(gathered.classes)
+            added = adding.finish(gathered.classes)
     except OSError as error:
         raise UserError(
             f"The images cannot be stored in {study.path}: {error.strerror or error}. The study is "
             "unchanged. Make room, or check that you may write to the folder, then try again."
         ) from error
-    return Imported(cases, tuple(failures), gathered.notes)
-
-
-def _require_own_labels(folder: Path, images: Sequence[Path]) -> None:
-    if not all(has_own_labels(image) for image in images):
-        raise UserError(
-            f"{folder} was given for both images and labels. Put the labels into a folder of "
-            "their own."
-        )
+    return Imported(added, tuple(failures), (*notes, *gathered.notes))
 
 
 def _told(failures: Sequence[Failure]) -> str:

@@ -1,7 +1,7 @@
 """One import in progress: opens files, reports how far they are read, and turns them into cases."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -18,10 +18,11 @@ from napari_mlbseg.formats.registry import (
     has_own_labels,
     open_image,
     open_labels,
-    stem_of,
 )
 from napari_mlbseg.project.arrays.adding import Adding
 from napari_mlbseg.project.folder.room import require_room
+from napari_mlbseg.project.importing.layout import CaseFiles
+from napari_mlbseg.project.importing.numbering import Numbering
 from napari_mlbseg.project.importing.pairing import Failure, shortened
 from napari_mlbseg.project.records.cases import LabelClass, NewCase
 from napari_mlbseg.project.records.palette import color_of
@@ -30,6 +31,7 @@ from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Geometry, VoxelSource
 
 _COUNTED_AT_ONCE: Final = 1 << 22
+_IGNORED: Final = 255
 ALL_SERIES: Final = "all"
 """Chosen as the series: every series of a folder becomes a case."""
 
@@ -58,11 +60,15 @@ class Gathered:
 
 @dataclass(frozen=True)
 class _Part:
-    """One case to be: its name, its path, and which frame or series of it to take."""
+    """One case to be: its name, its files, and which frame or series of the image to take."""
 
     case_id: str
-    image: Path
+    files: CaseFiles
     choice: Choice
+
+    @property
+    def image(self) -> Path:
+        return self.files.image
 
 
 @dataclass(frozen=True)
@@ -70,23 +76,31 @@ class _Opened:
     """A case whose files could be opened; the values of its labels are known once they are read."""
 
     new: NewCase
-    notes: tuple[Failure, ...]
+    image: Scan
     labels: "_Values | None"
+
+    def notes(self) -> Iterator[Failure]:
+        """What is unusual about the files; complete once they are read."""
+        for note in (*self.image.notes, *self.image.found_later()):
+            yield Failure(self.new.image_path, note)
+        if self.labels is not None:
+            for note in (*self.labels.scan.notes, *self.labels.scan.found_later()):
+                yield Failure(self.labels.path, note)
 
 
 @dataclass(frozen=True)
 class Gathering:
-    """One import: the study, the labels of the images, and the series and frames to take."""
+    """One import: the study, and the series and frames to take."""
 
     study: Study
-    labels_by_id: Mapping[str, Path]
     choice: Choice
     choices: Mapping[Path, Sequence[Choice]]
     progress: Progress
 
-    def gather(self, images: Sequence[Path], adding: Adding) -> Gathered:
+    def gather(self, cases: Sequence[CaseFiles], adding: Adding) -> Gathered:
         """Add one case after the other, leaving out bad ones; `adding` gives them to the study."""
-        parts, failures = self._parts_of(images)
+        parts, failures = self._parts_of(cases)
+        numbering = Numbering.of([part.files for part in parts], self.study.classes, self.choice)
         notes: list[Failure] = []
         labels: list[_Values] = []
         count = 0
@@ -102,68 +116,76 @@ class Gathering:
                     raise UserError(
                         f"{part.image}: {part.case_id} is in the study already. Rename the file."
                     )
-                opened = self._opened(part, report)
+                opened = self._opened(part, numbering, report)
                 adding.add(opened.new)
             except UserError as error:
                 failures.append(Failure(part.image, str(error)))
                 continue
-            notes += opened.notes
+            notes += opened.notes()
             labels += [opened.labels] if opened.labels is not None else []
             count += 1
         self.progress("Imported", len(parts), len(parts))
         classes = () if self.study.classes else _classes_of(labels)
         return Gathered(count, tuple(failures), tuple(notes), classes)
 
-    def _parts_of(self, images: Sequence[Path]) -> tuple[list[_Part], list[Failure]]:
+    def _parts_of(self, cases: Sequence[CaseFiles]) -> tuple[list[_Part], list[Failure]]:
         """The cases to make of the images, and the images that cannot be used."""
         parts: list[_Part] = []
         failures: list[Failure] = []
-        for image in (image.absolute() for image in images):
+        for files in cases:
+            absolute = replace(files, image=files.image.absolute())
             try:
-                parts += self._parts(image)
+                parts += self._parts(absolute)
             except UserError as error:
-                failures.append(Failure(image, str(error)))
+                failures.append(Failure(absolute.image, str(error)))
         return parts, failures
 
-    def _parts(self, image: Path) -> Iterator[_Part]:
+    def _parts(self, files: CaseFiles) -> Iterator[_Part]:
         """The cases to make of one image file or folder."""
+        image, name = files.image, files.id
         chosen = self.choices.get(image)
         if chosen is not None:
-            names = [stem_of(image), *[f"{stem_of(image)}_{each.series}" for each in chosen]]
-            for each, name in zip(chosen, names[1:], strict=True):
-                yield _Part(names[0] if len(chosen) == 1 else name, image, each)
+            for each in chosen:
+                case_id = name if len(chosen) == 1 else f"{name}_{each.series}"
+                yield _Part(case_id, files, each)
             return
         if self.choice.series != ALL_SERIES or format_of(image) != "dicom":
-            yield _Part(stem_of(image), image, self.choice)
+            yield _Part(name, files, self.choice)
             return
         from napari_mlbseg.formats.dicom.images import series_in
 
         names = [series.name for series in series_in(image)]
-        for name in names:
-            case_id = stem_of(image) if len(names) == 1 else f"{stem_of(image)}_{name}"
-            yield _Part(case_id, image, Choice(self.choice.frame, name))
+        for series in names:
+            case_id = name if len(names) == 1 else f"{name}_{series}"
+            yield _Part(case_id, files, replace(self.choice, series=series))
 
-    def _opened(self, part: _Part, report: Callable[[str], None]) -> _Opened:
+    def _opened(self, part: _Part, numbering: Numbering, report: Callable[[str], None]) -> _Opened:
         image = part.image
         scan = open_image(image, part.choice)
-        notes = [Failure(image, note) for note in scan.notes]
         told = _Told(scan, lambda share: report(f"Importing {image.name} ({share:.0%})"))
-        labels = self.labels_by_id.get(stem_of(image))
+        labels = part.files.labels
         if labels is None:
             require_room(self.study.path, image, [scan])
-            return _Opened(NewCase(part.case_id, image, told, scan.source), tuple(notes), None)
-        if labels.resolve() == image.resolve() and not has_own_labels(image):
+            return _Opened(NewCase(part.case_id, image, told, scan.source), scan, None)
+        if labels.resolve() == image.resolve() and not _may_hold_labels(image):
             raise UserError(
                 f"{image} is given as an image and as its own labels. Give a separate label file."
             )
-        found = open_labels(labels, part.choice)
-        aligned = on_grid_of(found, scan.geometry, labels, image)
-        notes += [Failure(labels, note) for note in aligned.notes]
+        choice = numbering.choice_of(part.files, part.choice)
+        found = numbering.named(part.files, open_labels(labels, choice))
+        aligned = on_grid_of(found, scan.geometry, labels, image, scan.source)
         require_room(self.study.path, image, [scan, aligned])
         values = _Values(aligned, labels, self.study.classes)
         label_told = _Told(values, lambda share: report(f"Importing {labels.name} ({share:.0%})"))
-        new = NewCase(part.case_id, image, told, scan.source, labels.absolute(), label_told)
-        return _Opened(new, tuple(notes), values)
+        kept = replace(choice, frame=scan.source.choice.frame, series=scan.source.choice.series)
+        source = replace(scan.source, choice=kept)
+        new = NewCase(part.case_id, image, told, source, labels.absolute(), label_told)
+        return _Opened(new, scan, values)
+
+
+def _may_hold_labels(image: Path) -> bool:
+    """Whether an image may hold its own labels: in one file, or in files of one DICOM folder."""
+    return has_own_labels(image) or (image.is_dir() and format_of(image) == "dicom")
 
 
 @dataclass(frozen=True)
@@ -212,6 +234,12 @@ class _Values:
             for start in range(0, flat.size, _COUNTED_AT_ONCE):
                 counts = np.bincount(flat[start : start + _COUNTED_AT_ONCE])
                 self.found.update(np.flatnonzero(counts).tolist())
+            if _IGNORED in self.found:
+                raise UserError(
+                    f"{self.path} holds the label 255, which is no class. If 255 stands for a "
+                    "structure, as in masks of 0 and 255, say so with --renumber 255=1; if it "
+                    "marks what is to be ignored, with --renumber 255=0."
+                )
             yield slab
         unknown = self.found - {0} - {c.value for c in self.classes}
         if self.classes and unknown:
@@ -228,15 +256,17 @@ def _unknown(labels: Path, values: set[int], classes: Sequence[LabelClass]) -> s
 
 
 def _classes_of(labels: Iterable[_Values]) -> tuple[LabelClass, ...]:
-    """A class for each value, with its name in the files if it has one, else ``class N``."""
+    """A class for each value found or named, with its name in the files, else ``class N``."""
     names: dict[int, str] = {}
+    colors: dict[int, tuple[int, int, int]] = {}
     for values in labels:
         for value in values.found - {0}:
             names.setdefault(value, f"class {value}")
-        names |= {v: name for v, name in values.scan.names.items() if v in values.found}
+        names |= dict(values.scan.names)
+        colors |= dict(values.scan.colors)
     unique = {value: name for value, name in names.items() if _count(names, name) == 1}
     return tuple(
-        LabelClass(value, unique.get(value, f"class {value}"), color_of(value))
+        LabelClass(value, unique.get(value, f"class {value}"), colors.get(value, color_of(value)))
         for value in sorted(names)
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import Choice, format_of, open_image
 from napari_mlbseg.formats.scan import FrameNeededError
-from napari_mlbseg.project.importing.pairing import files_in
+from napari_mlbseg.project.importing.layout import find_cases
 from napari_mlbseg.project.records.progress import Progress
 
 
@@ -46,7 +46,7 @@ def offers_in(images: Path, progress: Progress | None = None) -> tuple[Offer, ..
     Paths with a single volume, and files that cannot be read, are left to the import. `progress`
     is called as in an import, and may raise an exception to cancel.
     """
-    found = files_in(images)
+    found = [case.image for case in find_cases(images).cases]
     offers: list[Offer] = []
     for done, path in enumerate(found):
         if progress is not None:

@@ -88,9 +88,19 @@ class Intensity:
     std: float
 
     @classmethod
-    def of(cls, voxels: "NDArray[Any] | zarr.Array[Any]") -> "Intensity":
-        """Measure an image, in memory or in zarr; raises UserError if no voxel is finite."""
-        found = distribution_of(voxels)
+    def of(
+        cls,
+        voxels: "NDArray[Any] | zarr.Array[Any]",
+        padding: tuple[float, float] | None = None,
+    ) -> "Intensity":
+        """Measure an image, in memory or in zarr; raises UserError if no voxel is finite.
+
+        `padding` are the least and the largest number that stand for no tissue, as around a round
+        field of view; they are left out unless nothing else is there.
+        """
+        found = distribution_of(voxels, padding)
+        if padding is not None and found.count == 0:
+            found = distribution_of(voxels)
         if found.count == 0:
             raise UserError("The image has no finite voxel. Check how it was made.")
         low, high = found.percentiles((0.5, 99.5))

@@ -18,8 +18,11 @@ _PART: Final = 1 << 22
 _DIGIT: Final = 16
 
 
-def parts_of(voxels: Any) -> Parts:
-    """Passes over an array (numpy or zarr) whose first axis is read in blocks."""
+def parts_of(voxels: Any, padding: tuple[float, float] | None = None) -> Parts:
+    """Passes over an array (numpy or zarr) whose first axis is read in blocks.
+
+    Voxels from the first to the second number of `padding` are left out.
+    """
     per_slice = max(1, int(np.prod(voxels.shape[1:])))
     block = getattr(voxels, "chunks", (max(1, _PART // per_slice),))[0]
 
@@ -28,7 +31,11 @@ def parts_of(voxels: Any) -> Parts:
             flat = np.asarray(voxels[start : start + block]).ravel()
             for first in range(0, flat.size, _PART):
                 part = flat[first : first + _PART]
-                yield part[np.isfinite(part)] if part.dtype.kind == "f" else part
+                if part.dtype.kind == "f":
+                    part = part[np.isfinite(part)]
+                if padding is not None:
+                    part = part[(part < padding[0]) | (part > padding[1])]
+                yield part
 
     return parts
 
@@ -45,9 +52,9 @@ class Distribution(Protocol):
         """Mean and standard deviation of the numbers clipped to [low, high]."""
 
 
-def distribution_of(voxels: Any) -> Distribution:
-    """The finite voxels of an array, numpy or zarr."""
-    parts = parts_of(voxels)
+def distribution_of(voxels: Any, padding: tuple[float, float] | None = None) -> Distribution:
+    """The finite voxels of an array, numpy or zarr, without its padding."""
+    parts = parts_of(voxels, padding)
     small = voxels.dtype.kind in "iu" and voxels.dtype.itemsize * 8 <= _DIGIT
     return _Tally(parts, voxels.dtype) if small else _Passes(parts, voxels.dtype)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from napari_mlbseg.engine.predictions.suggestions import Suggestion, suggest
+from napari_mlbseg.project.exporting.checks import name_notes
 from napari_mlbseg.project.exporting.export import (
     ExportKind,
     Tell,
@@ -64,7 +65,7 @@ def writing(study: Study, export: Export) -> Callable[[Report], str]:
         tidied: dict[str, Tidied] = {}
         files = _written(study, export, report, tidied.__setitem__)
         count = "1 file" if len(files) == 1 else f"{len(files)} files"
-        lines = summary(tidied)
+        lines = [*name_notes(study, export.kind, export.form), *summary(tidied)]
         more = len(lines) - _LINES_SHOWN
         rest = [f"And {more} more: see the .provenance.json files."] if more > 0 else []
         return "\n".join([f"Wrote {count} to {export.folder}", *lines[:_LINES_SHOWN], *rest])

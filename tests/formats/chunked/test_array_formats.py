@@ -23,6 +23,7 @@ from napari_mlbseg.formats.registry import (
     Choice,
     export_suffix,
     format_of,
+    forms_of,
     open_image,
     open_labels,
     read_image,
@@ -149,7 +150,10 @@ ZARR_DAMAGE: dict[str, Callable[[Path], object]] = {
     "zero": lambda p: spoiled(
         p, lambda i: i["datasets"][0]["coordinateTransformations"][0].update(scale=[0, 1, 1])
     ),
-    "order": lambda p: spoiled(p, lambda i: i["axes"].reverse()),
+    "axes": lambda p: spoiled(p, lambda i: i["axes"][0].update(name="u")),
+    "turned": lambda p: spoiled(
+        p, lambda i: i["axes"][0].update(orientation={"value": "left-to-right"})
+    ),
     "outside": lambda p: spoiled(p, lambda i: i["datasets"][0].update(path="../../etc")),
     "absurd": lambda p: level(p, shape=[2**31, 2**31, 2**31]),
     "damaged chunk": lambda p: (p / "0" / "c" / "0" / "0" / "0").write_bytes(b"\x01" * 30),
@@ -164,7 +168,88 @@ def test_a_damaged_store_is_named_at_once(tmp_path: Path, damage: str) -> None:
     refused_at_once(read_image, path)
 
 
+def test_axes_are_read_in_any_order_and_direction(tmp_path: Path) -> None:
+    """A store x y z shows the same volume as the same numbers stored z y x."""
+    stored = numbers()
+    write_zarr(tmp_path / "zyx.zarr", stored)
+    write_zarr(tmp_path / "xyz.zarr", stored.T, axes="xyz")
+    write_zarr(tmp_path / "up.zarr", stored[::-1])
+    leads = {"type": "anatomical", "value": "superior-to-inferior"}
+    spoiled(tmp_path / "up.zarr", lambda i: i["axes"][0].update(orientation=leads))
+    expected, _ = read_image(tmp_path / "zyx.zarr")
+    turned, _ = read_image(tmp_path / "xyz.zarr")
+    flipped, _ = read_image(tmp_path / "up.zarr")
+    assert turned.geometry.display_affine.tolist() == expected.geometry.display_affine.tolist()
+    np.testing.assert_array_equal(turned.voxels, expected.voxels)
+    np.testing.assert_array_equal(flipped.voxels, expected.voxels)
+
+
+def test_a_new_store_says_where_its_axes_lead(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", numbers(dtype=np.uint8), photometric="minisblack")
+    volume, source = read_image(tmp_path / "a.tif")
+    write_labels(tmp_path / "o.ome.zarr", volume, source)
+    found = json.loads((tmp_path / "o.ome.zarr" / "zarr.json").read_text())
+    axes = found["attributes"]["ome"]["multiscales"][0]["axes"]
+    assert [(a["name"], a["orientation"]["value"]) for a in axes] == [
+        ("z", "inferior-to-superior"),
+        ("y", "anterior-to-posterior"),
+        ("x", "right-to-left"),
+    ]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_collection_of_bioformats2raw_gives_its_first_image(tmp_path: Path, version: str) -> None:
+    store, stored = tmp_path / "a.zarr", numbers()
+    group = zarr.create_group(store, zarr_format=2 if version == "0.4" else 3)
+    mark = {"bioformats2raw.layout": 3}
+    described: dict[str, Any] = dict(mark) if version == "0.4" else {"ome": mark}
+    group.attrs.put(described)
+    write_zarr(store / "0", stored, version)
+    assert read_image(store)[0].voxels.tolist() == stored.tolist()
+    assert open_image(store).notes == ()
+    write_zarr(store / "1", stored[:2], version)
+    (note,) = open_image(store).notes
+    assert "holds 2 images; 0 is taken, 1 are left out" in note
+    assert format_of(store / "1") == "ome-zarr"
+    assert read_image(store / "1")[0].voxels.shape == (2, 6, 7)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_bare_array_says_what_it_lacks(tmp_path: Path, version: Any) -> None:
+    zarr.create_array(tmp_path / "a.zarr", shape=SHAPE, dtype="u1", zarr_format=version)
+    with pytest.raises(UserError, match="a zarr array without a description"):
+        open_image(tmp_path / "a.zarr")
+
+
+def test_frames_that_are_left_out_are_counted(tmp_path: Path) -> None:
+    write_zarr(tmp_path / "a.zarr", numbers((3, *SHAPE)), axes="czyx")
+    (note,) = open_image(tmp_path / "a.zarr", Choice(frame=1)).notes
+    assert "holds 3 frames; frame 1 is taken, the others are left out" in note
+
+
 # --- TIFF -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("unit", "mm"),
+    [("µm", 1e-3), ("\u03bcm", 1e-3), ("nm", 1e-6), ("mm", 1.0), ("cm", 10.0), ("in", 25.4)],
+)
+def test_units_of_ome_tiff(tmp_path: Path, unit: str, mm: float) -> None:
+    sizes = {f"PhysicalSize{axis}Unit": unit for axis in "XYZ"}
+    sizes |= {"PhysicalSizeX": "2", "PhysicalSizeY": "3", "PhysicalSizeZ": "5"}
+    tifffile.imwrite(tmp_path / "a.ome.tif", numbers(), metadata={"axes": "ZYX", **sizes}, ome=True)
+    scan = open_image(tmp_path / "a.ome.tif")
+    np.testing.assert_allclose(scan.geometry.spacing_mm, [5 * mm, 3 * mm, 2 * mm])
+    assert scan.notes == ()
+    assert forms_of(scan.source, scan.geometry).calibrated
+
+
+def test_pixels_as_a_unit_are_no_length(tmp_path: Path) -> None:
+    sizes = {"PhysicalSizeX": 1, "PhysicalSizeY": 1, "PhysicalSizeXUnit": "pixel"}
+    tifffile.imwrite(tmp_path / "a.ome.tif", numbers(), metadata={"axes": "ZYX", **sizes}, ome=True)
+    scan = open_image(tmp_path / "a.ome.tif")
+    assert any("counts its spacing in pixel, which is no length" in note for note in scan.notes)
+    assert not forms_of(scan.source, scan.geometry).calibrated
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -266,6 +351,42 @@ def test_hdf5_with_a_spacing_and_with_one_array(tmp_path: Path) -> None:
     np.testing.assert_array_equal(as_stored(open_labels(path).volume()), numbers())
     flat = write_h5(tmp_path / "b.h5", image=numbers((4, 9)))
     assert read_image(flat)[0].voxels.size == 36
+
+
+@pytest.mark.parametrize("keys", ["zyxc", "tzyxc", "czyx", "xyz", "zyx"])
+def test_axes_that_ilastik_tags_decide(tmp_path: Path, keys: str) -> None:
+    stored = numbers()
+    # z y x with axes of length 1 elsewhere, in the order of the tags
+    array = stored.transpose(["zyx".index(key) for key in keys if key in "zyx"])
+    array = array.reshape([SHAPE["zyx".index(key)] if key in "zyx" else 1 for key in keys])
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("exported_data", data=array)
+        data.attrs["axistags"] = json.dumps({"axes": [{"key": key} for key in keys]})
+    volume, _ = read_image(tmp_path / "a.h5")
+    np.testing.assert_array_equal(volume.voxels, stored)
+
+
+def test_axes_of_length_one_need_no_choice(tmp_path: Path) -> None:
+    write_h5(tmp_path / "a.h5", raw=numbers((1, *SHAPE, 1)))
+    assert read_image(tmp_path / "a.h5")[0].geometry.file_shape == SHAPE
+
+
+def test_tags_without_a_volume_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("raw", data=numbers((3, 4)))
+        data.attrs["axistags"] = json.dumps({"axes": [{"key": "t"}, {"key": "x"}]})
+    with pytest.raises(UserError, match="tags the axes of 'raw' as tx; a volume has z, y and x"):
+        open_image(tmp_path / "a.h5")
+
+
+def test_arrays_in_groups_are_found_or_named(tmp_path: Path) -> None:
+    stored = numbers()
+    write_h5(tmp_path / "a.h5", **{"volumes/raw": stored, "volumes/labels/mask": stored % 3})
+    np.testing.assert_array_equal(as_stored(read_image(tmp_path / "a.h5")[0]), stored)
+    np.testing.assert_array_equal(as_stored(read_labels(tmp_path / "a.h5")[0]), stored % 3)
+    write_h5(tmp_path / "b.h5", **{"one/raw": stored, "two/raw": stored})
+    with pytest.raises(UserError, match="its arrays are: 'one/raw', 'two/raw'"):
+        open_image(tmp_path / "b.h5")
 
 
 def test_hdf5_without_an_image_lists_what_is_there(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import SimpleITK as sitk
 from dicom_files import lps_of, voxels, write_multiframe, write_series
 from nifti_files import load_nifti
 from numpy.typing import NDArray
-from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
+from pydicom import dcmread
+from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless, generate_uid
 from seg_files import write_seg
 
 from napari_mlbseg.errors import UserError
@@ -88,9 +89,9 @@ def test_a_segmentation_of_a_multi_frame_file(tmp_path: Path) -> None:
 
 def test_a_segmentation_of_another_image_is_refused(tmp_path: Path) -> None:
     files = write_series(tmp_path / "s", voxels(SHAPE), lps_of())
-    write_series(tmp_path / "t", voxels(SHAPE), lps_of(origin=(0.1, 0, 0)))
+    write_series(tmp_path / "t", voxels(SHAPE), lps_of(origin=(0.2, 0, 0)))
     path = write_seg(tmp_path / "seg.dcm", files, random_labels())
-    with pytest.raises(UserError, match=r"seg\.dcm does not lie on the voxels of its image"):
+    with pytest.raises(UserError, match=r"seg\.dcm does not lie on its image: .* mm apart"):
         on_image(path, tmp_path / "t")
     with pytest.raises(UserError, match=r"seg\.dcm holds a segmentation; choose a series"):
         read_image(path)
@@ -154,3 +155,39 @@ def test_the_real_series_with_labels_in_another_voxel_order(
     for index in np.random.default_rng(0).integers(0, [512, 512, 20], (500, 3)).tolist():
         place = labels.TransformIndexToPhysicalPoint(index)
         assert written[written.TransformPhysicalPointToIndex(place)] == labels[index]
+
+
+def test_segments_that_overlap_are_counted(tmp_path: Path) -> None:
+    files = write_series(tmp_path / "s", voxels(SHAPE), lps_of())
+    one, two = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    one[1:4, 1:4, 1:4], two[2:6, 2:5, 2:6] = True, True
+    path = write_seg(tmp_path / "seg.dcm", files, one + 2 * (two & ~one), "BINARY")
+    dataset = dcmread(path)
+    # The second segment's frames are made to hold what the first one's hold, too.
+    pixels = np.stack([np.stack([one, two], -1)]).astype(np.uint8)[0].transpose(2, 1, 0, 3)
+    source = [dcmread(file) for file in files]
+    seg = hd.seg.Segmentation(
+        source_images=source,
+        pixel_array=pixels,
+        segmentation_type="BINARY",
+        segment_descriptions=list(hd.seg.Segmentation.from_dataset(dataset).SegmentSequence),
+        series_instance_uid=generate_uid(),
+        series_number=1,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer="x",
+        manufacturer_model_name="x",
+        software_versions="1",
+        device_serial_number="1",
+    )
+    seg.save_as(path)
+    image = open_image(tmp_path / "s")
+    scan = on_grid_of(open_labels(path), image.geometry, path, tmp_path / "s")
+    volume = scan.volume()
+    np.testing.assert_array_equal(
+        volume.geometry.to_file(volume.voxels), np.where(two, 2, one.astype(np.uint8))
+    )
+    lost = int((one & two).sum())
+    (note,) = scan.found_later()
+    assert f"{lost} voxels belong both to 'organ 1' and to 'organ 2'" in note
+    assert "they become 'organ 2'" in note

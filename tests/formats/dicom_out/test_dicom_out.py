@@ -359,3 +359,40 @@ def test_positions_that_are_rounded_unevenly_stay_to_the_letter(tmp_path: Path) 
     for _, position, _, _ in frames(pydicom.dcmread(tmp_path / "seg.dcm")):
         assert tuple(position) in known
     np.testing.assert_array_equal(case.back(tmp_path / "seg.dcm"), case.labels)
+
+
+# --- names in any script --------------------------------------------------------------------------
+
+NAMES = {
+    "long": "Left ventricular myocardium including papillary muscles and trabeculae, end-diastolic",
+    "backslash": "tumor\\edema",
+    "cyrillic": "Левое предсердие",
+    "chinese": "左心房",
+    "greek": "αριστερός κόλπος",
+    "latin": "Vorhof für Zürich",
+}
+
+
+@pytest.mark.parametrize("script", NAMES)
+@pytest.mark.parametrize("form", ["seg", "rtstruct"])
+def test_names_in_any_script_come_back_whole(tmp_path: Path, script: str, form: str) -> None:
+    name, path = NAMES[script], tmp_path / "o.dcm"
+    files = write_series(tmp_path / "s", voxels(SHAPE), lps_of())
+    for file in files:  # the patient's name is written in another character set
+        dataset = pydicom.dcmread(file)
+        dataset.SpecificCharacterSet = "ISO_IR 100"
+        dataset.PatientName = "Müller^Jörg"
+        dataset.save_as(file)
+    case = Case(tmp_path / "s", lps_of(), (labels_of(SHAPE) == 2).astype(np.uint8) * 2)
+    about = About("labels", (Segment(2, name, (1, 2, 3)),), False, "DOMAIN\\ada", "1", "", "")
+    write = write_label_segmentation if form == "seg" else write_rtstruct
+    write(path, case.volume, case.origin, about)
+    assert open_labels(path).names == {2: name}
+    np.testing.assert_array_equal(case.back(path), case.labels)
+    # Other programs find the same, as far as DICOM can hold it.
+    dataset = pydicom.dcmread(path)
+    region = dataset.SegmentSequence if form == "seg" else dataset.StructureSetROISequence
+    found = region[0].SegmentLabel if form == "seg" else region[0].ROIName
+    assert found == name.replace("\\", "/")[:64].strip()
+    assert dataset.SpecificCharacterSet == "ISO_IR 192"
+    assert str(dataset.PatientName) == "Müller^Jörg"

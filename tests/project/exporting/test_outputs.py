@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from seg_files import write_seg
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import read_labels
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.exporting.checks import name_notes
 from napari_mlbseg.project.exporting.export import ExportKind, OutFormat, export_case, export_study
 from napari_mlbseg.project.exporting.hashes import sha256_of
 from napari_mlbseg.project.exporting.outputs import formats_for, probability_targets
@@ -63,6 +65,16 @@ def study(tmp_path: Path) -> Iterator[Study]:
 
 def file_frame(study: Study, shown: NDArray[Any]) -> NDArray[Any]:
     return study.cases[0].geometry.to_file(shown)
+
+
+def test_names_that_dicom_cannot_hold_are_told(study: Study) -> None:
+    long = "x" * 70
+    study.set_classes([replace(c, name=long if c.value == 1 else c.name) for c in study.classes])
+    for form in (OutFormat.AUTO, OutFormat.RTSTRUCT):
+        (note,) = name_notes(study, ExportKind.LABELS, form)
+        assert f"{long!r} is written as {'x' * 64!r}" in note
+    assert name_notes(study, ExportKind.LABELS, OutFormat.NIFTI) == ()
+    assert name_notes(study, ExportKind.VOLUMES, OutFormat.AUTO) == ()
 
 
 @pytest.mark.parametrize("form", VOXEL_FORMATS)

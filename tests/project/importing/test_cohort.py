@@ -205,10 +205,6 @@ def with_turn(cohort: Cohort) -> None:
     cohort.label("b", np.zeros(SHAPE, np.uint8), turned)
 
 
-def without_label(cohort: Cohort) -> None:
-    (cohort.labels / "b.nii.gz").unlink()
-
-
 def without_image(cohort: Cohort) -> None:
     cohort.label("c", np.zeros(SHAPE, np.uint8))
 
@@ -253,10 +249,12 @@ def with_itself_as_labels(cohort: Cohort) -> None:
         (with_fractions, r"labels/b\.nii\.gz .* not whole numbers .*0\.5"),
         (with_unknown_label, r"labels/a\.nii\.gz holds unknown labels: 2\. .*1 \(organ\)"),
         (with_reserved_label, r"labels/b\.nii\.gz .*255"),
-        (with_other_shape, r"labels/b\.nii\.gz has \(6, 7, 4\) .*images/b\.nii\.gz .*\(6, 7, 5\)"),
+        (
+            with_other_shape,
+            r"labels/b\.nii\.gz .*images/b\.nii\.gz: it has 6 x 7 x 4 voxels ",
+        ),
         (with_shift, r"labels/b\.nii\.gz .*images/b\.nii\.gz: .* 0\.5 mm apart"),
         (with_turn, r"labels/b\.nii\.gz does not lie on its image .* mm apart"),
-        (without_label, r"images/b\.nii\.gz is an image without labels"),
         (without_image, r"labels/c\.nii\.gz holds labels without an image"),
         (with_twins, r"same name b: .*images/b\.nii, .*images/b\.nii\.gz"),
         (with_a_known_case, r"First is in the study already"),

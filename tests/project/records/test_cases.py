@@ -86,3 +86,13 @@ def test_labels_fit_their_image(labels: NDArray[Any]) -> None:
     with pytest.raises(UserError, match=r"l\.nii"):
         new_case(labels)
     assert new_case(np.full((2, 3, 4), 254)).labels is not None
+
+
+def test_padding_is_left_out_unless_nothing_else_is_there() -> None:
+    rng = np.random.default_rng(0)
+    plain = rng.normal(40, 12, (6, 20, 20)).astype(np.int16)
+    padded = np.concatenate([plain, np.full((2, 20, 20), -3024, np.int16)])
+    for kind in (np.int16, np.int32, np.float32):
+        assert Intensity.of(padded.astype(kind), (-3024, -3024)) == Intensity.of(plain.astype(kind))
+    assert Intensity.of(padded, (-4000, -3000)) == Intensity.of(plain)
+    assert Intensity.of(padded[-2:], (-3024, -3024)).low == -3024

@@ -1,0 +1,30 @@
+"""Options that say how folders and label files are read."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+PairNames = Annotated[
+    str | None,
+    typer.Option("--pair", help="Names of images and labels: 'volume-*=segmentation-*'."),
+]
+PairTable = Annotated[
+    Path | None,
+    typer.Option("--table", help="CSV file with the columns case, image, labels."),
+]
+FolderLayout = Annotated[
+    Literal["auto", "flat", "patient-folders"],
+    typer.Option(
+        "--layout", help="Whether folders inside are searched; auto: if no image lies beside them."
+    ),
+]
+OneHot = Annotated[
+    bool, typer.Option("--one-hot", help="Each frame of a label file is the mask of one class.")
+]
+Renumber = Annotated[
+    str | None, typer.Option(help="Labels in files and the classes they stand for: '255=1,4=3'.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only show the cases and labels that would be imported.")
+]

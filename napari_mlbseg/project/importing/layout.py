@@ -1,0 +1,633 @@
+"""The cases in folders as people really have them: flat, one folder for each patient, BIDS, ...
+
+A folder with images directly in it is taken as it is. Otherwise all folders inside it are searched.
+Names, and for DICOM the contents, tell labels from images; `names.matched` brings them together.
+Whatever is found and does not become a part of a case is told.
+"""
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.registry import (
+    format_of,
+    has_own_labels,
+    known_suffixes,
+    stem_of,
+    suffix_of,
+)
+from napari_mlbseg.project.importing.names import (
+    IMAGE_WORDS,
+    LABEL_WORDS,
+    Matched,
+    Rule,
+    matched,
+    normal,
+    says_label,
+    words_in,
+)
+from napari_mlbseg.project.importing.pairing import Failure, shortened
+
+_DEEPEST: Final = 8
+_MOST_ENTRIES: Final = 200_000
+_STUDY: Final = ".mlbseg"
+_IMAGES_OF_OTHERS: Final = {
+    ".mgz": "convert it with FreeSurfer's mri_convert to .nii.gz",
+    ".mgh": "convert it with FreeSurfer's mri_convert to .nii.gz",
+    ".hdr": "save the pair .hdr and .img as one .nii.gz file",
+    ".img": "save the pair .hdr and .img as one .nii.gz file",
+    ".npy": "save it as .nii.gz or .tif, with the size of its voxels",
+    ".npz": "save it as .nii.gz or .tif, with the size of its voxels",
+    ".gipl": "save it as .nii.gz or .nrrd",
+    ".mnc": "convert it with mnc2nii to .nii",
+    ".par": "convert it with dcm2niix to .nii.gz",
+    ".rec": "convert it with dcm2niix to .nii.gz",
+    ".vtk": "save it as .nii.gz or .nrrd",
+    ".czi": "save it as OME-TIFF",
+    ".lif": "save it as OME-TIFF",
+    ".nd2": "save it as OME-TIFF",
+    ".zip": "unpack it",
+    ".7z": "unpack it",
+    ".tgz": "unpack it",
+}
+"""Endings of files that may hold images but are not read, and what to do."""
+_KNOWN: Final = (
+    f"Possible are DICOM files and folders, and the endings {', '.join(known_suffixes())}."
+)
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """One case to be.
+
+    Attributes
+    ----------
+    labels
+        The label file, or the folder that holds `masks`; None without labels.
+    masks
+        Files in `labels`, each the mask of one structure, and its name; empty for a single file.
+    """
+
+    id: str
+    image: Path
+    labels: Path | None = None
+    masks: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """What a person says about the folders; without anything it is found out.
+
+    Attributes
+    ----------
+    rule
+        ``volume-*=segmentation-*``: names of images and labels, with ``*`` for the case.
+    table
+        A CSV file with the columns case, image and labels.
+    patient_folders
+        Whether folders are searched although images lie beside them; None to search them where
+        none do.
+    """
+
+    rule: Rule | None = None
+    table: Path | None = None
+    patient_folders: bool | None = None
+
+
+FOUND_OUT: Final = Pairing()
+"""Nothing is said about the folders."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What folders hold.
+
+    Attributes
+    ----------
+    cases
+        The cases, by name.
+    failures
+        Images and labels that do not become a part of a case, each with the reason.
+    notes
+        Other things that were left out, and by which rule labels were found.
+    """
+
+    cases: tuple[CaseFiles, ...]
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[Failure, ...] = ()
+
+
+@dataclass
+class _Entries:
+    """Files and folders that may be images or labels, by their paths from a folder."""
+
+    root: Path
+    paths: dict[str, Path] = field(default_factory=dict)
+    other: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    unsearched: list[str] = field(default_factory=list)
+
+    def add(self, path: Path) -> None:
+        """Take a file or folder of a known format."""
+        name = "" if path == self.root else str(path.relative_to(self.root).as_posix())
+        name = name or path.name
+        stem = name.removesuffix(suffix_of(path))
+        self.paths[name if stem in self.paths else stem] = path
+
+
+def find_cases(images: Path, labels: Path | None = None, pairing: Pairing = FOUND_OUT) -> Layout:
+    """The cases in one folder, or in a folder of images and one of labels.
+
+    Raises
+    ------
+    UserError
+        If a folder cannot be read or holds no image, or if labels are given and none of them
+        belongs to an image.
+    """
+    if pairing.table is not None:
+        return _from_table(pairing.table)
+    both = labels is not None and labels.resolve() == images.resolve()
+    found = _entries(images, search=pairing.patient_folders)
+    if labels is None or both:
+        image_names, label_names, own = _roles(found)
+        label_paths: Mapping[str, Path] = found.paths
+        told = _left_out(found)
+        if both:
+            own |= {n for n in image_names if has_own_labels(found.paths[n])}
+    else:
+        listed = _entries(labels, labels=True, search=pairing.patient_folders)
+        image_names, label_names, own = list(found.paths), list(listed.paths), set[str]()
+        label_paths = listed.paths
+        image_names, masks_beside = _without_masks(image_names, label_names)
+        told = _left_out(found) + _left_out(listed)
+        told += _masks_beside(found, masks_beside)
+    image_names, told_channels = _without_channels(found, image_names)
+    pairs, failures, rules = _paired(
+        [name for name in image_names if name not in own], label_names, label_paths, pairing.rule
+    )
+    if both and not pairs and not own:
+        raise UserError(
+            f"{images} was given for both images and labels, but nothing in it is named as labels. "
+            f"Put the labels into a folder of their own. {_HOW_NAMES_MATCH}"
+        )
+    if labels is not None and not pairs and not own:
+        raise UserError("\n".join(f.reason for f in failures[:5]) or _no_pair(images, labels))
+    ids = _ids(found, image_names)
+    structures = _structures(pairs, ids, label_paths)
+    cases = []
+    for name in image_names:
+        files = CaseFiles(ids[name], found.paths[name])
+        if name in own:
+            files = replace(files, labels=found.paths[name])
+        elif name in pairs:
+            files = _with_labels(files, pairs[name], label_paths, structures)
+            if files.labels is None:
+                failures.append(_rivals(files.image, [label_paths[one] for one in pairs[name]]))
+                continue
+        cases.append(files)
+    cases, twins = _without_twins(cases)
+    notes = [*told.notes, *_told_rules(labels or images, rules, cases)]
+    everything = (*told.failures, *told_channels, *failures, *twins)
+    return Layout(tuple(cases), everything, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Told:
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[Failure, ...] = ()
+
+    def __add__(self, other: "_Told") -> "_Told":
+        return _Told(self.failures + other.failures, self.notes + other.notes)
+
+
+def labels_for(ids: Sequence[str], folder: Path) -> dict[str, CaseFiles]:
+    """The labels in a folder that belong to cases, by their names; cases without are absent.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be read or holds no labels.
+    """
+    listed = _entries(folder, labels=True)
+    pairs, _, _ = _paired(ids, list(listed.paths), listed.paths, None)
+    named = _structures(pairs, {case_id: case_id for case_id in ids}, listed.paths)
+    return {
+        case_id: found
+        for case_id, names in pairs.items()
+        if (found := _with_labels(CaseFiles(case_id, folder), names, listed.paths, named)).labels
+    }
+
+
+# --- what lies in folders -------------------------------------------------------------------------
+
+
+def _entries(root: Path, *, labels: bool = False, search: bool | None = None) -> _Entries:
+    """What a folder holds: directly, or, if there is nothing, in the folders inside it."""
+    found = _Entries(root)
+    if root.is_file() or (root.is_dir() and format_of(root) == "ome-zarr"):
+        if format_of(root) is None:
+            raise UserError(f"{root} has no known format. {_KNOWN}")
+        found.add(root)
+        return found
+    folders = _look_in(root, found, labels=labels)
+    if search is None:
+        search = all(path.parent != root or _is_series(path) for path in found.paths.values())
+    if not search:
+        found.unsearched += [folder.name for folder in folders if _holds_known(folder)]
+    else:
+        for folder in folders:
+            _search(folder, found, labels=labels, depth=1)
+    found.paths = dict(sorted(found.paths.items()))
+    if not found.paths:
+        told = _left_out(found)
+        more = "".join(f" {failure.reason}" for failure in told.failures[:3])
+        raise UserError(
+            f"The folder {root} holds no images: no .nii or .nii.gz files and nothing else of a "
+            f"known format, nor do the folders inside it.{more} {_KNOWN}"
+        )
+    return found
+
+
+def _search(folder: Path, found: _Entries, *, labels: bool, depth: int) -> None:
+    if depth > _DEEPEST or len(found.paths) > _MOST_ENTRIES:
+        found.unsearched.append(str(folder.relative_to(found.root)))
+        return
+    for inner in _look_in(folder, found, labels=labels):
+        _search(inner, found, labels=labels, depth=depth + 1)
+
+
+def _look_in(folder: Path, found: _Entries, *, labels: bool) -> list[Path]:
+    """Take what lies directly in a folder; returns the folders inside it that are none of that."""
+    try:
+        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise UserError(
+            f"The folder {folder} cannot be read: {error.strerror or error}."
+        ) from error
+    folders, slices = [], []
+    for entry in entries:
+        if entry.is_dir():
+            if entry.suffix == _STUDY:
+                continue
+            kind = format_of(entry)
+            if kind == "ome-zarr":
+                found.add(entry)
+            else:
+                folders.append(entry)
+            continue
+        kind = format_of(entry)
+        if kind == "dicom":
+            slices.append(entry)
+        elif kind is not None:
+            found.add(entry)
+        else:
+            found.other[entry.suffix.lower()].append(entry)
+    if slices:
+        # The files of a series are one image; segmentations are files of their own.
+        alone = labels and folder == found.root
+        for entry in slices if alone else [folder]:
+            found.add(entry)
+        if not alone:
+            _forget_neighbours(folder, found)
+    if folder == found.root:
+        return _series_first(folders, found)
+    return folders
+
+
+def _is_series(path: Path) -> bool:
+    return path.is_dir() and format_of(path) == "dicom"
+
+
+def _series_first(folders: list[Path], found: _Entries) -> list[Path]:
+    """Folders with a DICOM series are images like files are; the others are left to be searched."""
+    others = []
+    for folder in folders:
+        if format_of(folder) == "dicom" and not _has_more(folder):
+            found.add(folder)
+        else:
+            others.append(folder)
+    return others
+
+
+def _has_more(folder: Path) -> bool:
+    """Whether a folder of slices holds something else that may be a part of a case."""
+    return any(
+        (entry.is_dir() and not entry.name.startswith("."))
+        or (entry.is_file() and format_of(entry) not in (None, "dicom"))
+        for entry in folder.iterdir()
+    )
+
+
+def _forget_neighbours(folder: Path, found: _Entries) -> None:
+    """What lies beside slices is told when the series is read."""
+    for kind, paths in list(found.other.items()):
+        found.other[kind] = [path for path in paths if path.parent != folder]
+
+
+def _holds_known(folder: Path) -> bool:
+    """Whether something of a known format lies in a folder, directly or one folder deeper."""
+    try:
+        inner = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    except OSError:
+        return False
+    return any(format_of(entry) is not None for entry in inner)
+
+
+def _left_out(found: _Entries) -> _Told:
+    """Files of other formats and folders that were not searched."""
+    failures, notes = [], []
+    for kind, paths in sorted(found.other.items()):
+        if not paths:
+            continue
+        names = shortened(str(path.relative_to(found.root)) for path in paths)
+        if kind in _IMAGES_OF_OTHERS:
+            reason = (
+                f"{len(paths)} files in {found.root} are not read, because {kind} is no known "
+                f"format: {names}. To take such a file in, {_IMAGES_OF_OTHERS[kind]}."
+            )
+            failures.append(Failure(paths[0], reason))
+        else:
+            notes.append(
+                Failure(
+                    found.root,
+                    f"{len(paths)} files in {found.root} are left out, because "
+                    f"{kind or 'a file without an ending'} is no known format: {names}.",
+                )
+            )
+    if found.unsearched:
+        notes.append(
+            Failure(
+                found.root,
+                f"{len(found.unsearched)} folders in {found.root} were not searched, because "
+                f"images lie beside them: {shortened(found.unsearched)}. On the command line, "
+                "--layout patient-folders searches them.",
+            )
+        )
+    return _Told(tuple(failures), tuple(notes))
+
+
+# --- images and labels ----------------------------------------------------------------------------
+
+
+def _roles(found: _Entries) -> tuple[list[str], list[str], set[str]]:
+    """The images and the labels of one folder, and the images that hold their own labels."""
+    images: list[str] = []
+    labels: list[str] = []
+    own: set[str] = set()
+    for name, path in found.paths.items():
+        if format_of(path) == "dicom":
+            from napari_mlbseg.formats.dicom.images import contents_of
+
+            try:
+                has_images, has_labels = contents_of(path)
+            except UserError:  # the import says what is wrong with it
+                has_images, has_labels = True, False
+            (images if has_images or not has_labels else labels).append(name)
+            if has_images and has_labels:
+                own.add(name)
+        else:
+            (labels if says_label(name) else images).append(name)
+    # A folder of nothing but labels is a folder of images with such names.
+    return (images, labels, own) if images else (labels, [], own)
+
+
+def _without_masks(images: Sequence[str], labels: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Images and, where only some are named so, masks among them that are nobody's images."""
+    equal = {normal(name) for name in labels}
+    masks = [name for name in images if says_label(name) and normal(name) not in equal]
+    if len(masks) == len(images):
+        return list(images), []
+    return [name for name in images if name not in masks], masks
+
+
+def _masks_beside(found: _Entries, masks: Sequence[str]) -> _Told:
+    if not masks:
+        return _Told()
+    names = shortened(str(found.paths[name].name) for name in masks)
+    reason = (
+        f"{len(masks)} files in {found.root} are masks by their names and not taken as images, "
+        f"because labels come from another folder: {names}."
+    )
+    return _Told((Failure(found.paths[masks[0]], reason),))
+
+
+def _without_channels(
+    found: _Entries, images: Sequence[str]
+) -> tuple[list[str], tuple[Failure, ...]]:
+    """Images without the second and further channels of nnU-Net, ``_0001`` beside ``_0000``."""
+    known = set(images)
+    further = [
+        name
+        for name in images
+        if name[-5:-1] == "_000" and name[-1] in "123456789" and f"{name[:-1]}0" in known
+    ]
+    failures = tuple(
+        Failure(
+            found.paths[name],
+            f"{found.paths[name]} is another channel of {found.paths[f'{name[:-1]}0'].name}; a "
+            "case has one channel, so it is left out.",
+        )
+        for name in further
+    )
+    return [name for name in images if name not in further], failures
+
+
+def _paired(
+    images: Sequence[str], labels: Sequence[str], paths: Mapping[str, Path], given: Rule | None
+) -> tuple[Mapping[str, tuple[str, ...]], list[Failure], set[Rule]]:
+    """The labels of each image: file by file, or folder by folder if that places more of them."""
+    by_file = matched(images, labels, given)
+    folders: dict[str, list[str]] = defaultdict(list)
+    for name in labels:
+        folders[name.rpartition("/")[0]].append(name)
+    groups = {folder: tuple(names) for folder, names in folders.items() if len(names) > 1}
+    if len(images) == 1 and list(groups) == [""] and not by_file.rules and given is None:
+        return {images[0]: tuple(labels)}, [], set()
+    by_folder = matched(images, [name for name in groups if name], given)
+    placed = sum(len(groups[name]) for name in by_folder.rules)
+    if given is None and placed and placed >= len(by_file.rules) and _is_crowded(by_file, images):
+        pairs = {
+            image: tuple(name for folder in found for name in groups[folder])
+            for image, found in by_folder.pairs.items()
+        }
+        used = {name for names in pairs.values() for name in names}
+        alone = [name for name in labels if name not in used]
+        return pairs, [_stranded(paths[name]) for name in alone], set(by_folder.rules.values())
+    failures = [_stranded(paths[name]) for name in by_file.alone]
+    failures += [_unclear(paths[name], rules) for name, rules in by_file.unclear.items()]
+    return by_file.pairs, failures, set(by_file.rules.values())
+
+
+def _is_crowded(by_file: Matched, images: Sequence[str]) -> bool:
+    """Whether files as such do not give every image one label file."""
+    return len(by_file.rules) > len(by_file.pairs) or len(by_file.pairs) < len(images)
+
+
+def _stranded(path: Path) -> Failure:
+    return Failure(path, f"{path} holds labels without an image. {_HOW_NAMES_MATCH}")
+
+
+def _unclear(path: Path, rules: Sequence[Rule]) -> Failure:
+    ways = ", ".join(f"--pair '{rule}'" for rule in rules)
+    return Failure(
+        path, f"{path} could belong to several images. Say which (on the command line, {ways})."
+    )
+
+
+def _no_pair(images: Path, labels: Path) -> str:
+    return f"None of the labels in {labels} belongs to an image in {images}. {_HOW_NAMES_MATCH}"
+
+
+_HOW_NAMES_MATCH: Final = (
+    "Labels have the name of their image, or differ from it in the same way for all cases; on the "
+    "command line, say how with --pair 'volume-*=segmentation-*', or give a --table with the "
+    "columns case, image, labels."
+)
+
+
+def _with_labels(
+    files: CaseFiles,
+    names: Sequence[str],
+    paths: Mapping[str, Path],
+    structures: Mapping[str, str],
+) -> CaseFiles:
+    """A case with one label file, or with masks of one folder; unchanged if it is not clear."""
+    names = sorted(names)
+    known = [structures.get(name, "") for name in names]
+    folders = {paths[name].parent for name in names}
+    if all(known) and len(set(known)) == len(known) and len(folders) == 1:
+        masks = zip((paths[name].name for name in names), known, strict=True)
+        return replace(files, labels=folders.pop(), masks=tuple(masks))
+    return replace(files, labels=paths[names[0]]) if len(names) == 1 else files
+
+
+def _rivals(image: Path, labels: Sequence[Path]) -> Failure:
+    names = shortened(str(label) for label in labels)
+    return Failure(
+        image,
+        f"Several label files could belong to the image {image}: {names}. Keep one, or name them "
+        "after the structures that they hold.",
+    )
+
+
+def _structures(
+    pairs: Mapping[str, Sequence[str]], ids: Mapping[str, str], paths: Mapping[str, Path]
+) -> dict[str, str]:
+    """The structure that each label file is named after, if there are several for one image.
+
+    What all names share, words such as ``mask``, and the name of the case say nothing about it.
+    """
+    if all(len(labels) == 1 for labels in pairs.values()):
+        return {}
+    kept = {}
+    for image, labels in pairs.items():
+        of_case = set(words_in(ids[image])) | set(words_in(image))
+        for label in labels:
+            words = _words(stem_of(paths[label]))
+            kept[label] = [w for w in words if normal(w) not in LABEL_WORDS | of_case]
+    shared = set.intersection(*({normal(w) for w in words} for words in kept.values()))
+    return {label: "_".join(w for w in ws if normal(w) not in shared) for label, ws in kept.items()}
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in name.replace(".", "_").replace("-", "_").split("_") if word]
+
+
+def _told_rules(folder: Path, rules: set[Rule], cases: Sequence[CaseFiles]) -> Iterator[Failure]:
+    """By which rule labels were found, and which images have none."""
+    if any(case.labels for case in cases):
+        plain = [str(rule) for rule in rules if str(rule) != "*=*"]
+        if plain:
+            yield Failure(folder, f"Labels were found by their names: {shortened(sorted(plain))}.")
+        alone = [case.id for case in cases if case.labels is None]
+        if alone:
+            yield Failure(folder, f"{len(alone)} images have no labels: {shortened(alone)}.")
+
+
+def _without_twins(cases: Sequence[CaseFiles]) -> tuple[list[CaseFiles], list[Failure]]:
+    """Leave out images that would become one case, such as ``a.nii`` and ``a.nii.gz``."""
+    # Ignoring upper and lower case, because the study may be copied to a disk that does.
+    counts = Counter(normal(case.id) for case in cases)
+    failures = []
+    for case in cases:
+        if counts[normal(case.id)] > 1:
+            twins = [str(other.image) for other in cases if normal(other.id) == normal(case.id)]
+            reason = (
+                f"Several images have the same name {case.id}: {shortened(twins)}. Rename or "
+                "remove all but one."
+            )
+            failures.append(Failure(case.image, reason))
+    return [case for case in cases if counts[normal(case.id)] == 1], failures
+
+
+# --- names of cases -------------------------------------------------------------------------------
+
+
+def _ids(found: _Entries, images: Sequence[str]) -> dict[str, str]:
+    """The name of each case: of its file, or of its folder if files are all named alike."""
+    stems = {name: _stem(found.paths[name], set(images)) for name in images}
+    often = Counter(normal(stem) for stem in stems.values())
+    plain = {
+        name: often[normal(stem)] == 1 and not _says_nothing(name, stem)
+        for name, stem in stems.items()
+    }
+    ids = {}
+    for name in images:
+        folders = [part for part in name.split("/")[:-1] if not set(words_in(part)) <= IMAGE_WORDS]
+        if plain[name] or "/" not in name:
+            ids[name] = stems[name]
+        else:
+            ids[name] = "_".join(folders) or stems[name]
+    again = Counter(normal(case_id) for case_id in ids.values())
+    return {
+        name: case_id
+        if again[normal(case_id)] == 1 or "/" not in name
+        else f"{case_id}_{stems[name]}"
+        for name, case_id in ids.items()
+    }
+
+
+def _stem(path: Path, images: set[str]) -> str:
+    """A file's name without ending and without the number of nnU-Net's only channel."""
+    return stem_of(path).removesuffix("_0000")
+
+
+def _says_nothing(name: str, stem: str) -> bool:
+    """Whether a file in a folder is named for what it is, such as ``image`` or ``ct``."""
+    return "/" in name and set(words_in(stem)) <= IMAGE_WORDS
+
+
+# --- a table --------------------------------------------------------------------------------------
+
+
+def _from_table(table: Path) -> Layout:
+    """The cases that a CSV file lists; its paths are relative to its folder."""
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
+        raise UserError(f"{table} cannot be read: {reason}.") from error
+    rows = list(csv.DictReader(text.splitlines()))
+    if not rows or not {"case", "image"} <= set(rows[0]):
+        raise UserError(
+            f"{table} lists no cases. Its first line names the columns case, image, labels; every "
+            "other line is a case, and labels may be empty."
+        )
+    cases = []
+    for number, row in enumerate(rows, 2):
+        image = (row.get("image") or "").strip()
+        if not image:
+            raise UserError(f"{table} names no image in line {number}.")
+        labels = (row.get("labels") or "").strip()
+        path = table.parent / image
+        cases.append(
+            CaseFiles(
+                (row.get("case") or "").strip() or stem_of(path),
+                path,
+                table.parent / labels if labels else None,
+            )
+        )
+    return Layout(tuple(cases))
