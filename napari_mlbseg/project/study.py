@@ -208,6 +208,14 @@ class Study(AbstractContextManager["Study"]):
             raise ValueError(f"a display axis is 0, 1 or 2, got {axis}")
         self._catalogue.set_axis(case_id, axis)
 
+    def damage(self) -> tuple[str, ...]:
+        """A sentence for each thing that is damaged and passed over; empty for a sound study.
+
+        Looks at what counts now; `verify` in `napari_mlbseg.project.upkeep` looks at everything.
+        """
+        revisions = map(str, self.slices.damaged())
+        return (*revisions, *self.extents.damaged(), *self.runs.damaged())
+
     def add_cases(self, new_cases: Iterable[NewCase]) -> tuple[Case, ...]:
         """Add all of the cases or none: after an error the study is unchanged.
 

@@ -2,11 +2,12 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from napari_mlbseg.errors import Damaged
 from napari_mlbseg.former_names import FORMER
 from napari_mlbseg.project.catalogue.database import Database
 from napari_mlbseg.project.catalogue.reading import readable
@@ -53,13 +54,23 @@ class Runs:
             write.note("finish run", run=run_id, outcome=outcome)
 
     def all(self) -> tuple[RunRecord, ...]:
-        """All runs, oldest first."""
-        rows = self._database.rows(
+        """All runs, oldest first, without damaged ones."""
+        return tuple(one for one in self._read() if isinstance(one, RunRecord))
+
+    def damaged(self) -> tuple[str, ...]:
+        """A sentence for each run that cannot be read."""
+        return tuple(str(one) for one in self._read() if isinstance(one, Damaged))
+
+    def _read(self) -> Iterator[RunRecord | Damaged]:
+        for row in self._database.rows(
             "SELECT number, author, started_at, finished_at, outcome, config, seed, device "
             "FROM runs ORDER BY number"
-        )
-        with readable("a run"):
-            return tuple(_record(row) for row in rows)
+        ):
+            try:
+                with readable(f"run {row[0]}"):
+                    yield _record(row)
+            except Damaged as error:
+                yield error
 
     def log(self, run_id: int, step: int, values: Mapping[str, float]) -> None:
         """Record metrics by name; a step that is logged again (after a resume) is replaced."""

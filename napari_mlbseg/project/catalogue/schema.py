@@ -105,6 +105,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         *_append_only("extents"),
     ),
+    # Hashes by which damage is noticed, see hashes.py; rows from before have none.
+    (
+        "ALTER TABLE revisions ADD COLUMN mask_sha256 BLOB",
+        "ALTER TABLE revisions ADD COLUMN sha256 BLOB",
+        "ALTER TABLE extents ADD COLUMN sha256 BLOB",
+        "ALTER TABLE cases ADD COLUMN sha256 BLOB",
+    ),
 )
 """`MIGRATIONS[n]` leads from version n to version n + 1; a released entry never changes."""
 
@@ -116,6 +123,9 @@ WITH_RULES = 3
 
 WITH_EXTENTS = 4
 """The version from which on a catalogue has extents."""
+
+WITH_HASHES = 5
+"""The version from which on revisions, extents and cases have hashes."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:
