@@ -16,11 +16,12 @@ from napari_mlbseg.project.arrays.adding import Adding
 from napari_mlbseg.project.arrays.store import ARRAYS_NAME, ArrayStore
 from napari_mlbseg.project.arrays.sweep import CHECKPOINTS_NAME
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
-from napari_mlbseg.project.catalogue.database import Database
+from napari_mlbseg.project.catalogue.database import Database, in_words
 from napari_mlbseg.project.catalogue.extents import Extents
 from napari_mlbseg.project.catalogue.log import AuditLog
 from napari_mlbseg.project.catalogue.revisions import Slices
 from napari_mlbseg.project.catalogue.runs import Runs
+from napari_mlbseg.project.folder.durable import make_folder
 from napari_mlbseg.project.folder.inside import require_own
 from napari_mlbseg.project.folder.lock import WriterLock, current_user
 from napari_mlbseg.project.folder.place import Place
@@ -100,7 +101,7 @@ class Study(AbstractContextManager["Study"]):
         if path.exists():
             raise UserError(f"{path} exists already. Open it, or choose another name.")
         try:
-            path.mkdir(parents=True)
+            make_folder(path)
         except OSError as error:
             raise UserError(f"{path} cannot be made ({error}). Choose another place.") from error
         place = Place(path)
@@ -213,8 +214,17 @@ class Study(AbstractContextManager["Study"]):
 
         Looks at what counts now; `verify` in `napari_mlbseg.project.upkeep` looks at everything.
         """
+        missing = self._database.missing
+        lost = [in_words(self._database.path, missing)] if missing else []
         revisions = map(str, self.slices.damaged())
-        return (*revisions, *self.extents.damaged(), *self.runs.damaged())
+        return (*lost, *revisions, *self.extents.damaged(), *self.runs.damaged())
+
+    def back_up(self) -> Path:
+        """Copy the catalogue, all human work, into a new backup in the study; returns its path.
+
+        The last seven are kept. The study itself makes one before the first change of a day.
+        """
+        return self._database.back_up()
 
     def add_cases(self, new_cases: Iterable[NewCase]) -> tuple[Case, ...]:
         """Add all of the cases or none: after an error the study is unchanged.

@@ -103,7 +103,7 @@ def test_case_ids_lead_nowhere_else(made: Path, name: str) -> None:
     refused(made, "not a valid name")
     tamper(made, "UPDATE cases SET id = 'a'")
     tamper(made, f"UPDATE revisions SET case_id = '{name}'")
-    tamper(made, "DROP TRIGGER audit_no_delete", "DELETE FROM audit WHERE action = 'save slice'")
+    tamper(made, "DROP TRIGGER audit_no_update", "UPDATE audit SET action = 'nothing'")
     passed_over(made, "unknown slice is damaged .*no case of it")
     before = sorted(made.parent.rglob("*"))
     with Study.open(made) as study:

@@ -24,6 +24,17 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, that are still there after a power cut.
+
+    Only their owner may look into new ones.
+    """
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
+        flush_entries(one.parent)
+
+
 def flush(folder: Path) -> None:
     """Wait until a folder and everything in it are on the disk."""
     for parent, _, files in os.walk(folder):
