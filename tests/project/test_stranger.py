@@ -54,7 +54,7 @@ def use(study: Study) -> None:
     """Read all that a study holds, and write what a person and the engine write."""
     for case in study.cases:
         for name in ArrayName:
-            if study.arrays.has(case.id, name):
+            if study.arrays.exists(case.id, name):
                 assert np.asarray(study.arrays.open(case.id, name)[:]).shape == (6, 7, 8)
         study.labels.working(case.id)
     for record in study.slices.records():

@@ -1,7 +1,7 @@
 """Backups of a catalogue, beside it in the study: complete, and only so many."""
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
@@ -48,6 +48,13 @@ def back_up(connection: sqlite3.Connection, study: Path) -> Path:
         old.unlink(missing_ok=True)
     flush_entries(folder)
     return path
+
+
+def sweep_backups(study: Path) -> None:
+    """Delete what a killed process left of a backup."""
+    for leftover in (study / BACKUPS_NAME).glob("*.new*"):
+        with suppress(OSError):
+            leftover.unlink()
 
 
 def _day(path: Path) -> date | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from napari_mlbseg.errors import Damaged, UserError
 from napari_mlbseg.project.catalogue import schema
-from napari_mlbseg.project.catalogue.backups import BACKUPS_NAME, back_up, newest_day
+from napari_mlbseg.project.catalogue.backups import BACKUPS_NAME, back_up, newest_day, sweep_backups
 from napari_mlbseg.project.catalogue.complaints import explained
 from napari_mlbseg.project.catalogue.counter import COUNTER_NAME, read_count, write_count
 from napari_mlbseg.project.folder.inside import require_own
@@ -234,6 +234,7 @@ class Database:
             _check_integrity(connection)
             if self.missing:
                 raise Damaged(in_words(self.path, self.missing))
+            sweep_backups(self.path.parent)
             if version < current:
                 if version:
                     self.back_up()
