@@ -10,11 +10,12 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mlbseg.errors import UserError
+from napari_mlbseg.errors import Damaged, UserError
 from napari_mlbseg.project.arrays import sweep
 from napari_mlbseg.project.arrays.adding import Adding
 from napari_mlbseg.project.arrays.store import ARRAYS_NAME, ArrayStore
 from napari_mlbseg.project.arrays.sweep import CHECKPOINTS_NAME
+from napari_mlbseg.project.catalogue import checking
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.catalogue.database import Database, in_words
 from napari_mlbseg.project.catalogue.extents import Extents
@@ -27,6 +28,7 @@ from napari_mlbseg.project.folder.lock import WriterLock, current_user
 from napari_mlbseg.project.folder.place import Place
 from napari_mlbseg.project.labels import StudyLabels
 from napari_mlbseg.project.records.cases import Case, LabelClass, NewCase
+from napari_mlbseg.project.records.damage import CatalogueReport
 from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
 
 SUFFIX = ".mlbseg"
@@ -212,12 +214,27 @@ class Study(AbstractContextManager["Study"]):
     def damage(self) -> tuple[str, ...]:
         """A sentence for each thing that is damaged and passed over; empty for a sound study.
 
-        Looks at what counts now; `verify` in `napari_mlbseg.project.upkeep` looks at everything.
+        Looks at what counts now; `verify` looks at everything.
         """
         missing = self._database.missing
         lost = [in_words(self._database.path, missing)] if missing else []
         revisions = map(str, self.slices.damaged())
         return (*lost, *revisions, *self.extents.damaged(), *self.runs.damaged())
+
+    def check(self) -> CatalogueReport:
+        """Look at all that the catalogue holds, also at what was superseded."""
+        flaws = [*checking.flaws_in(self._database)]
+        if self._database.missing:
+            flaws.insert(0, in_words(self._database.path, self._database.missing))
+        try:
+            _ = self.cases, self.classes
+            flaws += [f"revision {number} is damaged: {why}" for number, why in self.slices.flaws()]
+            flaws += [*self.runs.damaged(), *self.log.damaged()]
+            [(revisions,)] = self._database.rows("SELECT count(*) FROM revisions")
+        except Damaged as error:
+            return CatalogueReport((*flaws, str(error)))
+        unhashed, free = checking.unhashed(self._database), checking.free_pages(self._database)
+        return CatalogueReport(tuple(dict.fromkeys(flaws)), revisions, unhashed, free)
 
     def back_up(self) -> Path:
         """Copy the catalogue, all human work, into a new backup in the study; returns its path.

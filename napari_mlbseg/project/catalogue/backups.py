@@ -15,7 +15,11 @@ _NAME: Final = "%Y%m%d-%H%M%S"
 
 def backups_in(study: Path) -> list[Path]:
     """The backups of a study, the oldest first."""
-    return sorted(path for path in (study / BACKUPS_NAME).glob("*.sqlite") if _day(path))
+    return sorted(
+        path
+        for path in (study / BACKUPS_NAME).glob("*.sqlite")
+        if _day(path) and not path.is_symlink()
+    )
 
 
 def newest_day(study: Path) -> date | None:

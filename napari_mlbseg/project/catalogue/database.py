@@ -219,10 +219,11 @@ class Database:
             )
         strangers = schema.strangers_in(connection)
         if strangers:
-            raise UserError(
+            raise Damaged(
                 f"{self.path} holds objects that this program does not make "
                 f"({', '.join(strangers[:5])}) and that could change a study unseen, so it is not "
-                "opened. Ask whoever gave it to you, or use a backup from before it was altered."
+                "opened. Ask whoever gave it to you, or run `mlbseg repair`, which makes it again "
+                "without them."
             )
         connection.execute("PRAGMA foreign_keys = ON")
         expected = read_count(self.path.parent)  # before the rows: a writer counts after them
@@ -257,7 +258,7 @@ def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(
         uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
-    _restrain(connection)
+    restrain(connection)
     if writable:
         return connection
     try:
@@ -272,14 +273,14 @@ def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
         connection = sqlite3.connect(
             uri + "&immutable=1", uri=True, isolation_level=None, check_same_thread=False
         )
-        _restrain(connection)
+        restrain(connection)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _restrain(connection: sqlite3.Connection) -> None:
+def restrain(connection: sqlite3.Connection) -> None:
     """Harden the connection: the file may come from a stranger."""
     for limit, value in _LIMITS.items():
         connection.setlimit(limit, value)

@@ -1,6 +1,7 @@
 """What a person did to the slices: every revision of every slice that was worked on."""
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -112,6 +113,14 @@ class Slices:
     def clean(self) -> tuple[SliceKey, ...]:
         """The slices that a person accepted, in order of revision."""
         return tuple(record.key for record in self.records(state=SliceState.CLEAN))
+
+    def flaws(self) -> Iterator[tuple[int, str]]:
+        """Every damaged revision, also a superseded one, and why it cannot be what was saved."""
+        columns = columns_of(self._database)
+        for row in self._database.rows(f"SELECT {columns} FROM revisions ORDER BY number"):
+            why = self._row_damage(row) or self._mask_damage(row)
+            if why is not None:
+                yield row[0], why
 
     def mask(self, key: SliceKey) -> NDArray[np.uint8]:
         """The newest mask of a slice; UserError where it has none."""

@@ -36,3 +36,13 @@ class DamagedRevision:
             f"Revision {self.revision} {where} is damaged ({self.why}). {advice}, or run "
             "`mlbseg repair`, which may find it in a backup."
         )
+
+
+@dataclass(frozen=True)
+class CatalogueReport:
+    """What was found in a catalogue: flaws in sentences, and numbers of what was looked at."""
+
+    flaws: tuple[str, ...]
+    revisions: int = 0
+    unhashed: int = 0
+    free_pages: int = 0
