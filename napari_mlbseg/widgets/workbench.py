@@ -209,6 +209,10 @@ class Workbench(QObject):
         self.study_changed.emit()
         if study.cases:
             self.view.choose(study.cases[0].id)
+        with reporting(self.failed.emit):
+            damage = study.damage()
+            if damage:
+                self.failed.emit("\n".join(damage))
         if imported is not None:
             if imported.failures:
                 self.failed.emit(f"Some files were not imported.\n{imported.summary}")

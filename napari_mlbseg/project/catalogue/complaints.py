@@ -48,6 +48,8 @@ def explained(path: Path) -> Iterator[None]:
         words = _words(error)
         kind = Damaged if words is _DAMAGED else UserError
         raise kind(f"{path} {words.format(error=error, folder=path.parent)}") from error
+    except UnicodeDecodeError as error:  # SQLite speaks of a name that is damaged
+        raise Damaged(f"{path} {_DAMAGED.format(error=error, folder=path.parent)}") from error
 
 
 def _words(error: sqlite3.Error) -> str:

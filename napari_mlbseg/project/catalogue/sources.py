@@ -13,6 +13,7 @@ Table = dict[int, Row]
 _FURTHER = 1000
 """How many numbers beyond the last known row of a damaged table are tried."""
 _IS_TABLE = "SELECT 1 FROM sqlite_master WHERE name = ? AND sql LIKE 'CREATE TABLE %'"
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError)  # the second for a damaged name of a column
 _WITHOUT_NUMBERS = ("classes", "metrics")
 
 
@@ -94,12 +95,12 @@ def _rows(connection: sqlite3.Connection, table: str, counted: int) -> tuple[Tab
         for row in _select(connection, table, "1"):
             found[row.get("number", len(found))] = row
         return found, True
-    except sqlite3.Error:
+    except _UNREADABLE:
         if table in _WITHOUT_NUMBERS:
             return {}, False
     for number in range(1, max(counted, *found, 0) + _FURTHER):
         if number not in found:
-            with suppress(sqlite3.Error):
+            with suppress(*_UNREADABLE):
                 for row in _select(connection, table, f"number = {number}"):
                     found[number] = row
     return found, False
@@ -118,7 +119,7 @@ def opened(path: Path) -> sqlite3.Connection | None:
     try:
         restrain(connection)
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.Error:
+    except _UNREADABLE:
         connection.close()
         return None
     return connection

@@ -41,6 +41,15 @@ def repair(path: Path, progress: Progress = silent) -> Repaired:
     ------
     UserError
         If there is no study, if somebody else has it open, or if its cases can be read nowhere.
+
+    Examples
+    --------
+    >>> from napari_mlbseg.api import import_folder
+    >>> with Study.create(Path("heart.mlbseg")) as study:
+    ...     imported = import_folder(study, Path("images"), Path("rough"))
+    >>> shutil.rmtree("heart.mlbseg/arrays/phantom_01/image.zarr")
+    >>> repair(Path("heart.mlbseg")).done
+    ('The image of phantom_01: made again from the files.',)
     """
     path = path.absolute()
     done = _repair_catalogue(path)
