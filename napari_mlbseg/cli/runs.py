@@ -37,17 +37,25 @@ def demo(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def _stop_on_interrupt() -> Iterator[Inbox]:
-    inbox = Inbox()
+    inbox, leaving = Inbox(), False
+
+    def leave(number: int, frame: object) -> None:
+        nonlocal leaving
+        leaving = True
+        raise KeyboardInterrupt
 
     def stop(number: int, frame: object) -> None:
         inbox.put(Stop())
-        # The next Ctrl-C raises KeyboardInterrupt.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, leave)
         # Not through sys.stderr: it may be in the middle of a write.
         os.write(2, b"\nStopping; press Ctrl-C again to leave at once.\n")
 
     previous = signal.signal(signal.SIGINT, stop)
     try:
         yield inbox
+    except Exception:
+        if leaving:  # the engine turned the interrupt into an event, and that into this error
+            raise KeyboardInterrupt from None
+        raise
     finally:
         signal.signal(signal.SIGINT, previous)

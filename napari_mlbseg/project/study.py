@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -227,7 +228,8 @@ class Study(AbstractContextManager["Study"]):
         if self._database.missing:
             flaws.insert(0, in_words(self._database.path, self._database.missing))
         try:
-            _ = self.cases, self.classes
+            _ = self.cases
+            flaws += self._odd_classes()
             flaws += [f"revision {number} is damaged: {why}" for number, why in self.slices.flaws()]
             flaws += [*self.runs.damaged(), *self.log.damaged()]
             [(revisions,)] = self._database.rows("SELECT count(*) FROM revisions")
@@ -235,6 +237,20 @@ class Study(AbstractContextManager["Study"]):
             return CatalogueReport((*flaws, str(error)))
         unhashed, free = checking.unhashed(self._database), checking.free_pages(self._database)
         return CatalogueReport(tuple(dict.fromkeys(flaws)), revisions, unhashed, free)
+
+    def _odd_classes(self) -> list[str]:
+        """A sentence if the classes are not those that the log says were set last."""
+        classes = [asdict(one) | {"color": list(one.color)} for one in self.classes]
+        for line in [one for one in self.log.entries() if one.action == "set classes"][-1:]:
+            named = line.details["classes"]
+            same = len(named) == len(classes) and all(
+                now[key] == value
+                for now, then in zip(classes, named, strict=True)
+                for key, value in then.items()
+            )
+            if not same:
+                return [f"the classes are not those that line {line.number} of the log names"]
+        return []
 
     def back_up(self) -> Path:
         """Copy the catalogue, all human work, into a new backup in the study; returns its path.

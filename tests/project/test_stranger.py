@@ -41,6 +41,9 @@ WITHOUT_HASHES = (
     "DROP TRIGGER IF EXISTS revisions_no_update",
     "UPDATE revisions SET sha256 = NULL, mask_sha256 = NULL",
     "UPDATE cases SET sha256 = NULL",
+    "DROP TRIGGER IF EXISTS audit_no_update",
+    "UPDATE audit SET sha256 = NULL",
+    "UPDATE runs SET sha256 = NULL",
 )
 
 
@@ -103,7 +106,7 @@ def test_case_ids_lead_nowhere_else(made: Path, name: str) -> None:
     refused(made, "not a valid name")
     tamper(made, "UPDATE cases SET id = 'a'")
     tamper(made, f"UPDATE revisions SET case_id = '{name}'")
-    tamper(made, "DROP TRIGGER audit_no_update", "UPDATE audit SET action = 'nothing'")
+    tamper(made, "UPDATE audit SET action = 'nothing'")
     passed_over(made, "unknown slice is damaged .*no case of it")
     before = sorted(made.parent.rglob("*"))
     with Study.open(made) as study:

@@ -112,8 +112,7 @@ class GuardedStore(LocalStore):
     limit
         Most bytes of an unpacked chunk.
     whole
-        Whether every chunk must be there. If so, a chunk that is replaced is on the disk before it
-        takes its place; otherwise the array is being built, and flushed as a whole.
+        Whether every chunk must be there, as in all arrays that are complete.
     """
 
     def __init__(
@@ -164,10 +163,7 @@ class GuardedStore(LocalStore):
     async def set(self, key: str, value: Buffer) -> None:
         """Replace a file."""
         self._require_ours(key)
-        if self._whole:
-            await asyncio.to_thread(_replace, self.root / key, value.to_bytes())
-        else:
-            await super().set(key, value)
+        await asyncio.to_thread(_replace, self.root / key, value.to_bytes())
 
     async def delete(self, key: str) -> None:
         """Delete a file."""
@@ -188,7 +184,8 @@ class GuardedStore(LocalStore):
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Replace a chunk by content that is on the disk already."""
+    """Replace a file by content that is on the disk already."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     beside = path.with_suffix(".partial")
     with new_file(beside) as file:
         file.write(content)

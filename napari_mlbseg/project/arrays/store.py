@@ -236,7 +236,7 @@ class ArrayStore:
         try:
             with explained_array(folder):
                 make_folder(folder)
-                (folder / IMPORTING).touch()
+                (folder / IMPORTING).touch(mode=0o600)
             yield
         except BaseException:
             self.discard(case_id)

@@ -10,9 +10,9 @@ from typing import Any
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import Choice, SourceInfo
 from napari_mlbseg.project.catalogue import hashes
-from napari_mlbseg.project.catalogue.database import Database, Transaction
+from napari_mlbseg.project.catalogue.database import Database, Transaction, sha256_in
 from napari_mlbseg.project.catalogue.reading import geometry_from, intensity_from, readable
-from napari_mlbseg.project.catalogue.schema import WITH_HASHES, WITH_RULES
+from napari_mlbseg.project.catalogue.schema import WITH_RULES
 from napari_mlbseg.project.folder.inside import require_case_id
 from napari_mlbseg.project.records.cases import Case, LabelClass
 
@@ -92,8 +92,7 @@ class Catalogue:
                 write.note("add case", c.id, image=str(c.image_path), labels=labels_path)
 
     def _columns(self) -> str:
-        hashed = self._database.version >= WITH_HASHES
-        return f"{hashes.CASE}, axis, {'sha256' if hashed else 'NULL'}"
+        return f"{hashes.CASE}, axis, {sha256_in(self._database)}"
 
     def set_axis(self, case_id: str, axis: int) -> None:
         """Annotate a case along another display axis from now on."""
@@ -123,7 +122,7 @@ def _set_classes(write: Transaction, classes: Sequence[LabelClass]) -> None:
     )
     for place in marked:
         row = (*place, None, None, write.author, write.at)
-        hashes.insert(write, "extents", hashes.EXTENT, row)
+        hashes.insert(write.connection, "extents", hashes.EXTENT, row)
     write.note("set classes", classes=[asdict(c) for c in classes])
 
 
@@ -132,8 +131,7 @@ def _case(row: tuple[Any, ...]) -> Case:
     case_id, image_path, labels_path, name, header, choice, geometry, intensity = hashed
     require_case_id(case_id)
     with readable(f"the case {case_id!r}"):
-        if not hashes.is_sound(tuple(hashed), sha256):
-            raise ValueError("it is not as it was saved")
+        hashes.require_sound(tuple(hashed), sha256)
         return Case(
             id=case_id,
             image_path=Path(image_path),

@@ -12,7 +12,7 @@ from threading import RLock
 from typing import Any
 
 from napari_mlbseg.errors import Damaged, UserError
-from napari_mlbseg.project.catalogue import schema
+from napari_mlbseg.project.catalogue import hashes, schema
 from napari_mlbseg.project.catalogue.backups import BACKUPS_NAME, back_up, newest_day, sweep_backups
 from napari_mlbseg.project.catalogue.complaints import explained
 from napari_mlbseg.project.catalogue.counter import COUNTER_NAME, read_count, write_count
@@ -62,11 +62,8 @@ class Transaction:
 
     def note(self, action: str, case_id: str | None = None, **details: Any) -> None:
         """Add a row to the audit log."""
-        self.execute(
-            "INSERT INTO audit (created_at, author, action, case_id, details) "
-            "VALUES (?, ?, ?, ?, ?)",
-            *(self.at, self.author, action, case_id, json.dumps(details)),
-        )
+        row = (self.at, self.author, action, case_id, json.dumps(details))
+        hashes.insert(self.connection, "audit", hashes.LINE, row)
 
 
 class Database:
@@ -240,6 +237,11 @@ class Database:
                 if version:
                     self.back_up()
                 schema.migrate(connection)
+
+
+def sha256_in(database: Database) -> str:
+    """The column with the hash of a row; NULL in a catalogue from before there were hashes."""
+    return "sha256" if database.version >= schema.WITH_HASHES else "NULL"
 
 
 def in_words(path: Path, missing: int) -> str:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from napari_mlbseg.errors import Damaged, UserError
 from napari_mlbseg.project.catalogue import hashes
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
-from napari_mlbseg.project.catalogue.database import Database
+from napari_mlbseg.project.catalogue.database import Database, sha256_in
 from napari_mlbseg.project.catalogue.reading import readable
 from napari_mlbseg.project.catalogue.revisions import Slices
-from napari_mlbseg.project.catalogue.schema import WITH_EXTENTS, WITH_HASHES
+from napari_mlbseg.project.catalogue.schema import WITH_EXTENTS
 from napari_mlbseg.project.records.extents import (
     UNMARKED,
     Certified,
@@ -73,7 +73,7 @@ class Extents:
                 )
         with self._database.transaction() as write:
             row = (case_id, axis, value, extent.first, extent.last, write.author, write.at)
-            hashes.insert(write, "extents", hashes.EXTENT, row)
+            hashes.insert(write.connection, "extents", hashes.EXTENT, row)
             details = {"axis": axis, "class": value, "first": extent.first, "last": extent.last}
             write.note("clear extent" if extent == UNMARKED else "mark extent", case_id, **details)
             at = datetime.fromisoformat(write.at)
@@ -170,10 +170,9 @@ class Extents:
 
     def _read(self, case_id: str | None) -> Iterator[ExtentRecord | Damaged]:
         """The newest extents, and why one of them cannot be what was saved."""
-        version = self._database.version
-        if version < WITH_EXTENTS:
+        if self._database.version < WITH_EXTENTS:
             return
-        newest = _NEWEST.format(sha256="sha256" if version >= WITH_HASHES else "NULL")
+        newest = _NEWEST.format(sha256=sha256_in(self._database))
         for row in self._database.rows(newest, case_id or ""):
             try:
                 with readable(f"the extent of class {row[2]} along axis {row[1]} of {row[0]!r}"):
@@ -183,8 +182,7 @@ class Extents:
 
     def _record(self, row: tuple[Any, ...]) -> ExtentRecord:
         *hashed, sha256 = row
-        if not hashes.is_sound(tuple(hashed), sha256):
-            raise ValueError("it is not as it was saved")
+        hashes.require_sound(tuple(hashed), sha256)
         case_id, axis, value, first, last, author, created_at = hashed
         if not self._catalogue.has(case_id):
             raise ValueError(f"there is no case {case_id!r}")

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from napari_mlbseg.errors import Damaged
-from napari_mlbseg.project.catalogue.database import Database
+from napari_mlbseg.project.catalogue import hashes
+from napari_mlbseg.project.catalogue.database import Database, sha256_in
 from napari_mlbseg.project.catalogue.reading import readable
 
 
@@ -38,14 +39,16 @@ class AuditLog:
         return tuple(str(one) for one in self._read(None) if isinstance(one, Damaged))
 
     def _read(self, limit: int | None) -> Iterator[AuditEntry | Damaged]:
+        columns = f"{hashes.LINE}, {sha256_in(self._database)}"
         rows = self._database.rows(
-            "SELECT number, created_at, author, action, case_id, details FROM audit "
-            "ORDER BY number DESC LIMIT ?",
+            f"SELECT number, {columns} FROM audit ORDER BY number DESC LIMIT ?",
             -1 if limit is None else limit,
         )
-        for number, at, author, action, case_id, details in reversed(rows):
+        for number, *row, sha256 in reversed(rows):
             try:
                 with readable(f"line {number} of the log"):
+                    hashes.require_sound(tuple(row), sha256)
+                    at, author, action, case_id, details = row
                     when, said = datetime.fromisoformat(at), dict(json.loads(details))
                     yield AuditEntry(number, when, author, action, case_id, said)
             except Damaged as error:

@@ -250,7 +250,7 @@ def _append(
     [(number,)] = write.rows("SELECT coalesce(max(number), 0) + 1 FROM revisions")
     slice_columns = (number, key.case_id, key.axis, key.index, state.value)
     row = (*slice_columns, mask[0], write.author, write.at, mask[1])
-    hashes.insert(write, "revisions", hashes.REVISION, row)
+    hashes.insert(write.connection, "revisions", hashes.REVISION, row)
     return SliceRecord(
         key, state, number, mask[0] is not None, write.author, datetime.fromisoformat(write.at)
     )

@@ -85,7 +85,7 @@ def _fill(new: sqlite3.Connection, found: Sources, said: Salvaged) -> None:
     still_missing = found.missing and found.counted - max(log, default=0)
     if still_missing > 0:
         said.told.append(f"The last {still_missing} changes of the study are lost.")
-    classes = found.best("classes", is_class)
+    classes = _classes(found, log)
     cases = found.table("cases", is_case)
     revisions = _revisions(found, log, said)
     masks = {row["mask"]: row.pop("packed") for row in revisions.values() if row["mask"]}
@@ -98,10 +98,8 @@ def _fill(new: sqlite3.Connection, found: Sources, said: Salvaged) -> None:
         )
     for number in range(1, max(log, default=0) + 1):
         if number not in log:
-            text = json.dumps({"line": number})
-            log[number] = {"number": number, "action": "unreadable line", "details": text}
-            log[number] |= {"created_at": datetime.now(UTC).isoformat(), "author": "unknown"}
-            said.told.append(f"Line {number} of the log cannot be read any more.")
+            log[number] = _unreadable(number, next(found.candidates("audit", number), {}))
+            said.told.append(f"Line {number} of the log is damaged; it is kept as it was found.")
     runs = found.table("runs", is_run)
     metrics = [row for row in found.best("metrics", is_metric) if row["run"] in runs]
     extents = _extents(found, {row["id"] for row in cases.values()}, said)
@@ -126,12 +124,38 @@ def _fill(new: sqlite3.Connection, found: Sources, said: Salvaged) -> None:
             new.execute(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", values)
 
 
+def _unreadable(number: int, row: Row) -> Row:
+    """A line of the log in the place of a damaged one."""
+    found = {name: str(value) for name, value in row.items() if name != "sha256"}
+    line = {
+        "number": number,
+        "created_at": datetime.now(UTC).isoformat(),
+        "author": REPAIR,
+        "action": "damaged line",
+        "case_id": None,
+        "details": json.dumps({"found": found}),
+    }
+    return line | {"sha256": hash_of(line, hashes.LINE)}
+
+
+def _classes(found: Sources, log: Table) -> list[Row]:
+    """The classes as the log has them, where it has them."""
+    for line in reversed(log.values()):
+        if line["action"] == "set classes":
+            return [_class(one) for one in json.loads(line["details"])["classes"]]
+    return found.best("classes", is_class)
+
+
+def _class(said: Row) -> Row:
+    row = dict(said)
+    row["red"], row["green"], row["blue"] = row.pop("color")
+    return row
+
+
 def _note(new: sqlite3.Connection, said: Salvaged, author: str) -> None:
     details = json.dumps({"told": said.told, "lost": said.lost})
-    new.execute(
-        "INSERT INTO audit (created_at, author, action, details) VALUES (?, ?, ?, ?)",
-        (datetime.now(UTC).isoformat(), author, REPAIR, details),
-    )
+    row = (datetime.now(UTC).isoformat(), author, REPAIR, None, details)
+    hashes.insert(new, "audit", hashes.LINE, row)
 
 
 # --- revisions ------------------------------------------------------------------------------------

@@ -79,13 +79,14 @@ def is_line(row: Row) -> bool:
     """Whether a line of the log can be what was written."""
     _ = datetime.fromisoformat(row["created_at"])
     texts = all(isinstance(row[name], str) for name in ("author", "action"))
-    return texts and isinstance(json.loads(row["details"]), dict)
+    return texts and fits(row, hashes.LINE) and isinstance(json.loads(row["details"]), dict)
 
 
 def is_run(row: Row) -> bool:
     """Whether a run can be what was written."""
     _ = json.loads(row["config"]), datetime.fromisoformat(row["started_at"])
-    return isinstance(row["seed"], int) and isinstance(row["device"], str)
+    values = isinstance(row["seed"], int) and isinstance(row["device"], str)
+    return values and fits(row, hashes.RUN)
 
 
 def is_metric(row: Row) -> bool:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from napari_mlbseg.project.catalogue.database import restrain
+from napari_mlbseg.project.catalogue.schema import first_columns
 from napari_mlbseg.project.catalogue.soundness import Row, holds
 
 Table = dict[int, Row]
@@ -109,6 +110,8 @@ def _rows(connection: sqlite3.Connection, table: str, counted: int) -> tuple[Tab
 def _select(connection: sqlite3.Connection, table: str, where: str) -> Iterator[Row]:
     cursor = connection.execute(f"SELECT * FROM {table} WHERE {where}")
     names = [column[0] for column in cursor.description]
+    if not first_columns(table) <= set(names):
+        raise sqlite3.DatabaseError(f"the columns of {table} are damaged")
     for row in cursor:
         yield dict(zip(names, row, strict=True))
 

@@ -8,14 +8,20 @@ from pathlib import Path
 from typing import BinaryIO
 
 
+def private(path: str, flags: int) -> int:
+    """Open a file that only its owner may read if it is new; an `opener` of `open`."""
+    return os.open(path, flags, 0o600)
+
+
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
     """Fill a new file in the block: on the disk as a whole afterwards, or gone after an error.
 
-    Give the file a name of its own and move it to its place then, see `flush_entries`.
+    Give the file a name of its own and move it to its place then, see `flush_entries`. Only its
+    owner may read it.
     """
     try:
-        with path.open("wb") as file:
+        with open(path, "wb", opener=private) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
