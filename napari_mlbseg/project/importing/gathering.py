@@ -23,7 +23,7 @@ from napari_mlbseg.formats.registry import (
 from napari_mlbseg.project.arrays.adding import Adding
 from napari_mlbseg.project.folder.room import require_room
 from napari_mlbseg.project.importing.pairing import Failure, shortened
-from napari_mlbseg.project.records.cases import LabelClass, NewCase
+from napari_mlbseg.project.records.cases import LabelClass, NewCase, require_name
 from napari_mlbseg.project.records.palette import color_of
 from napari_mlbseg.project.records.progress import Progress
 from napari_mlbseg.project.study import Study
@@ -104,8 +104,8 @@ class Gathering:
                     )
                 opened = self._opened(part, report)
                 adding.add(opened.new)
-            except UserError as error:
-                failures.append(Failure(part.image, str(error)))
+            except (UserError, MemoryError) as error:
+                failures.append(Failure(part.image, _reason(part.image, error)))
                 continue
             notes += opened.notes
             labels += [opened.labels] if opened.labels is not None else []
@@ -121,12 +121,13 @@ class Gathering:
         for image in (image.absolute() for image in images):
             try:
                 parts += self._parts(image)
-            except UserError as error:
-                failures.append(Failure(image, str(error)))
+            except (UserError, MemoryError) as error:
+                failures.append(Failure(image, _reason(image, error)))
         return parts, failures
 
     def _parts(self, image: Path) -> Iterator[_Part]:
         """The cases to make of one image file or folder."""
+        require_name(image)
         chosen = self.choices.get(image)
         if chosen is not None:
             names = [stem_of(image), *[f"{stem_of(image)}_{each.series}" for each in chosen]]
@@ -216,6 +217,15 @@ class _Values:
         unknown = self.found - {0} - {c.value for c in self.classes}
         if self.classes and unknown:
             raise UserError(_unknown(self.path, unknown, self.classes))
+
+
+def _reason(image: Path, error: UserError | MemoryError) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    return (
+        f"{image} needs more memory than there is. Close other programs, or import it on another "
+        "computer."
+    )
 
 
 def _unknown(labels: Path, values: set[int], classes: Sequence[LabelClass]) -> str:
