@@ -3,16 +3,14 @@
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import napari
 import numpy as np
+from qtpy.QtWidgets import QFileDialog
 
 from napari_mlbseg.project.rescue import RESCUE_SUFFIX
 from napari_mlbseg.project.study import Study
-
-if TYPE_CHECKING:
-    from napari_mlbseg.samples import PhantomCohort
 
 LayerData = tuple[Any, dict[str, Any], str]
 # A reader returns this after opening something that is not a layer.
@@ -73,12 +71,14 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 def phantom_case() -> list[LayerData]:
     """Return one phantom with rough labels as plain layers (sample data)."""
     from napari_mlbseg.project.importing.cohort import import_folder
+    from napari_mlbseg.samples import make_phantom_cohort
     from napari_mlbseg.widgets.case.layers import layer_data
 
-    folder, cohort = _phantoms(cases=1)
-    with Study.create(folder / "phantom.mlbseg") as study:
-        (case,) = import_folder(study, cohort.images, cohort.labels).cases
-        return layer_data(study, case)
+    with tempfile.TemporaryDirectory(prefix="napari-mlbseg-") as name:
+        cohort = make_phantom_cohort(Path(name) / "files", cases=1)
+        with Study.create(Path(name) / "phantom.mlbseg") as study:
+            (case,) = import_folder(study, cohort.images, cohort.labels).cases
+            return layer_data(study, case)
 
 
 def open_dock(viewer: napari.Viewer) -> None:
@@ -96,17 +96,22 @@ def open_study(viewer: napari.Viewer) -> None:
 
 
 def open_phantom_study(viewer: napari.Viewer) -> None:
-    """Open a study of four phantoms in the dock, ready for corrections (command)."""
+    """Open a study of four phantoms in the dock, ready for corrections (command).
+
+    Asks for the folder to keep it in; a study of phantoms that is there already is opened again.
+    """
+    from napari_mlbseg.samples import make_phantom_cohort
     from napari_mlbseg.widgets import dock
     from napari_mlbseg.widgets.requests import NewStudy
 
-    folder, cohort = _phantoms(cases=4)
-    new = NewStudy(folder / "phantoms.mlbseg", cohort.images, cohort.labels, "organ, lesion")
-    dock.open_dock(viewer).workbench.create_study(new)
-
-
-def _phantoms(*, cases: int) -> "tuple[Path, PhantomCohort]":
-    from napari_mlbseg.samples import make_phantom_cohort
-
-    folder = Path(tempfile.mkdtemp(prefix="napari-mlbseg-"))
-    return folder, make_phantom_cohort(folder / "files", cases=cases)
+    opened = dock.open_dock(viewer)
+    chosen = QFileDialog.getExistingDirectory(opened, "Folder to keep the study of phantoms in")
+    if not chosen:
+        return
+    path = Path(chosen) / "phantoms.mlbseg"
+    if path.exists():
+        opened.workbench.open_study(path)
+        return
+    cohort = make_phantom_cohort(Path(chosen) / "phantoms", cases=4)
+    new = NewStudy(path, cohort.images, cohort.labels, "organ, lesion")
+    opened.workbench.create_study(new)

@@ -27,6 +27,7 @@ from napari_mlbseg.widgets.panels.style import (
     enable,
     heading,
     narrow,
+    plain,
     quiet,
 )
 from napari_mlbseg.widgets.shortcuts import COMMANDS, EVERY, MOVES, TRAVELS, VIEWS
@@ -58,7 +59,7 @@ class SlicesPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.title = heading("Slice")
-        self.state = QLabel()
+        self.state = plain()
         self.axis = QComboBox()
         self.axis.setToolTip("Axis along which slices are shown and annotated")
         for name, plane in zip(AXIS_NAMES, _PLANES, strict=True):

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QMessageBox,
     QProgressBar,
@@ -24,7 +23,7 @@ from qtpy.QtWidgets import (
 from napari_mlbseg.project.importing.cohort import Imported
 from napari_mlbseg.project.importing.offers import Offer
 from napari_mlbseg.widgets.panels.choices_dialog import ChoicesDialog, ProblemsDialog
-from napari_mlbseg.widgets.panels.style import button, quiet
+from napari_mlbseg.widgets.panels.style import button, plain, plain_tip, quiet
 from napari_mlbseg.widgets.requests import NewStudy
 
 SUFFIX = ".mlbseg"
@@ -53,7 +52,7 @@ class StudyPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._asked: NewStudy | None = None
-        self.name = QLabel()
+        self.name = plain()
         self.name.setStyleSheet("font-size: 14px; font-weight: bold;")
         self.place = quiet()
         self.new = button("New…", "Create a study from a folder of images", self._ask_new)
@@ -61,7 +60,7 @@ class StudyPanel(QWidget):
         self.close_study = button(
             "Close", "Save, stop the training and close the study", self.close_requested.emit
         )
-        self.message = QLabel()
+        self.message = plain()
         self.message.setWordWrap(True)
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.message.setToolTip("Latest message")
@@ -88,7 +87,7 @@ class StudyPanel(QWidget):
         mode = "" if writable else ", read-only"
         self.name.setText(path.stem)
         self.place.setText(f"{cases} {'case' if cases == 1 else 'cases'}{mode}")
-        self.name.setToolTip(str(path))
+        self.name.setToolTip(plain_tip(str(path)))
 
     def show_message(self, text: str, *, error: bool = False) -> None:
         """Show a message; an empty text hides it."""
@@ -141,6 +140,7 @@ class StudyPanel(QWidget):
         """Offer to open a study read-only that is in use elsewhere."""
         box = QMessageBox(self)
         box.setWindowTitle("Study in use")
+        box.setTextFormat(Qt.TextFormat.PlainText)
         box.setText(reason)
         box.setInformativeText("You can open it read-only, without painting or training.")
         read = box.addButton("Open read-only", QMessageBox.ButtonRole.AcceptRole)

@@ -1,6 +1,7 @@
 """Colours and small widgets that the panels share."""
 
 from collections.abc import Callable
+from html import escape
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
@@ -24,16 +25,29 @@ STATE_TEXTS = {
 }
 
 
+def plain(text: str = "") -> QLabel:
+    """Return a label that shows a text as it is, even if it is a name that looks like markup."""
+    label = QLabel()
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setText(text)
+    return label
+
+
+def plain_tip(text: str) -> str:
+    """Return a tooltip that shows a text as it is: tooltips take markup wherever they see some."""
+    return f"<qt>{escape(text)}</qt>" if "<" in text else text
+
+
 def heading(text: str) -> QLabel:
     """Return the title of a section."""
-    label = QLabel(text)
+    label = plain(text)
     label.setStyleSheet("font-weight: bold; padding-top: 2px;")
     return label
 
 
 def quiet(text: str = "") -> QLabel:
     """Return secondary text that wraps."""
-    label = QLabel(text)
+    label = plain(text)
     label.setWordWrap(True)
     label.setStyleSheet(f"color: {_QUIET};")
     return label
@@ -44,6 +58,7 @@ class Note(QLabel):
 
     def __init__(self, tooltip: str, text: str = "") -> None:
         super().__init__()
+        self.setTextFormat(Qt.TextFormat.PlainText)
         self.setWordWrap(True)
         self.setStyleSheet(f"color: {_QUIET};")
         self.setToolTip(tooltip)
