@@ -269,7 +269,8 @@ class ArrayStore:
                 read_only=not self.place.writable,
             )
             mode: Literal["r", "r+"] = "r+" if self.place.writable else "r"
-            return zarr.open_array(store, mode=mode, zarr_format=3).with_config(EVERY_CHUNK)
+            opened = zarr.open_array(store, mode=mode, zarr_format=3).async_array
+            return zarr.Array(zarr.AsyncArray(opened.metadata, opened.store_path, EVERY_CHUNK))
 
     def _is_there(self, path: Path, name: ArrayName, shape: Shape) -> bool:
         try:

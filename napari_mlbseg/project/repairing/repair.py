@@ -14,6 +14,7 @@ from napari_mlbseg.project.catalogue.complaints import explained
 from napari_mlbseg.project.catalogue.counter import COUNTER_NAME
 from napari_mlbseg.project.catalogue.salvage import salvage
 from napari_mlbseg.project.folder.durable import flush, flush_entries, flush_file, make_folder
+from napari_mlbseg.project.folder.inside import plain_folders, size_of
 from napari_mlbseg.project.folder.lock import WriterLock, current_user
 from napari_mlbseg.project.folder.place import Place
 from napari_mlbseg.project.records.cases import Case
@@ -71,7 +72,9 @@ def _repair_catalogue(path: Path) -> list[str]:
     try:
         catalogue, new = path / CATALOGUE_NAME, path / f"{CATALOGUE_NAME}.new"
         kept = _kept_aside(path)
-        earlier = sorted((path / BACKUPS_NAME).glob(f"*/{CATALOGUE_NAME}"), reverse=True)
+        folders = sorted(plain_folders(path / BACKUPS_NAME), reverse=True)
+        found = [folder / CATALOGUE_NAME for folder in folders]
+        earlier = [file for file in found if size_of(file, path) is not None]
         sources = [*earlier, *reversed(backups_in(path))]
         try:
             with explained(new):

@@ -1,9 +1,7 @@
 """Looks at everything in a study and tells what is not as it was saved; changes nothing."""
 
-import sqlite3
 import zipfile
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +10,9 @@ from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.arrays.sweep import CHECKPOINTS_NAME
 from napari_mlbseg.project.catalogue.backups import backups_in
 from napari_mlbseg.project.catalogue.checking import is_whole
+from napari_mlbseg.project.catalogue.sources import opened
 from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.damage import CatalogueReport
 from napari_mlbseg.project.records.progress import Progress, silent
 from napari_mlbseg.project.study import Study
 
@@ -60,25 +60,24 @@ def verify(path: Path, progress: Progress = silent) -> Verified:
     >>> verify(Path("heart.mlbseg")).findings
     ()
     """
-    backups, checkpoints = backups_in(path), checkpoints_in(path)
-    beside = (*_damaged_backups(backups), *_damaged_checkpoints(checkpoints))
-    found = Verified((), checkpoints=len(checkpoints), backups=len(backups))
+    report, arrays = CatalogueReport(()), list[str | None]()
     try:
         with Study.open(path, writable=False) as study:
             report = study.check()
-            arrays = list(_arrays(study, progress))
+            arrays += _arrays(study, progress)
     except Damaged as error:
-        return Verified((Finding("catalogue", str(error)), *beside))
+        report = CatalogueReport((str(error),))
+    backups, checkpoints = backups_in(path), checkpoints_in(path)
     own = (Finding("catalogue", what) for what in report.flaws)
     spoilt = (Finding("array", what) for what in arrays if what is not None)
     return Verified(
-        (*own, *spoilt, *beside),
-        report.revisions,
-        report.unhashed,
-        len(arrays),
-        found.checkpoints,
-        found.backups,
-        report.free_pages,
+        (*own, *spoilt, *_damaged_checkpoints(checkpoints), *_damaged_backups(backups)),
+        revisions=report.revisions,
+        unhashed=report.unhashed,
+        arrays=len(arrays),
+        checkpoints=len(checkpoints),
+        backups=len(backups),
+        free_pages=report.free_pages,
     )
 
 
@@ -120,6 +119,8 @@ def _damaged_checkpoints(paths: list[Path]) -> Iterator[Finding]:
 
 def _damaged_backups(paths: list[Path]) -> Iterator[Finding]:
     for path in paths:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as backup:
-            if not is_whole(backup):
-                yield Finding("backup", f"{path} is damaged; an older or a newer one may be sound")
+        backup = opened(path)
+        if backup is None or not is_whole(backup):
+            yield Finding("backup", f"{path} is damaged; an older or a newer one may be sound")
+        if backup is not None:
+            backup.close()
