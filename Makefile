@@ -14,7 +14,7 @@ QT := QT_API=$${QT_API:-pyqt6}
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-all coverage figures newest lint format docs links screenshots \
+.PHONY: help run test test-all coverage figures lowest newest lint format docs links screenshots \
     benchmarks lock clean setup system
 
 help: ## this list
@@ -32,14 +32,19 @@ run: setup ## the demo: a phantom cohort from rough labels to corrected ones, th
 test: setup ## lint, types, examples, all tests but the slow ones, windows with every Qt binding
 	@scripts/test.sh $(VENV) -q -m "not slow"
 
-test-all: setup ## the same with the slow tests
+test-all: setup ## the same with the slow tests, and the quick ones with the lowest and newest versions
 	@scripts/test.sh $(VENV) -q -o timeout=3600
+	@scripts/resolved.sh lowest-direct --if-reachable -m "not slow"
+	@scripts/resolved.sh highest --if-reachable -m "not slow"
 
 coverage: setup ## the same tests as `make test`, and which branches of the package they take
 	@scripts/coverage.sh $(VENV) -q -m "not slow"
 
 figures: setup ## files per folder, arrows between rooms, long functions, tests / code
 	@$(BIN)/python scripts/figures.py --names
+
+lowest: system ## the tests with the lowest versions that pyproject.toml allows, in a fresh environment
+	@scripts/resolved.sh lowest-direct -m "not slow"
 
 newest: system ## windows from start to end with the newest napari, in a fresh environment
 	@scripts/newest.sh

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         slices_to_correct,
         suggest,
     )
-    from napari_mlbseg.errors import StudyGone, UserError
+    from napari_mlbseg.errors import Damaged, StudyGone, UserError
     from napari_mlbseg.formats.registry import (
         known_suffixes,
         read_image,
@@ -82,9 +82,12 @@ if TYPE_CHECKING:
     from napari_mlbseg.project.importing.pairing import Failure
     from napari_mlbseg.project.labels import StudyLabels
     from napari_mlbseg.project.records.cases import Case, LabelClass
+    from napari_mlbseg.project.records.damage import CatalogueReport, DamagedRevision
     from napari_mlbseg.project.records.extents import End, Extent, ExtentRecord
     from napari_mlbseg.project.records.reach import Reach
     from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
+    from napari_mlbseg.project.repairing.repair import Repaired, repair
+    from napari_mlbseg.project.repairing.verify import Finding, Verified, verify
     from napari_mlbseg.project.study import Study
     from napari_mlbseg.samples import PhantomCohort, make_phantom_cohort
     from napari_mlbseg.volume import Geometry, Volume
@@ -96,11 +99,14 @@ __all__ = [
     "Bootstrapper",
     "Case",
     "CaseFiles",
+    "CatalogueReport",
     "CheckpointSaved",
     "Choice",
     "CleanSlicesChanged",
     "Config",
     "CoverageChanged",
+    "Damaged",
+    "DamagedRevision",
     "EarlierModelChosen",
     "End",
     "Event",
@@ -113,6 +119,7 @@ __all__ = [
     "Failed",
     "Failure",
     "FellBack",
+    "Finding",
     "Finished",
     "Focus",
     "Geometry",
@@ -132,6 +139,7 @@ __all__ = [
     "Paused",
     "PhantomCohort",
     "Reach",
+    "Repaired",
     "Request",
     "Resume",
     "Resumed",
@@ -158,6 +166,7 @@ __all__ = [
     "Suggestion",
     "UserError",
     "ValidationScored",
+    "Verified",
     "Volume",
     "export_case",
     "export_model",
@@ -172,8 +181,10 @@ __all__ = [
     "make_study",
     "read_image",
     "read_labels",
+    "repair",
     "slices_to_correct",
     "suggest",
+    "verify",
     "write_labels",
     "write_map",
 ]
@@ -209,7 +220,7 @@ _HOMES: Final = {
     "engine.loop": ("Bootstrapper",),
     "engine.predictions.probabilities": ("export_predicted_probabilities",),
     "engine.predictions.suggestions": ("Suggestion", "slices_to_correct", "suggest"),
-    "errors": ("StudyGone", "UserError"),
+    "errors": ("Damaged", "StudyGone", "UserError"),
     "formats.registry": (
         *("known_suffixes", "read_image", "read_labels", "write_labels", "write_map"),
     ),
@@ -229,9 +240,12 @@ _HOMES: Final = {
     "project.importing.pairing": ("Failure",),
     "project.labels": ("StudyLabels",),
     "project.records.cases": ("Case", "LabelClass"),
+    "project.records.damage": ("CatalogueReport", "DamagedRevision"),
     "project.records.extents": ("End", "Extent", "ExtentRecord"),
     "project.records.reach": ("Reach",),
     "project.records.slices": ("SliceKey", "SliceRecord", "SliceState"),
+    "project.repairing.repair": ("Repaired", "repair"),
+    "project.repairing.verify": ("Finding", "Verified", "verify"),
     "project.study": ("Study",),
     "samples": ("PhantomCohort", "make_phantom_cohort"),
     "volume": ("Geometry", "Volume"),

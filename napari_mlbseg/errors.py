@@ -15,6 +15,10 @@ class UserError(Exception):
     """
 
 
+class Damaged(UserError):  # noqa: N818 (a state of a file, not a mistake)
+    """Something that is stored cannot be what was saved; whatever does not need it still works."""
+
+
 class StudyGone(UserError):  # noqa: N818 (a state of the study, not a mistake)
     """The folder of an open study was removed, moved away or replaced by another.
 

@@ -63,6 +63,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "study": {"arrays", "catalogue", "folder", "labels", "records"},
         "tidying": {"records"},
         "rescue": {"folder", "records", "study"},
+        "repairing": {"arrays", "catalogue", "folder", "records", "study"},
         "importing": {"arrays", "folder", "records", "study"},
         "exporting": {
             *("arrays", "catalogue", "folder", "importing", "labels", "records", "study"),

@@ -83,3 +83,38 @@ def test_a_newer_napari_has_to_show_what_every_binding_shows(tmp_path: Path) -> 
     assert any(wanted in line and "[pyqt6,test]" in line for line in installed)
     assert re.search(r"-m pytest tests/widgets .*-m every_binding and not slow", asked[-1])
     assert not Path(asked[1].split()[-1]).exists()  # the environment is gone
+
+
+@pytest.mark.parametrize("resolution", ["lowest-direct", "highest"])
+def test_other_versions_have_to_pass_the_same_tests(tmp_path: Path, resolution: str) -> None:
+    if shutil.which("xvfb-run") is None:
+        pytest.skip("needs a virtual screen")
+    log, stub = tmp_path / "log", tmp_path / "python"
+    stub.write_text(STUB.format(log=log))
+    stub.chmod(0o755)
+    done = resolved(resolution, "-m", "not slow", python=str(stub))
+    assert done.returncode == 0, done.stderr
+    asked = log.read_text().splitlines()
+    [compiled] = [line for line in asked if "uv pip compile" in line]
+    assert f"--resolution {resolution}" in compiled
+    tested = [line for line in asked if "-m pytest" in line]
+    assert [line.endswith("-m every_binding and not slow") for line in tested] == [False, True]
+    assert not Path(asked[0].split()[-1]).exists()  # the environment is gone
+
+
+def test_other_versions_are_left_out_where_no_index_is_within_reach() -> None:
+    unreachable = {"PIP_INDEX_URL": "http://127.0.0.1:1/simple", "PIP_FIND_LINKS": ""}
+    unreachable |= {"PIP_EXTRA_INDEX_URL": "http://127.0.0.1:1/simple"}
+    done = resolved("highest", "--if-reachable", python=sys.executable, **unreachable)
+    assert done.returncode == 0, done.stderr
+    assert "No index within reach offers uv" in done.stdout
+
+
+def resolved(*arguments: str, python: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["scripts/resolved.sh", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHON": python, "PIP_CONFIG_FILE": os.devnull, **settings},
+        capture_output=True,
+        text=True,
+    )

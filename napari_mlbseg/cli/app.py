@@ -269,6 +269,54 @@ def export(
     output.show(written, json=json, text=output.export_text)
 
 
+@app.command()
+def verify(study: StudyPath, json: AsJson = False) -> None:
+    """Check a study: everything that a person did, all arrays, checkpoints and backups."""
+    from napari_mlbseg.cli import safety
+
+    found = safety.verify(study)
+    output.show(found, json=json, text=output.verified_text)
+    if not found["sound"]:
+        output.error(f"{len(found['findings'])} things are damaged. Run: mlbseg repair {study}")
+        raise typer.Exit(ExitCode.USER_ERROR)
+
+
+@app.command()
+def repair(study: StudyPath, json: AsJson = False) -> None:
+    """Repair what `verify` finds: from backups, earlier revisions and the source files."""
+    from napari_mlbseg.cli import safety
+
+    told = safety.repair(study)
+    output.show(told, json=json, text=output.repaired_text)
+    if told["left"]:
+        output.error(f"{len(told['left'])} things could not be repaired:")
+        for line in told["left"]:
+            output.note(f"  {line}")
+        raise typer.Exit(ExitCode.PARTLY)
+
+
+@app.command()
+def backup(study: StudyPath, json: AsJson = False) -> None:
+    """Copy all human work of a study into a new backup within it; the last seven are kept."""
+    from napari_mlbseg.cli import safety
+
+    output.show(safety.backup(study), json=json, text=output.backup_text)
+
+
+@app.command()
+def log(
+    study: StudyPath,
+    *,
+    case: Annotated[str | None, typer.Option(help="Only what was done to this case.")] = None,
+    count: Annotated[int | None, typer.Option("-n", min=1, help="Only the newest lines.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Tell who did what and when in a study, oldest first."""
+    from napari_mlbseg.cli import safety
+
+    output.show(safety.log(study, case, count), json=json, text=output.log_text)
+
+
 model_app = typer.Typer(help="The trained model, for use elsewhere.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
 

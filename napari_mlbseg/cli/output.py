@@ -121,6 +121,48 @@ def export_text(written: Document) -> None:
         _line(text)
 
 
+def verified_text(found: Document) -> None:
+    """List what is damaged, and tell what was looked at."""
+    for one in found["findings"]:
+        _line(f"{one['where']}: {one['what']}")
+    counts = found["counts"]
+    looked = ", ".join(
+        f"{counts[name]} {name}" for name in ("revisions", "arrays", "checkpoints", "backups")
+    )
+    _line(f"{'Sound' if found['sound'] else 'Looked at'}: {looked}.")
+    if counts["unhashed"]:
+        _line(f"{counts['unhashed']} revisions are from before there were hashes.")
+
+
+def repaired_text(told: Document) -> None:
+    """Tell what was repaired."""
+    for line in told["done"]:
+        _line(line)
+    if not (told["done"] or told["left"]):
+        _line("There was nothing to repair.")
+
+
+def backup_text(made: Document) -> None:
+    """Tell where the backup is."""
+    _line(made["backup"])
+
+
+def log_text(told: Document) -> None:
+    """One line for each thing that was done."""
+    for one in told["lines"]:
+        details = ", ".join(f"{name} {value}" for name, value in one["details"].items())
+        where = f" {one['case']}" if one["case"] else ""
+        _line(f"{one['at'][:19]} {one['author']}: {one['action']}{where} ({details})")
+    for line in told["unreadable"]:
+        note(f"note: {line}")
+
+
+def damage_notes(damage: Sequence[str]) -> None:
+    """What is damaged in a study and passed over, on stderr."""
+    for line in damage:
+        note(f"note: {line}")
+
+
 def model_text(written: Document) -> None:
     """Tell where the model is, and how close it is to the engine."""
     _line(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from napari_mlbseg.cli.output import damage_notes
 from napari_mlbseg.cli.progress import follow
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Inbox, Stop
@@ -17,7 +18,10 @@ from napari_mlbseg.project.study import Study
 def run(path: Path, config: Config) -> dict[str, Any]:
     """Run the engine on a study until it is done or Ctrl-C is pressed."""
     with Study.open(path) as study, _stop_on_interrupt() as inbox:
-        return {"study": str(study.path), **follow(Bootstrapper(study, config).events(inbox))}
+        damage = study.damage()
+        damage_notes(damage)
+        told = follow(Bootstrapper(study, config).events(inbox))
+        return {"study": str(study.path), "damage": list(damage), **told}
 
 
 def demo(folder: Path) -> dict[str, Any]:
@@ -33,17 +37,25 @@ def demo(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def _stop_on_interrupt() -> Iterator[Inbox]:
-    inbox = Inbox()
+    inbox, leaving = Inbox(), False
+
+    def leave(number: int, frame: object) -> None:
+        nonlocal leaving
+        leaving = True
+        raise KeyboardInterrupt
 
     def stop(number: int, frame: object) -> None:
         inbox.put(Stop())
-        # The next Ctrl-C raises KeyboardInterrupt.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, leave)
         # Not through sys.stderr: it may be in the middle of a write.
         os.write(2, b"\nStopping; press Ctrl-C again to leave at once.\n")
 
     previous = signal.signal(signal.SIGINT, stop)
     try:
         yield inbox
+    except Exception:
+        if leaving:  # the engine turned the interrupt into an event, and that into this error
+            raise KeyboardInterrupt from None
+        raise
     finally:
         signal.signal(signal.SIGINT, previous)

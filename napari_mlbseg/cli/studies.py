@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_mlbseg.cli.extents import extents_of, not_corrected, unknown_ends
+from napari_mlbseg.cli.output import damage_notes
 from napari_mlbseg.cli.progress import counting
 from napari_mlbseg.engine.training.untrained import check_trained
 from napari_mlbseg.errors import UserError
@@ -127,8 +128,10 @@ def export(path: Path, out: Path, kind: ExportKind, form: OutFormat) -> Document
     tidied: dict[str, Tidied] = {}
     with Study.open(path, writable=False) as study, counting() as progress:
         files = _written(study, out, kind, form, progress, tidied.__setitem__)
+        damage_notes(study.damage())
         return {
             "study": str(study.path),
+            "damage": list(study.damage()),
             "what": kind.value,
             "format": form.value,
             "files": [str(file) for file in files],
@@ -186,9 +189,11 @@ def _check_classes(volume: Volume, study: Study, path: Path) -> None:
 
 
 def _describe(study: Study) -> Document:
+    damage_notes(study.damage())
     return {
         "study": str(study.path),
         "name": study.name,
+        "damage": list(study.damage()),
         "classes": _describe_classes(study),
         "cases": [_describe_case(study, case) for case in study.cases],
         "not_corrected": not_corrected(study),

@@ -63,7 +63,7 @@ class Bootstrapper:
                 release_all_memory()
         except UserError as error:
             yield Failed(str(error), "")
-        except Exception as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
             logger.exception("the run failed")
             yield Failed(
                 f"The run stopped because of an unexpected error: {type(error).__name__}: {error}. "

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -10,22 +11,25 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mlbseg.errors import UserError
+from napari_mlbseg.errors import Damaged, UserError
 from napari_mlbseg.project.arrays import sweep
 from napari_mlbseg.project.arrays.adding import Adding
 from napari_mlbseg.project.arrays.store import ARRAYS_NAME, ArrayStore
 from napari_mlbseg.project.arrays.sweep import CHECKPOINTS_NAME
+from napari_mlbseg.project.catalogue import checking
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
-from napari_mlbseg.project.catalogue.database import Database
+from napari_mlbseg.project.catalogue.database import Database, in_words
 from napari_mlbseg.project.catalogue.extents import Extents
 from napari_mlbseg.project.catalogue.log import AuditLog
 from napari_mlbseg.project.catalogue.revisions import Slices
 from napari_mlbseg.project.catalogue.runs import Runs
+from napari_mlbseg.project.folder.durable import make_folder
 from napari_mlbseg.project.folder.inside import require_own
 from napari_mlbseg.project.folder.lock import WriterLock, current_user
 from napari_mlbseg.project.folder.place import Place
 from napari_mlbseg.project.labels import StudyLabels
 from napari_mlbseg.project.records.cases import Case, LabelClass, NewCase
+from napari_mlbseg.project.records.damage import CatalogueReport
 from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
 
 SUFFIX = ".mlbseg"
@@ -100,7 +104,7 @@ class Study(AbstractContextManager["Study"]):
         if path.exists():
             raise UserError(f"{path} exists already. Open it, or choose another name.")
         try:
-            path.mkdir(parents=True)
+            make_folder(path)
         except OSError as error:
             raise UserError(f"{path} cannot be made ({error}). Choose another place.") from error
         place = Place(path)
@@ -207,6 +211,53 @@ class Study(AbstractContextManager["Study"]):
         if axis not in (0, 1, 2):
             raise ValueError(f"a display axis is 0, 1 or 2, got {axis}")
         self._catalogue.set_axis(case_id, axis)
+
+    def damage(self) -> tuple[str, ...]:
+        """A sentence for each thing that is damaged and passed over; empty for a sound study.
+
+        Looks at what counts now; `verify` looks at everything.
+        """
+        missing = self._database.missing
+        lost = [in_words(self._database.path, missing)] if missing else []
+        revisions = map(str, self.slices.damaged())
+        return (*lost, *revisions, *self.extents.damaged(), *self.runs.damaged())
+
+    def check(self) -> CatalogueReport:
+        """Look at all that the catalogue holds, also at what was superseded."""
+        flaws = [*checking.flaws_in(self._database)]
+        if self._database.missing:
+            flaws.insert(0, in_words(self._database.path, self._database.missing))
+        try:
+            _ = self.cases
+            flaws += self._odd_classes()
+            flaws += [f"revision {number} is damaged: {why}" for number, why in self.slices.flaws()]
+            flaws += [*self.runs.damaged(), *self.log.damaged()]
+            [(revisions,)] = self._database.rows("SELECT count(*) FROM revisions")
+        except Damaged as error:
+            return CatalogueReport((*flaws, str(error)))
+        unhashed, free = checking.unhashed(self._database), checking.free_pages(self._database)
+        return CatalogueReport(tuple(dict.fromkeys(flaws)), revisions, unhashed, free)
+
+    def _odd_classes(self) -> list[str]:
+        """A sentence if the classes are not those that the log says were set last."""
+        classes = [asdict(one) | {"color": list(one.color)} for one in self.classes]
+        for line in [one for one in self.log.entries() if one.action == "set classes"][-1:]:
+            named = line.details["classes"]
+            same = len(named) == len(classes) and all(
+                now[key] == value
+                for now, then in zip(classes, named, strict=True)
+                for key, value in then.items()
+            )
+            if not same:
+                return [f"the classes are not those that line {line.number} of the log names"]
+        return []
+
+    def back_up(self) -> Path:
+        """Copy the catalogue, all human work, into a new backup in the study; returns its path.
+
+        The last seven are kept. The study itself makes one before the first change of a day.
+        """
+        return self._database.back_up()
 
     def add_cases(self, new_cases: Iterable[NewCase]) -> tuple[Case, ...]:
         """Add all of the cases or none: after an error the study is unchanged.

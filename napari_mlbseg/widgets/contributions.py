@@ -73,11 +73,11 @@ def phantom_case() -> list[LayerData]:
     from napari_mlbseg.samples import make_phantom_cohort
     from napari_mlbseg.widgets.case.layers import layer_data
 
-    folder = Path(tempfile.mkdtemp(prefix="napari-mlbseg-"))
-    cohort = make_phantom_cohort(folder / "files", cases=1)
-    with Study.create(folder / "phantom.mlbseg") as study:
-        (case,) = import_folder(study, cohort.images, cohort.labels).cases
-        return layer_data(study, case)
+    with tempfile.TemporaryDirectory(prefix="napari-mlbseg-") as name:
+        cohort = make_phantom_cohort(Path(name) / "files", cases=1)
+        with Study.create(Path(name) / "phantom.mlbseg") as study:
+            (case,) = import_folder(study, cohort.images, cohort.labels).cases
+            return layer_data(study, case)
 
 
 def open_dock(viewer: napari.Viewer) -> None:
@@ -95,7 +95,7 @@ def open_study(viewer: napari.Viewer) -> None:
 
 
 def open_phantom_study(viewer: napari.Viewer) -> None:
-    """Ask for a folder, and make and open a study of four phantoms there (command)."""
+    """Ask for a folder, and make a study of four phantoms there, or open it again (command)."""
     from napari_mlbseg.widgets import dock
 
     dock.open_dock(viewer).study_panel.ask_sample()

@@ -31,7 +31,7 @@ from napari_mlbseg.widgets.panels.suggestions import SuggestionsPanel
 from napari_mlbseg.widgets.panels.training import TrainingPanel
 from napari_mlbseg.widgets.refusals import reporting
 from napari_mlbseg.widgets.requests import CaseRow, case_rows
-from napari_mlbseg.widgets.sample_study import phantom_study
+from napari_mlbseg.widgets.sample_study import PHANTOM_STUDY, phantom_study
 from napari_mlbseg.widgets.workbench import Workbench
 
 _VIEWS = {
@@ -93,9 +93,7 @@ class MLBSegDock(QWidget):
         self.study_panel.create_requested.connect(bench.create_study)
         self.study_panel.close_requested.connect(bench.close_study)
         self.study_panel.cancel_requested.connect(bench.errands.cancel)
-        self.study_panel.sample_requested.connect(
-            lambda folder: bench.create_study(phantom_study(folder))
-        )
+        self.study_panel.sample_requested.connect(self._show_sample)
         self.study_panel.case_asked.connect(self.cases_panel.step)
         self.study_panel.list_asked.connect(lambda: self.bring(self.cases_panel))
         self.cases_panel.case_chosen.connect(bench.view.choose)
@@ -128,6 +126,14 @@ class MLBSegDock(QWidget):
             self.export_panel.model_requested,
         ):
             acted.connect(lambda *_: self.message.clear())
+
+    def _show_sample(self, folder: Path) -> None:
+        with reporting(self._show_failure):
+            path = folder / PHANTOM_STUDY
+            if path.exists():
+                self.workbench.open_study(path)
+            else:
+                self.workbench.create_study(phantom_study(folder))
 
     def bring(self, widget: QWidget) -> None:
         """Show the tab that a widget is in."""

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from napari_mlbseg.widgets.requests import NewStudy
 
-CASES = 4
+PHANTOM_STUDY = "phantoms.mlbseg"
+_CASES = 4
 
 
 def phantom_study(folder: Path) -> NewStudy:
     """Write phantoms with rough labels into a folder; return the study to make of them there."""
     from napari_mlbseg.samples import make_phantom_cohort
 
-    cohort = make_phantom_cohort(folder / "phantoms", cases=CASES)
-    return NewStudy(folder / "phantoms.mlbseg", cohort.images, cohort.labels, "organ, lesion")
+    cohort = make_phantom_cohort(folder / "phantoms", cases=_CASES)
+    return NewStudy(folder / PHANTOM_STUDY, cohort.images, cohort.labels, "organ, lesion")

@@ -208,6 +208,10 @@ class Workbench(QObject):
         self.view.set_study(study)
         self.study_changed.emit()
         self.view.begin()
+        with reporting(self.failed.emit):
+            damage = study.damage()
+            if damage:
+                self.failed.emit("\n".join(damage))
         if imported is not None:
             if imported.failures:
                 self.failed.emit(f"Some files were not imported.\n{imported.summary}")

@@ -449,13 +449,14 @@ def test_memory_that_does_not_suffice_for_one_slice_ends_the_run_in_words(
     assert events[-1].details == ""
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit, KeyboardInterrupt])
 def test_an_unexpected_error_is_the_last_event(
-    phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch
+    phantoms: Phantoms, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
 ) -> None:
     phantoms.accept("phantom0", 3, 5, 8)
 
     def broken(self: training.Trainer, *, learning_rate: float) -> object:
-        raise RuntimeError("a torch error")
+        raise kind("a torch error")
 
     monkeypatch.setattr(training.Trainer, "base_step", broken)
     events = run(phantoms)

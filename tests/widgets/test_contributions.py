@@ -1,4 +1,5 @@
 import importlib.metadata
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -120,17 +121,39 @@ def test_a_sample_case_is_plain_layers(window: napari.Viewer) -> None:
     assert [type(layer).__name__ for layer in layers] == ["Image", "Labels"]
 
 
-def test_a_command_makes_a_study_of_phantoms_where_one_wants_it(
+def test_a_command_opens_a_study_of_phantoms_where_the_user_says(
     qtbot: QtBot, window: napari.Viewer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = lambda *args, **kwargs: str(tmp_path / "mine")  # noqa: E731
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", folder)
-    contributions.open_phantom_study(window)
+    home, elsewhere = tmp_path / "mine", tmp_path / "temporary"
+    for folder in (home, elsewhere):
+        folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+    answers = iter(["", str(home), str(home)])
+    folder_asked = lambda *args, **kwargs: next(answers)  # noqa: E731
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", folder_asked)
     bench = open_dock(window).workbench
+    contributions.open_phantom_study(window)
+    assert (bench.study, list(home.iterdir())) == (None, [])
+    contributions.open_phantom_study(window)
     qtbot.waitUntil(lambda: bench.annotation is not None)
-    assert len(case_rows(bench.study)) == 4
     assert bench.study is not None
-    assert bench.study.path.parent == tmp_path / "mine"
+    assert bench.study.path == home / "phantoms.mlbseg"
+    assert len(case_rows(bench.study)) == 4
+    assert list(elsewhere.iterdir()) == []
+    identity = bench.study.identity
+    bench.close_study()
+    contributions.open_phantom_study(window)
+    assert bench.study is not None
+    assert bench.study.identity == identity
+
+
+def test_a_sample_case_leaves_no_files(window: napari.Viewer, tmp_path: Path) -> None:
+    tempfile.tempdir = str(tmp_path)
+    try:
+        window.open_sample(PLUGIN, "phantom-case")
+    finally:
+        tempfile.tempdir = None
+    assert list(tmp_path.glob("napari-mlbseg-*")) == []
 
 
 def test_every_command_of_the_palette_that_can_be_run_runs_without_an_argument(

@@ -11,7 +11,7 @@ import napari
 import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QMessageBox, QScrollArea
+from qtpy.QtWidgets import QApplication, QLabel, QMessageBox, QScrollArea
 from scripted import ScriptedEngine
 
 from napari_mlbseg.engine import events as ev
@@ -350,3 +350,20 @@ def test_the_dock_fits_a_small_screen_without_scrolling(
     assert bar.maximum() == 0
     assert dock.width() <= 400
     dock.workbench.shut_down()
+
+
+def test_names_are_shown_as_they_are_even_if_they_look_like_markup(
+    dock: MLBSegDock, study_path: Path, tmp_path: Path
+) -> None:
+    dock.workbench.close_study()
+    odd = study_path.rename(tmp_path / "<img src=x>.mlbseg")
+    dock.workbench.open_study(odd)
+    dock.workbench.failed.emit("<b>a.nii.gz</b> cannot be read")
+    own_markup = {"Keys work while the pointer is over the image"}
+    shown = [label for label in dock.findChildren(QLabel) if label.toolTip() not in own_markup]
+    formats = {label.text(): label.textFormat() for label in shown if label.text()}
+    assert formats["<img src=x>"] == Qt.TextFormat.PlainText
+    assert formats["<b>a.nii.gz</b> cannot be read"] == Qt.TextFormat.PlainText
+    marked_up = {text for text, format in formats.items() if "<" in text}
+    assert all(formats[text] == Qt.TextFormat.PlainText for text in marked_up)
+    assert "&lt;img src=x&gt;" in dock.study_panel.name.toolTip()

@@ -2,8 +2,10 @@
 
 import dataclasses
 import shutil
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 import SimpleITK
 from at_work import on_view, paint
 from dicom_files import lps_of, voxels, write_series
+from flipped import flip
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 from scripted import ScriptedEngine
@@ -54,6 +57,30 @@ def test_opening_shows_the_first_case(bench: Workbench, viewer: ViewerModel) -> 
     assert [row.case_id for row in case_rows(bench.study)] == ["phantom_01", "phantom_02"]
     assert on_view(bench).case.id == "phantom_01"
     assert len(viewer.layers) == 7
+
+
+def test_damage_that_is_passed_over_is_told_at_the_opening(
+    bench: Workbench, study_path: Path
+) -> None:
+    assert bench.study is not None
+    case = bench.study.case("phantom_01")
+    key, shape = SliceKey(case.id, case.axis, 3), case.slice_shape(case.axis)
+    for value in (1, 2):
+        bench.study.save_slice(key, np.full(shape, value, np.uint8), SliceState.CLEAN)
+    with closing(sqlite3.connect(study_path / "catalogue.sqlite")) as connection:
+        (data,) = connection.execute("SELECT data FROM masks ORDER BY number DESC").fetchone()
+    bench.close_study()
+    flip(study_path / "catalogue.sqlite", data, at=12)
+    told: list[str] = []
+    bench.failed.connect(told.append)
+    bench.open_study(study_path)
+    assert ["Revision 1 is shown instead, as a draft" in words for words in told] == [True]
+    bench.view.choose(case.id)
+    on_view(bench).go_to(3)
+    assert np.array_equal(np.asarray(on_view(bench).layers.working.data[3]), np.full(shape, 1))
+    bench.view.act(methodcaller("accept"))
+    assert bench.study.slices.clean() == (key,)
+    assert bench.study.damage() == ()
 
 
 def test_another_case_replaces_the_layers_and_saves_the_paint(

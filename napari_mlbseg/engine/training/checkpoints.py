@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_mlbseg.engine.training.checkpoint import write
-from napari_mlbseg.project.folder.durable import flush_entries, flush_file
+from napari_mlbseg.project.folder.durable import flush_entries, flush_file, make_folder
 
 PREVIOUS, BEST = "previous.pt", "best.pt"
 _UNFINISHED = ".unfinished"
@@ -41,7 +41,7 @@ class Checkpoints:
         If no model of this training has been scored yet (``content["best"]`` is None), a best
         checkpoint on the disk belongs to another training and is removed.
         """
-        self.latest.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.latest.parent)
         unfinished = self.latest.with_suffix(_UNFINISHED)
         write(unfinished, content)
         if self._latest_is_good and self.latest.is_file():

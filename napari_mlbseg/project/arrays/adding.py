@@ -70,7 +70,7 @@ class Adding(AbstractContextManager["Adding"]):
 
 
 def rebuild_arrays(cases: Iterable[Case], arrays: ArrayStore) -> None:
-    """Rebuild missing image and imported label arrays from their source files."""
+    """Rebuild missing and damaged images and imported labels from their source files."""
     arrays.place.require_writable()
     # Here, so that opening a study does not load every reader.
     from napari_mlbseg.formats.grids import on_grid_of
@@ -78,7 +78,7 @@ def rebuild_arrays(cases: Iterable[Case], arrays: ArrayStore) -> None:
 
     for case in cases:
         choice = case.source.choice
-        if not arrays.has(case.id, ArrayName.IMAGE):
+        if arrays.flaw(case.id, ArrayName.IMAGE) is not None:
             image = open_image(_present(case.image_path, case), choice)
             arrays.put(case.id, ArrayName.IMAGE, image, case.axis)
             try:
@@ -86,7 +86,7 @@ def rebuild_arrays(cases: Iterable[Case], arrays: ArrayStore) -> None:
             except UserError:
                 arrays.remove(case.id, ArrayName.IMAGE)
                 raise
-        if case.labels_path is not None and not arrays.has(case.id, ArrayName.INITIAL_LABELS):
+        if case.labels_path is not None and arrays.flaw(case.id, ArrayName.INITIAL_LABELS):
             found = open_labels(_present(case.labels_path, case), choice)
             labels = on_grid_of(
                 found, case.geometry, case.labels_path, case.image_path, case.source

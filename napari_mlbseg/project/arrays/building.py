@@ -10,11 +10,18 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.arrays.chunks import GuardedStore, Shape, damaged, largest_chunk
-from napari_mlbseg.project.folder.durable import beside, put_in_place, settle
+from napari_mlbseg.project.arrays.chunks import (
+    EVERY_CHUNK,
+    GuardedStore,
+    Shape,
+    damaged,
+    largest_chunk,
+    missing_chunks,
+)
+from napari_mlbseg.project.folder.durable import beside, make_folder, put_in_place, settle
 from napari_mlbseg.project.folder.inside import size_of
 from napari_mlbseg.project.folder.place import Place
 from napari_mlbseg.project.records.masks import plane
@@ -30,6 +37,7 @@ class Unfinished:
 
     array: "zarr.Array[Any]"
     path: Path
+    folder: Path
     place: Place
     axis: int
 
@@ -49,7 +57,7 @@ class Unfinished:
         with explained_array(path):
             place.check()
             size_of(path, folder)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             settle(path)
             try:
                 array = zarr.create_array(
@@ -57,7 +65,11 @@ class Unfinished:
                     shape=shape,
                     dtype=dtype,
                     chunks=chunks,
-                    compressors=BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"),
+                    compressors=[
+                        BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"),
+                        Crc32cCodec(),
+                    ],
+                    config=EVERY_CHUNK,
                     fill_value=0,
                     zarr_format=3,
                     dimension_names=("z", "y", "x"),
@@ -65,7 +77,7 @@ class Unfinished:
             except BaseException:
                 shutil.rmtree(beside(path), ignore_errors=True)
                 raise
-        return cls(array, path, place, axis)
+        return cls(array, path, folder, place, axis)
 
     def write(self, start: int, block: NDArray[Any]) -> None:
         """Write the slices from `start` on along the axis, stacked on the first axis."""
@@ -98,8 +110,18 @@ class Unfinished:
         """Put the array in its place, flushed to the disk; it replaces an earlier one."""
         with explained_array(self.path):
             self.place.check()
+            self._fill()
             put_in_place(self.path)
             self.place.check()
+
+    def _fill(self) -> None:
+        """Write the chunks of zeros that nobody wrote."""
+        array = self.array
+        z, y, x = array.shape
+        for key in missing_chunks(beside(self.path), self.folder, (z, y, x)):
+            at = zip(map(int, key.split("/")[1:]), array.chunks, array.shape, strict=True)
+            window = tuple(slice(k * side, min(n, (k + 1) * side)) for k, side, n in at)
+            array[window] = np.zeros([part.stop - part.start for part in window], array.dtype)
 
     def give_up(self) -> None:
         """Delete everything built so far."""

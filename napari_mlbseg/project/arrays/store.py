@@ -17,14 +17,16 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.former_names import FORMER
 from napari_mlbseg.project.arrays.building import Unfinished, explained_array, write_slices
 from napari_mlbseg.project.arrays.chunks import (
+    EVERY_CHUNK,
     METADATA,
     GuardedStore,
     Shape,
     check_metadata,
     largest_chunk,
+    missing_chunks,
 )
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
-from napari_mlbseg.project.folder.durable import before
+from napari_mlbseg.project.folder.durable import before, make_folder
 from napari_mlbseg.project.folder.inside import require_case_id, size_of
 from napari_mlbseg.project.folder.place import Place
 from napari_mlbseg.project.folder.room import within_memory
@@ -44,6 +46,9 @@ Block = tuple[int, NDArray[Any]]
 # planes 80 across. LZ4 halves the size; Zstandard saves another third and doubles the time.
 _BLOCK_ALONG_AXIS = 32
 _BLOCK_ACROSS = 128
+
+
+_Stamp = tuple[int, int]
 
 
 class ArrayName(StrEnum):
@@ -98,11 +103,39 @@ class ArrayStore:
         self._folder = self._study / ARRAYS_NAME
         self.place, self._catalogue = place, catalogue
         self._lock = Lock()
-        self._open: dict[Path, tuple[tuple[int, int], zarr.Array[Any]]] = {}
+        self._open: dict[Path, tuple[_Stamp, zarr.Array[Any]]] = {}
+        self._there: dict[Path, tuple[_Stamp, bool]] = {}
 
     def has(self, case_id: str, name: ArrayName) -> bool:
-        """Whether an array exists."""
-        return (self._where(case_id, name) / METADATA).is_file()
+        """Whether an array is there, with its description and all of its chunks.
+
+        Looks at them once; `flaw` reads them, too.
+        """
+        path = self._where(case_id, name)
+        if not (path / METADATA).is_file():
+            return False
+        stamp = _stamp(path)
+        known = self._there.get(path)
+        if known is None or known[0] != stamp:
+            known = stamp, self._is_there(path, name, self._catalogue.shape(case_id))
+            self._there[path] = known
+        return known[1]
+
+    def flaw(self, case_id: str, name: ArrayName) -> str | None:
+        """Why an array cannot be read, in a sentence; None for a sound one. Reads all of it."""
+        try:
+            array = self.open(case_id, name)
+            depth = array.chunks[0]
+            with explained_array(self._where(case_id, name)):
+                for start in range(0, array.shape[0], depth):
+                    _ = array[start : start + depth]
+        except UserError as error:
+            return str(error)
+        return None
+
+    def exists(self, case_id: str, name: ArrayName) -> bool:
+        """Whether there is anything at all of an array, even if it cannot be read."""
+        return os.path.lexists(self._where(case_id, name))
 
     def open(self, case_id: str, name: ArrayName) -> zarr.Array[Any]:
         """An array (z y x), to be read and, in a writable study, written.
@@ -111,12 +144,10 @@ class ArrayStore:
         """
         path = self._where(case_id, name)
         try:
-            stat = (path / METADATA).stat()
+            stamp = _stamp(path)
         except (FileNotFoundError, NotADirectoryError):
             self.place.check()
             raise UserError(_absent(case_id, name)) from None
-        # The file shows when an array was replaced, perhaps by another process.
-        stamp = stat.st_ino, stat.st_mtime_ns
         with self._lock:
             known = self._open.get(path)
             if known is None or known[0] != stamp:
@@ -204,8 +235,8 @@ class ArrayStore:
         self._delete(folder)
         try:
             with explained_array(folder):
-                folder.mkdir(parents=True)
-                (folder / IMPORTING).touch()
+                make_folder(folder)
+                (folder / IMPORTING).touch(mode=0o600)
             yield
         except BaseException:
             self.discard(case_id)
@@ -228,16 +259,25 @@ class ArrayStore:
 
     def _opened(self, path: Path, name: ArrayName, shape: Shape) -> zarr.Array[Any]:
         with explained_array(path):
-            check_metadata(path, self._study, shape, _DTYPES.get(name))
+            whole = check_metadata(path, self._study, shape, _DTYPES.get(name))
             store = GuardedStore(
                 path,
                 self._study,
                 self.place,
                 largest_chunk(shape),
+                whole=whole,
                 read_only=not self.place.writable,
             )
             mode: Literal["r", "r+"] = "r+" if self.place.writable else "r"
-            return zarr.open_array(store, mode=mode, zarr_format=3)
+            opened = zarr.open_array(store, mode=mode, zarr_format=3).async_array
+            return zarr.Array(zarr.AsyncArray(opened.metadata, opened.store_path, EVERY_CHUNK))
+
+    def _is_there(self, path: Path, name: ArrayName, shape: Shape) -> bool:
+        try:
+            whole = check_metadata(path, self._study, shape, _DTYPES.get(name))
+        except (OSError, ValueError):
+            return False
+        return not whole or next(missing_chunks(path, self._study, shape), None) is None
 
     def _begin(
         self,
@@ -258,6 +298,12 @@ class ArrayStore:
         """Delete a folder, if it is still this study's and no link leads to it."""
         if not self.place.gone and size_of(path, self._study) is None:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _stamp(path: Path) -> _Stamp:
+    """Shows when an array was replaced, perhaps by another process."""
+    stat = (path / METADATA).stat()
+    return stat.st_ino, stat.st_mtime_ns
 
 
 def former_path(path: Path) -> Path | None:

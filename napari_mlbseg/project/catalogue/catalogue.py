@@ -9,16 +9,12 @@ from typing import Any
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import Choice, SourceInfo
-from napari_mlbseg.project.catalogue.database import Database, Transaction
+from napari_mlbseg.project.catalogue import hashes
+from napari_mlbseg.project.catalogue.database import Database, Transaction, sha256_in
 from napari_mlbseg.project.catalogue.reading import geometry_from, intensity_from, readable
 from napari_mlbseg.project.catalogue.schema import WITH_RULES
 from napari_mlbseg.project.folder.inside import require_case_id
 from napari_mlbseg.project.records.cases import Case, LabelClass
-
-_CASE_COLUMNS = (
-    "id, image_path, labels_path, source_format, source_header, source_choice, geometry, "
-    "intensity, axis"
-)
 
 
 class Catalogue:
@@ -54,17 +50,23 @@ class Catalogue:
 
     def cases(self) -> tuple[Case, ...]:
         """All cases in the order in which they were added."""
-        rows = self._database.rows(f"SELECT {_CASE_COLUMNS} FROM cases ORDER BY number")
+        rows = self._database.rows(f"SELECT {self._columns()} FROM cases ORDER BY number")
         return tuple(_case(row) for row in rows)
 
     def case(self, case_id: str) -> Case:
         """One case; raises UserError that lists the known names if there is none of this name."""
-        rows = self._database.rows(f"SELECT {_CASE_COLUMNS} FROM cases WHERE id = ?", case_id)
+        rows = self._database.rows(f"SELECT {self._columns()} FROM cases WHERE id = ?", case_id)
         if rows:
             return _case(rows[0])
         names = [row[0] for row in self._database.rows("SELECT id FROM cases ORDER BY number")]
         known = ", ".join(names) if names else "none yet; import images first"
         raise UserError(f"There is no case {case_id!r} in this study. Its cases: {known}.")
+
+    def has(self, case_id: object) -> bool:
+        """Whether there is a case of this name."""
+        if case_id in self._shapes:
+            return True
+        return bool(self._database.rows("SELECT 1 FROM cases WHERE id = ?", case_id))
 
     def shape(self, case_id: str) -> tuple[int, int, int]:
         """The shape (z y x) of a case, which never changes; raises UserError as `case` does."""
@@ -79,13 +81,18 @@ class Catalogue:
                 _set_classes(write, classes)
             for c in cases:
                 labels_path = None if c.labels_path is None else str(c.labels_path)
+                source = (c.id, str(c.image_path), labels_path, c.source.format, c.source.header)
+                choice, *found = (asdict(c.source.choice), asdict(c.geometry), asdict(c.intensity))
+                row = (*source, json.dumps(choice), *map(json.dumps, found))
                 write.execute(
-                    f"INSERT INTO cases ({_CASE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    *(c.id, str(c.image_path), labels_path, c.source.format, c.source.header),
-                    json.dumps(asdict(c.source.choice)),
-                    *(json.dumps(asdict(c.geometry)), json.dumps(asdict(c.intensity)), c.axis),
+                    f"INSERT INTO cases ({hashes.CASE}, axis, sha256) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    *(*row, c.axis, hashes.sha256_of(*row)),
                 )
                 write.note("add case", c.id, image=str(c.image_path), labels=labels_path)
+
+    def _columns(self) -> str:
+        return f"{hashes.CASE}, axis, {sha256_in(self._database)}"
 
     def set_axis(self, case_id: str, axis: int) -> None:
         """Annotate a case along another display axis from now on."""
@@ -107,22 +114,26 @@ def _set_classes(write: Transaction, classes: Sequence[LabelClass]) -> None:
             *(c.value, c.name, *c.color, c.most_pieces, c.no_holes),
         )
     # A new class that takes the value of a removed one must not inherit its extents.
-    write.execute(
-        "INSERT INTO extents (case_id, axis, class, author, created_at) "
-        "SELECT case_id, axis, class, ?, ? FROM extents WHERE number IN "
+    marked = write.rows(
+        "SELECT case_id, axis, class FROM extents WHERE number IN "
         "(SELECT max(number) FROM extents GROUP BY case_id, axis, class) "
         "AND coalesce(first_slice, last_slice) IS NOT NULL "
-        "AND class NOT IN (SELECT value FROM classes)",
-        *(write.author, write.at),
+        "AND class NOT IN (SELECT value FROM classes)"
     )
+    for place in marked:
+        row = (*place, None, None, write.author, write.at)
+        hashes.insert(write.connection, "extents", hashes.EXTENT, row)
     write.note("set classes", classes=[asdict(c) for c in classes])
 
 
 def _case(row: tuple[Any, ...]) -> Case:
-    case_id, image_path, labels_path, name, header, choice, geometry, intensity, axis = row
+    *hashed, axis, sha256 = row
+    case_id, image_path, labels_path, name, header, choice, geometry, intensity = hashed
+    require_case_id(case_id)
     with readable(f"the case {case_id!r}"):
+        hashes.require_sound(tuple(hashed), sha256)
         return Case(
-            id=require_case_id(case_id),
+            id=case_id,
             image_path=Path(image_path),
             labels_path=None if labels_path is None else Path(labels_path),
             source=SourceInfo(name, header, Choice(**json.loads(choice))),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from napari_mlbseg.errors import UserError
+from napari_mlbseg.errors import Damaged, UserError
 
 _KEPT = "Everything saved earlier is kept."
 _WORDS = {
@@ -33,21 +33,23 @@ _UNSURE = (
     "write to the folder, then try again. " + _KEPT
 )
 _DAMAGED = (
-    "is damaged ({error}). Copy the whole folder before anything else. Then restore the file from "
-    "a backup, or rescue what is readable with `sqlite3 {name} .recover | sqlite3 rescued.sqlite` "
-    "and put rescued.sqlite in its place."
+    "is damaged ({error}). Close the study, then run `mlbseg repair {folder}`: it keeps the "
+    "damaged file, and saves what can be read in it and in the backups of the study."
 )
 _CLOSED = "is no longer open ({error}). Open the study again. " + _KEPT
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn whatever SQLite raises about the file at `path` into a UserError."""
+    """Turn whatever SQLite raises about the file at `path` into a UserError, or Damaged."""
     try:
         yield
     except sqlite3.Error as error:
-        words = _words(error).format(error=error, name=path.name)
-        raise UserError(f"{path} {words}") from error
+        words = _words(error)
+        kind = Damaged if words is _DAMAGED else UserError
+        raise kind(f"{path} {words.format(error=error, folder=path.parent)}") from error
+    except UnicodeDecodeError as error:  # SQLite speaks of a name that is damaged
+        raise Damaged(f"{path} {_DAMAGED.format(error=error, folder=path.parent)}") from error
 
 
 def _words(error: sqlite3.Error) -> str:

@@ -1,20 +1,25 @@
 """The SQLite file of a catalogue: connection, durable transactions, errors in plain words."""
 
 import json
+import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.catalogue import schema
+from napari_mlbseg.errors import Damaged, UserError
+from napari_mlbseg.project.catalogue import hashes, schema
+from napari_mlbseg.project.catalogue.backups import BACKUPS_NAME, back_up, newest_day, sweep_backups
 from napari_mlbseg.project.catalogue.complaints import explained
+from napari_mlbseg.project.catalogue.counter import COUNTER_NAME, read_count, write_count
 from napari_mlbseg.project.folder.inside import require_own
 from napari_mlbseg.project.folder.place import Place
+
+logger = logging.getLogger(__name__)
 
 _BUSY_TIMEOUT_S = 30.0
 _COMPANIONS = ("-wal", "-shm", "-journal")
@@ -35,6 +40,10 @@ _LIMITS = {
 }
 
 
+# Every change but metrics writes a line into the log, which only grows.
+_CHANGES = "SELECT coalesce(max(number), 0) FROM audit"
+
+
 @dataclass(frozen=True)
 class Transaction:
     """An open transaction; all its changes carry one time and one author."""
@@ -47,20 +56,28 @@ class Transaction:
         """Run one statement; returns the number of the inserted row."""
         return int(self.connection.execute(sql, values).lastrowid or 0)
 
+    def rows(self, sql: str, *values: Any) -> Sequence[tuple[Any, ...]]:
+        """All rows of a query, with what was changed so far."""
+        return self.connection.execute(sql, values).fetchall()
+
     def note(self, action: str, case_id: str | None = None, **details: Any) -> None:
         """Add a row to the audit log."""
-        self.execute(
-            "INSERT INTO audit (created_at, author, action, case_id, details) "
-            "VALUES (?, ?, ?, ?, ?)",
-            *(self.at, self.author, action, case_id, json.dumps(details)),
-        )
+        row = (self.at, self.author, action, case_id, json.dumps(details))
+        hashes.insert(self.connection, "audit", hashes.LINE, row)
 
 
 class Database:
     """One connection, safe to use from several threads.
 
     A finished transaction is on the disk, in the study at `place`: it survives a killed process and
-    a power cut. All errors of SQLite are raised as UserError.
+    a power cut, and lies in the file itself, not only in SQLite's log. Before the first one of a
+    day the catalogue is backed up. All errors of SQLite are raised as UserError.
+
+    Attributes
+    ----------
+    missing
+        How many changes that were made are not there, because the log was lost; only a reader
+        gets to see such a catalogue.
     """
 
     def __init__(self, path: Path, place: Place, *, writable: bool, author: str) -> None:
@@ -69,7 +86,10 @@ class Database:
         self.author = author
         self._place = place
         self._lock = RLock()
-        require_own(path.parent, path.name, *(path.name + end for end in _COMPANIONS))
+        self._backed_up: date | None = None
+        self._changes = self.missing = 0
+        own = (path.name, *(path.name + end for end in _COMPANIONS), COUNTER_NAME, BACKUPS_NAME)
+        require_own(path.parent, *own)
         with explained(self.path):
             self._connection = _connect(path, writable=writable)
         try:
@@ -84,7 +104,7 @@ class Database:
     def create(cls, path: Path, place: Place, *, author: str) -> "Database":
         """Make an empty catalogue; the file must not exist."""
         with explained(path):
-            path.touch(exist_ok=False)
+            path.touch(mode=0o600, exist_ok=False)
             with closing(_connect(path, writable=True)) as connection:
                 # Before the tables, so that a reader never sees them in another journal mode.
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -112,6 +132,7 @@ class Database:
             )
         with self._lock, explained(self.path):
             self._place.check()
+            self._back_up_today()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield Transaction(self._connection, self.author, datetime.now(UTC).isoformat())
@@ -125,16 +146,54 @@ class Database:
                 raise
             # If the folder was removed meanwhile, the commit went with it.
             self._place.check()
+            self._settle()
 
     def rows(self, sql: str, *values: Any) -> Sequence[tuple[Any, ...]]:
         """All rows of a query, from one consistent snapshot."""
         with self._lock, explained(self.path):
             return self._connection.execute(sql, values).fetchall()
 
+    def back_up(self) -> Path:
+        """Copy the catalogue as it stands into a new backup in the study; returns its path."""
+        with self._lock, explained(self.path):
+            try:
+                return back_up(self._connection, self.path.parent)
+            except OSError as error:
+                raise UserError(
+                    f"{self.path} cannot be backed up ({error}). Free some space, or get "
+                    "permission to write to the study's folder, then try again."
+                ) from error
+
     @property
     def version(self) -> int:
         """The version of the catalogue; an older one that is open for reading stays as it is."""
         return int(self.rows("PRAGMA user_version")[0][0])
+
+    def _back_up_today(self) -> None:
+        """Back up what earlier days left, before the first change of a day; never in the way."""
+        today = datetime.now(UTC).date()
+        if self._backed_up == today or not self.rows("SELECT 1 FROM cases LIMIT 1"):
+            return
+        try:
+            if newest_day(self.path.parent) != today:
+                self.back_up()
+        except UserError:
+            logger.warning("the catalogue was not backed up today", exc_info=True)
+        self._backed_up = today
+
+    def _settle(self) -> None:
+        """Bring a commit from SQLite's log into the file itself, and count it outside of both.
+
+        The commit is on the disk already, so that nothing fails if this does.
+        """
+        [(changes,)] = self.rows(_CHANGES)
+        if changes == self._changes:
+            return  # metrics of a run
+        self._changes = changes
+        with suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        with suppress(OSError):
+            write_count(self.path.parent, changes)
 
     def _prepare(self) -> None:
         connection = self._connection
@@ -157,17 +216,42 @@ class Database:
             )
         strangers = schema.strangers_in(connection)
         if strangers:
-            raise UserError(
+            raise Damaged(
                 f"{self.path} holds objects that this program does not make "
                 f"({', '.join(strangers[:5])}) and that could change a study unseen, so it is not "
-                "opened. Ask whoever gave it to you, or use a backup from before it was altered."
+                "opened. Ask whoever gave it to you, or run `mlbseg repair`, which makes it again "
+                "without them."
             )
         connection.execute("PRAGMA foreign_keys = ON")
+        expected = read_count(self.path.parent)  # before the rows: a writer counts after them
+        if version:
+            [(self._changes,)] = connection.execute(_CHANGES).fetchall()
+        self.missing = max(0, expected - self._changes)
         if self.writable:
             connection.execute("PRAGMA synchronous = FULL")
             _check_integrity(connection)
+            if self.missing:
+                raise Damaged(in_words(self.path, self.missing))
+            sweep_backups(self.path.parent)
             if version < current:
+                if version:
+                    self.back_up()
                 schema.migrate(connection)
+
+
+def sha256_in(database: Database) -> str:
+    """The column with the hash of a row; NULL in a catalogue from before there were hashes."""
+    return "sha256" if database.version >= schema.WITH_HASHES else "NULL"
+
+
+def in_words(path: Path, missing: int) -> str:
+    """Tell that changes are missing, and what to do."""
+    return (
+        f"{path.parent} lacks the last {missing} changes that were made to it. They were in "
+        f"{path.name}-wal, which was deleted, or left behind when the study was copied. If the "
+        "whole folder is still somewhere, copy all of it. Otherwise run `mlbseg repair`, which "
+        "goes on without these changes."
+    )
 
 
 def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
@@ -176,7 +260,7 @@ def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(
         uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
-    _restrain(connection)
+    restrain(connection)
     if writable:
         return connection
     try:
@@ -191,22 +275,27 @@ def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
         connection = sqlite3.connect(
             uri + "&immutable=1", uri=True, isolation_level=None, check_same_thread=False
         )
-        _restrain(connection)
+        restrain(connection)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _restrain(connection: sqlite3.Connection) -> None:
+def restrain(connection: sqlite3.Connection) -> None:
     """Harden the connection: the file may come from a stranger."""
     for limit, value in _LIMITS.items():
         connection.setlimit(limit, value)
+    # A damaged text is read, and told by its hash.
+    connection.text_factory = lambda text: text.decode(errors="replace")
     for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _check_integrity(connection: sqlite3.Connection) -> None:
+    # Impossible values are told, row by row, where they are read; the rest of the study works.
+    connection.execute("PRAGMA ignore_check_constraints = ON")
     (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    connection.execute("PRAGMA ignore_check_constraints = OFF")
     if answer != "ok":
         raise sqlite3.DatabaseError(answer)

@@ -1,15 +1,16 @@
 """The extents of classes in the catalogue: marked by a person, superseded, never overwritten."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mlbseg.errors import UserError
+from napari_mlbseg.errors import Damaged, UserError
+from napari_mlbseg.project.catalogue import hashes
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
-from napari_mlbseg.project.catalogue.database import Database
+from napari_mlbseg.project.catalogue.database import Database, sha256_in
 from napari_mlbseg.project.catalogue.reading import readable
 from napari_mlbseg.project.catalogue.revisions import Slices
 from napari_mlbseg.project.catalogue.schema import WITH_EXTENTS
@@ -27,9 +28,8 @@ from napari_mlbseg.project.records.extents import (
 )
 from napari_mlbseg.project.records.slices import SliceRecord, SliceState
 
-_COLUMNS: Final = "case_id, axis, class, first_slice, last_slice, author, created_at"
 _NEWEST: Final = (
-    f"SELECT {_COLUMNS} FROM extents WHERE number IN "
+    f"SELECT {hashes.EXTENT}, {{sha256}} FROM extents WHERE number IN "
     "(SELECT max(number) FROM extents WHERE ? IN ('', case_id) GROUP BY case_id, axis, class) "
     "ORDER BY case_id, axis, class"
 )
@@ -72,10 +72,8 @@ class Extents:
                     f"{index}. Mark one of them."
                 )
         with self._database.transaction() as write:
-            write.execute(
-                f"INSERT INTO extents ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                *(case_id, axis, value, extent.first, extent.last, write.author, write.at),
-            )
+            row = (case_id, axis, value, extent.first, extent.last, write.author, write.at)
+            hashes.insert(write.connection, "extents", hashes.EXTENT, row)
             details = {"axis": axis, "class": value, "first": extent.first, "last": extent.last}
             write.note("clear extent" if extent == UNMARKED else "mark extent", case_id, **details)
             at = datetime.fromisoformat(write.at)
@@ -86,13 +84,21 @@ class Extents:
         self.mark(case_id, axis, value, UNMARKED)
 
     def of(self, case_id: str | None = None) -> tuple[ExtentRecord, ...]:
-        """What is marked in a case (in all cases by default), of classes that the study has."""
-        if self._database.version < WITH_EXTENTS:
-            return ()
+        """What is marked in a case (in all cases by default), of classes that the study has.
+
+        Damaged marks do not count, nor those that they superseded; `damaged` tells of them.
+        """
         known = {found.value for found in self._catalogue.classes()}
-        with readable("an extent"):
-            found = [self._record(row) for row in self._database.rows(_NEWEST, case_id or "")]
+        found = [one for one in self._read(case_id) if isinstance(one, ExtentRecord)]
         return tuple(one for one in found if one.value in known and one.extent != UNMARKED)
+
+    def damaged(self) -> tuple[str, ...]:
+        """A sentence for each newest extent that cannot be what was saved."""
+        return tuple(
+            f"The marked ends of a class are damaged, so they do not count. {one} Mark them again."
+            for one in self._read(None)
+            if isinstance(one, Damaged)
+        )
 
     def marked(self, case_id: str, axis: int, value: int) -> Extent:
         """What is marked of a class in a case along a display axis."""
@@ -162,8 +168,24 @@ class Extents:
     def _clean(self, case_id: str) -> Sequence[SliceRecord]:
         return self._slices.records(case_id, state=SliceState.CLEAN)
 
+    def _read(self, case_id: str | None) -> Iterator[ExtentRecord | Damaged]:
+        """The newest extents, and why one of them cannot be what was saved."""
+        if self._database.version < WITH_EXTENTS:
+            return
+        newest = _NEWEST.format(sha256=sha256_in(self._database))
+        for row in self._database.rows(newest, case_id or ""):
+            try:
+                with readable(f"the extent of class {row[2]} along axis {row[1]} of {row[0]!r}"):
+                    yield self._record(row)
+            except Damaged as error:
+                yield error
+
     def _record(self, row: tuple[Any, ...]) -> ExtentRecord:
-        case_id, axis, value, first, last, author, created_at = row
+        *hashed, sha256 = row
+        hashes.require_sound(tuple(hashed), sha256)
+        case_id, axis, value, first, last, author, created_at = hashed
+        if not self._catalogue.has(case_id):
+            raise ValueError(f"there is no case {case_id!r}")
         count = self._catalogue.shape(case_id)[axis]
         for index in (first, last):
             if index is not None and not 0 <= index < count:

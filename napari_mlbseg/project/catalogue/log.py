@@ -1,12 +1,14 @@
 """The log of everything that was done to a study."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from napari_mlbseg.project.catalogue.database import Database
+from napari_mlbseg.errors import Damaged
+from napari_mlbseg.project.catalogue import hashes
+from napari_mlbseg.project.catalogue.database import Database, sha256_in
 from napari_mlbseg.project.catalogue.reading import readable
 
 
@@ -29,14 +31,25 @@ class AuditLog:
         self._database = database
 
     def entries(self, limit: int | None = None) -> tuple[AuditEntry, ...]:
-        """The newest `limit` lines (all by default), oldest first."""
+        """The newest `limit` lines (all by default), oldest first, without damaged ones."""
+        return tuple(one for one in self._read(limit) if isinstance(one, AuditEntry))
+
+    def damaged(self) -> tuple[str, ...]:
+        """A sentence for each line that cannot be read."""
+        return tuple(str(one) for one in self._read(None) if isinstance(one, Damaged))
+
+    def _read(self, limit: int | None) -> Iterator[AuditEntry | Damaged]:
+        columns = f"{hashes.LINE}, {sha256_in(self._database)}"
         rows = self._database.rows(
-            "SELECT number, created_at, author, action, case_id, details FROM audit "
-            "ORDER BY number DESC LIMIT ?",
+            f"SELECT number, {columns} FROM audit ORDER BY number DESC LIMIT ?",
             -1 if limit is None else limit,
         )
-        with readable("the log"):
-            return tuple(
-                AuditEntry(n, datetime.fromisoformat(at), author, action, who, json.loads(details))
-                for n, at, author, action, who, details in reversed(rows)
-            )
+        for number, *row, sha256 in reversed(rows):
+            try:
+                with readable(f"line {number} of the log"):
+                    hashes.require_sound(tuple(row), sha256)
+                    at, author, action, case_id, details = row
+                    when, said = datetime.fromisoformat(at), dict(json.loads(details))
+                    yield AuditEntry(number, when, author, action, case_id, said)
+            except Damaged as error:
+                yield error

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from napari_mlbseg.errors import UserError
+from napari_mlbseg.errors import Damaged
 from napari_mlbseg.project.records.cases import Intensity
 from napari_mlbseg.volume import Geometry
 
@@ -27,13 +27,13 @@ _MISUNDERSTOOD = (
 
 @contextmanager
 def readable(what: str) -> Iterator[None]:
-    """Turn errors in reading rows into a UserError about `what`."""
+    """Turn errors in reading rows into Damaged, about `what`."""
     try:
         yield
     except _MISUNDERSTOOD as error:
-        raise UserError(
+        raise Damaged(
             f"The catalogue of the study does not describe {what} as this program would "
-            f"({type(error).__name__}: {error}). Restore the study from a backup, or ask whoever "
+            f"({type(error).__name__}: {error}). Run `mlbseg repair` on the study, or ask whoever "
             "gave it to you."
         ) from error
 

@@ -1,36 +1,47 @@
 """What a person did to the slices: every revision of every slice that was worked on."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mlbseg.errors import UserError
+from napari_mlbseg.errors import Damaged, UserError
+from napari_mlbseg.project.catalogue import hashes
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.catalogue.database import Database, Transaction
-from napari_mlbseg.project.catalogue.newest import RECORD_COLUMNS, NewestRevisions
+from napari_mlbseg.project.catalogue.newest import (
+    MASK,
+    MASK_SHA256,
+    SHA256,
+    Checks,
+    NewestRevisions,
+    Row,
+    columns_of,
+)
 from napari_mlbseg.project.catalogue.reading import readable
 from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.damage import DamagedRevision
 from napari_mlbseg.project.records.masks import PackedMask
 from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.records.values import require_classes, values_in
-
-_OF_SLICE = "case_id = ? AND axis = ? AND slice = ?"
-_MASK = "masks.rows, masks.columns, masks.dtype, masks.data"
 
 
 class Slices:
     """The slices of a study; nothing is ever overwritten, only superseded.
 
-    Whatever records human work returns when it is on the disk.
+    Whatever records human work returns when it is on the disk. Each revision has a hash: where the
+    newest one of a slice is damaged, `damaged` tells, and the one before counts as a draft.
     """
 
     def __init__(self, database: Database, catalogue: Catalogue) -> None:
         self._database, self._catalogue = database, catalogue
-        self._newest = NewestRevisions(database, lambda row: self._records([row])[0])
+        checks = Checks(self._row_damage, self._mask_damage, self._place_of, self._understood)
+        self._newest = NewestRevisions(database, checks)
         self._values: dict[int, frozenset[int]] = {}
+        self._saved: set[int] = set()  # masks that came from memory just now
 
     def save(self, key: SliceKey, mask: NDArray[np.uint8], state: SliceState) -> SliceRecord:
         """Keep a person's mask (the slice's two display axes in order) as draft or clean.
@@ -50,8 +61,9 @@ class Slices:
                 "INSERT INTO masks (rows, columns, dtype, data) VALUES (?, ?, ?, ?)",
                 *(packed.rows, packed.columns, packed.dtype, packed.data),
             )
-            record = _append(write, key, state, number)
+            record = _append(write, key, state, (number, hashes.sha256_of_mask(packed)))
             write.note("save slice", key.case_id, **_details(record))
+        self._saved.add(number)
         if state is SliceState.CLEAN:
             self._values[record.revision] = values_in(mask)
         return record
@@ -62,28 +74,23 @@ class Slices:
         Raises UserError for clean without a mask, or with values that are no class of the study.
         """
         self._case_of(key)
-        record = self.record(key) if state is SliceState.CLEAN else None
-        if record is not None and record.has_mask:
+        record = self.record(key)
+        if state is SliceState.CLEAN and record is not None and record.has_mask:
             require_classes(self.revision_mask(record.revision), self._catalogue.classes(), key)
-        with self._database.transaction() as write:
-            rows = self._database.rows(
-                f"SELECT mask FROM revisions WHERE {_OF_SLICE} ORDER BY number DESC LIMIT 1",
-                *(key.case_id, key.axis, key.index),
+        mask = (None, None) if record is None else self._mask_of(record.revision)
+        if mask[0] is None and state in HUMAN:
+            raise UserError(
+                f"Slice {key.index} of {key.case_id} has no corrected mask to become "
+                f"{state.value}. Save its labels first."
             )
-            mask = rows[0][0] if rows else None
-            if mask is None and state in HUMAN:
-                raise UserError(
-                    f"Slice {key.index} of {key.case_id} has no corrected mask to become "
-                    f"{state.value}. Save its labels first."
-                )
+        with self._database.transaction() as write:
             record = _append(write, key, state, mask)
             write.note("set slice state", key.case_id, **_details(record))
         return record
 
     def record(self, key: SliceKey) -> SliceRecord | None:
         """The newest revision of a slice; None for one that nobody touched."""
-        history = self.history(key)
-        return history[-1] if history else None
+        return self._newest.record(key)
 
     def records(
         self, case_id: str | None = None, *, state: SliceState | None = None
@@ -92,12 +99,12 @@ class Slices:
         return self._newest.records(case_id, None if state is None else state.value)
 
     def history(self, key: SliceKey) -> tuple[SliceRecord, ...]:
-        """All revisions of a slice, oldest first."""
-        rows = self._database.rows(
-            f"SELECT {RECORD_COLUMNS} FROM revisions WHERE {_OF_SLICE} ORDER BY number",
-            *(key.case_id, key.axis, key.index),
-        )
-        return self._records(rows)
+        """All revisions of a slice, oldest first, without damaged ones."""
+        return self._newest.history(key)
+
+    def damaged(self) -> tuple[DamagedRevision, ...]:
+        """The damaged revisions that no later one supersedes, in order of revision."""
+        return self._newest.damaged()
 
     def human(self, case_id: str) -> tuple[SliceRecord, ...]:
         """Those of a case whose mask lies over the machine's labels: drafts and clean slices."""
@@ -107,6 +114,14 @@ class Slices:
         """The slices that a person accepted, in order of revision."""
         return tuple(record.key for record in self.records(state=SliceState.CLEAN))
 
+    def flaws(self) -> Iterator[tuple[int, str]]:
+        """Every damaged revision, also a superseded one, and why it cannot be what was saved."""
+        columns = columns_of(self._database)
+        for row in self._database.rows(f"SELECT {columns} FROM revisions ORDER BY number"):
+            why = self._row_damage(row) or self._mask_damage(row)
+            if why is not None:
+                yield row[0], why
+
     def mask(self, key: SliceKey) -> NDArray[np.uint8]:
         """The newest mask of a slice; UserError where it has none."""
         record = self.record(key)
@@ -115,18 +130,19 @@ class Slices:
         return self.revision_mask(record.revision)
 
     def revision_mask(self, revision: int) -> NDArray[np.uint8]:
-        """The mask that belonged to a revision; UserError where it has none."""
+        """The mask that belonged to a revision; UserError where it has none, or a damaged one."""
         found = self._database.rows(
-            f"SELECT case_id, axis, slice, {_MASK} FROM revisions "
-            "JOIN masks ON masks.number = revisions.mask WHERE revisions.number = ?",
-            revision,
+            f"SELECT {columns_of(self._database)} FROM revisions WHERE number = ?", revision
         )
-        if not found:
+        if not found or found[0][MASK] is None:
             raise UserError(f"There is no mask in revision {revision}. Choose another revision.")
-        case_id, axis, index, *packed = found[0]
-        shape = self._catalogue.shape(self._key(case_id, axis, index).case_id)
-        rows, columns = (n for k, n in enumerate(shape) if k != axis)
-        return PackedMask(*packed).unpack((rows, columns))
+        try:
+            return self._mask(found[0])
+        except Damaged as error:
+            raise Damaged(
+                f"Revision {revision}, of slice {found[0][3]} of {found[0][1]}, cannot be read: "
+                f"{error}. Open the study again: it then offers the revision before."
+            ) from error
 
     def values(self, revision: int) -> frozenset[int]:
         """The values in the mask of a revision, which is unpacked once; UserError without one."""
@@ -146,30 +162,97 @@ class Slices:
             )
         return case
 
-    def _records(self, rows: Sequence[tuple[Any, ...]]) -> tuple[SliceRecord, ...]:
+    def _mask_of(self, revision: int) -> tuple[int | None, bytes | None]:
+        """The number and the hash of the mask of a revision."""
+        columns = columns_of(self._database)
+        [row] = self._database.rows(f"SELECT {columns} FROM revisions WHERE number = ?", revision)
+        return row[MASK], row[MASK_SHA256]
+
+    def _mask(self, row: Row) -> NDArray[np.uint8]:
+        """The mask of a row; raises Damaged if it is not the one that was saved."""
+        packed = self._packed(row)
+        shape = self._catalogue.shape(row[1])
+        rows, columns = (n for k, n in enumerate(shape) if k != row[2])
+        return packed.unpack((rows, columns))
+
+    def _packed(self, row: Row) -> PackedMask:
+        """The stored mask of a row, whose hash fits if there is one; raises Damaged otherwise."""
+        found = self._database.rows(
+            "SELECT rows, columns, dtype, data FROM masks WHERE number = ?", row[MASK]
+        )
+        if not found:
+            raise Damaged("its mask is missing")
+        packed = PackedMask(*found[0])
+        if row[MASK_SHA256] not in (None, hashes.sha256_of_mask(packed)):
+            raise Damaged("its mask is not the one that was saved")
+        return packed
+
+    def _row_damage(self, row: Row) -> str | None:
+        """Why a row cannot be what was saved, apart from its mask; None for a sound one."""
+        if not hashes.is_sound(row[:SHA256], row[SHA256]):
+            return "its entry is not the one that was saved"
+        try:
+            self._understood(row)
+        except Damaged as error:
+            return str(error)
+        return None
+
+    def _mask_damage(self, row: Row) -> str | None:
+        """Why the mask of a sound row cannot be what was saved; None for a sound one."""
+        if row[MASK] is None or row[MASK] in self._saved:
+            return None
+        try:
+            if row[MASK_SHA256] is None:
+                self._mask(row)  # from before there were hashes: it can be unpacked, at least
+            else:
+                self._packed(row)
+        except Damaged as error:
+            return str(error)
+        return None
+
+    def _place_of(self, row: Row) -> SliceKey | None:
+        """The slice of a damaged row: from the log, else as the row says; None if it has none."""
+        logged = self._database.rows(
+            "SELECT case_id, details FROM audit WHERE action IN ('save slice', 'set slice state') "
+            "AND details LIKE ?",
+            f'%"revision": {row[0]}}}',
+        )
+        try:
+            for case_id, text in logged:
+                details = json.loads(text)
+                return self._key(case_id, details["axis"], details["slice"])
+            return self._key(*row[1:4])
+        except (Damaged, ValueError, KeyError, TypeError):
+            return None
+
+    def _understood(self, row: Row) -> SliceRecord:
+        """The record of a row; raises Damaged if it describes none."""
         with readable("what was done to a slice"):
-            return tuple(_record(self._key(*row[1:4]), row) for row in rows)
+            return _record(self._key(*row[1:4]), row)
 
     def _key(self, case_id: str, axis: int, index: int) -> SliceKey:
-        """A slice of the study; raises UserError for one that its case does not have."""
-        shape = self._catalogue.shape(case_id)
+        """A slice of the study; raises Damaged for one that it does not have."""
+        known = self._catalogue.has(case_id)
+        shape = self._catalogue.shape(case_id) if known else (0, 0, 0)
         if axis in (0, 1, 2) and isinstance(index, int) and 0 <= index < shape[axis]:
             return SliceKey(case_id, axis, index)
-        raise UserError(
-            f"The catalogue of the study names slice {index} along axis {axis} of {case_id!r}, "
-            f"whose shape is {shape} (z y x). Restore the study from a backup, or ask whoever gave "
-            "it to you."
+        where = f"whose shape is {shape} (z y x)" if known else "which is no case of it"
+        raise Damaged(
+            f"the catalogue of the study names slice {index} along axis {axis} of {case_id!r}, "
+            f"{where}"
         )
 
 
-def _append(write: Transaction, key: SliceKey, state: SliceState, mask: int | None) -> SliceRecord:
-    number = write.execute(
-        "INSERT INTO revisions (case_id, axis, slice, state, mask, author, created_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        *(key.case_id, key.axis, key.index, state.value, mask, write.author, write.at),
-    )
+def _append(
+    write: Transaction, key: SliceKey, state: SliceState, mask: tuple[int | None, bytes | None]
+) -> SliceRecord:
+    """Add a revision; `mask` is the number of its mask, and the hash of that."""
+    [(number,)] = write.rows("SELECT coalesce(max(number), 0) + 1 FROM revisions")
+    slice_columns = (number, key.case_id, key.axis, key.index, state.value)
+    row = (*slice_columns, mask[0], write.author, write.at, mask[1])
+    hashes.insert(write.connection, "revisions", hashes.REVISION, row)
     return SliceRecord(
-        key, state, number, mask is not None, write.author, datetime.fromisoformat(write.at)
+        key, state, number, mask[0] is not None, write.author, datetime.fromisoformat(write.at)
     )
 
 
@@ -182,13 +265,13 @@ def _details(record: SliceRecord) -> dict[str, Any]:
     }
 
 
-def _record(key: SliceKey, row: tuple[Any, ...]) -> SliceRecord:
-    number, _, _, _, state, has_mask, author, created_at = row
+def _record(key: SliceKey, row: Row) -> SliceRecord:
+    number, _, _, _, state, mask, author, created_at, *_ = row
     return SliceRecord(
         key=key,
         state=SliceState(state),
         revision=number,
-        has_mask=bool(has_mask),
+        has_mask=mask is not None,
         author=author,
         created_at=datetime.fromisoformat(created_at),
     )

@@ -2,13 +2,15 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from napari_mlbseg.errors import Damaged
 from napari_mlbseg.former_names import FORMER
-from napari_mlbseg.project.catalogue.database import Database
+from napari_mlbseg.project.catalogue import hashes
+from napari_mlbseg.project.catalogue.database import Database, sha256_in
 from napari_mlbseg.project.catalogue.reading import readable
 
 _NOW = {former: now for now, former in FORMER.items()}
@@ -37,31 +39,41 @@ class Runs:
     def start(self, config: Mapping[str, Any], *, seed: int, device: str) -> int:
         """Record the start of a run; returns its number."""
         with self._database.transaction() as write:
-            run_id = write.execute(
-                "INSERT INTO runs (author, started_at, config, seed, device) "
-                "VALUES (?, ?, ?, ?, ?)",
-                *(write.author, write.at, json.dumps(dict(config)), seed, device),
-            )
+            row = (write.author, write.at, None, None, json.dumps(dict(config)), seed, device)
+            run_id = hashes.insert(write.connection, "runs", hashes.RUN, row)
             write.note("start run", run=run_id, device=device)
         return run_id
 
     def finish(self, run_id: int, *, outcome: str) -> None:
         """Record how a run ended."""
         with self._database.transaction() as write:
+            [begun] = write.rows(f"SELECT {hashes.RUN} FROM runs WHERE number = ?", run_id)
+            row = (*begun[:2], write.at, outcome, *begun[4:])
             write.execute(
-                "UPDATE runs SET finished_at = ?, outcome = ? WHERE number = ?",
-                *(write.at, outcome, run_id),
+                "UPDATE runs SET finished_at = ?, outcome = ?, sha256 = ? WHERE number = ?",
+                *(write.at, outcome, hashes.sha256_of(*row), run_id),
             )
             write.note("finish run", run=run_id, outcome=outcome)
 
     def all(self) -> tuple[RunRecord, ...]:
-        """All runs, oldest first."""
-        rows = self._database.rows(
-            "SELECT number, author, started_at, finished_at, outcome, config, seed, device "
-            "FROM runs ORDER BY number"
-        )
-        with readable("a run"):
-            return tuple(_record(row) for row in rows)
+        """All runs, oldest first, without damaged ones."""
+        return tuple(one for one in self._read() if isinstance(one, RunRecord))
+
+    def damaged(self) -> tuple[str, ...]:
+        """A sentence for each run that cannot be read."""
+        return tuple(str(one) for one in self._read() if isinstance(one, Damaged))
+
+    def _read(self) -> Iterator[RunRecord | Damaged]:
+        columns = f"{hashes.RUN}, {sha256_in(self._database)}"
+        for number, *row, sha256 in self._database.rows(
+            f"SELECT number, {columns} FROM runs ORDER BY number"
+        ):
+            try:
+                with readable(f"run {number}"):
+                    hashes.require_sound(tuple(row), sha256)
+                    yield _record((number, *row))
+            except Damaged as error:
+                yield error
 
     def log(self, run_id: int, step: int, values: Mapping[str, float]) -> None:
         """Record metrics by name; a step that is logged again (after a resume) is replaced."""

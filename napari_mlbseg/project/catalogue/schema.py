@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from functools import cache
 
 APPLICATION_ID = 0x6D6C6273  # "mlbs", in the header of the SQLite file
 
@@ -105,6 +106,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         *_append_only("extents"),
     ),
+    # Hashes by which damage is noticed, see hashes.py; rows from before have none.
+    (
+        "ALTER TABLE revisions ADD COLUMN mask_sha256 BLOB",
+        "ALTER TABLE revisions ADD COLUMN sha256 BLOB",
+        "ALTER TABLE extents ADD COLUMN sha256 BLOB",
+        "ALTER TABLE cases ADD COLUMN sha256 BLOB",
+        "ALTER TABLE audit ADD COLUMN sha256 BLOB",
+        "ALTER TABLE runs ADD COLUMN sha256 BLOB",
+    ),
 )
 """`MIGRATIONS[n]` leads from version n to version n + 1; a released entry never changes."""
 
@@ -116,6 +126,9 @@ WITH_RULES = 3
 
 WITH_EXTENTS = 4
 """The version from which on a catalogue has extents."""
+
+WITH_HASHES = 5
+"""The version from which on all rows but classes, masks and metrics have hashes of their own."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -136,6 +149,19 @@ def migrate(connection: sqlite3.Connection) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+@cache
+def first_columns(table: str) -> frozenset[str]:
+    """The columns that a table has had in every version with that table."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as plain:
+        for statements in MIGRATIONS:
+            for statement in statements:
+                plain.execute(statement)
+            columns = plain.execute(f"PRAGMA table_info({table})").fetchall()
+            if columns:
+                return frozenset(name for _, name, *_ in columns)
+    raise ValueError(f"no version has a table {table!r}")
 
 
 def strangers_in(connection: sqlite3.Connection) -> list[str]:

@@ -191,6 +191,11 @@ def _case(
         "run": None if found.run is None else _run(found.run),
         "slices_in_file": kind in (ExportKind.LABELS, ExportKind.VOLUMES),
         "slices": [_slice(case, record) for record in study.slices.human(case.id)],
+        "damaged": [
+            str(one)
+            for one in study.slices.damaged()
+            if one.key is not None and one.key.case_id == case.id
+        ],
     }
 
 

@@ -13,6 +13,7 @@ from napari_mlbseg.project.records.progress import Progress
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.project.tidying.told import Tidied
 
+_BEGIN_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 COLUMNS = ("case", "value", "name", "voxels", "volume_ml")
 
 
@@ -38,5 +39,14 @@ def write_volumes(
             for c in study.classes:
                 voxels = int(counts[c.value])
                 volume = round(voxels * voxel_mm3(case.geometry) / 1000, 6)
-                rows.writerow((case.id, c.value, c.name, voxels, volume))
+                rows.writerow((plain(case.id), c.value, plain(c.name), voxels, volume))
     return tidied
+
+
+def plain(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: an apostrophe goes before one.
+
+    >>> plain("=1+1"), plain("left atrium")
+    ("'=1+1", 'left atrium')
+    """
+    return f"'{text}" if text.startswith(_BEGIN_FORMULAS) else text

@@ -8,20 +8,37 @@ from pathlib import Path
 from typing import BinaryIO
 
 
+def private(path: str, flags: int) -> int:
+    """Open a file that only its owner may read if it is new; an `opener` of `open`."""
+    return os.open(path, flags, 0o600)
+
+
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
     """Fill a new file in the block: on the disk as a whole afterwards, or gone after an error.
 
-    Give the file a name of its own and move it to its place then, see `flush_entries`.
+    Give the file a name of its own and move it to its place then, see `flush_entries`. Only its
+    owner may read it.
     """
     try:
-        with path.open("wb") as file:
+        with open(path, "wb", opener=private) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, that are still there after a power cut.
+
+    Only their owner may look into new ones.
+    """
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
+        flush_entries(one.parent)
 
 
 def flush(folder: Path) -> None:

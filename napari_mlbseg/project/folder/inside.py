@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from napari_mlbseg.errors import UserError
+from napari_mlbseg.errors import Damaged, UserError
 
 _MOUNT_POINT = 0xA0000003  # a junction: a Windows folder that leads to another
 
@@ -25,10 +25,10 @@ def is_case_id(name: object) -> bool:
 
 
 def require_case_id(name: object) -> str:
-    """The name of a case that was read from a study; raises UserError if it leads elsewhere."""
+    """The name of a case that was read from a study; raises Damaged if it leads elsewhere."""
     if isinstance(name, str) and is_case_id(name):
         return name
-    raise UserError(
+    raise Damaged(
         f"The study holds a case named {name!r}, which is not a valid name and could lead out of "
         "the study. This program never makes such a study: do not use it, and ask whoever gave it "
         "to you."

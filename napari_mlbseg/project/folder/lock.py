@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.folder.durable import private
 from napari_mlbseg.project.folder.inside import require_own
 from napari_mlbseg.project.folder.place import Place
 
@@ -60,7 +61,7 @@ class WriterLock:
         self._place, self._folder = place, place.folder
         self.after_crash = False
         # Not thread-local: another thread may close the study than the one that opened it.
-        self._lock = FileLock(self._folder / LOCK_NAME, thread_local=False)
+        self._lock = FileLock(self._folder / LOCK_NAME, mode=0o600, thread_local=False)
 
     def acquire(self) -> None:
         """Acquire the lock, or raise StudyLocked at once."""
@@ -93,7 +94,7 @@ class WriterLock:
         )
         beside = self._folder / f"{HOLDER_NAME}.new"
         beside.unlink(missing_ok=True)  # left by an interrupted writer, or a link
-        with beside.open("x", encoding="utf-8") as file:
+        with open(beside, "x", encoding="utf-8", opener=private) as file:
             json.dump(asdict(holder), file)
         beside.replace(self._folder / HOLDER_NAME)
 

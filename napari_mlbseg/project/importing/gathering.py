@@ -24,7 +24,7 @@ from napari_mlbseg.project.folder.room import require_room
 from napari_mlbseg.project.importing.layout import CaseFiles
 from napari_mlbseg.project.importing.numbering import Numbering
 from napari_mlbseg.project.importing.pairing import Failure, shortened
-from napari_mlbseg.project.records.cases import LabelClass, NewCase
+from napari_mlbseg.project.records.cases import LabelClass, NewCase, require_name
 from napari_mlbseg.project.records.palette import color_of
 from napari_mlbseg.project.records.progress import Progress
 from napari_mlbseg.project.study import Study
@@ -118,8 +118,8 @@ class Gathering:
                     )
                 opened = self._opened(part, numbering, report)
                 adding.add(opened.new)
-            except UserError as error:
-                failures.append(Failure(part.image, str(error)))
+            except (UserError, MemoryError) as error:
+                failures.append(Failure(part.image, _reason(part.image, error)))
                 continue
             notes += opened.notes()
             labels += [opened.labels] if opened.labels is not None else []
@@ -136,12 +136,13 @@ class Gathering:
             absolute = replace(files, image=files.image.absolute())
             try:
                 parts += self._parts(absolute)
-            except UserError as error:
-                failures.append(Failure(absolute.image, str(error)))
+            except (UserError, MemoryError) as error:
+                failures.append(Failure(absolute.image, _reason(absolute.image, error)))
         return parts, failures
 
     def _parts(self, files: CaseFiles) -> Iterator[_Part]:
         """The cases to make of one image file or folder."""
+        require_name(files.image)
         image, name = files.image, files.id
         chosen = self.choices.get(image)
         if chosen is not None:
@@ -244,6 +245,15 @@ class _Values:
         unknown = self.found - {0} - {c.value for c in self.classes}
         if self.classes and unknown:
             raise UserError(_unknown(self.path, unknown, self.classes))
+
+
+def _reason(image: Path, error: UserError | MemoryError) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    return (
+        f"{image} needs more memory than there is. Close other programs, or import it on another "
+        "computer."
+    )
 
 
 def _unknown(labels: Path, values: set[int], classes: Sequence[LabelClass]) -> str:

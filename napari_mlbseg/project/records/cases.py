@@ -1,5 +1,6 @@
 """Cases and classes of a study."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,10 +150,23 @@ class NewCase:
     def __post_init__(self) -> None:
         if not is_case_id(self.id):
             raise UserError(f"{self.id!r} cannot be the name of a case. Rename {self.image_path}.")
+        for path in (self.image_path, self.labels_path):
+            if path is not None:
+                require_name(path)
         if (self.labels is None) != (self.labels_path is None):
             raise ValueError("labels and the path of their file must be given together")
         if self.labels is not None:
             check_labels(self.labels, self.image.geometry, self.labels_path)
+
+
+def require_name(path: Path) -> None:
+    """Raise UserError for a path that no text can hold: on Linux, a name is any bytes."""
+    readable = os.fsencode(path).decode(errors="replace")
+    if readable != str(path):
+        raise UserError(
+            f"{readable} has a name with bytes that are no UTF-8, shown as \ufffd. Rename the file "
+            "or folder, then import it again."
+        )
 
 
 def has_imported_labels(cases: Iterable[Case]) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mlbseg.errors import UserError
+from napari_mlbseg.errors import Damaged, UserError
 from napari_mlbseg.project.records.cases import MAX_CLASS
 
 _DTYPE: Final = np.dtype(np.uint8).str
@@ -36,17 +36,14 @@ class PackedMask:
         return cls(rows, columns, mask.dtype.str, zlib.compress(mask.tobytes()))
 
     def unpack(self, shape: tuple[int, int]) -> NDArray[np.uint8]:
-        """The mask of a slice of this shape; raises UserError if the stored mask is different.
+        """The mask of a slice of this shape; raises Damaged if the stored mask is different.
 
         Never unpacks more than the slice has pixels, whatever the stored bytes unpack to.
         """
         try:
             return self._unpacked(shape)
         except (zlib.error, ValueError, TypeError) as error:
-            raise UserError(
-                f"A stored mask is damaged ({error}). Older revisions of the slice may still be "
-                "readable; otherwise restore the study from a backup."
-            ) from error
+            raise Damaged(f"a stored mask is damaged ({error})") from error
 
     def _unpacked(self, shape: tuple[int, int]) -> NDArray[np.uint8]:
         if (self.rows, self.columns, self.dtype) != (*shape, _DTYPE):

@@ -46,6 +46,8 @@ class SliceRecord:
         Increases over the whole study: of two records, the one with the larger revision is newer.
     has_mask
         Whether it has a person's mask (drafts, clean slices and reopened slices).
+    instead_of
+        The damaged revision in whose stead this older one is offered, as a draft.
     """
 
     key: SliceKey
@@ -54,3 +56,4 @@ class SliceRecord:
     has_mask: bool
     author: str
     created_at: datetime
+    instead_of: int | None = None

@@ -7,7 +7,6 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QDialog,
     QFileDialog,
-    QLabel,
     QMessageBox,
     QProgressBar,
     QPushButton,
@@ -19,7 +18,7 @@ from napari_mlbseg.project.rescue import RESCUE_SUFFIX
 from napari_mlbseg.widgets.case.saving import slices_in_words
 from napari_mlbseg.widgets.keeping.holding import Unsaved
 from napari_mlbseg.widgets.lifetime.rescues import FoundRescue
-from napari_mlbseg.widgets.panels.style import quiet
+from napari_mlbseg.widgets.panels.style import plain, quiet
 
 _WIDTH = 460
 
@@ -39,7 +38,7 @@ class Question(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowModality(Qt.WindowModality.WindowModal)
         self.setMinimumWidth(_WIDTH)
-        self.text = QLabel(text)
+        self.text = plain(text)
         self.text.setWordWrap(True)
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.answers: dict[str, QPushButton] = {}
@@ -197,6 +196,7 @@ def confirm_discarding(parent: QWidget, count: str, discard: Callable[[], object
     box = QMessageBox(parent)
     box.setIcon(QMessageBox.Icon.Warning)
     box.setWindowTitle("Discard edits")
+    box.setTextFormat(Qt.TextFormat.PlainText)
     box.setText(f"Discard the edits of {count}? This cannot be undone.")
     yes = box.addButton("Discard", QMessageBox.ButtonRole.DestructiveRole)
     keep = box.addButton("Keep", QMessageBox.ButtonRole.RejectRole)

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 from napari_mlbseg.formats.source import Choice
 from napari_mlbseg.project.importing.cohort import Imported
 from napari_mlbseg.project.importing.offers import Offer
-from napari_mlbseg.widgets.panels.style import quiet
+from napari_mlbseg.widgets.panels.style import plain_tip, quiet
 
 _COLUMNS = ("File or folder", "Series", "Modality", "Size", "Spacing (mm)", "Frame")
 _FRAME = 5
@@ -104,7 +104,7 @@ class ChoicesDialog(QDialog):
         )
         for column, text in enumerate(texts):
             item = QTableWidgetItem(text)
-            item.setToolTip(offer.problem or str(offer.path))
+            item.setToolTip(plain_tip(offer.problem or str(offer.path)))
             item.setFlags(
                 Qt.ItemFlag.NoItemFlags
                 if offer.problem
@@ -135,7 +135,7 @@ class ProblemsDialog(QDialog):
         for row, (found, kind) in enumerate(rows):
             for column, text in enumerate((found.path.name, kind, found.reason)):
                 item = QTableWidgetItem(text)
-                item.setToolTip(str(found.path))
+                item.setToolTip(plain_tip(str(found.path)))
                 item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
                 self.table.setItem(row, column, item)
         header = self.table.horizontalHeader()

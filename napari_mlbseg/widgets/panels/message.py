@@ -4,7 +4,7 @@ from qtpy.QtCore import QEvent, QRect, Qt
 from qtpy.QtGui import QMouseEvent, QResizeEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QMessageBox, QToolButton, QWidget
 
-from napari_mlbseg.widgets.panels.style import restyle
+from napari_mlbseg.widgets.panels.style import plain_tip, restyle
 
 _LINES = 2
 _PADDING = 4
@@ -101,7 +101,7 @@ class MessageLine(QWidget):
         filled = f"background: {color}; color: white; border-radius: 3px; padding: 0px 6px;"
         restyle(self._label, filled if there else "")
         self._label.setText(self._fitting(self._text))
-        self._label.setToolTip(self._text or "Messages appear here")
+        self._label.setToolTip(plain_tip(self._text) or "Messages appear here")
         self.dismiss.setVisible(there and self._text != self._held)
 
     def _fitting(self, text: str) -> str:

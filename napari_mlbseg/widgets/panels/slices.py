@@ -27,6 +27,7 @@ from napari_mlbseg.widgets.panels.style import (
     enable,
     heading,
     narrow,
+    plain,
     quiet,
     restyle,
 )
@@ -60,7 +61,7 @@ class SlicesPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.title = heading("Slice")
-        self.state = QLabel()
+        self.state = plain()
         self.axis = QComboBox()
         self.axis.setToolTip("Axis along which slices are shown and annotated")
         for name, plane in zip(AXIS_NAMES, _PLANES, strict=True):

@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
 from napari_mlbseg.project.importing.cohort import Imported
 from napari_mlbseg.project.importing.offers import Offer
 from napari_mlbseg.widgets.panels.choices_dialog import ChoicesDialog, ProblemsDialog
-from napari_mlbseg.widgets.panels.style import Elided, arrow, button, enable, quiet
+from napari_mlbseg.widgets.panels.style import Elided, arrow, button, enable, plain_tip, quiet
 from napari_mlbseg.widgets.requests import NewStudy
 
 SUFFIX = ".mlbseg"
@@ -104,7 +104,7 @@ class StudyPanel(QWidget):
         mode = "" if writable else ", read-only"
         self.name.setText(path.stem)
         self.place.setText(f"{cases} {'case' if cases == 1 else 'cases'}{mode}")
-        self.name.setToolTip(str(path))
+        self.name.setToolTip(plain_tip(str(path)))
 
     def set_case(self, case_id: str | None) -> None:
         """Show which case is on view."""
@@ -159,6 +159,7 @@ class StudyPanel(QWidget):
         """Offer to open a study read-only that is in use elsewhere."""
         box = QMessageBox(self)
         box.setWindowTitle("Study in use")
+        box.setTextFormat(Qt.TextFormat.PlainText)
         box.setText(reason)
         box.setInformativeText("You can open it read-only, without painting or training.")
         read = box.addButton("Open read-only", QMessageBox.ButtonRole.AcceptRole)

@@ -1,6 +1,7 @@
 """Colours and small widgets that the panels share."""
 
 from collections.abc import Callable
+from html import escape
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent
@@ -24,16 +25,29 @@ STATE_TEXTS = {
 }
 
 
+def plain(text: str = "") -> QLabel:
+    """Return a label that shows a text as it is, even if it is a name that looks like markup."""
+    label = QLabel()
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setText(text)
+    return label
+
+
+def plain_tip(text: str) -> str:
+    """Return a tooltip that shows a text as it is: tooltips take markup wherever they see some."""
+    return f"<qt>{escape(text)}</qt>" if "<" in text else text
+
+
 def heading(text: str) -> QLabel:
     """Return the title of a section."""
-    label = QLabel(text)
+    label = plain(text)
     label.setStyleSheet("font-weight: bold; padding-top: 2px;")
     return label
 
 
 def quiet(text: str = "") -> QLabel:
     """Return secondary text that wraps."""
-    label = QLabel(text)
+    label = plain(text)
     label.setWordWrap(True)
     label.setStyleSheet(f"color: {_QUIET};")
     return label
@@ -44,6 +58,7 @@ class Note(QLabel):
 
     def __init__(self, tooltip: str, text: str = "") -> None:
         super().__init__()
+        self.setTextFormat(Qt.TextFormat.PlainText)
         self.setWordWrap(True)
         self.setStyleSheet(f"color: {_QUIET};")
         self.setToolTip(tooltip)
@@ -70,7 +85,7 @@ class Line(QLabel):
     def say(self, text: str) -> None:
         """Show a text."""
         self.setText(text)
-        self.setToolTip(f"{text}\n{self._help}".strip())
+        self.setToolTip(plain_tip(f"{text}\n{self._help}".strip()))
 
     def sizeHint(self) -> QSize:
         """One line, however wide."""
@@ -129,7 +144,7 @@ class Elided(QPushButton):
     def say(self, text: str) -> None:
         """Show a text."""
         self._whole = text
-        self.setToolTip(f"{text}\n{self._help}".strip())
+        self.setToolTip(plain_tip(f"{text}\n{self._help}".strip()))
         self._fit()
 
     def whole(self) -> str:

@@ -16,7 +16,7 @@ from napari_mlbseg.engine.predictions.suggestions import Suggestion
 from napari_mlbseg.engine.wording import of_end_to_mark
 from napari_mlbseg.project.records.extents import End
 from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT, SliceKey
-from napari_mlbseg.widgets.panels.style import quiet
+from napari_mlbseg.widgets.panels.style import plain_tip, quiet
 
 _COLUMNS = ("Case", "Slice", "Wrong, mm²")
 _COLUMN_TIPS = (
@@ -91,7 +91,7 @@ class SuggestionsPanel(QWidget):
                 self.table.setSpan(row, 0, 1, len(_COLUMNS))
             for column, text in enumerate(cells):
                 item = QTableWidgetItem(text)
-                item.setToolTip(why(one, names))
+                item.setToolTip(plain_tip(why(one, names)))
                 if column:
                     item.setTextAlignment(
                         Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter

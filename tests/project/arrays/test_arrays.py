@@ -121,7 +121,7 @@ def test_absent_arrays_say_what_to_do(study: Study) -> None:
 @pytest.mark.parametrize("file", ["zarr.json", "c/0/0/0"])
 def test_a_damaged_array_is_explained(study: Study, file: str) -> None:
     (study.path / "arrays" / "a" / "image.zarr" / file).write_bytes(b"{")
-    with pytest.raises(UserError, match=r"is damaged .* rebuilding the arrays"):
+    with pytest.raises(UserError, match=r"is damaged .*mlbseg repair"):
         study.arrays.read("a", ArrayName.IMAGE, 0, 0)
 
 

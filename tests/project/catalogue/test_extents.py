@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from older_study import made_older
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
-from napari_mlbseg.project.catalogue import schema
 from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.extents import UNMARKED, End, Extent
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
@@ -146,19 +146,11 @@ def test_a_class_that_takes_the_value_of_a_removed_one_inherits_no_extent(study:
 
 
 @pytest.fixture
-def older(study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def older(study: Study) -> Path:
     """A study as it was before there were extents, with a clean slice."""
-    with monkeypatch.context() as then:
-        then.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
-        with Study.create(tmp_path / "older.mlbseg") as made:
-            rows = study._database.rows("SELECT * FROM cases")
-            connection = made._database._connection
-            connection.execute(
-                f"INSERT INTO cases VALUES ({', '.join('?' * len(rows[0]))})", rows[0]
-            )
-            connection.execute("INSERT INTO classes VALUES (1, 'organ', 1, 2, 3)")
-            accept(made, 2, 1)
-    return tmp_path / "older.mlbseg"
+    accept(study, 2, 1)
+    study.close()
+    return made_older(study.path, 2)
 
 
 def test_a_study_from_before_is_read_as_it_is_and_migrated_when_written(older: Path) -> None:
@@ -208,19 +200,20 @@ def test_a_killed_writer_loses_no_mark(
         assert len(logged) == len(rows)  # each with its line in the log, or not at all
 
 
-def test_extents_of_a_stranger_are_refused(study: Study) -> None:
+def test_impossible_extents_of_a_stranger_do_not_count(study: Study) -> None:
     study.extents.mark("a", 0, 1, Extent(1, 4))
     study.close()
     with closing(sqlite3.connect(study.path / "catalogue.sqlite")) as connection, connection:
         connection.execute(
-            "INSERT INTO extents SELECT 9, case_id, axis, class, 1, 4000, author, created_at "
+            "INSERT INTO extents SELECT 9, case_id, axis, class, 1, 4000, author, created_at, NULL "
             "FROM extents"
         )
-    with (
-        Study.open(study.path, writable=False) as opened,
-        pytest.raises(UserError, match="does not describe an extent"),
-    ):
-        opened.labels.working("a")
+    with Study.open(study.path, writable=False) as opened:
+        assert opened.labels.working("a").all()
+        assert opened.extents.of() == ()
+        [told] = opened.extents.damaged()
+        assert "the extent of class 1 along axis 0 of 'a'" in told
+        assert opened.damage() == (told,)
 
 
 def test_the_log_names_the_class(study: Study) -> None:

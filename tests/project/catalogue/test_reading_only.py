@@ -86,7 +86,9 @@ def test_a_study_on_a_read_only_disk_opens_for_reading(
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(shutil.copytree(study.path, Path(parent) / "s.mlbseg"))
         Path(parent).chmod(0o755)
-        folder.chmod(0o555)
+        for path in (folder, *folder.rglob("*")):  # it is shared: others may read it
+            path.chmod(0o555)
         out, _ = other_process(READ_WITHOUT_RIGHTS, folder).communicate(timeout=600)
-        folder.chmod(0o755)
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755)
     assert out == "['a']\n"

@@ -404,3 +404,15 @@ def test_free_text_of_headers_is_not_kept(tmp_path: Path, suffix: str) -> None:
         export_study(study, tmp_path / "out", ExportKind.LABELS)
     kept = [f for root in (study.path, tmp_path / "out") for f in root.rglob("*") if f.is_file()]
     assert not any(PATIENT.encode() in f.read_bytes() for f in kept)
+
+
+@pytest.mark.parametrize("name", ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\ttab", "a=1"])
+def test_no_name_becomes_a_formula_of_a_spreadsheet(
+    study: Study, tmp_path: Path, name: str
+) -> None:
+    study.set_classes([LabelClass(1, name, (1, 2, 3))])
+    [table] = export_study(study, tmp_path / "out", ExportKind.VOLUMES)
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    expected = name if name == "a=1" else f"'{name}"
+    assert {row["name"] for row in rows} == {expected}
