@@ -87,6 +87,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "requests": set(),
         "shortcuts": set(),
         "focus": set(),
+        "tools": set(),
         "panels": {"requests", "shortcuts"},
         "background": {"requests"},
         "case": {"background"},
