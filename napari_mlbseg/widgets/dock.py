@@ -27,8 +27,10 @@ from napari_mlbseg.widgets.panels.layout import key_sheet, scrolled_upright
 from napari_mlbseg.widgets.panels.slices import SlicesPanel
 from napari_mlbseg.widgets.panels.study import StudyPanel
 from napari_mlbseg.widgets.panels.suggestions import SuggestionsPanel
+from napari_mlbseg.widgets.panels.tools import ToolsPanel
 from napari_mlbseg.widgets.panels.training import TrainingPanel
 from napari_mlbseg.widgets.requests import CaseRow, case_rows
+from napari_mlbseg.widgets.toolbox import Toolbox
 from napari_mlbseg.widgets.workbench import Workbench
 
 _VIEWS = {
@@ -55,6 +57,8 @@ class MLBSegDock(QWidget):
         self._unseen = Unseen()
         self.suggestions_panel = SuggestionsPanel()
         self.export_panel = ExportPanel()
+        self.tools_panel = ToolsPanel()
+        self.toolbox = Toolbox(self.workbench, self.tools_panel, self)
         self.tabs = QTabWidget()
         self._lay_out()
         self._focus = FocusKeeper(self)
@@ -97,6 +101,7 @@ class MLBSegDock(QWidget):
         self.export_panel.export_requested.connect(bench.export)
         self.export_panel.model_requested.connect(bench.export_model)
         self.suggestions_panel.chosen.connect(bench.view.go_to)
+        self.toolbox.asked.connect(lambda: self.tabs.setCurrentWidget(self.tools_panel))
 
     def _command(self, name: str) -> None:
         if name in _VIEWS:
@@ -105,7 +110,7 @@ class MLBSegDock(QWidget):
             self._go_to_suggested()
         elif name == "take_proposed_labels":
             self.workbench.view.act(self._take_proposed_labels)
-        else:
+        elif not self.toolbox.do(name):
             self.workbench.view.act(BY_NAME[name])
 
     def _go_to_suggested(self) -> None:
@@ -280,6 +285,7 @@ class MLBSegDock(QWidget):
     def _lay_out(self) -> None:
         self.tabs.addTab(self.training_panel, "Training")
         self.tabs.addTab(self.suggestions_panel, "Suggested")
+        self.tabs.addTab(self.tools_panel, "Tools")
         self.tabs.addTab(self.export_panel, "Export")
         self.tabs.addTab(key_sheet(), "Keys")
         inside = QWidget()
