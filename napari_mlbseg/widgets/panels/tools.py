@@ -19,6 +19,7 @@ from napari_mlbseg.widgets.shortcuts import TOOLS
 _ISLAND_MM2 = 20.0
 _SWITCHES = ("smart_brush", "fix_region")
 _CLEAN_UP = "Clean up"
+_COLUMNS = 6
 
 
 class ToolsPanel(QWidget):
@@ -95,24 +96,27 @@ class ToolsPanel(QWidget):
         grid = QGridLayout()
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(4)
-        rows: tuple[QWidget | tuple[QWidget | QPushButton, ...], ...] = (
+        for column in range(_COLUMNS):
+            grid.setColumnStretch(column, 1)
+        rows: tuple[QWidget | tuple[QWidget, ...], ...] = (
             heading("Brush and regions"),
             self._named(*_SWITCHES),
             heading("Interpolate between your slices"),
             self._named("interpolate", "interpolate_here"),
             self.cleaned,
             self._named("grow", "shrink", "smooth"),
-            (*self._named("fill_holes", "keep_largest"),),
+            self._named("fill_holes", "keep_largest"),
             (*self._named("remove_islands"), self.island),
             heading("Several slices"),
             (quiet("Go to slice"), self.number),
-            (quiet("Range from slice"), self.first, *self._named("range_from", "accept_range")),
+            (quiet("Range from slice"), self.first),
+            self._named("range_from", "accept_range"),
         )
         for place, row in enumerate(rows):
             if isinstance(row, QWidget):
-                grid.addWidget(row, place, 0, 1, 12)
+                grid.addWidget(row, place, 0, 1, _COLUMNS)
                 continue
-            width = 12 // len(row)
+            width = _COLUMNS // len(row)
             for column, widget in enumerate(row):
                 grid.addWidget(widget, place, column * width, 1, width)
         layout = QVBoxLayout(self)
