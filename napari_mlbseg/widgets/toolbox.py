@@ -77,6 +77,7 @@ class Toolbox(QObject):
 
     def _switch_smart_brush(self) -> None:
         def switch(annotation: Annotation) -> None:
+            annotation.layers.take_up()
             layer = annotation.layers.working
             layer.smart = not layer.smart
             self._bench.told.emit(f"The smart brush is {'on' if layer.smart else 'off'}.")
@@ -85,6 +86,7 @@ class Toolbox(QObject):
 
     def _switch_fix_region(self) -> None:
         def switch(annotation: Annotation) -> None:
+            annotation.layers.take_up()
             layer = annotation.layers.working
             layer.fixing = not layer.fixing
             self._bench.told.emit(_HOW_TO_FIX if layer.fixing else "Back to the brush.")

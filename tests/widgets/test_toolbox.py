@@ -171,6 +171,7 @@ def test_clicks_fix_a_region_and_modifiers_choose_what_it_takes(
 ) -> None:
     machine = bench.labels
     bench.annotation.go_to(6)
+    bench.viewer.layers.selection.active = bench.viewer.layers["image"]
     bench.hand.press(Key.Key_F, SHIFT)
     assert bench.switched_on() == {"fix_region"}
     bench.hand.click(6, 6)

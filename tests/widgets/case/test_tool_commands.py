@@ -392,6 +392,18 @@ def test_other_sources_give_back_what_was_there(desk: Desk, proposed: Labels) ->
     assert desk.told[-1] == "9 pixels on slice 6 took the initial labels."
 
 
+def test_a_region_takes_no_class_where_it_is_excluded(desk: Desk, proposed: Labels) -> None:
+    initial = np.asarray(desk.study.arrays.open(desk.case.id, ArrayName.INITIAL_LABELS)[6])
+    y, x = np.argwhere(initial == 1)[0].tolist()
+    desk.annotation.go_to(5)
+    desk.commands.mark_end(End.LAST)
+    painted = desk.labels[6]
+    painted[y, x] = 2
+    desk.draw(6, painted)
+    desk.tools.fix_region((6, y, x), ArrayName.INITIAL_LABELS)
+    assert desk.labels[6, y, x] == 0
+
+
 def test_where_nothing_differs_nothing_happens(desk: Desk, proposed: Labels) -> None:
     desk.annotation.go_to(6)
     desk.tools.fix_region((6, 90, 80), ArrayName.PROPOSED_LABELS)
