@@ -305,7 +305,7 @@ def test_a_range_is_accepted_by_two_keys(bench: Bench) -> None:
 
 def test_a_number_is_typed_to_go_to_its_slice(qtbot: QtBot, bench: Bench) -> None:
     bench.dock.tabs.setCurrentIndex(0)
-    QApplication.setActiveWindow(bench.dock.window())
+    bench.hand.canvas.activateWindow()
     bench.hand.press(Key.Key_J, SHIFT)
     assert bench.dock.tabs.currentWidget() is bench.panel
     field = QApplication.focusWidget()

@@ -59,6 +59,14 @@ class Desk:
         self.annotation.flush()
         assert self.state(index) is DRAFT
 
+    def paint_across(self, row: int, index: int) -> None:
+        """Paint a row of a slice on the slice across it, which becomes a draft."""
+        self.annotation.show_axis(1)
+        self.annotation.go_to(row)
+        self.annotation.layers.working.data[index, row] = 2
+        self.annotation.show_axis(0)
+        assert self.state(row, axis=1) is DRAFT
+
     def disc(self, x: int, radius: float = 9, value: int = 1) -> Labels:
         rows, columns = np.ogrid[: self.rows, : self.columns]
         inside = (rows - self.rows // 2) ** 2 + (columns - x) ** 2 <= radius**2
@@ -233,21 +241,15 @@ def test_interpolation_leaves_every_slice_of_a_persons_as_it_is(desk: Desk) -> N
 
 
 def test_interpolation_leaves_what_a_person_painted_across(desk: Desk) -> None:
-    across = np.full((desk.case.geometry.shape[0], desk.columns), 2, np.uint8)
     desk.draw(5, desk.disc(30))
     desk.draw(9, desk.disc(50))
-    desk.annotation.show_axis(1)
-    desk.annotation.go_to(20)
-    desk.annotation.layers.working.data[:, 20] = across
-    desk.annotation.flush()
-    desk.annotation.show_axis(0)
+    desk.paint_across(20, 7)
     desk.annotation.go_to(7)
     desk.tools.interpolate(only_here=False)
-    assert (desk.labels[:, 20] == 2).all()
     assert desk.state(7) is DRAFT
     expected = next(interpolated(desk.labels[5], desk.labels[9], [0.5], (1.0, 1.0)))
-    rest = np.arange(desk.rows) != 20
-    assert np.array_equal(desk.labels[7][rest], expected[rest])
+    expected[20] = 2
+    assert np.array_equal(desk.labels[7], expected)
 
 
 @contextmanager
@@ -375,6 +377,23 @@ def test_a_skipped_slice_stops_a_region(desk: Desk, proposed: Labels) -> None:
     desk.annotation.go_to(6)
     desk.tools.fix_region((6, 3, 3), ArrayName.PROPOSED_LABELS, through=True)
     assert desk.states() == {5: SKIPPED, 6: DRAFT, 7: DRAFT, 8: DRAFT}
+
+
+def test_a_region_leaves_what_a_person_painted_across_other_slices(
+    desk: Desk, proposed: Labels
+) -> None:
+    before = desk.labels
+    proposed[4:9, 2:8, 2:8] = 1
+    desk.publish(ArrayName.PROPOSED_LABELS, proposed)
+    desk.paint_across(5, 7)
+    desk.annotation.go_to(6)
+    desk.tools.fix_region((6, 3, 3), ArrayName.PROPOSED_LABELS, through=True)
+    expected = before.copy()
+    expected[4:9, 2:8, 2:8] = 1
+    expected[:, 5] = before[:, 5]
+    expected[7, 5] = 2
+    expected[6, 2:8, 2:8] = 1  # on view: what is seen can be changed
+    assert np.array_equal(desk.labels, expected)
 
 
 def test_other_sources_give_back_what_was_there(desk: Desk, proposed: Labels) -> None:
