@@ -38,20 +38,21 @@ def interpolated(
     a, b = (np.pad(labels[box], 1) for labels in (first, last))
     values = np.setdiff1d(np.union1d(a, b), (0,))
     changing = [_Changing(a == value, b == value, spacing_mm) for value in values]
-    whole = _Changing(a != 0, b != 0, spacing_mm) if len(values) > 1 else None
+    whole = changing[0] if len(values) == 1 else _Changing(a != 0, b != 0, spacing_mm)
     for share in shares:
         labels = np.zeros_like(first)
         if len(values):
             depths = np.stack([one.at(share) for one in changing])
-            inside = depths.max(axis=0) > 0
-            if whole is not None:  # no gap between classes that grow into one another
-                inside |= whole.at(share) > 0
+            # Classes that grow into one another leave no gap and stay within what all of them show.
+            inside = (depths[0] if len(values) == 1 else whole.at(share)) > 0
+            if not whole.one_piece:
+                inside |= depths.max(axis=0) > 0
             labels[box] = np.where(inside, values[depths.argmax(axis=0)], 0)[1:-1, 1:-1]
         yield labels
 
 
 class _Changing:
-    """A shape on its way from one slice to another."""
+    """A shape on its way from one slice to another; `one_piece` if it is one on both."""
 
     def __init__(self, first: Mask, last: Mask, spacing_mm: tuple[float, float]) -> None:
         depths = [_depth(mask, spacing_mm) for mask in (first, last)]
@@ -59,7 +60,8 @@ class _Changing:
         # However far away the rest lies, what only one of them shows is gone half way.
         self._first, self._last = (np.maximum(depth, -deepest) for depth in depths)
         self._way: Place = np.zeros(2)
-        if all(ndimage.label(mask, _TOUCHING)[1] == 1 for mask in (first, last)):
+        self.one_piece = all(ndimage.label(mask, _TOUCHING)[1] == 1 for mask in (first, last))
+        if self.one_piece:
             ends = [np.array(ndimage.center_of_mass(mask)) for mask in (first, last)]
             self._way = ends[1] - ends[0]
 
