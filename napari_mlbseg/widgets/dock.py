@@ -28,10 +28,12 @@ from napari_mlbseg.widgets.panels.message import MessageLine
 from napari_mlbseg.widgets.panels.slices import SlicesPanel
 from napari_mlbseg.widgets.panels.study import StudyPanel
 from napari_mlbseg.widgets.panels.suggestions import SuggestionsPanel
+from napari_mlbseg.widgets.panels.tools import ToolsPanel
 from napari_mlbseg.widgets.panels.training import TrainingPanel
 from napari_mlbseg.widgets.refusals import reporting
 from napari_mlbseg.widgets.requests import CaseRow, case_rows
 from napari_mlbseg.widgets.sample_study import PHANTOM_STUDY, phantom_study
+from napari_mlbseg.widgets.toolbox import Toolbox
 from napari_mlbseg.widgets.workbench import Workbench
 
 _VIEWS = {
@@ -61,6 +63,8 @@ class MLBSegDock(QWidget):
         self.suggestions_panel = SuggestionsPanel()
         self.export_panel = ExportPanel()
         self.message = MessageLine()
+        self.tools_panel = ToolsPanel()
+        self.toolbox = Toolbox(self.workbench, self.tools_panel, self)
         self.tabs = QTabWidget()
         self._work = QWidget()
         self._lay_out()
@@ -109,6 +113,7 @@ class MLBSegDock(QWidget):
         self.export_panel.export_requested.connect(bench.export)
         self.export_panel.model_requested.connect(bench.export_model)
         self.suggestions_panel.chosen.connect(bench.view.go_to)
+        self.toolbox.asked.connect(lambda: self.bring(self.tools_panel))
 
     def _clear_at_next_action(self) -> None:
         """Messages go stale with whatever is done next."""
@@ -152,7 +157,7 @@ class MLBSegDock(QWidget):
             self._go_to_suggested()
         elif name == "take_proposed_labels":
             self.workbench.view.act(self._take_proposed_labels)
-        else:
+        elif not self.toolbox.do(name):
             self.workbench.view.act(BY_NAME[name])
 
     def _go_to_suggested(self) -> None:
@@ -342,6 +347,7 @@ class MLBSegDock(QWidget):
 
     def _lay_out(self) -> None:
         self.tabs.addTab(self.cases_panel, "Cases")
+        self.tabs.addTab(scrolled(self.tools_panel), "Tools")
         self.tabs.addTab(scrolled(self.training_panel), "Training")
         self.tabs.addTab(scrolled(self.suggestions_panel), "Suggested")
         self.tabs.addTab(scrolled(self.export_panel), "Export")

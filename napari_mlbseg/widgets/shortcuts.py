@@ -114,7 +114,78 @@ TRAVELS = (
     SliceCommand("undo", "Ctrl-Z", "Undo", "Undo"),
     SliceCommand("redo", "Ctrl-Shift-Z", "Redo", "Redo"),
 )
-EVERY = (*COMMANDS, *MOVES, *VIEWS, *TRAVELS)
+OF_A_SLICE = (*COMMANDS, *MOVES, *VIEWS, *TRAVELS)
+TOOLS = (
+    SliceCommand(
+        "smart_brush",
+        "Shift-L",
+        "Smart brush",
+        "The brush paints only what hangs on to the pixel under the cursor and looks like it; the"
+        " eraser stays exact. Once more switches it off",
+    ),
+    SliceCommand(
+        "fix_region",
+        "Shift-F",
+        "Fix region",
+        "Click a region that is wrong: it takes the proposed labels. With Ctrl it takes the"
+        " prediction, with Alt the initial labels; with Shift it goes on into untouched slices."
+        " Drag to move the view. Once more goes back to the brush",
+    ),
+    SliceCommand(
+        "interpolate",
+        "Shift-I",
+        "All between",
+        "Fill all untouched slices between the nearest slices of yours on both sides with drafts",
+    ),
+    SliceCommand(
+        "interpolate_here",
+        "Shift-Y",
+        "This slice",
+        "Make a draft of this untouched slice from the nearest slices of yours on both sides",
+    ),
+    SliceCommand(
+        "grow",
+        "Shift-Up",
+        "Grow",
+        "The class to paint with grows by a pixel into the background",
+    ),
+    SliceCommand("shrink", "Shift-Down", "Shrink", "The class to paint with shrinks by a pixel"),
+    SliceCommand("smooth", "Shift-M", "Smooth", "Round off the border of the class to paint with"),
+    SliceCommand(
+        "fill_holes",
+        "Shift-H",
+        "Fill holes",
+        "Fill the background that the class to paint with encloses on this slice",
+    ),
+    SliceCommand(
+        "keep_largest",
+        "Shift-K",
+        "Keep largest",
+        "Keep the largest piece of the class to paint with on this slice; remove the others",
+    ),
+    SliceCommand(
+        "remove_islands",
+        "Shift-P",
+        "Remove islands",
+        "Remove small pieces of the class to paint with from this slice; the largest stays",
+    ),
+    SliceCommand(
+        "range_from",
+        "Shift-Q",
+        "From here",
+        "The range of slices to accept begins at the slice on view",
+    ),
+    SliceCommand(
+        "accept_range",
+        "Shift-U",
+        "Accept range",
+        "Accept all open slices from where the range begins to the slice on view, as shown",
+    ),
+    SliceCommand(
+        "go_to_number", "Shift-J", "Go to slice", "Type the number of a slice and press Enter"
+    ),
+)
+EVERY = (*OF_A_SLICE, *TOOLS)
 
 # napari's own keys that help with corrections.
 NAPARI_KEYS = (

@@ -9,6 +9,7 @@ LEFT = Qt.MouseButton.LeftButton
 PLAIN = Qt.KeyboardModifier.NoModifier
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 CTRL = Qt.KeyboardModifier.ControlModifier
+ALT = Qt.KeyboardModifier.AltModifier
 
 
 class Hand:
@@ -44,19 +45,19 @@ class Hand:
         """Ctrl+Shift+Z."""
         self.press(Qt.Key.Key_Z, CTRL | SHIFT)
 
-    def click(self, y: float, x: float) -> None:
+    def click(self, y: float, x: float, modifier: Qt.KeyboardModifier = PLAIN) -> None:
         """A click with the left button."""
-        self.drag((y, x))
+        self.drag((y, x), modifier=modifier)
 
-    def drag(self, *places: tuple[float, float]) -> None:
+    def drag(self, *places: tuple[float, float], modifier: Qt.KeyboardModifier = PLAIN) -> None:
         """From the first to the last place with the left button down."""
         points = [self._point(*place) for place in places]
         QTest.mouseMove(self.canvas, points[0])
-        QTest.mousePress(self.canvas, LEFT, PLAIN, points[0])
+        QTest.mousePress(self.canvas, LEFT, modifier, points[0])
         for point in points[1:]:
             QTest.mouseMove(self.canvas, point)
             QApplication.processEvents()
-        QTest.mouseRelease(self.canvas, LEFT, PLAIN, points[-1])
+        QTest.mouseRelease(self.canvas, LEFT, modifier, points[-1])
         QApplication.processEvents()
 
     def _point(self, y: float, x: float) -> QPoint:

@@ -14,6 +14,7 @@ from napari_mlbseg.project.records.cases import Case, LabelClass
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background.task import timer
+from napari_mlbseg.widgets.case.class_meant import class_meant
 from napari_mlbseg.widgets.case.commands import SliceCommands
 from napari_mlbseg.widgets.case.extent_keeper import ExtentKeeper
 from napari_mlbseg.widgets.case.history import History
@@ -24,6 +25,7 @@ from napari_mlbseg.widgets.case.saving import save_each
 from napari_mlbseg.widgets.case.slice_keeper import SliceKeeper
 from napari_mlbseg.widgets.case.slice_states import SliceStates
 from napari_mlbseg.widgets.case.stored import CaseArrays
+from napari_mlbseg.widgets.case.tool_commands import ToolCommands
 from napari_mlbseg.widgets.case.working_labels import WorkingLabels
 
 _SAVE_AFTER_MS = 250
@@ -36,6 +38,8 @@ class Annotation(QObject):
     ----------
     commands
         The commands for the slice on view.
+    tools
+        The commands of the tools that spare strokes.
     extents
         Between which slices each class shows.
     unsaved
@@ -127,6 +131,19 @@ class Annotation(QObject):
             self.extents,
             self,
         )
+        self.tools = ToolCommands(
+            self.commands.ready,
+            self._journal,
+            self._states,
+            self._arrays,
+            self._working,
+            self.extents,
+            meant=lambda wanted: class_meant(study.classes, self.label, wanted),
+            spacing_mm=case.geometry.spacing_mm,
+            parent=self,
+        )
+        self.tools.told.connect(self.told)
+        self.layers.working.intensities = self._arrays[ArrayName.IMAGE].slice
         self.commands.failed.connect(self.failed)
         self.commands.told.connect(self.told)
         self._connections = self._listen(viewer)

@@ -73,7 +73,7 @@ class SliceCommands(QObject):
 
     def accept(self) -> None:
         """Make the slice clean as shown, and go to the next open slice."""
-        key = self._ready("accept a slice")
+        key = self.ready("accept a slice")
         shown = self._shown(key)
         widened = self._extents.widened_by(key, values_in(shown))
         if self._states[key] is not SliceState.CLEAN:
@@ -88,7 +88,7 @@ class SliceCommands(QObject):
 
     def reopen(self) -> None:
         """Turn a clean slice into a draft, and a skipped slice into an untouched one."""
-        key = self._ready("reopen a slice")
+        key = self.ready("reopen a slice")
         if self._states[key] is SliceState.CLEAN:
             self._journal.change("reopen", key, Look.human(SliceState.DRAFT, self._shown(key)))
         elif self._states[key] is SliceState.SKIPPED:
@@ -96,17 +96,17 @@ class SliceCommands(QObject):
 
     def skip(self) -> None:
         """Skip the slice and go to the next open slice; a draft of it stays in the history."""
-        key = self._ready("skip a slice")
+        key = self.ready("skip a slice")
         self._journal.change("skip", key, Look(SliceState.SKIPPED))
         self._advance(key)
 
     def revert(self) -> None:
         """Replace the edits with the prediction; undo restores them."""
-        self._journal.change("revert", self._ready("revert a slice"), Look(SliceState.UNTOUCHED))
+        self._journal.change("revert", self.ready("revert a slice"), Look(SliceState.UNTOUCHED))
 
     def copy_from(self, step: int) -> None:
         """Copy the labels of the slice `step` further along the axis."""
-        key = self._ready("copy labels to a slice")
+        key = self.ready("copy labels to a slice")
         source = key.index + step
         if not 0 <= source < len(self._states.along(key.axis)):
             raise UserError("There is no slice on that side to copy from.")
@@ -120,7 +120,7 @@ class SliceCommands(QObject):
         int
             Number of pixels of the slice whose label changed.
         """
-        key = self._ready("take proposed labels")
+        key = self.ready("take proposed labels")
         shown = self._shown(key)
         taken = with_proposed_labels(self._arrays, shown, key.axis, key.index, below)
         self._journal.draft("take proposed labels on", key, taken)
@@ -128,7 +128,7 @@ class SliceCommands(QObject):
 
     def mark_end(self, end: End) -> None:
         """Mark the slice on view as an end of the class to paint with; again takes it away."""
-        key = self._ready("mark where a class begins or ends")
+        key = self.ready("mark where a class begins or ends")
         label = self._extents.class_to_mark(int(self._layers.working.selected_label))
         before = self._extents.marked(key.axis, label.value)
         again = before.at(end) == key.index
@@ -161,9 +161,7 @@ class SliceCommands(QObject):
         """Redo the step that was undone last, and show its slice."""
         self._travel(back=False)
 
-    # --- inside ----------------------------------------------------------------------------------
-
-    def _ready(self, doing: str) -> SliceKey:
+    def ready(self, doing: str) -> SliceKey:
         """Save the edits, return the slice on view; UserError if it is unsaved or not visible."""
         if self._layers.unseen is not None:
             raise UserError(f"{self._layers.unseen} to {doing}.")
@@ -172,6 +170,8 @@ class SliceCommands(QObject):
         if key in unsaved:
             raise UserError(f"Slice {key.index} is not saved: {unsaved[key]}")
         return key
+
+    # --- inside ----------------------------------------------------------------------------------
 
     def _shown(self, key: SliceKey) -> NDArray[np.uint8]:
         return self._working.read(key.axis, key.index)
@@ -185,7 +185,7 @@ class SliceCommands(QObject):
         self._layers.reveal()
         self._desk.go_to_slice(step.where)
         try:
-            self._ready(doing)
+            self.ready(doing)
             self._journal.travel(back=back)
         except (UserError, OSError) as error:
             self.failed.emit(f"Could not {doing} {step.name}: {error}")

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.engine.events import ExtentMarked
-from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.records.cases import Case, LabelClass
 from napari_mlbseg.project.records.extents import (
     UNMARKED,
@@ -16,6 +15,7 @@ from napari_mlbseg.project.records.extents import (
 )
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.case.class_meant import class_meant
 
 
 class ExtentKeeper:
@@ -74,16 +74,7 @@ class ExtentKeeper:
 
     def class_to_mark(self, selected: int) -> LabelClass:
         """Return the class of a value, or the only class of the study; UserError for neither."""
-        classes = self._study.classes
-        found = classes if len(classes) == 1 else [c for c in classes if c.value == selected]
-        if len(found) == 1:
-            return found[0]
-        if not classes:
-            raise UserError("The study has no classes yet. Add one with Classes…, then mark it.")
-        raise UserError(
-            "Choose the class that begins or ends here in the list “Paint with” first: the "
-            "background has no extent."
-        )
+        return class_meant(self._study.classes, selected, "that begins or ends here")
 
     def widened_by(self, key: SliceKey, values: frozenset[int]) -> list[str]:
         """Return the names of the classes among `values` that are excluded from a slice."""

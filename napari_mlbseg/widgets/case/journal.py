@@ -1,14 +1,16 @@
 """Turns the writes of napari's tools, and the commands, into steps of the history."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.labels import Labels
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.widgets.case.extent_keeper import ExtentKeeper
 from napari_mlbseg.widgets.case.history import Change, History, Look, Marking, Step
+from napari_mlbseg.widgets.case.saving import slices_in_words
 from napari_mlbseg.widgets.case.slice_keeper import SliceKeeper
 
 
@@ -98,12 +100,30 @@ class Journal:
 
     def change(self, name: str, key: SliceKey, look: Look) -> None:
         """Give a slice another look as one step, unless that fails or changes nothing."""
+        self.change_all(f"{name} slice {key.index}", key, {key: look})
+
+    def change_all(self, name: str, where: SliceKey, looks: Mapping[SliceKey, Look]) -> None:
+        """Give several slices other looks as one step, which shows the slice `where`.
+
+        If a slice cannot be saved, those before it are the step; raises UserError or OSError.
+        """
         self.close()
-        before = self._keeper.look(key)
-        self._keeper.keep(key, look)
-        after = self._keeper.look(key)
-        if after != before:
-            self._add(Step(f"{name} slice {key.index}", key, (Change(key, before, after),)))
+        changes: list[Change] = []
+        try:
+            for key, look in looks.items():
+                before = self._keeper.look(key)
+                self._keeper.keep(key, look)
+                after = self._keeper.look(key)
+                if after != before:
+                    changes.append(Change(key, before, after))
+        except (UserError, OSError) as error:
+            if not changes:
+                raise
+            done = f"{slices_in_words(len(changes))} of {len(looks)} changed before that"
+            raise UserError(f"{error} ({done}; undo takes them back.)") from error
+        finally:
+            if changes:
+                self._add(Step(name, where, tuple(changes)))
 
     def draft(self, name: str, key: SliceKey, labels: Labels) -> None:
         """Turn a slice into a draft with these labels, unless it already shows them."""

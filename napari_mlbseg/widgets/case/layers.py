@@ -188,6 +188,11 @@ class CaseLayers:
         if not self.working.visible:  # showing a visible layer again would drop the tool
             self.working.visible = True
 
+    def take_up(self) -> None:
+        """Let the mouse and napari's tools act on the working labels, not on another layer."""
+        if self.working in self._viewer.layers:
+            self._viewer.layers.selection.active = self.working
+
     def index(self, axis: int) -> int:
         """Return the index along `axis` of the slice on view, limited to the case."""
         return int(np.clip(self._position(axis), 0, self._case.geometry.shape[axis] - 1))

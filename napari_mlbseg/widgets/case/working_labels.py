@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.project.labels import Labels, SliceId, laid_over
+from napari_mlbseg.project.records.masks import plane
 
 
 class WorkingLabels:
@@ -90,6 +91,16 @@ class WorkingLabels:
         known = list(self._planes)
         upper = known[known.index(key) + 1 :] if key in self._planes else []
         return tuple(other for other in upper if other[0] != key[0])
+
+    def persons(self, axis: int, index: int) -> NDArray[np.bool_]:
+        """Return which pixels of a slice show a person's labels: its own, or of slices across."""
+        mask = np.zeros([n for k, n in enumerate(self.shape) if k != axis], np.bool_)
+        for across, at in self._planes:
+            if across != axis:
+                mask[plane(across - (across > axis), at)[:2]] = True
+            elif at == index:
+                mask[:] = True
+        return mask
 
     def lay(self, key: SliceId, labels: Labels, *, below: Container[SliceId] = ()) -> None:
         """Give a slice saved labels, on top of all other slices except those in `below`."""

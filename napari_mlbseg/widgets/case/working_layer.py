@@ -1,13 +1,20 @@
 """The layer to paint on: napari's labels layer, with a brush limited to the study's classes."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
 
 import napari.layers
 import numpy as np
 from napari.utils.events import Event
+from numpy.typing import NDArray
 
+from napari_mlbseg.widgets.tools.smart_brush import smart_dab
+
+_LEFT: Final = 1
+_STILL: Final = "pan_zoom"
+_STEADY_PIXELS: Final = 4
+"""How far a hand may move the mouse between the press and the release of a click."""
 _TOOLS = ("paint", "erase", "fill", "polygon")
 
 
@@ -17,16 +24,32 @@ class Labels(napari.layers.Labels):  # type: ignore[misc]
     Its class has the same name as napari's own, because napari finds the icon, menu entries and
     writers of a layer by the name of its class.
 
+    Attributes
+    ----------
+    intensities
+        Returns the image of a slice (display axis, index), for the smart brush.
+
     Events
     ------
     undo_asked, redo_asked
         Somebody pressed the key, or called the method.
+    tool_changed
+        The smart brush or "fix region" was switched on or off.
+    region_clicked
+        A click while "fix region" is on; `place` (z y x) is a voxel, `modifiers` are the keys held.
     """
+
+    intensities: Callable[[int, int], NDArray[Any]]
 
     def __init__(self, data: Any, **look: Any) -> None:
         super().__init__(data, **look)
         self._values: Sequence[int] = ()
-        self.events.add(undo_asked=Event, redo_asked=Event)
+        self._smart = self._fixing = False
+        self.events.add(
+            undo_asked=Event, redo_asked=Event, tool_changed=Event, region_clicked=Event
+        )
+        self.events.mode.connect(self._on_mode)
+        self.mouse_drag_callbacks.append(_click)
 
     def undo(self) -> None:
         """Ask to undo the last step."""
@@ -63,12 +86,76 @@ class Labels(napari.layers.Labels):  # type: ignore[misc]
             self.events.selected_label()  # so that a spin box showing the value goes back
 
     @property
+    def smart(self) -> bool:
+        """Whether the brush paints only what looks like its centre; the eraser stays exact."""
+        return self._smart
+
+    @smart.setter
+    def smart(self, on: bool) -> None:
+        self._smart = on
+        if on:
+            self.mode = "paint"
+        self.events.tool_changed()
+
+    @property
+    def fixing(self) -> bool:
+        """Whether a click fixes a region; choosing a tool of napari's ends it."""
+        return self._fixing
+
+    @fixing.setter
+    def fixing(self, on: bool) -> None:
+        self.mode = _STILL if on else "paint"
+        self._fixing = on
+        if on:
+            self.cursor = "crosshair"
+        self.events.tool_changed()
+
+    def paint(self, coord: Sequence[float], new_label: int, refresh: bool = True) -> None:
+        """Paint a dab around a voxel (z y x); a smart one lies on the slice on view alone."""
+        if not self.smart or new_label == 0:
+            super().paint(coord, new_label, refresh)
+            return
+        axis, place = self.data.axis, [round(float(c)) for c in coord]
+        if not 0 <= place[axis] < self.data.shape[axis]:
+            return
+        y, x = (c for k, c in enumerate(place) if k != axis)
+        sides = [abs(float(s)) for k, s in enumerate(self.scale) if k != axis]
+        radius = (self.brush_size // 2 + 0.5) * min(sides)
+        image = self.intensities(axis, place[axis])
+        found = list(smart_dab(image, (y, x), radius, (sides[0], sides[1])))
+        found.insert(axis, np.full(len(found[0]), place[axis]))
+        if self.preserve_labels:
+            free = self.data[tuple(found)] == 0
+            found = [part[free] for part in found]
+        self.data_setitem(tuple(found), new_label, refresh)
+
+    def _on_mode(self, event: Event) -> None:
+        if self._fixing and str(self.mode) != _STILL:
+            self._fixing = False
+            self.events.tool_changed()
+
+    @property
     def tool(self) -> str:
         """The tool in use, as a verb."""
         mode = str(self.mode)
         if mode == "paint" and self.selected_label == 0:
             return "erase"
         return mode if mode in _TOOLS else "edit"
+
+
+def _click(layer: Labels, event: Any) -> Iterator[None]:
+    """Tell of a click while a click fixes a region; a drag moves the view."""
+    if not layer.fixing or event.button != _LEFT:
+        return
+    start, place = np.array(event.pos), layer.world_to_data(event.position)
+    modifiers = frozenset(event.modifiers)
+    yield
+    while event.type == "mouse_move":
+        yield
+    if np.linalg.norm(np.array(event.pos) - start) <= _STEADY_PIXELS:
+        layer.events.region_clicked(
+            place=tuple(round(float(c)) for c in place[-3:]), modifiers=modifiers
+        )
 
 
 def nearest(value: int, current: int, values: Sequence[int]) -> int:

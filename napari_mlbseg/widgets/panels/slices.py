@@ -31,7 +31,7 @@ from napari_mlbseg.widgets.panels.style import (
     quiet,
     restyle,
 )
-from napari_mlbseg.widgets.shortcuts import COMMANDS, EVERY, MOVES, TRAVELS, VIEWS
+from napari_mlbseg.widgets.shortcuts import COMMANDS, MOVES, OF_A_SLICE, TRAVELS, VIEWS
 
 # Below this trust, more than half of the evidence is for another label.
 _DOUBT = 0.5
@@ -45,7 +45,7 @@ class SlicesPanel(QWidget):
     Signals
     -------
     command(str)
-        Name of one of `shortcuts.EVERY`.
+        Name of one of `shortcuts.OF_A_SLICE`.
     slice_chosen(int), axis_chosen(int), label_chosen(int)
         A slice, an axis, or a class to paint with was chosen.
     classes_chosen(object)
@@ -81,7 +81,8 @@ class SlicesPanel(QWidget):
         self.strip = SliceStrip()
         self.strip.chosen.connect(self.slice_chosen)
         self.buttons = {
-            c.name: button(c.text, c.tooltip, partial(self.command.emit, c.name)) for c in EVERY
+            c.name: button(c.text, c.tooltip, partial(self.command.emit, c.name))
+            for c in OF_A_SLICE
         }
         self.doubt = QDoubleSpinBox()
         self.doubt.setRange(0.05, 1.0)

@@ -160,7 +160,7 @@ def test_the_class_is_the_one_to_paint_with(qtbot: QtBot, bench: Bench) -> None:
     bench.annotation.paint_with(0)
     qtbot.mouseClick(buttons["ends_here"], LEFT)
     assert bench.marked(2) == Extent(first=15)
-    assert "the background has no extent" in bench.message
+    assert "the background is no class" in bench.message
     bench.study.set_classes(bench.study.classes[1:2])  # the only one is meant whatever is chosen
     bench.annotation.go_to(18)
     bench.hand.press(Key.Key_E, SHIFT)

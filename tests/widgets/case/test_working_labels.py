@@ -178,3 +178,19 @@ def test_a_duplicate_is_a_plain_array() -> None:
     copy: object = deepcopy(labels)
     assert type(copy) is np.ndarray
     np.testing.assert_array_equal(copy, volume())
+
+
+ids = st.integers(0, 2).flatmap(
+    lambda axis: st.tuples(st.just(axis), st.integers(0, SHAPE[axis] - 1))
+)
+
+
+@given(own=st.lists(ids, max_size=5), asked=ids)
+def test_a_persons_pixels_are_those_of_their_slices_along_and_across(
+    own: list[tuple[int, int]], asked: tuple[int, int]
+) -> None:
+    labels, persons = over(volume()), np.zeros(SHAPE, np.bool_)
+    for key in own:
+        labels.lay(key, volume()[plane(*key)])
+        persons[plane(*key)] = True
+    np.testing.assert_array_equal(labels.persons(*asked), persons[plane(*asked)])

@@ -35,9 +35,10 @@ from napari_mlbseg.widgets.panels.slices import SlicesPanel
 from napari_mlbseg.widgets.panels.study import NewStudyDialog, StudyPanel
 from napari_mlbseg.widgets.panels.style import duration
 from napari_mlbseg.widgets.panels.suggestions import UNSEEN, SuggestionsPanel, why
+from napari_mlbseg.widgets.panels.tools import ToolsPanel
 from napari_mlbseg.widgets.panels.training import TrainingPanel
 from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy
-from napari_mlbseg.widgets.shortcuts import EVERY, MOVES, VIEWS, sheet
+from napari_mlbseg.widgets.shortcuts import EVERY, MOVES, OF_A_SLICE, VIEWS, sheet
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -53,6 +54,7 @@ pytestmark = pytest.mark.every_binding
         TrainingPanel,
         ExportPanel,
         SuggestionsPanel,
+        ToolsPanel,
         NewStudyDialog,
         partial(ClassesDialog, [LabelClass(1, "liver", (1, 2, 3))]),
     ],
@@ -238,10 +240,10 @@ def test_buttons_ask_for_their_command(qtbot: QtBot) -> None:
     panel.set_slice(0, 1, states)
     panel.set_history("accept slice 0", "paint on slice 1")
     told = heard(panel.command)
-    for command in EVERY:
+    for command in OF_A_SLICE:
         qtbot.mouseClick(panel.buttons[command.name], LEFT)
         assert command.key.replace("-", "+") in panel.buttons[command.name].toolTip()
-    assert told == [command.name for command in EVERY]
+    assert told == [command.name for command in OF_A_SLICE]
 
 
 def test_what_cannot_be_done_cannot_be_asked_for(qtbot: QtBot) -> None:

@@ -1,0 +1,469 @@
+"""The tools on a case of a real study, on a viewer without a window."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from at_work import heard
+from napari.components import ViewerModel
+from numpy.typing import NDArray
+from pytestqt.qtbot import QtBot
+
+from napari_mlbseg.engine.events import SliceAccepted, SlicesPublished
+from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.extents import End
+from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.case.annotation import Annotation
+from napari_mlbseg.widgets.case.tool_commands import ToolCommands
+from napari_mlbseg.widgets.tools import cleaning
+from napari_mlbseg.widgets.tools.interpolation import interpolated
+
+DRAFT, CLEAN = SliceState.DRAFT, SliceState.CLEAN
+SKIPPED, UNTOUCHED = SliceState.SKIPPED, SliceState.UNTOUCHED
+Labels = NDArray[np.uint8]
+
+
+class Desk:
+    """A case at work, and what it tells."""
+
+    def __init__(self, viewer: ViewerModel, study: Study) -> None:
+        self.study, self.case = study, study.cases[0]
+        self.annotation = Annotation(viewer, study, self.case)
+        self.tools, self.commands = self.annotation.tools, self.annotation.commands
+        self.told = heard(self.annotation.told)
+        self.failures = heard(self.annotation.failed)
+        self.requests = heard(self.annotation.request)
+        _, self.rows, self.columns = self.case.geometry.shape
+
+    def key(self, index: int, axis: int = 0) -> SliceKey:
+        return SliceKey(self.case.id, axis, index)
+
+    def state(self, index: int, axis: int = 0) -> SliceState:
+        record = self.study.slices.record(self.key(index, axis))
+        return record.state if record else UNTOUCHED
+
+    def states(self) -> dict[int, SliceState]:
+        return {r.key.index: r.state for r in self.study.slices.records() if r.key.axis == 0}
+
+    @property
+    def labels(self) -> Labels:
+        return np.asarray(self.annotation.layers.working.data)
+
+    def draw(self, index: int, labels: Labels) -> None:
+        """Paint a whole slice by hand; it becomes a draft."""
+        self.annotation.go_to(index)
+        self.annotation.layers.working.data[index] = labels
+        self.annotation.flush()
+        assert self.state(index) is DRAFT
+
+    def paint_across(self, row: int, index: int) -> None:
+        """Paint a row of a slice on the slice across it, which becomes a draft."""
+        self.annotation.show_axis(1)
+        self.annotation.go_to(row)
+        self.annotation.layers.working.data[index, row] = 2
+        self.annotation.show_axis(0)
+        assert self.state(row, axis=1) is DRAFT
+
+    def disc(self, x: int, radius: float = 9, value: int = 1) -> Labels:
+        rows, columns = np.ogrid[: self.rows, : self.columns]
+        inside = (rows - self.rows // 2) ** 2 + (columns - x) ** 2 <= radius**2
+        return np.where(inside, value, 0).astype(np.uint8)
+
+    def publish(self, name: ArrayName, block: Labels) -> None:
+        """What the engine tells when it has written a whole array."""
+        if not self.study.arrays.has(self.case.id, name):
+            self.study.arrays.create(self.case.id, name)
+        self.study.arrays.write(self.case.id, name, 0, 0, block)
+        event = SlicesPublished(self.case.id, 0, 0, len(block), (name.value,), 1)
+        self.annotation.published(event)
+
+    def undone_and_redone(self) -> None:
+        """One step takes everything back, one brings it again."""
+        after, states = self.labels, self.states()
+        self.commands.undo()
+        self.commands.redo()
+        assert np.array_equal(self.labels, after)
+        assert {k: s for k, s in self.states().items() if s is not UNTOUCHED} == states
+        self.commands.undo()
+
+
+@pytest.fixture
+def desk(qtbot: QtBot, viewer: ViewerModel, study: Study) -> Iterator[Desk]:
+    made = Desk(viewer, study)
+    yield made
+    made.annotation.close()
+    assert made.failures == []
+
+
+# --- cleaning up ----------------------------------------------------------------------------------
+
+CLEANING: dict[str, tuple[Callable[[ToolCommands], None], Callable[[Labels], Labels]]] = {
+    "grow": (ToolCommands.grow, lambda labels: cleaning.grow(labels, 2, (1.0, 1.0))),
+    "shrink": (ToolCommands.shrink, lambda labels: cleaning.shrink(labels, 2, (1.0, 1.0))),
+    "smooth": (ToolCommands.smooth, lambda labels: cleaning.smooth(labels, 2, (1.0, 1.0))),
+    "fill holes of": (ToolCommands.fill_holes, lambda labels: cleaning.fill_holes(labels, 2)),
+    "remove islands of": (
+        lambda tools: tools.remove_islands(5.0),
+        lambda labels: cleaning.remove_islands(labels, 2, 5.0, (1.0, 1.0)),
+    ),
+    "keep the largest piece of": (
+        ToolCommands.keep_largest,
+        lambda labels: cleaning.keep_largest(labels, 2),
+    ),
+}
+
+
+def untidy(desk: Desk) -> Labels:
+    labels = desk.disc(40, 14, value=2)
+    labels[desk.rows // 2, 40] = 0
+    labels[5, 5] = labels[9:13, 9:13] = 2
+    labels[80:86, 60:66] = 1
+    return labels
+
+
+@pytest.mark.parametrize("name", CLEANING)
+def test_cleaning_up_is_one_step_and_says_how_much_changed(desk: Desk, name: str) -> None:
+    command, expected = CLEANING[name]
+    desk.draw(7, untidy(desk))
+    desk.annotation.paint_with(2)
+    before = desk.labels
+    command(desk.tools)
+    assert np.array_equal(desk.labels[7], expected(before[7]))
+    assert np.array_equal(np.delete(desk.labels, 7, 0), np.delete(before, 7, 0))
+    count = int((desk.labels[7] != before[7]).sum())
+    assert count > 0
+    pixels = "1 pixel" if count == 1 else f"{count} pixels"
+    assert desk.told[-1] == f"Slice 7, {name} 'class 2': {pixels} changed."
+    step = desk.annotation.history.last
+    assert step is not None
+    assert step.name == f"{name} 'class 2' on slice 7"
+    desk.undone_and_redone()
+    assert np.array_equal(desk.labels, before)
+
+
+def test_cleaning_up_a_clean_slice_makes_it_a_draft_and_undo_makes_it_clean(desk: Desk) -> None:
+    desk.draw(7, untidy(desk))
+    desk.commands.accept()
+    desk.annotation.go_to(7)
+    desk.annotation.paint_with(2)
+    desk.tools.fill_holes()
+    assert desk.state(7) is DRAFT
+    desk.commands.undo()
+    assert desk.state(7) is CLEAN
+
+
+def test_where_nothing_changes_there_is_no_step(desk: Desk) -> None:
+    desk.draw(7, desk.disc(40))
+    last = desk.annotation.history.last
+    desk.tools.fill_holes()
+    assert desk.told[-1] == "Slice 7, fill holes of 'class 1': nothing to change."
+    assert desk.annotation.history.last is last
+
+
+def test_the_background_cannot_be_cleaned_up(desk: Desk) -> None:
+    desk.annotation.paint_with(0)
+    with pytest.raises(UserError, match="Choose the class to clean up"):
+        desk.tools.grow()
+
+
+def test_a_slice_across_grows_by_its_longer_side(desk: Desk) -> None:
+    desk.annotation.show_axis(1)
+    desk.annotation.go_to(40)
+    before = desk.labels[:, 40]
+    desk.tools.grow()
+    assert np.array_equal(desk.labels[:, 40], cleaning.grow(before, 1, (3.0, 1.0)))
+
+
+# --- between a person's slices --------------------------------------------------------------------
+
+
+def test_untouched_slices_between_two_become_drafts_in_one_step(desk: Desk) -> None:
+    before = desk.labels
+    first, last = desk.disc(30), desk.disc(50, 13)
+    desk.draw(5, first)
+    desk.draw(9, last)
+    desk.annotation.go_to(7)
+    desk.tools.interpolate(only_here=False)
+    assert desk.states() == dict.fromkeys(range(5, 10), DRAFT)
+    expected = list(interpolated(first, last, [0.25, 0.5, 0.75], (1.0, 1.0)))
+    assert np.array_equal(desk.labels[6:9], expected)
+    assert np.array_equal(
+        np.delete(desk.labels, range(5, 10), 0), np.delete(before, range(5, 10), 0)
+    )
+    assert desk.told[-1].startswith("Interpolated slices 6 to 8 between your slices 5 and 9.")
+    desk.undone_and_redone()
+    assert {k for k, state in desk.states().items() if state is DRAFT} == {5, 9}
+    assert np.array_equal(desk.labels[6:9], before[6:9])
+
+
+def test_one_slice_alone_is_interpolated(desk: Desk) -> None:
+    desk.draw(5, desk.disc(30))
+    desk.draw(9, desk.disc(50))
+    desk.annotation.go_to(8)
+    desk.tools.interpolate(only_here=True)
+    assert desk.states() == {5: DRAFT, 8: DRAFT, 9: DRAFT}
+    assert np.array_equal(
+        desk.labels[8], next(interpolated(desk.disc(30), desk.disc(50), [0.75], (1.0, 1.0)))
+    )
+    with pytest.raises(UserError, match="Slice 8 is draft, and interpolation never replaces"):
+        desk.tools.interpolate(only_here=True)
+
+
+def test_from_a_slice_of_ones_own_both_gaps_are_filled(desk: Desk) -> None:
+    for index, x in ((3, 30), (6, 40), (9, 50)):
+        desk.draw(index, desk.disc(x))
+    desk.annotation.go_to(6)
+    desk.tools.interpolate(only_here=False)
+    assert desk.states() == dict.fromkeys(range(3, 10), DRAFT)
+    assert np.array_equal(desk.labels[6], desk.disc(40))
+    assert "between your slices 3 and 6 and 9" in desk.told[-1]
+
+
+def test_interpolation_leaves_every_slice_of_a_persons_as_it_is(desk: Desk) -> None:
+    desk.draw(4, desk.disc(30))
+    desk.annotation.go_to(6)
+    desk.commands.skip()
+    desk.draw(10, desk.disc(50))
+    desk.commands.accept()
+    revisions = [r.revision for r in desk.study.slices.records()]
+    before = desk.labels
+    desk.annotation.go_to(7)
+    desk.tools.interpolate(only_here=False)
+    assert desk.states()[6] is SKIPPED
+    assert desk.states()[10] is CLEAN
+    for index in (4, 6, 10):
+        assert np.array_equal(desk.labels[index], before[index])
+    assert {r.revision for r in desk.study.slices.records()} >= set(revisions)
+    assert "4 slices from 5 to 9" in desk.told[-1]
+
+
+def test_interpolation_leaves_what_a_person_painted_across(desk: Desk) -> None:
+    desk.draw(5, desk.disc(30))
+    desk.draw(9, desk.disc(50))
+    desk.paint_across(20, 7)
+    desk.annotation.go_to(7)
+    desk.tools.interpolate(only_here=False)
+    assert desk.state(7) is DRAFT
+    expected = next(interpolated(desk.labels[5], desk.labels[9], [0.5], (1.0, 1.0)))
+    expected[20] = 2
+    assert np.array_equal(desk.labels[7], expected)
+
+
+@contextmanager
+def refused(desk: Desk, index: int) -> Iterator[None]:
+    """One slice cannot be saved meanwhile."""
+    save = desk.study.save_slice
+
+    def saved(key: SliceKey, labels: Labels, state: SliceState) -> SliceRecord:
+        if key.index == index:
+            raise UserError("The disk is full.")
+        return save(key, labels, state)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(desk.study, "save_slice", saved)
+        yield
+
+
+def test_a_slice_that_could_not_be_saved_is_a_persons_too(desk: Desk) -> None:
+    desk.draw(5, desk.disc(30))
+    desk.draw(9, desk.disc(50))
+    with refused(desk, 7):
+        desk.annotation.go_to(7)
+        desk.annotation.layers.working.data[7] = desk.disc(20)
+        desk.annotation.go_to(6)
+        assert list(desk.annotation.unsaved) == [desk.key(7)]
+        desk.tools.interpolate(only_here=False)
+    assert np.array_equal(desk.labels[7], desk.disc(20))
+    between = next(interpolated(desk.disc(30), desk.disc(20), [0.5], (1.0, 1.0)))
+    assert np.array_equal(desk.labels[6], between)
+    assert desk.states() == {5: DRAFT, 6: DRAFT, 9: DRAFT}
+
+
+def test_interpolation_needs_slices_on_both_sides(desk: Desk) -> None:
+    desk.annotation.go_to(7)
+    with pytest.raises(UserError, match="on both sides of slice 7"):
+        desk.tools.interpolate(only_here=False)
+    desk.draw(5, desk.disc(30))
+    desk.annotation.go_to(7)
+    with pytest.raises(UserError, match="on both sides of slice 7"):
+        desk.tools.interpolate(only_here=True)
+    desk.draw(6, desk.disc(30))
+    desk.tools.interpolate(only_here=False)
+    assert desk.told[-1] == "There is no untouched slice between your slices 5 and 6."
+
+
+def test_interpolation_shows_no_class_where_it_is_excluded(desk: Desk) -> None:
+    both = desk.disc(30, 20)
+    both[desk.disc(30, 8) > 0] = 2
+    desk.draw(5, both)
+    desk.draw(9, desk.disc(30, 20))
+    desk.annotation.paint_with(2)
+    desk.annotation.go_to(5)
+    desk.commands.mark_end(End.LAST)
+    desk.annotation.go_to(6)
+    desk.tools.interpolate(only_here=False)
+    assert not (desk.labels[6:9] == 2).any()
+    assert (desk.labels[6] == 1).any()
+
+
+def test_a_full_disk_half_way_leaves_a_step_that_can_be_undone(desk: Desk) -> None:
+    desk.draw(5, desk.disc(30))
+    desk.draw(9, desk.disc(50))
+    before = desk.labels
+    desk.annotation.go_to(7)
+    with (
+        refused(desk, 8),
+        pytest.raises(UserError, match=r"disk is full. \(2 slices of 3 changed before"),
+    ):
+        desk.tools.interpolate(only_here=False)
+    assert desk.states() == {5: DRAFT, 6: DRAFT, 7: DRAFT, 9: DRAFT}
+    assert np.array_equal(desk.labels[8], before[8])
+    desk.commands.undo()
+    assert np.array_equal(desk.labels, before)
+
+
+# --- regions --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def proposed(desk: Desk) -> Labels:
+    """What is proposed: the machine's labels with two blocks more, one through slices 4 to 8."""
+    labels = desk.study.labels.machine(desk.case.id)
+    desk.publish(ArrayName.PREDICTION, np.asarray(labels))
+    proposed = np.array(labels)
+    proposed[4:9, 2:8, 2:8] = 2
+    proposed[6, 2:8, 70:76] = 1
+    desk.publish(ArrayName.PROPOSED_LABELS, proposed)
+    return proposed
+
+
+def test_a_click_takes_the_proposed_labels_of_one_region(desk: Desk, proposed: Labels) -> None:
+    before = desk.labels
+    desk.annotation.go_to(6)
+    desk.tools.fix_region((6, 3, 3), ArrayName.PROPOSED_LABELS)
+    expected = before.copy()
+    expected[6, 2:8, 2:8] = 2
+    assert np.array_equal(desk.labels, expected)
+    assert desk.states() == {6: DRAFT}
+    assert desk.told[-1] == "36 pixels on slice 6 took the proposed labels."
+    desk.undone_and_redone()
+    assert np.array_equal(desk.labels, before)
+
+
+def test_through_the_slices_untouched_ones_alone_are_fixed_in_one_step(
+    desk: Desk, proposed: Labels
+) -> None:
+    desk.annotation.go_to(8)
+    desk.commands.accept()
+    before = desk.labels
+    desk.annotation.go_to(6)
+    desk.tools.fix_region((6, 3, 3), ArrayName.PROPOSED_LABELS, through=True)
+    expected = before.copy()
+    expected[4:8, 2:8, 2:8] = 2
+    assert np.array_equal(desk.labels, expected)
+    assert desk.states() == {4: DRAFT, 5: DRAFT, 6: DRAFT, 7: DRAFT, 8: CLEAN}
+    assert desk.told[-1] == "144 pixels on slices 4 to 7 took the proposed labels."
+    desk.undone_and_redone()
+    assert np.array_equal(desk.labels, before)
+    assert desk.state(8) is CLEAN
+
+
+def test_a_skipped_slice_stops_a_region(desk: Desk, proposed: Labels) -> None:
+    desk.annotation.go_to(5)
+    desk.commands.skip()
+    desk.annotation.go_to(6)
+    desk.tools.fix_region((6, 3, 3), ArrayName.PROPOSED_LABELS, through=True)
+    assert desk.states() == {5: SKIPPED, 6: DRAFT, 7: DRAFT, 8: DRAFT}
+
+
+def test_a_region_leaves_what_a_person_painted_across_other_slices(
+    desk: Desk, proposed: Labels
+) -> None:
+    before = desk.labels
+    proposed[4:9, 2:8, 2:8] = 1
+    desk.publish(ArrayName.PROPOSED_LABELS, proposed)
+    desk.paint_across(5, 7)
+    desk.annotation.go_to(6)
+    desk.tools.fix_region((6, 3, 3), ArrayName.PROPOSED_LABELS, through=True)
+    expected = before.copy()
+    expected[4:9, 2:8, 2:8] = 1
+    expected[:, 5] = before[:, 5]
+    expected[7, 5] = 2
+    expected[6, 2:8, 2:8] = 1  # on view: what is seen can be changed
+    assert np.array_equal(desk.labels, expected)
+
+
+def test_other_sources_give_back_what_was_there(desk: Desk, proposed: Labels) -> None:
+    before = desk.labels
+    painted = before[6].copy()
+    painted[40:44, 40:44] = 2 - painted[40:44, 40:44] // 2
+    painted[0:3, 60:63] = 1
+    desk.draw(6, painted)
+    for source, (y, x) in (
+        (ArrayName.PREDICTION, (41, 41)),
+        (ArrayName.INITIAL_LABELS, (1, 61)),
+    ):
+        desk.tools.fix_region((6, y, x), source)
+    assert np.array_equal(desk.labels, before)
+    assert desk.told[-1] == "9 pixels on slice 6 took the initial labels."
+
+
+def test_a_region_takes_no_class_where_it_is_excluded(desk: Desk, proposed: Labels) -> None:
+    initial = np.asarray(desk.study.arrays.open(desk.case.id, ArrayName.INITIAL_LABELS)[6])
+    y, x = np.argwhere(initial == 1)[0].tolist()
+    desk.annotation.go_to(5)
+    desk.commands.mark_end(End.LAST)
+    painted = desk.labels[6]
+    painted[y, x] = 2
+    desk.draw(6, painted)
+    desk.tools.fix_region((6, y, x), ArrayName.INITIAL_LABELS)
+    assert desk.labels[6, y, x] == 0
+
+
+def test_where_nothing_differs_nothing_happens(desk: Desk, proposed: Labels) -> None:
+    desk.annotation.go_to(6)
+    desk.tools.fix_region((6, 90, 80), ArrayName.PROPOSED_LABELS)
+    assert desk.told == ["Nothing to fix there: slice 6 shows the proposed labels already."]
+    with pytest.raises(UserError, match="inside the image"):
+        desk.tools.fix_region((6, -1, 3), ArrayName.PROPOSED_LABELS)
+    assert desk.annotation.history.last is None
+
+
+def test_what_is_not_there_cannot_be_taken(desk: Desk) -> None:
+    with pytest.raises(UserError, match="There are no proposed labels yet"):
+        desk.tools.fix_region((6, 3, 3), ArrayName.PROPOSED_LABELS)
+    with pytest.raises(UserError, match="There is no prediction yet"):
+        desk.tools.fix_region((6, 3, 3), ArrayName.PREDICTION)
+
+
+# --- several slices -------------------------------------------------------------------------------
+
+
+def test_a_range_is_accepted_as_shown_in_one_step(desk: Desk) -> None:
+    desk.annotation.go_to(4)
+    desk.commands.skip()
+    desk.draw(6, desk.disc(30))
+    desk.annotation.go_to(7)
+    desk.commands.accept()
+    before, requests = desk.labels, len(desk.requests)
+    desk.annotation.go_to(3)
+    desk.tools.accept_range(8)
+    assert desk.states() == {3: CLEAN, 4: SKIPPED, 5: CLEAN, 6: CLEAN, 7: CLEAN, 8: CLEAN}
+    assert np.array_equal(desk.labels, before)
+    assert desk.told[-1] == "Accepted 4 slices from slice 3 to 8. Left: 1 clean, 1 skipped."
+    accepted = [r.key.index for r in desk.requests[requests:] if isinstance(r, SliceAccepted)]
+    assert accepted == [3, 5, 6, 8]
+    desk.undone_and_redone()
+    left = {k: s for k, s in desk.states().items() if s is not UNTOUCHED}
+    assert left == {4: SKIPPED, 6: DRAFT, 7: CLEAN}
+
+
+def test_a_range_beyond_a_marked_end_says_that_the_extent_is_wider(desk: Desk) -> None:
+    desk.annotation.go_to(8)
+    desk.commands.mark_end(End.LAST)
+    desk.draw(10, desk.disc(40))
+    desk.tools.accept_range(9)
+    assert "They show 'class 1' beyond a marked end" in desk.told[-1]
