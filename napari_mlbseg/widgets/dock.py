@@ -23,7 +23,7 @@ from napari_mlbseg.widgets.keeping.holding import Unsaved
 from napari_mlbseg.widgets.lifetime.dock_life import NAME, Lifetime
 from napari_mlbseg.widgets.panels.cases import CasesPanel
 from napari_mlbseg.widgets.panels.export import ExportPanel
-from napari_mlbseg.widgets.panels.layout import key_sheet, scrolled, scrolled_upright
+from napari_mlbseg.widgets.panels.layout import UprightArea, key_sheet, scrolled
 from napari_mlbseg.widgets.panels.message import MessageLine
 from napari_mlbseg.widgets.panels.slices import SlicesPanel
 from napari_mlbseg.widgets.panels.study import StudyPanel
@@ -369,7 +369,7 @@ class MLBSegDock(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
-        layout.addWidget(scrolled_upright(inside), 1)
+        layout.addWidget(UprightArea(inside), 1)
         foot = QVBoxLayout()
         foot.setContentsMargins(6, 2, 6, 4)
         foot.addWidget(self.message)

@@ -349,6 +349,9 @@ def test_the_dock_fits_a_small_screen_without_scrolling(
         QApplication.processEvents()
     assert bar.maximum() == 0
     assert dock.width() <= 400
+    inside = area.widget()
+    assert inside is not None
+    assert dock.minimumSizeHint().width() >= inside.minimumSizeHint().width()  # nothing is cut off
     dock.workbench.shut_down()
 
 

@@ -1,6 +1,6 @@
 """The layout of the dock: scrolling areas and the list of keys."""
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import QLabel, QScrollArea, QWidget
 
 from napari_mlbseg.widgets import shortcuts
@@ -15,13 +15,28 @@ def key_sheet() -> QScrollArea:
     return scrolled(keys)
 
 
-def scrolled_upright(inside: QWidget) -> QScrollArea:
-    """Return an area that scrolls vertically only, at least as wide as its panels need."""
-    area = scrolled(inside)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    bar = area.verticalScrollBar()
-    area.setMinimumWidth(inside.minimumSizeHint().width() + (bar.sizeHint().width() if bar else 0))
-    return area
+class UprightArea(QScrollArea):
+    """An area that scrolls vertically only, at least as wide as its panels need."""
+
+    def __init__(self, inside: QWidget) -> None:
+        super().__init__()
+        self.setWidget(inside)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def minimumSizeHint(self) -> QSize:
+        """The width of the panels in the style that they have now, which napari sets late."""
+        inside, bar = self.widget(), self.verticalScrollBar()
+        width = inside.minimumSizeHint().width() if inside is not None else 0
+        beside = bar.sizeHint().width() if bar is not None else 0
+        return QSize(width + beside, super().minimumSizeHint().height())
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Pass on that the panels need another width, which a scrolling area keeps to itself."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
 
 
 def scrolled(inside: QWidget) -> QScrollArea:
