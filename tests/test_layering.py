@@ -95,9 +95,10 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "on_view": {"background", "case", "keeping", "refusals"},
         "workbench": {"background", "case", "keeping", "on_view", "refusals", "requests"},
         "lifetime": {"background", "case", "keeping", "panels", "workbench"},
+        "reading": {"background", "case", "focus", "panels", "workbench"},
         "dock": {
-            *("background", "case", "focus", "keeping", "lifetime", "panels", "requests"),
-            *("shortcuts", "workbench"),
+            *("background", "case", "focus", "keeping", "lifetime", "panels", "reading"),
+            *("requests", "shortcuts", "workbench"),
         },
         "reader": {"panels"},
         "contributions": {"case", "dock", "requests"},

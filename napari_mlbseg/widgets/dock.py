@@ -28,6 +28,7 @@ from napari_mlbseg.widgets.panels.slices import SlicesPanel
 from napari_mlbseg.widgets.panels.study import StudyPanel
 from napari_mlbseg.widgets.panels.suggestions import SuggestionsPanel
 from napari_mlbseg.widgets.panels.training import TrainingPanel
+from napari_mlbseg.widgets.reading.habits import Habits
 from napari_mlbseg.widgets.requests import CaseRow, case_rows
 from napari_mlbseg.widgets.workbench import Workbench
 
@@ -55,13 +56,14 @@ class MLBSegDock(QWidget):
         self._unseen = Unseen()
         self.suggestions_panel = SuggestionsPanel()
         self.export_panel = ExportPanel()
+        self.habits = Habits(self, napari_viewer, self.workbench)
         self.tabs = QTabWidget()
         self._lay_out()
         self._focus = FocusKeeper(self)
         self._connect_panels()
         self._connect_workbench()
         self._connect_suggester()
-        names = [command.name for command in shortcuts.EVERY]
+        names = [command.name for command in shortcuts.BOUND]
         shortcuts.bind(napari_viewer, {name: partial(self._command, name) for name in names})
         self.lifetime = Lifetime(self, self.workbench)
         self.rescues = self.lifetime.rescues
@@ -101,6 +103,8 @@ class MLBSegDock(QWidget):
     def _command(self, name: str) -> None:
         if name in _VIEWS:
             self.workbench.view.show(lambda annotation: annotation.toggle_map(_VIEWS[name]))
+        elif name == shortcuts.READING_LAYOUT.name:
+            self.habits.side_panels.toggle()
         elif name == "next_suggested":
             self._go_to_suggested()
         elif name == "take_proposed_labels":
@@ -289,6 +293,7 @@ class MLBSegDock(QWidget):
         column.addWidget(self.study_panel)
         column.addWidget(self.cases_panel, 1)
         column.addWidget(self.slices_panel)
+        column.addWidget(self.habits.panel)
         column.addWidget(self.tabs, 5)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

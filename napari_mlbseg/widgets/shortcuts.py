@@ -98,6 +98,24 @@ TRAVELS = (
     SliceCommand("redo", "Ctrl-Shift-Z", "Redo", "Redo"),
 )
 EVERY = (*COMMANDS, *MOVES, *VIEWS, *TRAVELS)
+READING_LAYOUT = SliceCommand(
+    "reading_layout",
+    "Shift-L",
+    "Reading layout",
+    "Fold napari's side panels away, to leave their room to the image; once more brings them back",
+)
+BOUND = (*EVERY, READING_LAYOUT)
+"""Every command with a key: those for slices, and the one for the window."""
+
+MOUSE = (
+    ("Wheel, Ctrl+wheel", "Go through the slices, zoom; napari's preferences swap the two"),
+    (
+        "Right or middle button",
+        "Drag: to the side for the width of the grey levels, up and down for their level; a double"
+        " right click resets them",
+    ),
+    ("Shift+right button", "napari's own use of the right button: encircle and fill"),
+)
 
 # napari's own keys that help with corrections.
 NAPARI_KEYS = (
@@ -112,19 +130,19 @@ NAPARI_KEYS = (
 
 def bind(viewer: ViewerModel, actions: Mapping[str, Callable[[], object]]) -> None:
     """Bind the key of every command to the action with the name of the command."""
-    for command in EVERY:
+    for command in BOUND:
         viewer.bind_key(command.key, _press(actions[command.name]), overwrite=True)
 
 
 def unbind(viewer: ViewerModel) -> None:
     """Release the keys."""
-    for command in EVERY:
+    for command in BOUND:
         viewer.bind_key(command.key, None)
 
 
 def sheet() -> str:
     """All keys as a table in HTML."""
-    rows = [(c.key.replace("-", "+"), c.help) for c in EVERY] + list(NAPARI_KEYS)
+    rows = [(c.key.replace("-", "+"), c.help) for c in BOUND] + [*MOUSE, *NAPARI_KEYS]
     lines = (f"<tr><td><b>{key}</b>&nbsp;&nbsp;</td><td>{text}</td></tr>" for key, text in rows)
     return f"<table cellspacing=4>{''.join(lines)}</table>"
 
