@@ -61,14 +61,13 @@ class SidePanels(QObject):
     def _fold(self) -> None:
         window = self._find_window()
         panels = [] if window is None else [p for p in _side_panels(window) if not p.isHidden()]
-        if window is None or not panels:
-            return
-        self._window, self._folded = window, tuple(p.objectName() for p in panels)
-        window.installEventFilter(self)
-        window.destroyed.connect(self._forget)
-        for panel in panels:
-            panel.hide()
-        self._changed(True)
+        if window is not None and panels:
+            self._window, self._folded = window, tuple(p.objectName() for p in panels)
+            window.installEventFilter(self)
+            window.destroyed.connect(self._forget)
+            for panel in panels:
+                panel.hide()
+        self._changed(bool(panels))
 
     def _forget(self) -> None:
         self._window, self._folded = None, ()
