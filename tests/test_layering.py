@@ -101,9 +101,10 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "workbench": {"background", "case", "keeping", "on_view", "refusals", "requests"},
         "toolbox": {"case", "panels", "workbench"},
         "lifetime": {"background", "case", "keeping", "panels", "workbench"},
+        "reading": {"background", "case", "focus", "panels", "workbench"},
         "dock": {
-            *("background", "case", "focus", "keeping", "lifetime", "panels", "requests"),
-            *("shortcuts", "toolbox", "workbench"),
+            *("background", "case", "focus", "keeping", "lifetime", "panels", "reading"),
+            *("requests", "shortcuts", "toolbox", "workbench"),
         },
         "reader": {"panels"},
         "contributions": {"case", "dock", "requests"},

@@ -30,6 +30,7 @@ from napari_mlbseg.widgets.panels.study import StudyPanel
 from napari_mlbseg.widgets.panels.suggestions import SuggestionsPanel
 from napari_mlbseg.widgets.panels.tools import ToolsPanel
 from napari_mlbseg.widgets.panels.training import TrainingPanel
+from napari_mlbseg.widgets.reading.habits import Habits
 from napari_mlbseg.widgets.refusals import reporting
 from napari_mlbseg.widgets.requests import CaseRow, case_rows
 from napari_mlbseg.widgets.sample_study import PHANTOM_STUDY, phantom_study
@@ -65,6 +66,7 @@ class MLBSegDock(QWidget):
         self.message = MessageLine()
         self.tools_panel = ToolsPanel()
         self.toolbox = Toolbox(self.workbench, self.tools_panel, self)
+        self.habits = Habits(self, napari_viewer, self.workbench)
         self.tabs = QTabWidget()
         self._work = QWidget()
         self._lay_out()
@@ -153,6 +155,8 @@ class MLBSegDock(QWidget):
             self.workbench.view.show(lambda annotation: annotation.toggle_map(_VIEWS[name]))
         elif name == "hide_all":
             self.workbench.view.show(lambda annotation: annotation.layers.hide_all())
+        elif name == shortcuts.READING_LAYOUT.name:
+            self.habits.side_panels.toggle()
         elif name == "next_suggested":
             self._go_to_suggested()
         elif name == "take_proposed_labels":
@@ -364,6 +368,7 @@ class MLBSegDock(QWidget):
         work.setContentsMargins(0, 0, 0, 0)
         work.setSpacing(6)
         work.addWidget(self.slices_panel)
+        work.addWidget(self.habits.panel)
         work.addWidget(self.training_panel.line)
         work.addWidget(self.tabs, 1)
         layout = QVBoxLayout(self)

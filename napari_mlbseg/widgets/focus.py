@@ -150,7 +150,7 @@ class FocusKeeper(QObject):
         return _is_field(widget)
 
     def _find_canvas(self) -> None:
-        canvas = None if self._canvas is not None else _canvas_beside(self._dock)
+        canvas = None if self._canvas is not None else canvas_beside(self._dock)
         if canvas is not None:
             self._canvas = CanvasKeeper(canvas, self._dock, self._keeps)
             # A click that no control handles goes to the dock, and from there to the canvas.
@@ -259,11 +259,17 @@ def _is_field(widget: QWidget) -> bool:
     return isinstance(widget, _FIELDS)
 
 
-def _canvas_beside(widget: QWidget) -> QWidget | None:
-    """Return the canvas of the dock's window, even while the dock floats."""
+def main_window_of(widget: QWidget) -> QMainWindow | None:
+    """Return the window that a dock belongs to, even while it floats; None outside of a window."""
     above = widget.parentWidget()
     while above is not None and not isinstance(above, QMainWindow):
         above = above.parentWidget()
+    return above
+
+
+def canvas_beside(widget: QWidget) -> QWidget | None:
+    """Return the canvas of the dock's window, even while the dock floats."""
+    above = main_window_of(widget)
     center = None if above is None else above.centralWidget()
     inside = [] if center is None else center.findChildren(QWidget)
     return next((each for each in inside if each.inherits("QOpenGLWidget")), None)

@@ -185,7 +185,23 @@ TOOLS = (
         "go_to_number", "Shift-J", "Go to slice", "Type the number of a slice and press Enter"
     ),
 )
-EVERY = (*OF_A_SLICE, *TOOLS)
+READING_LAYOUT = SliceCommand(
+    "reading_layout",
+    "F8",
+    "Reading layout",
+    "Fold napari's side panels away, to leave their room to the image; once more brings them back",
+)
+EVERY = (*OF_A_SLICE, *TOOLS, READING_LAYOUT)
+
+MOUSE = (
+    ("Wheel, Ctrl+wheel", "Go through the slices, zoom; napari's preferences swap the two"),
+    (
+        "Right or middle button",
+        "Drag: to the side for the width of the grey levels, up and down for their level; a double"
+        " right click resets them",
+    ),
+    ("Shift+right button", "napari's own use of the right button: encircle and fill"),
+)
 
 # napari's own keys that help with corrections.
 NAPARI_KEYS = (
@@ -212,7 +228,7 @@ def unbind(viewer: ViewerModel) -> None:
 
 def sheet() -> str:
     """All keys as a table in HTML."""
-    rows = [(c.key.replace("-", "+"), c.help) for c in EVERY] + list(NAPARI_KEYS)
+    rows = [(c.key.replace("-", "+"), c.help) for c in EVERY] + [*MOUSE, *NAPARI_KEYS]
     lines = (f"<tr><td><b>{key}</b>&nbsp;&nbsp;</td><td>{text}</td></tr>" for key, text in rows)
     return f"<table cellspacing=4>{''.join(lines)}</table>"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import napari
 import pytest
 from full_disk import Disk
+from napari import settings
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QApplication
@@ -42,6 +43,16 @@ def data_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     home = tmp_path / "data_home"
     monkeypatch.setenv("XDG_DATA_HOME", str(home))
     return home
+
+
+@pytest.fixture(autouse=True)
+def preferences_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """napari's preferences of plugins in a folder of its own."""
+    home = tmp_path / "napari"
+    monkeypatch.setattr(settings, "_CFG_PATH", str(home / "settings.yaml"))
+    settings._clear_plugin_settings_cache()
+    yield home
+    settings._clear_plugin_settings_cache()
 
 
 @pytest.fixture(scope="session")

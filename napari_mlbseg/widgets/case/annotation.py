@@ -196,6 +196,15 @@ class Annotation(QObject):
                 f"The map '{LAYER_NAMES[name]}' is not computed yet; the training makes it."
             )
 
+    def at(
+        self, name: ArrayName, voxel: tuple[int, int, int], reading: Callable[[], object]
+    ) -> Any:
+        """Return what an array holds at a voxel (z y x) of the slice on view, or None.
+
+        `reading` is called if it is not known yet.
+        """
+        return self._arrays[name].at(voxel, self._axis, reading)
+
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Show these classes; if the class to paint with is gone, another one takes its place."""
         self.layers.set_classes(classes)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Labels, Layer
+from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 from numpy.typing import NDArray
 
@@ -226,6 +226,11 @@ class CaseLayers:
         self._viewer.scene.camera.orientation2d = ("down" if axis == 0 else "up", "right")
 
     # --- what is shown -----------------------------------------------------------------------
+
+    @property
+    def image(self) -> Image:
+        """The layer of the image."""
+        return self._layers[ArrayName.IMAGE]
 
     def fit_weights(self, event: Any = None) -> None:
         """Stretch the colours of visible meta-weights to what there is on the slice on view."""

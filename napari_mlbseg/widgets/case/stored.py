@@ -107,6 +107,22 @@ class StoredArray:
     def __deepcopy__(self, memo: object) -> NDArray[Any]:
         return np.asarray(self)  # for napari's "duplicate layer"
 
+    def at(self, voxel: tuple[int, int, int], axis: int, reading: Callable[[], object]) -> Any:
+        """Return the value of a voxel (z y x) on a slice across `axis`; None if there is none.
+
+        Nobody waits for a slice that has not been read yet: None, and `reading` is called.
+        """
+        if not self.there:
+            return None
+        index = voxel[axis]
+        row = next((r for r in self._rows if r[0] == axis and r[1] <= index < r[2]), None)
+        row = self._row(axis, index) if row is None else row
+        future = self._request(row)
+        if not future.done():
+            reading()
+            return None
+        return future.result()[(*voxel[:axis], index - row[1], *voxel[axis + 1 :])]
+
     def ready(self, axis: int, index: int) -> bool:
         """Start to read a slice, wait a moment, and return whether it has been read."""
         if not self.there:

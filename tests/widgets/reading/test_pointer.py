@@ -1,0 +1,102 @@
+"""The line that says what the pointer is over."""
+
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+from bench import WindowAtWork
+from hypothesis import given
+from hypothesis import strategies as st
+from orientations import Grid, grids
+from pytestqt.qtbot import QtBot
+
+from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.volume import Geometry
+from napari_mlbseg.widgets.reading.pointer import in_words, patient_mm, voxel_at
+
+
+@given(grids(), st.data())
+def test_a_voxel_lies_where_the_file_says(grid: Grid, data: st.DataObject) -> None:
+    shape, affine = grid
+    geometry = Geometry.from_affine(shape, affine)
+    voxel = tuple(data.draw(st.integers(0, n - 1)) for n in geometry.shape)
+    point = tuple(np.add(geometry.origin_mm, np.multiply(voxel, geometry.spacing_mm)))
+    in_file = [int(geometry.to_display(i)[voxel]) for i in np.indices(shape)]
+    expected = nib.affines.apply_affine(affine, in_file)
+    assert np.allclose(patient_mm(geometry, point), expected, atol=1e-6)
+    assert voxel_at(geometry, point) == voxel
+
+
+def test_beside_the_case_there_is_no_voxel() -> None:
+    geometry = Geometry.from_affine((6, 5, 4), np.diag([-2.0, -2.0, 2.0, 1.0]))
+    assert voxel_at(geometry, (-0.9, -0.9, -0.9)) == (0, 0, 0)
+    assert voxel_at(geometry, (6.9, 8.9, 10.9)) == (3, 4, 5)
+    for point in ((-1.1, 0, 0), (0, 9.1, 0), (0, 0, 11.1)):
+        assert voxel_at(geometry, point) is None
+
+
+def test_places_are_written_with_letters() -> None:
+    assert in_words((1.26, -2.0, 0.0)) == "R 1.3  P 2.0  I 0.0 mm"
+    assert in_words((-1.26, 2.0, 3.0)) == "L 1.3  A 2.0  S 3.0 mm"
+
+
+def said(bench: WindowAtWork) -> str:
+    return bench.dock.habits.panel.line.text().strip()
+
+
+@pytest.mark.parametrize("voxel", [(5, 15, 20), (5, 22, 12)])
+def test_the_line_follows_the_pointer(
+    qtbot: QtBot, bench: WindowAtWork, voxel: tuple[int, int, int]
+) -> None:
+    study, case = bench.dock.workbench.study, bench.annotation.case
+    assert study is not None
+    bench.annotation.go_to(voxel[0])
+    bench.hand.point_at(*voxel[1:])
+    image = np.asarray(study.arrays.open(case.id, ArrayName.IMAGE)[:])
+    name = {0: "background", 1: "class 1", 2: "class 2"}[study.labels.working(case.id)[voxel]]
+    qtbot.waitUntil(lambda: f" · {image[voxel]} HU · {name}" in said(bench))
+    assert "trust" not in said(bench)
+    written = re.findall(r"([LRAPIS]) ([\d.]+)", said(bench).split(" · ")[0])
+    place = [float(mm) * (1 if side in "RAS" else -1) for side, mm in written]
+    exact = nib.affines.apply_affine(case.geometry.display_affine, voxel)
+    # Half a pixel of the screen, and what is rounded.
+    assert np.allclose(place, exact, atol=0.6 / bench.viewer.scene.camera.zoom + 0.1)
+
+
+def test_the_line_follows_slices_and_strokes_and_shows_trust(
+    qtbot: QtBot, bench: WindowAtWork
+) -> None:
+    study, case = bench.dock.workbench.study, bench.annotation.case
+    assert study is not None
+    trust = np.full(case.geometry.shape, 0.25, np.float16)
+    trust[6] = np.nan
+    study.arrays.create(case.id, ArrayName.TRUST, [(0, trust)], axis=0)
+    bench.annotation._arrays.reload((ArrayName.TRUST,), 0, 0, len(trust))
+    bench.annotation.go_to(5)
+    bench.hand.point_at(8, 8)
+    qtbot.waitUntil(lambda: said(bench).endswith("background · trust 0.25"))  # its layer is hidden
+    before = said(bench)
+    bench.hand.wheel(-1)
+    qtbot.waitUntil(lambda: said(bench) != before and said(bench).endswith("background"))
+    bench.annotation.paint_with(1)
+    bench.hand.click(8, 8)
+    qtbot.waitUntil(lambda: said(bench).endswith("class 1"))
+    bench.hand.undo()
+    qtbot.waitUntil(lambda: said(bench).endswith("background"))
+
+
+def test_beside_the_image_and_without_a_study_nothing_is_said(
+    qtbot: QtBot, bench: WindowAtWork
+) -> None:
+    bench.hand.point_at(8, 8)
+    qtbot.waitUntil(lambda: said(bench) != "")
+    bench.hand.point_at(-3, 8)
+    qtbot.waitUntil(lambda: said(bench) == "")
+    bench.hand.point_at(8, 8)
+    qtbot.waitUntil(lambda: said(bench) != "")
+    bench.dock.workbench.close_study()
+    assert said(bench) == ""
+    bench.viewer.cursor.position = (1.0, 2.0)
+    qtbot.wait(100)
+    assert said(bench) == ""
