@@ -92,6 +92,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "shortcuts": set(),
         "focus": set(),
         "tools": set(),
+        "sample_study": {"requests"},
         "panels": {"requests", "shortcuts"},
         "background": {"requests"},
         "case": {"background", "tools"},
@@ -104,10 +105,11 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "reading": {"background", "case", "focus", "panels", "workbench"},
         "dock": {
             *("background", "case", "focus", "keeping", "lifetime", "panels", "reading"),
-            *("requests", "shortcuts", "toolbox", "workbench"),
+            *("refusals", "requests", "sample_study", "shortcuts", "toolbox", "workbench"),
         },
         "reader": {"panels"},
-        "contributions": {"case", "dock", "requests"},
+        "contributions": {"case", "dock"},
+        "palette": {"dock", "shortcuts"},
     },
 }
 # Only here: the parts that may import what the name stands for.

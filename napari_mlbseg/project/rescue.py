@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.folder.durable import new_file
+from napari_mlbseg.project.folder.user_folder import user_folder
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -76,7 +76,7 @@ class Restored:
 
 def rescue_folder() -> Path:
     """The folder of this user's rescue files; it may not exist yet."""
-    return platformdirs.user_data_path("napari-mlbseg", appauthor=False) / "rescue"
+    return user_folder() / "rescue"
 
 
 def new_rescue_path(folder: Path, study: Study) -> Path:

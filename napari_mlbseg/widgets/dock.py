@@ -77,7 +77,7 @@ class MLBSegDock(QWidget):
         self._connect_workbench()
         self._connect_suggester()
         names = [command.name for command in shortcuts.EVERY]
-        shortcuts.bind(napari_viewer, {name: partial(self._command, name) for name in names})
+        shortcuts.bind(napari_viewer, {name: partial(self.run, name) for name in names})
         self.lifetime = Lifetime(self, self.workbench)
         self.rescues = self.lifetime.rescues
         self.lifetime.closing.closed.connect(self._on_closed)
@@ -103,7 +103,7 @@ class MLBSegDock(QWidget):
         self.study_panel.case_asked.connect(self.cases_panel.step)
         self.study_panel.list_asked.connect(lambda: self.bring(self.cases_panel))
         self.cases_panel.case_chosen.connect(bench.view.choose)
-        self.slices_panel.command.connect(self._command)
+        self.slices_panel.command.connect(self.run)
         self.slices_panel.axis_chosen.connect(bench.view.turn)
         self.slices_panel.slice_chosen.connect(lambda i: bench.view.show(lambda a: a.go_to(i)))
         self.slices_panel.label_chosen.connect(lambda v: bench.view.show(lambda a: a.paint_with(v)))
@@ -149,7 +149,8 @@ class MLBSegDock(QWidget):
             if page is not None and (page is widget or page.isAncestorOf(widget)):
                 self.tabs.setCurrentIndex(place)
 
-    def _command(self, name: str) -> None:
+    def run(self, name: str) -> None:
+        """Run a command, by its name in `shortcuts.EVERY`."""
         self.message.clear()
         if name in _VIEWS:
             self.workbench.view.show(lambda annotation: annotation.toggle_map(_VIEWS[name]))

@@ -14,14 +14,17 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QFileDialog, QWidget
 from screenshot import screenshot
 
-from napari_mlbseg.project.records.slices import SliceKey
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.rescue import Rescue, write_rescue
 from napari_mlbseg.project.study import Study
-from napari_mlbseg.widgets import contributions
+from napari_mlbseg.widgets import contributions, palette
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
 from napari_mlbseg.widgets.lifetime.rescues import FoundRescue
 from napari_mlbseg.widgets.requests import case_rows
+from napari_mlbseg.widgets.shortcuts import EVERY
 
+PALETTE = "napari_mlbseg.widgets.palette"
+NAMES = tuple(command.name for command in EVERY)
 PLUGIN = "napari-mlbseg"
 
 
@@ -169,8 +172,30 @@ def test_every_command_of_the_palette_that_can_be_run_runs_without_an_argument(
         if rule.enablement is None or rule.enablement.eval({}):
             app.commands.execute_command(rule.id).result()
             ran.add(rule.id.removeprefix(f"{PLUGIN}."))
-    assert {"open_study", "open_dock", "open_phantom_study"} <= ran
+    assert {"open_study", "open_dock", "open_phantom_study", *NAMES} <= ran
     assert not ran & {"read_study", "read_image", "write_labels"}
+
+
+def test_the_palette_offers_every_command_that_has_a_key(manifest: PluginManifest) -> None:
+    commands = {c.id.removeprefix(f"{PLUGIN}."): c for c in manifest.contributions.commands or []}
+    ours = {n: c for n, c in commands.items() if str(c.python_name).startswith(PALETTE)}
+    assert set(ours) == set(NAMES)
+    assert all(c.python_name == f"{PALETTE}:{name}" for name, c in ours.items())
+    assert len({c.title for c in commands.values()}) == len(commands)
+
+
+def test_a_command_of_the_palette_does_what_its_key_does(
+    window: napari.Viewer, study_path: Path
+) -> None:
+    bench = open_dock(window, study_path).workbench
+    assert bench.annotation is not None
+    key = bench.annotation.key
+    get_app_model().commands.execute_command(f"{PLUGIN}.accept").result()
+    assert bench.annotation.state(key) is SliceState.CLEAN
+    get_app_model().commands.execute_command(f"{PLUGIN}.undo").result()
+    assert bench.annotation.state(key) is SliceState.UNTOUCHED
+    with pytest.raises(AttributeError, match="no command is called 'rub_out'"):
+        getattr(palette, "rub_" + "out")
 
 
 def test_a_command_asks_for_a_study_and_opens_it(

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import platformdirs
-
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.folder.user_folder import user_folder
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
@@ -43,5 +42,4 @@ def recall(study: Study) -> tuple[dict[str, SliceKey], str | None]:
 
 
 def _file(study: Study) -> Path:
-    folder = platformdirs.user_data_path("napari-mlbseg", appauthor=False) / "views"
-    return folder / f"{study.identity}.json"
+    return user_folder() / "views" / f"{study.identity}.json"

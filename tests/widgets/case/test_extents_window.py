@@ -281,6 +281,6 @@ def test_a_read_only_study_refuses_marks(
             np.flatnonzero((np.asarray(annotation.layers.working.data) == 1).any((1, 2)))[0] >= 12
         )
         assert not dock.slices_panel.buttons["begins_here"].isEnabled()
-        dock._command("begins_here")
+        dock.run("begins_here")
         assert "read-only" in dock.message.text()
         dock.workbench.shut_down()
