@@ -201,6 +201,14 @@ def import_cases(
     """Add cases whose files are known, as `find_cases` finds them.
 
     `failures` and `notes` list what is already known. Raises the same errors as `import_folder`.
+
+    Examples
+    --------
+    >>> found = find_cases(Path("images"))
+    >>> with Study.create(Path("heart.mlbseg")) as study:
+    ...     imported = import_cases(study, found.cases[:1])
+    >>> [case.id for case in imported.cases]
+    ['phantom_01']
     """
     gathering = Gathering(study, choice or Choice(), choices or {}, progress or silent)
     try:

@@ -146,6 +146,12 @@ def find_cases(images: Path, labels: Path | None = None, pairing: Pairing = FOUN
     UserError
         If a folder cannot be read or holds no image, or if labels are given and none of them
         belongs to an image.
+
+    Examples
+    --------
+    >>> found = find_cases(Path("images"), Path("rough"))
+    >>> [(case.id, case.labels.name) for case in found.cases]
+    [('phantom_01', 'phantom_01.nii.gz'), ('phantom_02', 'phantom_02.nii.gz')]
     """
     if pairing.table is not None:
         return _from_table(pairing.table)
