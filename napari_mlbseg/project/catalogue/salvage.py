@@ -116,12 +116,17 @@ def _fill(new: sqlite3.Connection, found: Sources, said: Salvaged) -> None:
         ("metrics", metrics),
         ("extents", [extents[number] for number in sorted(extents)]),
     ):
-        known = [name for _, name, *_ in new.execute(f"PRAGMA table_info({table})").fetchall()]
-        for row in rows:
-            names = [name for name in known if name in row]
-            values = tuple(row[name] for name in names)
-            marks = ", ".join("?" * len(names))
-            new.execute(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", values)
+        _insert(new, table, rows)
+
+
+def _insert(new: sqlite3.Connection, table: str, rows: Sequence[Row]) -> None:
+    """Add rows; of a name that no version has, nothing is taken over."""
+    known = [name for _, name, *_ in new.execute(f"PRAGMA table_info({table})").fetchall()]
+    for row in rows:
+        names = [name for name in known if name in row]
+        values = tuple(row[name] for name in names)
+        marks = ", ".join("?" * len(names))
+        new.execute(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", values)
 
 
 def _unreadable(number: int, row: Row) -> Row:
