@@ -10,7 +10,7 @@ import pytest
 import SimpleITK
 
 from napari_mlbseg.samples import make_phantom_cohort
-from napari_mlbseg.widgets.shortcuts import EVERY
+from napari_mlbseg.widgets.shortcuts import BOUND
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -65,4 +65,4 @@ def test_every_picture_is_shown() -> None:
 
 
 def test_every_key_is_told() -> None:
-    assert [c.key for c in EVERY if c.key.replace("-", "+") not in GUIDE] == []
+    assert [c.key for c in BOUND if c.key.replace("-", "+") not in GUIDE] == []

@@ -30,6 +30,7 @@ from napari_mlbseg.volume import Geometry
 from napari_mlbseg.widgets.panels.cases import CasesPanel
 from napari_mlbseg.widgets.panels.classes_dialog import ClassesDialog
 from napari_mlbseg.widgets.panels.export import ExportPanel
+from napari_mlbseg.widgets.panels.reading import ReadingPanel
 from napari_mlbseg.widgets.panels.slice_strip import SliceStrip
 from napari_mlbseg.widgets.panels.slices import SlicesPanel
 from napari_mlbseg.widgets.panels.study import NewStudyDialog, StudyPanel
@@ -37,7 +38,7 @@ from napari_mlbseg.widgets.panels.style import duration
 from napari_mlbseg.widgets.panels.suggestions import UNSEEN, SuggestionsPanel, why
 from napari_mlbseg.widgets.panels.training import TrainingPanel
 from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy
-from napari_mlbseg.widgets.shortcuts import EVERY, MOVES, VIEWS, sheet
+from napari_mlbseg.widgets.shortcuts import BOUND, EVERY, MOVES, VIEWS, sheet
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -53,6 +54,7 @@ pytestmark = pytest.mark.every_binding
         TrainingPanel,
         ExportPanel,
         SuggestionsPanel,
+        ReadingPanel,
         NewStudyDialog,
         partial(ClassesDialog, [LabelClass(1, "liver", (1, 2, 3))]),
     ],
@@ -585,4 +587,4 @@ def test_durations_are_for_people(seconds: float, text: str) -> None:
 
 
 def test_the_sheet_lists_every_key() -> None:
-    assert all(command.key.replace("-", "+") in sheet() for command in EVERY)
+    assert all(command.key.replace("-", "+") in sheet() for command in BOUND)
