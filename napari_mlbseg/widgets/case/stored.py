@@ -116,11 +116,12 @@ class StoredArray:
             return None
         index = voxel[axis]
         row = next((r for r in self._rows if r[0] == axis and r[1] <= index < r[2]), None)
-        row = self._row(axis, index) if row is None else row
-        future = self._request(row)
-        if not future.done():
+        future = self._request(self._row(axis, index)) if row is None else self._rows[row]
+        if row is None or not future.done():
             reading()
             return None
+        if future.exception() is not None:
+            return None  # whoever shows the slice says so, and tries again
         return future.result()[(*voxel[:axis], index - row[1], *voxel[axis + 1 :])]
 
     def ready(self, axis: int, index: int) -> bool:

@@ -17,7 +17,7 @@ from napari_mlbseg.widgets.reading.grey_levels import GreyLevelDrag
 from napari_mlbseg.widgets.reading.letters import EdgeLetters
 from napari_mlbseg.widgets.reading.pointer import Pointer
 from napari_mlbseg.widgets.reading.preferences import prefer_wheel_scrolls, wheel_scrolls
-from napari_mlbseg.widgets.reading.presets import windows_for
+from napari_mlbseg.widgets.reading.presets import grey_levels_for
 from napari_mlbseg.widgets.reading.side_panels import SidePanels
 from napari_mlbseg.widgets.reading.wheel import Wheel
 from napari_mlbseg.widgets.workbench import Workbench
@@ -71,7 +71,7 @@ class Habits(QObject):
                 self._attached = True
         self._letters.show(annotation.case.geometry)
         self._pointer.follow()
-        self.panel.offer(windows_for(annotation.case))
+        self.panel.offer(grey_levels_for(annotation.case))
         self._listen_to(annotation.layers.image)
 
     def _release(self) -> None:

@@ -6,7 +6,7 @@ from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.widgets.case.carried import Limits
 from napari_mlbseg.widgets.case.layers import contrast_limits
 
-OWN = "As the case has it"
+OWN = "The case's own"
 
 # Width and level in Hounsfield units.
 _CT = {
@@ -42,7 +42,7 @@ def in_hounsfield(case: Case) -> bool:
     return modality == "CT" if modality else fits
 
 
-def windows_for(case: Case) -> tuple[tuple[str, Limits], ...]:
+def grey_levels_for(case: Case) -> tuple[tuple[str, Limits], ...]:
     """Return the grey levels on offer, with their names: those of the case itself first."""
     ct = _CT if in_hounsfield(case) else {}
     own = (OWN, contrast_limits(case))

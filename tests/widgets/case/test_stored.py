@@ -152,6 +152,42 @@ def test_a_slow_disk_shows_nothing_for_now_but_never_a_wrong_label(
     assert (array[plane(1, 3)] == 1).all()
 
 
+def test_a_voxel_is_known_without_waiting_once_its_slice_has_been_read(
+    shelf: Shelf, reads: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array, asked, voxel = shelf.arrays[IMAGE], threading.Event(), (33, 7, 9)
+    monkeypatch.setattr(stored, "wait", None)  # nobody waits
+    for axis in range(3):
+        asked.clear()
+        assert array.at(voxel, axis, asked.set) is None
+        assert asked.is_set()
+        for future in array._rows.values():
+            future.result()
+        asked.clear()
+        assert array.at(voxel, axis, asked.set) == shelf.voxels[voxel]
+        assert not asked.is_set()
+    assert len(reads) == 3
+    assert shelf.arrays[TRUST].at(voxel, 0, asked.set) is None  # there is none
+    assert not asked.is_set()
+
+
+def test_a_voxel_that_cannot_be_read_is_not_asked_for_again_and_again(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(array: stored.StoredArray, row: stored.Row) -> NDArray[Any]:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(stored.StoredArray, "_read", broken)
+    array, asked = shelf.arrays[IMAGE], threading.Event()
+    array.at((3, 4, 5), 0, asked.set)
+    assert asked.is_set()
+    for future in array._rows.values():
+        assert isinstance(future.exception(), OSError)
+    asked.clear()
+    assert array.at((3, 4, 5), 0, asked.set) is None
+    assert not asked.is_set()
+
+
 def test_memory_is_bounded_however_much_is_looked_at(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ from napari_mlbseg.volume import Geometry
 from napari_mlbseg.widgets.panels.cases import CasesPanel
 from napari_mlbseg.widgets.panels.classes_dialog import ClassesDialog
 from napari_mlbseg.widgets.panels.export import ExportPanel
+from napari_mlbseg.widgets.panels.reading import ReadingPanel
 from napari_mlbseg.widgets.panels.slice_strip import SliceStrip
 from napari_mlbseg.widgets.panels.slices import SlicesPanel
 from napari_mlbseg.widgets.panels.study import NewStudyDialog, StudyPanel
@@ -38,7 +39,7 @@ from napari_mlbseg.widgets.panels.suggestions import UNSEEN, SuggestionsPanel, w
 from napari_mlbseg.widgets.panels.tools import ToolsPanel
 from napari_mlbseg.widgets.panels.training import TrainingPanel
 from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy
-from napari_mlbseg.widgets.shortcuts import EVERY, MOVES, OF_A_SLICE, VIEWS, sheet
+from napari_mlbseg.widgets.shortcuts import MOVES, OF_A_SLICE, VIEWS, sheet
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -55,6 +56,7 @@ pytestmark = pytest.mark.every_binding
         ExportPanel,
         SuggestionsPanel,
         ToolsPanel,
+        ReadingPanel,
         NewStudyDialog,
         partial(ClassesDialog, [LabelClass(1, "liver", (1, 2, 3))]),
     ],

@@ -11,7 +11,7 @@ from napari_mlbseg.project.records.cases import Case, Intensity
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.case.carried import window_of
 from napari_mlbseg.widgets.case.layers import contrast_limits
-from napari_mlbseg.widgets.reading.presets import OWN, in_hounsfield, windows_for
+from napari_mlbseg.widgets.reading.presets import OWN, grey_levels_for, in_hounsfield
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_hounsfield_units_are_known_by_their_range(
 ) -> None:
     seen = replace(case, intensity=Intensity(low, high, 0.0, 1.0))
     assert in_hounsfield(seen) is expected
-    assert len(windows_for(seen)) == (6 if expected else 1)
+    assert len(grey_levels_for(seen)) == (6 if expected else 1)
 
 
 @pytest.mark.parametrize(("modality", "expected"), [("CT", True), ("MR", False), ("", True)])
@@ -49,7 +49,7 @@ def test_dicom_says_what_an_image_is(case: Case, modality: str, expected: bool) 
 
 
 def test_the_first_window_is_that_of_the_case(case: Case) -> None:
-    assert windows_for(case)[0] == (OWN, contrast_limits(case))
+    assert grey_levels_for(case)[0] == (OWN, contrast_limits(case))
 
 
 def test_a_window_is_chosen_from_the_menu(bench: WindowAtWork) -> None:
