@@ -39,7 +39,7 @@ from napari_mlbseg.widgets.panels.suggestions import UNSEEN, SuggestionsPanel, w
 from napari_mlbseg.widgets.panels.tools import ToolsPanel
 from napari_mlbseg.widgets.panels.training import TrainingPanel
 from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy
-from napari_mlbseg.widgets.shortcuts import MOVES, OF_A_SLICE, VIEWS, sheet
+from napari_mlbseg.widgets.shortcuts import EVERY, MOVES, OF_A_SLICE, VIEWS, sheet
 
 LEFT = Qt.MouseButton.LeftButton
 
