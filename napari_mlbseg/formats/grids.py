@@ -45,11 +45,11 @@ def on_grid_of(
     """
     if labels.onto is not None:
         return labels.onto(image)
-    found = list(_places(labels, image, labels_path, image_path, source))
-    whole = [one for one in found if one[0].geometry.shape == image.shape]
-    if whole:
-        placed, note = whole[0]
-        return _noted(replace(labels, geometry=placed.geometry), note)
+    found = []
+    for placed, note in _places(labels, image, labels_path, image_path, source):
+        if placed.geometry.shape == image.shape:
+            return _noted(replace(labels, geometry=placed.geometry), note)
+        found.append((placed, note))
     side_by_side = _by_index(labels, image, source)
     if side_by_side is not None:
         silent = labels_path if not _is_calibrated(labels.source, labels.geometry) else image_path

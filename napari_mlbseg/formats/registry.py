@@ -186,10 +186,18 @@ def export_suffix(path: Path, source: SourceInfo) -> str:
 
 
 def forms_of(source: SourceInfo, geometry: Geometry) -> Forms:
-    """What the header of a file says about the place of its voxels besides its geometry."""
+    """What the header of a file says about the place of its voxels besides its geometry.
+
+    A kept header that is damaged, in a study from a stranger, says nothing more.
+    """
     entry = next((e for e in _ENTRIES if e.name == source.format), None)
     found = None if entry is None else _loaded(entry)
-    return found.forms(source, geometry) if isinstance(found, FormedFormat) else Forms()
+    if not isinstance(found, FormedFormat):
+        return Forms()
+    try:
+        return found.forms(source, geometry)
+    except (UserError, ValueError, LookupError, TypeError, AttributeError):
+        return Forms()
 
 
 def stores_last_axis_fastest(source: SourceInfo) -> bool:

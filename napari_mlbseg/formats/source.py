@@ -76,5 +76,8 @@ def padding_of(source: SourceInfo) -> tuple[float, float] | None:
     """The least and the largest intensity that stand for no tissue in a DICOM series, if any."""
     if source.format != "dicom":
         return None
-    found = json.loads(source.header or b"{}").get("padding")
-    return None if found is None else (float(found[0]), float(found[1]))
+    try:
+        low, high = json.loads(source.header)["padding"]
+        return float(low), float(high)
+    except (ValueError, LookupError, TypeError):  # there is none, or the header is a stranger's
+        return None

@@ -18,8 +18,9 @@ from zarr_files import write_zarr
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.grids import on_grid_of
-from napari_mlbseg.formats.registry import open_image, open_labels, write_labels
+from napari_mlbseg.formats.registry import forms_of, open_image, open_labels, write_labels
 from napari_mlbseg.formats.scan import Scan
+from napari_mlbseg.formats.source import SourceInfo, padding_of
 from napari_mlbseg.volume import SAME_PLACE_VOXELS, Geometry, Volume
 
 SHAPE = (7, 6, 5)
@@ -246,3 +247,12 @@ def test_a_volume_of_another_format_is_written_where_its_image_lies(tmp_path: Pa
     source = open_image(path).source
     write_labels(tmp_path / "o.nrrd", Volume(geometry.to_display(mask()), geometry), source)
     assert placed(tmp_path / "o.nrrd", path).notes == ()
+
+
+@pytest.mark.parametrize("name", ["nifti", "nrrd", "metaimage", "ome-zarr", "tiff", "hdf5", "x"])
+@pytest.mark.parametrize("header", [b"", b"{}", b"[1]", b"no header", b"NRRD0005", bytes(348)])
+def test_a_kept_header_that_is_damaged_says_nothing_more(name: str, header: bytes) -> None:
+    """It stands in a study, which may come from a stranger."""
+    geometry = Geometry.from_affine(SHAPE, AFFINE)
+    assert all(form.shape == (4, 4) for form in forms_of(SourceInfo(name, header), geometry).others)
+    assert padding_of(SourceInfo("dicom", header)) is None

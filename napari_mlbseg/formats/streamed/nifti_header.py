@@ -11,6 +11,7 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
@@ -71,7 +72,7 @@ def parse_header(path: Path, block: bytes) -> Header:
         header.check_fix(logger=_SILENT)
         header.get_slope_inter()
         header.get_data_offset()
-    except (HeaderDataError, ValueError, KeyError, OverflowError) as error:
+    except (HeaderDataError, WrapStructError, ValueError, KeyError, OverflowError) as error:
         raise UserError(
             f"{path} has a damaged NIfTI header: a field of it makes no sense. Save the file again "
             "with the program that made it."
