@@ -69,6 +69,7 @@ def copy_without_log(folder: Path, to: Path) -> Path:
 def test_a_log_that_could_not_be_emptied_is_missed(
     study: Study, other_process: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
+    before = len(study.log.entries())
     study.close()
     with closing(sqlite3.connect(study.path / "catalogue.sqlite", isolation_level=None)) as reader:
         reader.execute("BEGIN")
@@ -76,15 +77,17 @@ def test_a_log_that_could_not_be_emptied_is_missed(
         newest = killed_after(other_process, study.path, 5)
         copy = copy_without_log(study.path, tmp_path / "copy.mlbseg")
     counted = read_count(copy)
-    with pytest.raises(Damaged, match=rf"lacks the last {newest} changes .*mlbseg repair"):
+    missing = counted - before  # the kill may have come between a change and its report
+    assert missing >= newest
+    with pytest.raises(Damaged, match=rf"lacks the last {missing} changes .*mlbseg repair"):
         Study.open(copy)
     with Study.open(copy, writable=False) as again:
         assert again.slices.records() == ()
         [told] = again.damage()
-        assert f"lacks the last {newest} changes" in told
+        assert f"lacks the last {missing} changes" in told
     assert read_count(copy) == counted
     with Study.open(study.path) as whole:
-        assert len(whole.slices.records()) == min(6, newest)
+        assert len(whole.slices.records()) >= min(6, missing)
         assert whole.damage() == ()
 
 
