@@ -72,6 +72,7 @@ def test_a_click_alone_changes_nothing(bench: WindowAtWork) -> None:
     assert (labels(bench) == was).all()
 
 
+@pytest.mark.every_binding
 def test_a_double_right_click_brings_the_own_grey_levels_back(bench: WindowAtWork) -> None:
     own = contrast_limits(bench.annotation.case)
     bench.hand.pull(RIGHT, (120, 60))

@@ -21,6 +21,7 @@ def there(main: QMainWindow) -> set[str]:
     return {one.objectName() for one in docks if not one.isHidden()} & set(PANELS)
 
 
+@pytest.mark.every_binding
 def test_one_key_folds_the_panels_away_and_brings_them_back(
     qtbot: QtBot, bench: WindowAtWork
 ) -> None:

@@ -46,6 +46,7 @@ def test_the_wheel_goes_through_the_slices_of_every_plane(bench: WindowAtWork, a
     assert zoom(bench) == seen
 
 
+@pytest.mark.every_binding
 def test_ctrl_and_the_wheel_zoom_where_the_pointer_is_as_napari_does(
     qtbot: QtBot, bench: WindowAtWork
 ) -> None:
