@@ -77,9 +77,9 @@ if TYPE_CHECKING:
         import_images,
         make_study,
     )
+    from napari_mlbseg.project.importing.failures import Failure
     from napari_mlbseg.project.importing.layout import CaseFiles, Layout, Pairing, find_cases
     from napari_mlbseg.project.importing.names import Rule
-    from napari_mlbseg.project.importing.pairing import Failure
     from napari_mlbseg.project.labels import StudyLabels
     from napari_mlbseg.project.records.cases import Case, LabelClass
     from napari_mlbseg.project.records.damage import CatalogueReport, DamagedRevision
@@ -237,7 +237,7 @@ _HOMES: Final = {
     ),
     "project.importing.layout": ("CaseFiles", "Layout", "Pairing", "find_cases"),
     "project.importing.names": ("Rule",),
-    "project.importing.pairing": ("Failure",),
+    "project.importing.failures": ("Failure",),
     "project.labels": ("StudyLabels",),
     "project.records.cases": ("Case", "LabelClass"),
     "project.records.damage": ("CatalogueReport", "DamagedRevision"),

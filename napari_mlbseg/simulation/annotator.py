@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.grids import on_grid_of
 from napari_mlbseg.formats.registry import Choice, open_labels
+from napari_mlbseg.project.importing.failures import shortened
 from napari_mlbseg.project.importing.layout import labels_for
 from napari_mlbseg.project.importing.numbering import Numbering
-from napari_mlbseg.project.importing.pairing import shortened
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.extents import Extent
 from napari_mlbseg.project.records.slices import SliceKey, SliceState

@@ -6,7 +6,7 @@ from pathlib import Path
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
 from napari_mlbseg.project.exporting.outputs import ARRAYS, formats_for, targets_of
-from napari_mlbseg.project.importing.pairing import shortened
+from napari_mlbseg.project.importing.failures import shortened
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.study import Study
 

@@ -22,7 +22,7 @@ from napari_mlbseg.project.exporting.tidied import TIDY_KINDS, tidy_labels
 from napari_mlbseg.project.exporting.volumes import write_volumes
 from napari_mlbseg.project.exporting.voxels import NotFiniteError, Windowed
 from napari_mlbseg.project.exporting.writing import CaseFile, write_case_file
-from napari_mlbseg.project.importing.pairing import shortened
+from napari_mlbseg.project.importing.failures import shortened
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.progress import Progress, silent
 from napari_mlbseg.project.study import Study

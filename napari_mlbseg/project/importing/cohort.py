@@ -8,9 +8,9 @@ from typing import Final
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import Choice, stem_of
 from napari_mlbseg.project.importing.classes import named
+from napari_mlbseg.project.importing.failures import Failure, shortened
 from napari_mlbseg.project.importing.gathering import ALL_SERIES, Gathering
 from napari_mlbseg.project.importing.layout import FOUND_OUT, CaseFiles, Pairing, find_cases
-from napari_mlbseg.project.importing.pairing import Failure, shortened
 from napari_mlbseg.project.importing.rules import NO_RULES, Rules
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.progress import Progress, silent

@@ -21,9 +21,9 @@ from napari_mlbseg.formats.registry import (
 )
 from napari_mlbseg.project.arrays.adding import Adding
 from napari_mlbseg.project.folder.room import require_room
+from napari_mlbseg.project.importing.failures import Failure, shortened
 from napari_mlbseg.project.importing.layout import CaseFiles
 from napari_mlbseg.project.importing.numbering import Numbering
-from napari_mlbseg.project.importing.pairing import Failure, shortened
 from napari_mlbseg.project.records.cases import LabelClass, NewCase, require_name
 from napari_mlbseg.project.records.palette import color_of
 from napari_mlbseg.project.records.progress import Progress

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.importing.failures import shortened
 from napari_mlbseg.project.importing.names import Matched, Rule, matched, says_label
-from napari_mlbseg.project.importing.pairing import shortened
 
 NUMBERS = (1, 2, 10)
 CONVENTIONS = {

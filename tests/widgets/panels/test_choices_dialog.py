@@ -7,8 +7,8 @@ from qtpy.QtWidgets import QSpinBox
 
 from napari_mlbseg.formats.source import Choice
 from napari_mlbseg.project.importing.cohort import Imported
+from napari_mlbseg.project.importing.failures import Failure
 from napari_mlbseg.project.importing.offers import Offer
-from napari_mlbseg.project.importing.pairing import Failure
 from napari_mlbseg.widgets.panels.choices_dialog import ChoicesDialog, ProblemsDialog
 
 S, A = Path("/data/s"), Path("/data/a.nii.gz")
