@@ -7,7 +7,7 @@ from typing import Final
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import format_of, known_suffixes, suffix_of
-from napari_mlbseg.project.importing.failures import Failure, shortened
+from napari_mlbseg.project.importing.failures import Failure, counted, shortened
 
 _DEEPEST: Final = 8
 _MOST_ENTRIES: Final = 200_000
@@ -186,15 +186,15 @@ def left_out(found: Entries) -> Told:
         names = shortened(str(path.relative_to(found.root)) for path in paths)
         if kind in _IMAGES_OF_OTHERS:
             reason = (
-                f"{len(paths)} files in {found.root} are not read, because {kind} is no known "
-                f"format: {names}. To take such a file in, {_IMAGES_OF_OTHERS[kind]}."
+                f"Not read: {counted(len(paths), 'file')} in {found.root}, because {kind} is no "
+                f"known format: {names}. To take such a file in, {_IMAGES_OF_OTHERS[kind]}."
             )
             failures.append(Failure(paths[0], reason))
         else:
             notes.append(
                 Failure(
                     found.root,
-                    f"{len(paths)} files in {found.root} are left out, because "
+                    f"Left out: {counted(len(paths), 'file')} in {found.root}, because "
                     f"{kind or 'a file without an ending'} is no known format: {names}.",
                 )
             )
@@ -202,9 +202,9 @@ def left_out(found: Entries) -> Told:
         notes.append(
             Failure(
                 found.root,
-                f"{len(found.unsearched)} folders in {found.root} were not searched, because "
-                f"images lie beside them: {shortened(found.unsearched)}. On the command line, "
-                "--layout patient-folders searches them.",
+                f"Not searched: {counted(len(found.unsearched), 'folder')} in {found.root}, "
+                f"because images lie beside them: {shortened(found.unsearched)}. On the command "
+                "line, --layout patient-folders searches them.",
             )
         )
     return Told(tuple(failures), tuple(notes))

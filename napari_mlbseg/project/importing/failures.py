@@ -16,6 +16,15 @@ class Failure:
     reason: str
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "file"), counted(3, "file")
+    ('1 file', '3 files')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def shortened(names: Iterable[str]) -> str:
     """Up to five names, and how many more there are.
 

@@ -19,7 +19,7 @@ from napari_mlbseg.formats.registry import (
     stem_of,
 )
 from napari_mlbseg.project.importing.entries import Entries, Told, entries_of, left_out
-from napari_mlbseg.project.importing.failures import Failure, shortened
+from napari_mlbseg.project.importing.failures import Failure, counted, shortened
 from napari_mlbseg.project.importing.names import (
     IMAGE_WORDS,
     LABEL_WORDS,
@@ -212,8 +212,8 @@ def _masks_beside(found: Entries, masks: Sequence[str]) -> Told:
         return Told()
     names = shortened(str(found.paths[name].name) for name in masks)
     reason = (
-        f"{len(masks)} files in {found.root} are masks by their names and not taken as images, "
-        f"because labels come from another folder: {names}."
+        f"Not taken as images: {counted(len(masks), 'file')} in {found.root}, masks by their names,"
+        f" because labels come from another folder: {names}."
     )
     return Told((Failure(found.paths[masks[0]], reason),))
 

@@ -89,7 +89,7 @@ def test_bids_with_the_names_of_its_table(tmp_path: Path) -> None:
         assert [case.id for case in study.cases] == ["sub-01_T1w", "sub-02_T1w"]
         assert [(c.value, c.name) for c in study.classes] == [(1, "scar"), (2, "left atrium")]
     assert imported.failures == ()
-    assert "1 files in" in told(imported.notes)
+    assert "1 file in" in told(imported.notes)
     assert ".json is no known format: dataset_description.json" in told(imported.notes)
 
 
@@ -127,7 +127,7 @@ def test_masks_beside_their_images_are_no_cases(tmp_path: Path) -> None:
         tmp_path / "l" / f"c{k}.nii.gz" for k in (1, 2)
     ]
     assert "2 files in" in told(layout.failures)
-    assert "are masks by their names" in told(layout.failures)
+    assert "masks by their names" in told(layout.failures)
 
 
 def test_a_folder_of_nothing_but_masks_is_one_of_images(tmp_path: Path) -> None:
@@ -139,8 +139,8 @@ def test_folders_beside_images_are_told_and_searched_when_asked_for(tmp_path: Pa
     put(tmp_path, "a", "old/b", "empty/../c")
     layout = find_cases(tmp_path)
     assert [case.id for case in layout.cases] == ["a", "c"]
-    assert "1 folders in" in told(layout.notes)
-    assert "were not searched, because images lie beside them: old" in told(layout.notes)
+    assert "Not searched: 1 folder in " in told(layout.notes)
+    assert "because images lie beside them: old" in told(layout.notes)
     everything = find_cases(tmp_path, pairing=Pairing(patient_folders=True))
     assert [case.id for case in everything.cases] == ["a", "c", "b"]
 
