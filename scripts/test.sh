@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Lint, types, examples and tests. All of them run even where an early one fails; the exit status is
-# non-zero if any failed, and the last line is the summary of the tests without windows, which run
-# beside those with windows and are shown after them.
+# Lint, types, examples and tests, in two lanes beside each other: in one the windows under PyQt6 and
+# PyQt5, in the other those under PySide6 and the tests without windows. All of them run even where an
+# early one fails; the exit status is non-zero if any failed, and the last line is the summary of the
+# tests without windows.
 # Usage: scripts/test.sh VENV [pytest arguments]
 set -uo pipefail
 bin=${1:?usage: scripts/test.sh VENV [pytest arguments]}/bin
@@ -21,11 +22,22 @@ on_screen() {
     scripts/windows.sh "$bin/python" "$@"
 }
 
-main=$(mktemp)
-trap 'kill -- -$main_id 2>/dev/null; rm -f "$main"' EXIT
+other_lane() {
+    local status=0
+    echo "== window tests from start to end, PySide6"
+    on_screen pyside6 tests/widgets "$@" "${quick[@]}" || status=1
+    echo "== window tests from start to end, a newer napari"
+    scripts/newest.sh --if-newer || status=1
+    echo "== all other tests"
+    on_screen pyqt5 --ignore=tests/widgets "$@" || status=1
+    return $status
+}
+
+other=$(mktemp)
+trap 'kill -- -$other_id 2>/dev/null; rm -f "$other"' EXIT
 set -m # a process group of its own, so that nothing of it is left when this is stopped
-on_screen pyqt5 --ignore=tests/widgets "$@" >"$main" 2>&1 &
-main_id=$!
+other_lane "$@" >"$other" 2>&1 &
+other_id=$!
 set +m
 
 check "ruff check" "$bin/ruff" check .
@@ -35,10 +47,7 @@ check "examples in docstrings" \
     "$bin/python" -m pytest -q --doctest-modules napari_mlbseg --ignore=napari_mlbseg/widgets
 check "window tests, PyQt6" on_screen pyqt6 tests/widgets "$@"
 check "window tests, PyQt5" on_screen pyqt5 tests/widgets "$@"
-check "window tests from start to end, PySide6" on_screen pyside6 tests/widgets "$@" "${quick[@]}"
-check "window tests from start to end, a newer napari" scripts/newest.sh --if-newer
 [ ${#failed[@]} -eq 0 ] || printf '!! failed: %s\n' "${failed[@]}"
-echo "== all other tests"
-tail -n +1 -f --pid="$main_id" "$main"
-wait "$main_id" || failed+=("all other tests")
+tail -n +1 -f --pid="$other_id" "$other"
+wait "$other_id" || failed+=("the other lane")
 [ ${#failed[@]} -eq 0 ]

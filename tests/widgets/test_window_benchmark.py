@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 TICKS = ("ticks, hands off", "ticks, painting")
 
 
+@pytest.mark.slow
 def test_every_row_of_the_table_is_measured(tmp_path: Path) -> None:
     file = tmp_path / "window.json"
     program = ROOT / "benchmarks" / "window.py"
