@@ -151,6 +151,14 @@ def format_of(path: Path) -> str | None:
     return None if entry is None else entry.name
 
 
+def is_ome_zarr(path: Path) -> bool:
+    """Whether a folder is an OME-Zarr image, by its name or by the files directly in it."""
+    named = _named(path)
+    return (named is not None and named.folders) or any(
+        (path / name).is_file() for name in _ZARR_MARKS
+    )
+
+
 def has_own_labels(path: Path) -> bool:
     """Whether a file of this kind may hold both an image and its labels."""
     entry = _entry_of(path)
@@ -346,10 +354,7 @@ def _entry_of(path: Path) -> Entry | None:
     from napari_mlbseg.formats.dicom.sniff import holds_dicom, is_dicom
 
     if path.is_dir():
-        named = _named(path)
-        if named is not None and named.folders:
-            return named
-        if any((path / name).is_file() for name in _ZARR_MARKS):
+        if is_ome_zarr(path):
             return _OME_ZARR
         return _DICOM if holds_dicom(path) else None
     named = _named(path)

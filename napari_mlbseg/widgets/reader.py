@@ -6,7 +6,14 @@ from typing import Any
 
 import napari
 
-from napari_mlbseg.formats.registry import Choice, format_of, open_image, open_labels
+from napari_mlbseg.formats.dicom.sniff import begins_with_dicom
+from napari_mlbseg.formats.registry import (
+    Choice,
+    format_of,
+    is_ome_zarr,
+    open_image,
+    open_labels,
+)
 from napari_mlbseg.formats.scan import Scan
 from napari_mlbseg.project.importing.offers import Offer, offers_of, several
 from napari_mlbseg.volume import AXIS_NAMES
@@ -21,8 +28,16 @@ _NOT_OURS = {"tiff", None}
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
     """Return a reader of medical images, None for other files; inspects a few bytes at most."""
     paths = [Path(p) for p in ([path] if isinstance(path, str) else path)]
-    ours = all(p.suffix != ".mlbseg" and format_of(p) not in _NOT_OURS for p in paths)
-    return read if paths and ours else None
+    return read if paths and all(_is_ours(p) for p in paths) else None
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a path is claimed; of a folder, whatever is in it, no more than a few files tell."""
+    if path.suffix == ".mlbseg":
+        return False
+    if path.is_dir() and not is_ome_zarr(path):
+        return begins_with_dicom(path)
+    return format_of(path) not in _NOT_OURS
 
 
 def read(path: str | list[str]) -> list[LayerData]:

@@ -86,7 +86,7 @@ MOVES = (
 VIEWS = (
     SliceCommand(
         "initial",
-        "Shift-V",
+        "F7",
         "Initial",
         "Show or hide the outlines of the initial labels: imported, or made by the base model",
     ),

@@ -1,10 +1,12 @@
 """Recognising DICOM files, which often have no ending, by a few bytes."""
 
 import os
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 _PREAMBLE: Final = 128
+_FIRST: Final = 16
 SUFFIXES: Final = (".dcm", ".dicom", ".ima")
 _NO_IMAGES: Final = {"dicomdir", "thumbs.db"}
 
@@ -38,6 +40,16 @@ def holds_dicom(folder: Path) -> bool:
     except OSError:
         return False
     return any(f.suffix.lower() in SUFFIXES for f in files) or any(map(is_dicom, files))
+
+
+def begins_with_dicom(folder: Path) -> bool:
+    """Whether one of the first files of a folder is DICOM, or is named like it."""
+    try:
+        with os.scandir(folder) as entries:
+            files = [Path(e.path) for e in islice(entries, _FIRST) if e.is_file()]
+    except OSError:
+        return False
+    return any(f.suffix.lower() in SUFFIXES or is_dicom(f) for f in files)
 
 
 def beside_dicom(folder: Path) -> list[Path]:
