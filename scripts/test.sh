@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Lint, types, examples and tests, in two lanes beside each other: in one the windows under PyQt6 and
-# PyQt5, in the other those under PySide6 and the tests without windows. All of them run even where an
-# early one fails; the exit status is non-zero if any failed, and the last line is the summary of the
-# tests without windows.
+# Lint, types, examples and tests, in three lanes beside each other, since tests also wait for the disk:
+# windows under PyQt6; windows under PyQt5 and PySide6; tests without windows. What the other two wrote
+# is shown after the first. All of them run even where an early one fails; the exit status is non-zero
+# if any failed, and the last line is the summary of the tests without windows.
 # Usage: scripts/test.sh VENV [pytest arguments]
 set -uo pipefail
 bin=${1:?usage: scripts/test.sh VENV [pytest arguments]}/bin
@@ -22,22 +22,28 @@ on_screen() {
     scripts/windows.sh "$bin/python" "$@"
 }
 
-other_lane() {
+other_windows() {
     local status=0
+    echo "== window tests, PyQt5"
+    on_screen pyqt5 tests/widgets "$@" || status=1
     echo "== window tests from start to end, PySide6"
     on_screen pyside6 tests/widgets "$@" "${quick[@]}" || status=1
     echo "== window tests from start to end, a newer napari"
     scripts/newest.sh --if-newer || status=1
-    echo "== all other tests"
-    on_screen pyqt5 --ignore=tests/widgets "$@" || status=1
     return $status
 }
+without_windows() {
+    echo "== all other tests"
+    on_screen pyqt5 --ignore=tests/widgets "$@"
+}
 
-other=$(mktemp)
-trap 'kill -- -$other_id 2>/dev/null; rm -f "$other"' EXIT
-set -m # a process group of its own, so that nothing of it is left when this is stopped
-other_lane "$@" >"$other" 2>&1 &
-other_id=$!
+logs=$(mktemp -d)
+trap 'kill -- -$windows_id -$others_id 2>/dev/null; rm -rf "$logs"' EXIT
+set -m # process groups of their own, so that nothing of them is left when this is stopped
+other_windows "$@" >"$logs/windows" 2>&1 &
+windows_id=$!
+without_windows "$@" >"$logs/others" 2>&1 &
+others_id=$!
 set +m
 
 check "ruff check" "$bin/ruff" check .
@@ -46,8 +52,9 @@ check "mypy" "$bin/mypy"
 check "examples in docstrings" \
     "$bin/python" -m pytest -q --doctest-modules napari_mlbseg --ignore=napari_mlbseg/widgets
 check "window tests, PyQt6" on_screen pyqt6 tests/widgets "$@"
-check "window tests, PyQt5" on_screen pyqt5 tests/widgets "$@"
+tail -n +1 -f --pid="$windows_id" "$logs/windows"
+wait "$windows_id" || failed+=("windows under another binding")
 [ ${#failed[@]} -eq 0 ] || printf '!! failed: %s\n' "${failed[@]}"
-tail -n +1 -f --pid="$other_id" "$other"
-wait "$other_id" || failed+=("the other lane")
+tail -n +1 -f --pid="$others_id" "$logs/others"
+wait "$others_id" || failed+=("all other tests")
 [ ${#failed[@]} -eq 0 ]
