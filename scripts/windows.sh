@@ -17,5 +17,6 @@ export LIBGL_ALWAYS_SOFTWARE=1 QT_LOGGING_RULES="${QT_LOGGING_RULES:-*.debug=fal
 unset QT_PLUGIN_PATH QT_QPA_PLATFORM QT_QPA_PLATFORM_PLUGIN_PATH WAYLAND_DISPLAY
 # QT_API is for qtpy, PYTEST_QT_API for pytest-qt, which imports a binding first.
 export QT_API=$binding PYTEST_QT_API=$binding
-exec xvfb-run -a -s "-screen 0 1600x1000x24" \
+# Lanes that start at the same moment look for a free screen in different places.
+exec xvfb-run -a -n $((100 + $$ % 900)) -s "-screen 0 1600x1000x24" \
     "$python" ${MEASURE_COVERAGE:+-m coverage run} -m pytest "$@"
