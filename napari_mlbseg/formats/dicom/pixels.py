@@ -12,6 +12,7 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import JPEGLSTransferSyntaxes, RLELossless
 
+from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.dicom.reading import is_read_in_pieces, read_dataset
 from napari_mlbseg.formats.limits import MOST_BYTES_PER_BYTE, require_part, too_much
 
@@ -73,9 +74,14 @@ def _require_whole(path: Path) -> None:
                 continue
             found = announced_sizes(bytes(frame[:_LONGEST_HEADER]))
             if found != {expected}:
-                raise ValueError(f"a frame of {sorted(found)} instead of {expected} pixels")
+                raise UserError(
+                    f"{path} is damaged: it holds a frame of {sorted(found)} instead of {expected} "
+                    "pixels (rows, columns, components). Copy it again."
+                )
             if syntax in JPEGLSTransferSyntaxes and _END_OF_IMAGE not in frame[-_PADDING:]:
-                raise ValueError("a frame without an end")
+                raise UserError(
+                    f"{path} is damaged: it holds a frame without an end. Copy it again."
+                )
 
 
 def _require_bounded_runs(path: Path, packed: int, size: int) -> None:
