@@ -201,7 +201,7 @@ def test_while_regions_are_fixed_a_drag_moves_the_view_and_the_brush_ends_it(
     bench.annotation.go_to(6)
     before, centre = bench.labels, bench.viewer.scene.camera.center
     bench.hand.press(Key.Key_F, SHIFT)
-    bench.hand.drag((6, 6), (20, 20), (30, 30))
+    bench.hand.pull(LEFT, (20, 20), (60, 50))
     assert np.array_equal(bench.labels, before)
     assert bench.viewer.scene.camera.center != centre
     bench.hand.press(Key.Key_2)

@@ -179,12 +179,14 @@ class CasesPanel(QWidget):
         self.search.setClearButtonEnabled(True)
         self.search.setToolTip("Show only the cases with this in their names")
         self.search.textChanged.connect(self.shown.search)
+        self.search.textChanged.connect(lambda _: self.set_current(self._current))
         self.state = QComboBox()
         self.state.addItems((_ANY_STATE, *STATES))
         self.state.setToolTip("Show only the cases in this state")
         self.state.currentTextChanged.connect(
             lambda text: self.shown.keep("" if text == _ANY_STATE else text)
         )
+        self.state.currentTextChanged.connect(lambda _: self.set_current(self._current))
         self._current: str | None = None
         self.table = QTableView()
         self.table.setModel(self.shown)
@@ -219,7 +221,6 @@ class CasesPanel(QWidget):
     def set_row(self, row: CaseRow) -> None:
         """Update one case."""
         self.model.set_row(row)
-        self.set_current(self._current)
 
     def set_current(self, case_id: str | None) -> None:
         """Mark the case on view."""

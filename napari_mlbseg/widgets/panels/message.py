@@ -1,14 +1,13 @@
 """The message line at the bottom of the dock: always as high, so that nothing moves."""
 
-from qtpy.QtCore import QEvent, QRect, Qt
-from qtpy.QtGui import QMouseEvent, QResizeEvent
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QMessageBox, QToolButton, QWidget
 
 from napari_mlbseg.widgets.panels.style import plain_tip, restyle
 
 _LINES = 2
 _PADDING = 4
-_SIDES = 18
 _TOLD, _FAILED = "#2f5d46", "#7a2e2e"
 
 
@@ -33,6 +32,9 @@ class MessageLine(QWidget):
         self.dismiss.setToolTip("Dismiss this message")
         self.dismiss.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.dismiss.clicked.connect(self.clear)
+        policy = self.dismiss.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.dismiss.setSizePolicy(policy)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
@@ -76,17 +78,14 @@ class MessageLine(QWidget):
         return self._label.text() != self._text
 
     def eventFilter(self, watched: object, event: QEvent | None) -> bool:
-        """Open a message that is cut off when it is clicked."""
+        """Open a message that is cut off when it is clicked; fit the text into a new width."""
+        if event is not None and event.type() == QEvent.Type.Resize:
+            self._label.setText(self._fitting(self._text))
         if isinstance(event, QMouseEvent) and event.type() == QEvent.Type.MouseButtonRelease:
             if self.cut:
                 self.whole()
             return True
         return False
-
-    def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Fit the text into the new width."""
-        super().resizeEvent(event)
-        self._show()
 
     def changeEvent(self, event: QEvent | None) -> None:
         """Fit the text in a new font: napari sets its own when the dock comes into its window."""
@@ -117,8 +116,6 @@ class MessageLine(QWidget):
         return f"{text[:fewest].rstrip()}…"
 
     def _fits(self, text: str) -> bool:
-        metrics = self._label.fontMetrics()
-        width = self.width() - self.dismiss.sizeHint().width() - _SIDES
-        place = QRect(0, 0, max(width, 1), 10_000)
-        needed = metrics.boundingRect(place, Qt.TextFlag.TextWordWrap, text).height()
-        return needed < (_LINES + 0.5) * metrics.lineSpacing()
+        self._label.setText(text)
+        most = (_LINES + 0.5) * self._label.fontMetrics().lineSpacing()
+        return self._label.heightForWidth(self._label.width()) < most

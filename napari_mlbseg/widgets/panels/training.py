@@ -19,6 +19,7 @@ from napari_mlbseg.widgets.panels.settings_form import SettingsForm
 from napari_mlbseg.widgets.panels.style import Line, Messages, Note, button, duration, enable
 from napari_mlbseg.widgets.panels.training_plot import TrainingPlot
 
+_THIN = 14
 AT_FIRST = "Accept a few slices, then press Start."
 READ_ONLY = "This study is open read-only: look at it, but do not paint or train."
 
@@ -251,7 +252,7 @@ class TrainingPanel(QWidget):
             row.addWidget(each)
         under = QVBoxLayout(self.line)
         under.setContentsMargins(0, 0, 0, 0)
-        under.setSpacing(3)
+        under.setSpacing(2)
         under.addLayout(row)
         under.addWidget(self.status)
         under.addWidget(self.score)
@@ -259,6 +260,7 @@ class TrainingPanel(QWidget):
         policy = self.progress.sizePolicy()
         policy.setRetainSizeWhenHidden(True)  # nothing moves when a run starts or ends
         self.progress.setSizePolicy(policy)
+        self.progress.setMaximumHeight(_THIN)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 4)
         layout.setSpacing(3)

@@ -170,6 +170,26 @@ def test_the_case_on_view_stays_marked_when_its_row_moves(many: CasesPanel) -> N
     assert [i.row() for i in many.table.selectionModel().selectedRows()] == [0]  # type: ignore[union-attr]
 
 
+def test_a_case_that_comes_back_into_the_list_is_marked_again(many: CasesPanel) -> None:
+    many.set_current("spleen")
+    many.search.setText("liver")
+    assert many.table.selectionModel().selectedRows() == []  # type: ignore[union-attr]
+    many.search.setText("")
+    assert [i.row() for i in many.table.selectionModel().selectedRows()] == [2]  # type: ignore[union-attr]
+
+
+def test_whoever_goes_through_the_list_by_keys_is_not_sent_back(
+    qtbot: QtBot, many: CasesPanel
+) -> None:
+    told = heard(many.case_chosen)
+    many.set_current("liver_2")
+    many.table.setFocus()
+    qtbot.keyClick(many.table, Qt.Key.Key_Down)
+    many.set_row(CaseRow("liver_2", 10, 4, 0, 0))  # saved meanwhile
+    qtbot.keyClick(many.table, Qt.Key.Key_Return)
+    assert told == ["Liver_1"]
+
+
 def test_a_thousand_cases_are_filtered_without_delay(many: CasesPanel) -> None:
     many.set_rows([CaseRow(f"case {n:04d}", 10, 0, 0, 0) for n in range(1000)])
     many.search.setText("case 0999")
