@@ -117,12 +117,12 @@ class ShownCases(QSortFilterProxyModel):
     def search(self, part: str) -> None:
         """Show only cases with this in their names, whatever the case of its letters."""
         self._part = part.casefold().strip()
-        self.invalidateFilter()
+        self.invalidate()
 
     def keep(self, state: str) -> None:
         """Show only cases in this state; all for an empty text."""
         self._state = state
-        self.invalidateFilter()
+        self.invalidate()
 
     def case_id(self, place: int) -> str:
         """Return the case in a row that is shown."""
