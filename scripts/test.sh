@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Lint, types, examples and tests, in three lanes beside each other, since tests also wait for the disk:
-# windows under PyQt6; windows under PyQt5 and PySide6; tests without windows. What the other two wrote
-# is shown after the first. All of them run even where an early one fails; the exit status is non-zero
-# if any failed, and the last line is the summary of the tests without windows.
+# windows under PyQt6, then the package as a whole; windows under PyQt5 and PySide6; all other tests.
+# What the other two wrote is shown after the first. All of them run even where an early one fails; the
+# exit status is non-zero if any failed, and the last line is the summary of all other tests.
 # Usage: scripts/test.sh VENV [pytest arguments]
 set -uo pipefail
 bin=${1:?usage: scripts/test.sh VENV [pytest arguments]}/bin
@@ -32,9 +32,11 @@ other_windows() {
     scripts/newest.sh --if-newer || status=1
     return $status
 }
+# Those of the command line, the benchmarks, the documents: of the package as a whole.
+whole=(tests/test_*.py)
 without_windows() {
     echo "== all other tests"
-    on_screen pyqt5 --ignore=tests/widgets "$@"
+    on_screen pyqt5 --ignore=tests/widgets "${whole[@]/#/--ignore=}" "$@"
 }
 
 logs=$(mktemp -d)
@@ -52,6 +54,7 @@ check "mypy" "$bin/mypy"
 check "examples in docstrings" \
     "$bin/python" -m pytest -q --doctest-modules napari_mlbseg --ignore=napari_mlbseg/widgets
 check "window tests, PyQt6" on_screen pyqt6 tests/widgets "$@"
+check "tests of the package as a whole" on_screen pyqt5 "${whole[@]}" "$@"
 tail -n +1 -f --pid="$windows_id" "$logs/windows"
 wait "$windows_id" || failed+=("windows under another binding")
 [ ${#failed[@]} -eq 0 ] || printf '!! failed: %s\n' "${failed[@]}"
