@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class Unfinished:
             settle(path)
             try:
                 array = zarr.create_array(
-                    GuardedStore(beside(path), folder, place, largest_chunk(shape)),
+                    GuardedStore(beside(path), folder, place, largest_chunk(shape), building=True),
                     shape=shape,
                     dtype=dtype,
                     chunks=chunks,
@@ -115,13 +116,15 @@ class Unfinished:
             self.place.check()
 
     def _fill(self) -> None:
-        """Write the chunks of zeros that nobody wrote."""
+        """Write the chunks of zeros that nobody wrote: those that follow along z in one go."""
         array = self.array
         z, y, x = array.shape
-        for key in missing_chunks(beside(self.path), self.folder, (z, y, x)):
-            at = zip(map(int, key.split("/")[1:]), array.chunks, array.shape, strict=True)
-            window = tuple(slice(k * side, min(n, (k + 1) * side)) for k, side, n in at)
-            array[window] = np.zeros([part.stop - part.start for part in window], array.dtype)
+        keys = missing_chunks(beside(self.path), self.folder, (z, y, x))
+        places = sorted(tuple(map(int, key.split("/")[:0:-1])) for key in keys)
+        for _, run in groupby(enumerate(places), lambda one: (*one[1][:2], one[1][2] - one[0])):
+            chunks = [place[::-1] for _, place in run]
+            each = zip(chunks[0], chunks[-1], array.chunks, array.shape, strict=True)
+            array[tuple(slice(k * side, min(n, (m + 1) * side)) for k, m, side, n in each)] = 0
 
     def give_up(self) -> None:
         """Delete everything built so far."""

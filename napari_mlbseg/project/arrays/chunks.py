@@ -113,6 +113,9 @@ class GuardedStore(LocalStore):
         Most bytes of an unpacked chunk.
     whole
         Whether every chunk must be there, as in all arrays that are complete.
+    building
+        Whether the array is still being built: it is flushed to the disk as a whole afterwards, so
+        that no chunk has to wait for the disk.
     """
 
     def __init__(
@@ -123,10 +126,12 @@ class GuardedStore(LocalStore):
         limit: int,
         *,
         whole: bool = False,
+        building: bool = False,
         read_only: bool = False,
     ) -> None:
         super().__init__(root, read_only=read_only)
-        self._folder, self._place, self._limit, self._whole = folder, place, limit, whole
+        self._folder, self._place, self._limit = folder, place, limit
+        self._whole, self._building = whole, building
 
     def with_read_only(self, read_only: bool = False) -> Self:
         """The same files, for reading only or for writing."""
@@ -136,6 +141,7 @@ class GuardedStore(LocalStore):
             self._place,
             self._limit,
             whole=self._whole,
+            building=self._building,
             read_only=read_only,
         )
 
@@ -163,7 +169,8 @@ class GuardedStore(LocalStore):
     async def set(self, key: str, value: Buffer) -> None:
         """Replace a file."""
         self._require_ours(key)
-        await asyncio.to_thread(_replace, self.root / key, value.to_bytes())
+        content, flushed = value.to_bytes(), not self._building
+        await asyncio.to_thread(_replace, self.root / key, content, flushed=flushed)
 
     async def delete(self, key: str) -> None:
         """Delete a file."""
@@ -183,10 +190,10 @@ class GuardedStore(LocalStore):
             raise damaged(self.root, f"{key} says that it holds {unpacked} bytes in {packed}")
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Replace a file by content that is on the disk already."""
+def _replace(path: Path, content: bytes, *, flushed: bool) -> None:
+    """Replace a file by content that, if `flushed`, is on the disk already."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     beside = path.with_suffix(".partial")
-    with new_file(beside) as file:
+    with new_file(beside, flushed=flushed) as file:
         file.write(content)
     beside.replace(path)

@@ -14,8 +14,10 @@ def private(path: str, flags: int) -> int:
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[BinaryIO]:
+def new_file(path: Path, *, flushed: bool = True) -> Iterator[BinaryIO]:
     """Fill a new file in the block: on the disk as a whole afterwards, or gone after an error.
+
+    Without `flushed` it is not waited for: whoever makes many files flushes their folder.
 
     Give the file a name of its own and move it to its place then, see `flush_entries`. Only its
     owner may read it.
@@ -24,7 +26,8 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         with open(path, "wb", opener=private) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if flushed:
+                os.fsync(file.fileno())
     except BaseException:
         path.unlink(missing_ok=True)
         raise
