@@ -90,9 +90,7 @@ class CaseOnView(QObject):
         if shown is None or shown.case.id != case_id or not shown.layers.complete:
             with reporting(self.failed.emit):
                 case = opened(self._study).case(case_id)
-                self._leaving.case(
-                    lambda: self._show(case, self._places.get(case_id)), self.changed.emit
-                )
+                self._leaving.case(lambda: self._show(case), self.changed.emit)
 
     def go_to(self, key: SliceKey) -> None:
         """Show a slice of any case."""
@@ -155,9 +153,11 @@ class CaseOnView(QObject):
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _show(self, case: Case, key: SliceKey | None) -> None:
-        """Show a case in place of the one on view, at a slice or in its middle."""
+    def _show(self, case: Case, key: SliceKey | None = None) -> None:
+        """Show a case in place of the one on view: at a slice, where it was left, or its middle."""
         with reporting(self.failed.emit):
+            self._remember()
+            key = key or self._places.get(case.id)
             try:
                 self._replace(opened(self._study), case, key)
             finally:
@@ -167,7 +167,6 @@ class CaseOnView(QObject):
                 self.show(lambda annotation: annotation.go_to_slice(key))
 
     def _replace(self, study: Study, case: Case, key: SliceKey | None) -> None:
-        self._remember()
         shown, self.annotation = self.annotation, None
         layers = None if shown is None else shown.layers
         try:
@@ -201,7 +200,6 @@ class CaseOnView(QObject):
             remember(self._study, self._places, self.annotation.case.id)
 
     def _put_away(self, annotation: Annotation, *, remove_layers: bool) -> None:
-        self._places[annotation.case.id] = annotation.key
         try:
             annotation.close(remove_layers=remove_layers)
         finally:

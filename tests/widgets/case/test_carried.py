@@ -211,6 +211,11 @@ def test_layers_are_made_anew_where_one_was_deleted(bench: Workbench, viewer: Vi
     bench.view.choose("b")
     assert len(viewer.layers) == 7
     assert {one.metadata["mlbseg_case"] for one in viewer.layers} == {"b"}
+    on_view(bench).go_to(4)
+    viewer.layers.remove("trust")
+    bench.view.choose("b")
+    assert len(viewer.layers) == 7
+    assert on_view(bench).key == SliceKey("b", 0, 4)
 
 
 def test_no_layer_stays_of_a_case_if_the_next_one_cannot_be_shown(
