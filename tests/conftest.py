@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +12,9 @@ from left_open import ends_with_the_test, is_open, still_running, studies_watche
 
 import napari_mlbseg.engine
 from napari_mlbseg.project.study import Study
+
+if TYPE_CHECKING:
+    from command_line import Mlbseg
 
 # Shapes and types of the engine are checked whenever a test calls it. Only the settings are left
 # out: they check what they are given themselves, and say in words what is wrong.
@@ -35,6 +39,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in asking:
             item.add_marker(pytest.mark.skip(reason="torch finds no CUDA device here"))
+
+
+@pytest.fixture
+def mlbseg() -> "Mlbseg":
+    from command_line import call  # loads the command line, which few tests need
+
+    return call
 
 
 @pytest.fixture(scope="session")

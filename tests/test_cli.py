@@ -17,6 +17,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from command_line import Mlbseg
 from nifti_files import load_nifti
 from typer.testing import CliRunner
 
@@ -51,18 +52,6 @@ SHAPE = (20, 24, 9)
 AFFINE = np.array([[-1.0, 0, 0, 10], [0, 1.0, 0, -5], [0, 0, 3.0, 7], [0, 0, 0, 1]])
 CASES = ("a", "b")
 PATIENCE_S = 600.0
-
-Mlbseg = Callable[..., Any]
-
-
-@pytest.fixture
-def mlbseg() -> Mlbseg:
-    def call(*arguments: object, code: int = 0) -> Any:
-        result = CliRunner().invoke(app, [str(a) for a in arguments])
-        assert result.exit_code == code, (result.exit_code, result.stdout, result.stderr)
-        return result
-
-    return call
 
 
 @pytest.fixture

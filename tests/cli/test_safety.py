@@ -3,7 +3,6 @@
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,24 +10,11 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+from command_line import Mlbseg
 from flipped import flip
-from typer.testing import CliRunner
 
-from napari_mlbseg.cli import app
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
-
-Mlbseg = Callable[..., Any]
-
-
-@pytest.fixture
-def mlbseg() -> Mlbseg:
-    def call(*arguments: object, code: int = 0) -> Any:
-        result = CliRunner().invoke(app, [str(a) for a in arguments])
-        assert result.exit_code == code, (result.exit_code, result.stdout, result.stderr)
-        return result
-
-    return call
 
 
 @pytest.fixture

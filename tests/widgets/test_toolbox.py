@@ -18,9 +18,7 @@ from real_input import QTest
 
 from napari_mlbseg.engine.events import SlicesPublished
 from napari_mlbseg.project.arrays.store import ArrayName
-from napari_mlbseg.project.records.slices import SliceKey, SliceState
-from napari_mlbseg.project.study import Study
-from napari_mlbseg.widgets.case.working_layer import Labels
+from napari_mlbseg.project.records.slices import SliceState
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
 from napari_mlbseg.widgets.panels.tools import ToolsPanel
 from napari_mlbseg.widgets.shortcuts import EVERY
@@ -35,29 +33,11 @@ class Bench(WindowAtWork):
 
     def __init__(self, viewer: napari.Viewer, dock: MLBSegDock) -> None:
         super().__init__(viewer, dock)
-        dock.tabs.setCurrentWidget(dock.tools_panel)
+        dock.bring(dock.tools_panel)
 
     @property
     def panel(self) -> ToolsPanel:
         return self.dock.tools_panel
-
-    @property
-    def study(self) -> Study:
-        assert self.dock.workbench.study is not None
-        return self.dock.workbench.study
-
-    @property
-    def layer(self) -> Labels:
-        return self.annotation.layers.working
-
-    @property
-    def labels(self) -> NDArray[np.uint8]:
-        return np.asarray(self.layer.data)
-
-    def state(self, index: int) -> SliceState:
-        key = self.annotation.key
-        record = self.study.slices.record(SliceKey(key.case_id, key.axis, index))
-        return record.state if record else UNTOUCHED
 
     def publish(self, name: ArrayName, labels: NDArray[np.uint8]) -> None:
         case_id = self.annotation.case.id

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import napari
 import numpy as np
@@ -30,15 +29,6 @@ class Bench(WindowAtWork):
     def __init__(self, viewer: napari.Viewer, dock: MLBSegDock) -> None:
         super().__init__(viewer, dock)
         self.requests = heard(dock.workbench.view.request)
-
-    @property
-    def study(self) -> Study:
-        assert self.dock.workbench.study is not None
-        return self.dock.workbench.study
-
-    @property
-    def labels(self) -> Any:
-        return np.asarray(self.annotation.layers.working.data)
 
     def begins(self, index: int) -> None:
         self.annotation.go_to(index)

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QApplication
 from real_input import QTest
 
 from napari_mlbseg.project.records.cases import LabelClass
-from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.project.records.slices import SliceState
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
 
 DRAFT, CLEAN, UNTOUCHED = SliceState.DRAFT, SliceState.CLEAN, SliceState.UNTOUCHED
@@ -30,19 +30,9 @@ class Bench(WindowAtWork):
         self.panel = dock.slices_panel
 
     @property
-    def layer(self) -> Any:
-        return self.annotation.layers.working
-
-    @property
     def on_view(self) -> tuple[str, int]:
         key = self.annotation.key
         return key.case_id, key.index
-
-    def state(self, index: int) -> SliceState:
-        study, key = self.dock.workbench.study, self.annotation.key
-        assert study is not None
-        record = study.slices.record(SliceKey(key.case_id, key.axis, index))
-        return record.state if record else UNTOUCHED
 
     def undo_tip(self) -> str:
         return self.panel.buttons["undo"].toolTip()
