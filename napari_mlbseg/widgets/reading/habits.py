@@ -1,6 +1,5 @@
 """All reading habits of a window: they come with a study, and go with it."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from napari.components import ViewerModel
@@ -38,19 +37,22 @@ class Habits(QObject):
         super().__init__(dock)
         self._dock, self._bench = dock, bench
         self._image: Image | None = None
+        self._classes: dict[int, str] = {}
         self._attached = False
         self.panel = panel = ReadingPanel()
         self.side_panels = SidePanels(lambda: main_window_of(dock), panel.show_layout, self)
         self._wheel = Wheel(self._scroll, self)
         self._drag = GreyLevelDrag(self._levels_for, self._show_levels, self._reset_levels, self)
         self._letters = EdgeLetters(viewer)
-        self._pointer = Pointer(viewer, lambda: bench.annotation, self._classes, self)
+        self._pointer = Pointer(viewer, lambda: bench.annotation, lambda: self._classes, self)
         self._pointer.told.connect(panel.say)
         panel.levels_chosen.connect(self._show_levels)
         panel.wheel_chosen.connect(prefer_wheel_scrolls)
         panel.layout_asked.connect(self.side_panels.toggle)
         panel.menu.aboutToShow.connect(self._tell_wheel)
         bench.view.changed.connect(self._follow)
+        bench.study_changed.connect(self._read_classes)
+        bench.classes_changed.connect(self._read_classes)
         bench.study_changed.connect(self._end_with_study)
         for signal in (bench.view.moved, bench.view.slice_changed, bench.view.history_changed):
             signal.connect(self._pointer.look)
@@ -97,9 +99,10 @@ class Habits(QObject):
 
     # --- what they ask ---------------------------------------------------------------------------
 
-    def _classes(self) -> Mapping[int, str]:
+    def _read_classes(self) -> None:
+        """Once for all places of the pointer: each reading is a query."""
         study = self._bench.study
-        return {c.value: c.name for c in study.classes} if study else {}
+        self._classes = {c.value: c.name for c in study.classes} if study else {}
 
     def _scroll(self, by: int) -> bool:
         annotation = self._in_plane()

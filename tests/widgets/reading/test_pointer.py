@@ -1,6 +1,8 @@
 """The line that says what the pointer is over."""
 
 import re
+from dataclasses import replace
+from unittest import mock
 
 import nibabel as nib
 import numpy as np
@@ -12,6 +14,7 @@ from orientations import Grid, grids
 from pytestqt.qtbot import QtBot
 
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Geometry
 from napari_mlbseg.widgets.reading.pointer import in_words, patient_mm, voxel_at
 
@@ -84,6 +87,23 @@ def test_the_line_follows_slices_and_strokes_and_shows_trust(
     qtbot.waitUntil(lambda: said(bench).endswith("class 1"))
     bench.hand.undo()
     qtbot.waitUntil(lambda: said(bench).endswith("background"))
+
+
+def test_a_class_is_called_by_its_name_of_now_and_read_once(
+    qtbot: QtBot, bench: WindowAtWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = [replace(one, name=f"organ {one.value}") for one in bench.study.classes]
+    with qtbot.waitSignal(bench.dock.workbench.classes_changed):
+        bench.dock.workbench.set_classes(named)
+    bench.annotation.go_to(5)
+    read = mock.PropertyMock(return_value=())
+    monkeypatch.setattr(Study, "classes", read)
+    shown = bench.labels[5]
+    places = np.argwhere(shown > 0)
+    y, x = places[len(places) // 2].tolist()
+    bench.hand.point_at(y, x)
+    qtbot.waitUntil(lambda: said(bench).endswith(f"organ {shown[y, x]}"))
+    read.assert_not_called()
 
 
 def test_beside_the_image_and_without_a_study_nothing_is_said(
