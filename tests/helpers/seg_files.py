@@ -20,9 +20,12 @@ def write_seg(
     syntax: str = ExplicitVRLittleEndian,
     **options: Any,
 ) -> Path:
-    """A segmentation of labels (columns, rows, slices in the order of the files) by highdicom."""
+    """A segmentation of labels (columns, rows, slices in the order of the files) by highdicom.
+
+    With a last axis `labels` holds one mask for each segment; masks may overlap.
+    """
     sources = [pydicom.dcmread(file) for file in files]
-    values = [int(v) for v in np.unique(labels) if v]
+    count = labels.shape[3] if labels.ndim == 4 else int(labels.max())
     segments = [
         hd.seg.SegmentDescription(
             segment_number=number,
@@ -31,11 +34,11 @@ def write_seg(
             segmented_property_type=codes.SCT.Liver,
             algorithm_type=hd.seg.SegmentAlgorithmTypeValues.MANUAL,
         )
-        for number in range(1, max(values) + 1)
+        for number in range(1, count + 1)
     ]
-    pixels: NDArray[Any] = labels.transpose(2, 1, 0).astype(np.uint8)
+    pixels: NDArray[Any] = np.moveaxis(labels, (2, 1, 0), (0, 1, 2)).astype(np.uint8)
     if kind == "FRACTIONAL":
-        pixels = np.stack([pixels == n + 1 for n in range(max(values))], -1).astype(float) * 0.8
+        pixels = np.stack([pixels == n + 1 for n in range(count)], -1).astype(float) * 0.8
     seg = hd.seg.Segmentation(
         source_images=sources,
         pixel_array=pixels,

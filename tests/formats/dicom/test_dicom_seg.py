@@ -10,8 +10,7 @@ import SimpleITK as sitk
 from dicom_files import lps_of, voxels, write_multiframe, write_series
 from nifti_files import load_nifti
 from numpy.typing import NDArray
-from pydicom import dcmread
-from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
 from seg_files import write_seg
 
 from napari_mlbseg.errors import UserError
@@ -161,26 +160,7 @@ def test_segments_that_overlap_are_counted(tmp_path: Path) -> None:
     files = write_series(tmp_path / "s", voxels(SHAPE), lps_of())
     one, two = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
     one[1:4, 1:4, 1:4], two[2:6, 2:5, 2:6] = True, True
-    path = write_seg(tmp_path / "seg.dcm", files, one + 2 * (two & ~one), "BINARY")
-    dataset = dcmread(path)
-    # The second segment's frames are made to hold what the first one's hold, too.
-    pixels = np.stack([np.stack([one, two], -1)]).astype(np.uint8)[0].transpose(2, 1, 0, 3)
-    source = [dcmread(file) for file in files]
-    seg = hd.seg.Segmentation(
-        source_images=source,
-        pixel_array=pixels,
-        segmentation_type="BINARY",
-        segment_descriptions=list(hd.seg.Segmentation.from_dataset(dataset).SegmentSequence),
-        series_instance_uid=generate_uid(),
-        series_number=1,
-        sop_instance_uid=generate_uid(),
-        instance_number=1,
-        manufacturer="x",
-        manufacturer_model_name="x",
-        software_versions="1",
-        device_serial_number="1",
-    )
-    seg.save_as(path)
+    path = write_seg(tmp_path / "seg.dcm", files, np.stack([one, two], -1))
     image = open_image(tmp_path / "s")
     scan = on_grid_of(open_labels(path), image.geometry, path, tmp_path / "s")
     volume = scan.volume()
