@@ -1,6 +1,6 @@
 """One case as napari layers; the only file that adds layers to a viewer."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,10 +78,10 @@ _SEEN_PERCENTILE = 99.5
 _LEAST_REACH = 0.01
 
 
-def label_colors(classes: Iterable[LabelClass], opacity: float = 1.0) -> DirectLabelColormap:
-    """Return the class colours of a study; values without a class are magenta."""
-    colors: dict[int | None, Any] = {0: (0, 0, 0, 0), None: (1.0, 0.0, 1.0, opacity)}
-    colors |= {c.value: (*(v / 255 for v in c.color), opacity) for c in classes}
+def label_colors(classes: Iterable[LabelClass], hidden: Container[int] = ()) -> DirectLabelColormap:
+    """Return the colours of the classes; hidden ones are clear, values without a class magenta."""
+    colors: dict[int | None, Any] = {0: (0, 0, 0, 0), None: (1.0, 0.0, 1.0, 1.0)}
+    colors |= {c.value: (*(v / 255 for v in c.color), c.value not in hidden) for c in classes}
     return DirectLabelColormap(color_dict=colors)
 
 
@@ -277,9 +277,9 @@ class CaseLayers:
             event.connect(slot)
         return events
 
-    def set_classes(self, classes: Sequence[LabelClass]) -> None:
+    def set_classes(self, classes: Sequence[LabelClass], hidden: Container[int] = ()) -> None:
         """Show labels in the colours of these classes, and paint only with them."""
-        colors = label_colors(classes)
+        colors = label_colors(classes, hidden)
         for layer in (self.working, *self._layers.values()):
             if isinstance(layer, Labels):
                 layer.colormap = colors
