@@ -366,6 +366,9 @@ class MLBSegDock(QWidget):
     def _mark_suggestions(self) -> None:
         annotation = self.workbench.annotation
         key = annotation.key if annotation else None
+        following = self.suggester.after(key)
+        if annotation and following and following.case_id == annotation.case.id:
+            annotation.expect(following)
         self.suggestions_panel.set_current(key)
         best = [one.key for one in self.suggester.best]
         self.slices_panel.strip.set_suggested(

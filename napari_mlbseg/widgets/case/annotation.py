@@ -181,6 +181,10 @@ class Annotation(QObject):
         if key.axis != self._axis:
             self.show_axis(key.axis)
 
+    def expect(self, key: SliceKey) -> None:
+        """Read a slice of this case ahead, in the background, because it will be wanted soon."""
+        self._arrays.expect(self.layers.shown(), key.axis, key.index)
+
     def show_axis(self, axis: int) -> None:
         """Show slices along another axis; new edits belong to slices along it.
 
@@ -338,6 +342,9 @@ class Annotation(QObject):
         self._axis, self._index = axis, index
         self._working.axis = axis
         self.layers.fit_weights()
+        following = self._states.open_after(axis, index)
+        if following is not None:  # "Accept and go on" leads there
+            self.expect(SliceKey(self.case.id, axis, following))
         self.moved.emit(self.key)
 
     def _on_label(self, event: Any = None) -> None:
