@@ -5,8 +5,10 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from napari.utils.notifications import show_error
+from napari.utils.theme import get_theme
 from napari.viewer import Viewer, current_viewer
 from qtpy.QtCore import QSize
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QApplication, QTabWidget, QVBoxLayout, QWidget
 
 from napari_mlbseg.engine.config import Config
@@ -25,8 +27,9 @@ from napari_mlbseg.widgets.panels.cases import CasesPanel
 from napari_mlbseg.widgets.panels.export import ExportPanel
 from napari_mlbseg.widgets.panels.layout import UprightArea, key_sheet, scrolled
 from napari_mlbseg.widgets.panels.message import MessageLine
-from napari_mlbseg.widgets.panels.slices import SlicesPanel
+from napari_mlbseg.widgets.panels.slices import OVERLAYS, SlicesPanel
 from napari_mlbseg.widgets.panels.study import StudyPanel
+from napari_mlbseg.widgets.panels.style import quiet_sheet, restyle
 from napari_mlbseg.widgets.panels.suggestions import SuggestionsPanel
 from napari_mlbseg.widgets.panels.tools import ToolsPanel
 from napari_mlbseg.widgets.panels.training import TrainingPanel
@@ -70,6 +73,8 @@ class MLBSegDock(QWidget):
         self.tabs = QTabWidget()
         self._work = QWidget()
         self._lay_out()
+        self._follow_theme()
+        napari_viewer.events.theme.connect(self._follow_theme)
         self._work.hide()  # there is nothing to do without a study
         self._focus = FocusKeeper(self)
         self._clear_at_next_action()
@@ -77,7 +82,12 @@ class MLBSegDock(QWidget):
         self._connect_workbench()
         self._connect_suggester()
         names = [command.name for command in shortcuts.EVERY]
-        shortcuts.bind(napari_viewer, {name: partial(self.run, name) for name in names})
+        shortcuts.bind(
+            napari_viewer,
+            {name: partial(self.run, name) for name in names},
+            blink=self._blink,
+            choose=self._choose_class,
+        )
         self.lifetime = Lifetime(self, self.workbench)
         self.rescues = self.lifetime.rescues
         self.lifetime.closing.closed.connect(self._on_closed)
@@ -108,6 +118,12 @@ class MLBSegDock(QWidget):
         self.slices_panel.slice_chosen.connect(lambda i: bench.view.show(lambda a: a.go_to(i)))
         self.slices_panel.label_chosen.connect(lambda v: bench.view.show(lambda a: a.paint_with(v)))
         self.slices_panel.classes_chosen.connect(bench.set_classes)
+        self.slices_panel.opacity_chosen.connect(self._fade)
+        self.slices_panel.outline_chosen.connect(
+            lambda px: bench.view.show(lambda a: a.layers.set_outline(px))
+        )
+        self.slices_panel.chips.lock_asked.connect(bench.view.marks.switch_lock)
+        self.slices_panel.chips.eye_asked.connect(bench.view.marks.switch_eye)
         self.training_panel.start_requested.connect(self._train)
         self.training_panel.pause_requested.connect(lambda: bench.send(Pause()))
         self.training_panel.resume_requested.connect(lambda: bench.send(Resume()))
@@ -153,6 +169,7 @@ class MLBSegDock(QWidget):
         """Run a command, by its name in `shortcuts.EVERY`."""
         self.message.clear()
         if name in _VIEWS:
+            self.slices_panel.fade(name)
             self.workbench.view.show(lambda annotation: annotation.toggle_map(_VIEWS[name]))
         elif name == "hide_all":
             self.workbench.view.show(lambda annotation: annotation.layers.hide_all())
@@ -164,6 +181,19 @@ class MLBSegDock(QWidget):
             self.workbench.view.act(self._take_proposed_labels)
         elif not self.toolbox.do(name):
             self.workbench.view.act(BY_NAME[name])
+
+    def _blink(self) -> None:
+        self.workbench.view.show(lambda annotation: annotation.layers.hide_all())
+
+    def _choose_class(self, place: int) -> None:
+        """Paint with a class by its place among those of the study, from 0."""
+        study = self.workbench.study
+        classes = study.classes if study is not None else ()
+        if place < len(classes):
+            self.workbench.view.show(lambda annotation: annotation.paint_with(classes[place].value))
+
+    def _fade(self, name: str, opacity: float) -> None:
+        self.workbench.view.show(lambda a: a.layers.set_opacity(_VIEWS.get(name), opacity))
 
     def _go_to_suggested(self) -> None:
         annotation = self.workbench.annotation
@@ -201,6 +231,7 @@ class MLBSegDock(QWidget):
         bench.view.extent_changed.connect(self._show_extent)
         bench.view.label_picked.connect(self.slices_panel.set_label)
         bench.view.label_picked.connect(lambda _: self._show_outside())
+        bench.view.marks.changed.connect(self._show_marks)
         bench.view.history_changed.connect(self._show_history)
         bench.view.overlays_changed.connect(self._show_overlays)
         bench.engine_event.connect(self._show_event)
@@ -267,8 +298,17 @@ class MLBSegDock(QWidget):
 
     def _show_overlays(self) -> None:
         annotation = self.workbench.annotation
-        shown = annotation.layers.shown() if annotation else frozenset()
-        self.slices_panel.set_overlays([name for name, which in _VIEWS.items() if which in shown])
+        if annotation is None:
+            self.slices_panel.set_overlays((), {}, None)
+            return
+        layers = annotation.layers
+        shown, opacities = layers.shown(), {n: layers.opacity(_VIEWS.get(n)) for n in OVERLAYS}
+        names = [name for name, which in _VIEWS.items() if which in shown]
+        self.slices_panel.set_overlays(names, opacities, layers.outline_px)
+
+    def _show_marks(self) -> None:
+        marks = self.workbench.view.marks
+        self.slices_panel.chips.set_marks(marks.locked, marks.hidden)
 
     def _show_history(self) -> None:
         annotation = self.workbench.annotation
@@ -326,6 +366,9 @@ class MLBSegDock(QWidget):
     def _mark_suggestions(self) -> None:
         annotation = self.workbench.annotation
         key = annotation.key if annotation else None
+        following = self.suggester.after(key)
+        if annotation and following and following.case_id == annotation.case.id:
+            annotation.expect(following)
         self.suggestions_panel.set_current(key)
         best = [one.key for one in self.suggester.best]
         self.slices_panel.strip.set_suggested(
@@ -346,7 +389,13 @@ class MLBSegDock(QWidget):
 
     def _on_closed(self) -> None:
         shortcuts.unbind(self._viewer)
+        self._viewer.events.theme.disconnect(self._follow_theme)
         _docks.pop(id(self._viewer), None)
+
+    def _follow_theme(self, event: object = None) -> None:
+        theme = get_theme(self._viewer.theme)
+        text, ground = (QColor(color.as_hex()) for color in (theme.text, theme.background))
+        restyle(self, quiet_sheet(text, ground))
 
     # --- looks -----------------------------------------------------------------------------------
 

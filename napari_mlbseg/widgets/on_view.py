@@ -15,6 +15,7 @@ from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background.errands import Errands
 from napari_mlbseg.widgets.background.task import timer
 from napari_mlbseg.widgets.case.annotation import Annotation
+from napari_mlbseg.widgets.case.class_marks import ClassMarks
 from napari_mlbseg.widgets.case.commands import SliceCommands
 from napari_mlbseg.widgets.case.history import Histories
 from napari_mlbseg.widgets.keeping.last_view import recall, remember
@@ -35,6 +36,8 @@ class CaseOnView(QObject):
     ----------
     annotation
         The annotation of the case on view; None if no case is shown.
+    marks
+        Which classes are locked and hidden; another study begins without.
 
     Signals
     -------
@@ -65,6 +68,7 @@ class CaseOnView(QObject):
     ) -> None:
         super().__init__(parent)
         self.annotation: Annotation | None = None
+        self.marks = ClassMarks(self)
         self._viewer, self._leaving, self._errands = viewer, leaving, errands
         self._study: Study | None = None
         self._histories = Histories()
@@ -76,6 +80,7 @@ class CaseOnView(QObject):
         """Show cases of this study from now on; None for no study."""
         self._remember()
         self._study, self._histories = study, Histories()
+        self.marks.forget()
         self._places, self._last = ({}, None) if study is None else recall(study)
 
     def begin(self) -> None:
@@ -185,6 +190,7 @@ class CaseOnView(QObject):
                 case,
                 self,
                 history=self._histories.of(case.id),
+                marks=self.marks,
                 index=key.index if key is not None and key.axis == case.axis else None,
                 earlier=layers,
             )

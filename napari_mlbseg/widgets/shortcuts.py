@@ -5,8 +5,9 @@ the undo and redo keys, and the working labels pass these two on. The bindings h
 another layer is selected.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from napari.components import ViewerModel
 
@@ -19,12 +20,21 @@ class SliceCommand:
     ----------
     name
         The name by which panels and dock refer to it.
+    quick
+        A second key, for the left hand alone and without Shift.
     """
 
     name: str
     key: str
     text: str
     help: str
+    quick: str = ""
+
+    @property
+    def keys(self) -> str:
+        """The keys in words."""
+        both = (self.quick, self.key) if self.quick else (self.key,)
+        return " or ".join(key.replace("-", "+") for key in both)
 
     @property
     def tooltip(self) -> str:
@@ -33,7 +43,7 @@ class SliceCommand:
 
     def tip(self, text: str) -> str:
         """A text and the key in one line."""
-        return f"{text} ({self.key.replace('-', '+')})"
+        return f"{text} ({self.keys})"
 
 
 COMMANDS = (
@@ -42,18 +52,32 @@ COMMANDS = (
         "Shift-A",
         "Accept and go on",
         "Accept this slice as shown: it becomes clean; then show the next open slice",
+        quick="A",
     ),
     SliceCommand("reopen", "Shift-O", "Reopen", "Take back the acceptance or the skip"),
     SliceCommand(
-        "skip", "Shift-S", "Skip", "Leave this slice to the network and go to the next open slice"
+        "skip",
+        "Shift-S",
+        "Skip",
+        "Leave this slice to the network and go to the next open slice",
+        quick="S",
     ),
     SliceCommand(
         "revert", "Shift-R", "Revert", "Replace your edits with the prediction; undo restores them"
     ),
     SliceCommand(
-        "copy_previous", "Shift-C", "Copy previous", "Copy the labels of the previous slice"
+        "copy_previous",
+        "Shift-C",
+        "Copy previous",
+        "Copy the labels of the previous slice; what you painted across this one stays",
+        quick="C",
     ),
-    SliceCommand("copy_next", "Shift-N", "Copy next", "Copy the labels of the next slice"),
+    SliceCommand(
+        "copy_next",
+        "Shift-N",
+        "Copy next",
+        "Copy the labels of the next slice; what you painted across this one stays",
+    ),
     SliceCommand(
         "take_proposed_labels",
         "Shift-T",
@@ -79,8 +103,9 @@ MOVES = (
     SliceCommand(
         "next_suggested",
         "Shift-G",
-        "Next suggested slice",
+        "Next suggested",
         "Go to the slice whose correction would teach the network most, then to the next best",
+        quick="G",
     ),
 )
 VIEWS = (
@@ -192,6 +217,11 @@ READING_LAYOUT = SliceCommand(
     "Fold napari's side panels away, to leave their room to the image; once more brings them back",
 )
 EVERY = (*OF_A_SLICE, *TOOLS, READING_LAYOUT)
+BLINK = SliceCommand(
+    "blink", "D", "Blink", "Hold to see the image alone; what was shown comes back"
+)
+CLASS_KEYS = tuple(f"Ctrl-{digit}" for digit in range(1, 10))
+"""Choose the first nine classes of the study."""
 
 MOUSE = (
     ("Wheel, Ctrl+wheel", "Go through the slices, zoom; napari's preferences swap the two"),
@@ -214,21 +244,46 @@ NAPARI_KEYS = (
 )
 
 
-def bind(viewer: ViewerModel, actions: Mapping[str, Callable[[], object]]) -> None:
-    """Bind the key of every command to the action with the name of the command."""
+def bind(
+    viewer: ViewerModel,
+    actions: Mapping[str, Callable[[], object]],
+    *,
+    blink: Callable[[], object],
+    choose: Callable[[int], object],
+) -> None:
+    """Bind the keys of every command to the action with the name of the command.
+
+    `blink` is called when its key goes down and when it comes up, `choose` with the place (from 0)
+    of the class that is chosen.
+    """
     for command in EVERY:
-        viewer.bind_key(command.key, _press(actions[command.name]), overwrite=True)
+        for key in filter(None, (command.key, command.quick)):
+            viewer.bind_key(key, _press(actions[command.name]), overwrite=True)
+    viewer.bind_key(BLINK.key, _hold(blink), overwrite=True)
+    for place, key in enumerate(CLASS_KEYS):
+        viewer.bind_key(key, _press(partial(choose, place)), overwrite=True)
 
 
 def unbind(viewer: ViewerModel) -> None:
     """Release the keys."""
-    for command in EVERY:
-        viewer.bind_key(command.key, None)
+    for key in every_key():
+        viewer.bind_key(key, None)
+
+
+def every_key() -> tuple[str, ...]:
+    """Return all keys that are bound."""
+    of_commands = (
+        key for command in (*EVERY, BLINK) for key in (command.key, command.quick) if key
+    )
+    return (*of_commands, *CLASS_KEYS)
 
 
 def sheet() -> str:
     """All keys as a table in HTML."""
-    rows = [(c.key.replace("-", "+"), c.help) for c in EVERY] + [*MOUSE, *NAPARI_KEYS]
+    classes = f"{CLASS_KEYS[0]} to {CLASS_KEYS[-1][-1]}".replace("-", "+")
+    rows = [(c.keys, c.help) for c in (*EVERY, BLINK)]
+    rows += [(classes, "Choose one of the first nine classes to paint with")]
+    rows += [*MOUSE, *NAPARI_KEYS]
     lines = (f"<tr><td><b>{key}</b>&nbsp;&nbsp;</td><td>{text}</td></tr>" for key, text in rows)
     return f"<table cellspacing=4>{''.join(lines)}</table>"
 
@@ -238,3 +293,12 @@ def _press(action: Callable[[], object]) -> Callable[[ViewerModel], None]:
         action()
 
     return press
+
+
+def _hold(action: Callable[[], object]) -> Callable[[ViewerModel], Iterator[None]]:
+    def hold(viewer: ViewerModel) -> Iterator[None]:
+        action()
+        yield
+        action()
+
+    return hold

@@ -9,6 +9,7 @@ from typing import Any
 
 import napari
 import pytest
+from contrast import drawn_contrasts, ink, pixels_of
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QLabel, QMessageBox, QScrollArea
@@ -352,7 +353,30 @@ def test_the_dock_fits_a_small_screen_without_scrolling(
     inside = area.widget()
     assert inside is not None
     assert dock.minimumSizeHint().width() >= inside.minimumSizeHint().width()  # nothing is cut off
+    assert faint_in_any_theme(window, dock) == {}
     dock.workbench.shut_down()
+
+
+def faint_in_any_theme(window: napari.Viewer, dock: MLBSegDock) -> dict[str, float]:
+    """The texts that are too hard to read, and signs that are too hard to see, as drawn."""
+    dock.training_panel.plot.show_past({"loss": [(0, 1.0), (1, 0.5)], "other": [(0, 1), (1, 2)]})
+    faint = {}
+    for theme in ("light", "dark"):
+        window.theme = theme
+        for tab in range(dock.tabs.count()):
+            dock.tabs.setCurrentIndex(tab)
+            dock.message.say(f"Told in {theme}", error=bool(tab % 2))
+            for _ in range(3):
+                QApplication.processEvents()
+            for text, found in drawn_contrasts(dock):
+                if found < 4.5:
+                    faint[f"{theme}: {text}"] = found
+        panel = dock.slices_panel
+        for sign in (panel.chips, panel.strip, dock.training_panel.plot):
+            found = ink(pixels_of(sign), sign.rect())
+            if found < 3:
+                faint[f"{theme}: {sign.toolTip()}"] = found
+    return faint
 
 
 def test_names_are_shown_as_they_are_even_if_they_look_like_markup(

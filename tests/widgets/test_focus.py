@@ -141,6 +141,7 @@ def window(make_napari_viewer: Callable[..., napari.Viewer]) -> napari.Viewer:
 def hands(qtbot: QtBot, dock: MLBSegDock) -> Hands:
     hands = Hands(dock)
     hands.main.resize(1400, 980)
+    dock.training_panel.settings.expand()
     activate(qtbot, hands.main)
     working = hands.annotation.layers.working
     working.data_setitem(tuple(np.nonzero(np.asarray(working.data) == PAINTED)), 0)

@@ -21,7 +21,7 @@ from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.slices import SliceState
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
 from napari_mlbseg.widgets.panels.tools import ToolsPanel
-from napari_mlbseg.widgets.shortcuts import EVERY
+from napari_mlbseg.widgets.shortcuts import every_key
 from napari_mlbseg.widgets.tools import cleaning
 
 DRAFT, CLEAN, UNTOUCHED = SliceState.DRAFT, SliceState.CLEAN, SliceState.UNTOUCHED
@@ -59,10 +59,10 @@ def bench(make_napari_viewer: Callable[..., napari.Viewer], study_path: Path) ->
 
 
 def test_no_key_is_taken_already() -> None:
-    keys = [command.key.replace("-", "+") for command in EVERY]
+    keys = [key.replace("-", "+") for key in every_key()]
     assert len(set(keys)) == len(keys)
-    layers = ("points", "shapes", "image", "vectors", "tracks", "surface")
-    of_others = ("select_append_all_in_slice", "add_polyline_mode", "add_polygon_lasso_mode")
+    layers = ("points", "shapes", "image", "vectors", "tracks", "surface", "in_slice")
+    of_others = ("add_", "direct_mode", "activate_select_mode", "contrast_once")
     taken = {
         str(key)
         for action, found in get_settings().shortcuts.shortcuts.items()

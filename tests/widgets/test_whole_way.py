@@ -53,6 +53,7 @@ def test_open_paint_accept_train_and_close(
     engine = ScriptedEngine()
     dock.workbench.engine = engine
     panel = dock.training_panel
+    qtbot.mouseClick(panel.settings.toggleButton(), LEFT)
     qtbot.mouseClick(panel.form.more.toggleButton(), LEFT)
     panel.form.control("seed").selectAll()
     qtbot.keyClicks(panel.form.control("seed"), "5")

@@ -14,6 +14,7 @@ from napari_mlbseg.project.records.cases import Case, LabelClass
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background.task import timer
+from napari_mlbseg.widgets.case.class_marks import ClassMarks
 from napari_mlbseg.widgets.case.class_meant import class_meant
 from napari_mlbseg.widgets.case.commands import SliceCommands
 from napari_mlbseg.widgets.case.extent_keeper import ExtentKeeper
@@ -86,17 +87,20 @@ class Annotation(QObject):
         parent: QObject | None = None,
         *,
         history: History | None = None,
+        marks: ClassMarks | None = None,
         index: int | None = None,
         earlier: CaseLayers | None = None,
     ) -> None:
         """Show a case at a slice, or in the middle.
 
-        `history` comes from an earlier visit, `earlier` are the layers of the case shown before.
+        `history` comes from an earlier visit, `earlier` are the layers of the case shown before;
+        `marks` say which classes are locked and hidden.
         """
         super().__init__(parent)
         self.case = case
         self.unsaved: dict[SliceKey, str] = {}
         self._study = study
+        self._marks = marks = ClassMarks(self) if marks is None else marks
         self._states = SliceStates(study, case)
         self._save_timer = timer(self, _SAVE_AFTER_MS, self.flush, single_shot=True)
         self._late = LateSlices(self)
@@ -112,12 +116,16 @@ class Annotation(QObject):
             mask=lambda where: study.slices.mask(SliceKey(case.id, *where)),
             touched=lambda where: self._journal.touch(SliceKey(case.id, *where)),
             edited=self._on_write,
+            locked=lambda: marks.locked,
         )
         self._working.axis = self._axis = case.axis
         self.layers = CaseLayers(
             viewer, study, case, self._arrays, self._working, earlier=earlier, index=index
         )
         self._late.watch(self._arrays, self.layers)
+        if marks.hidden:
+            self._show_marks()
+        marks.changed.connect(self._show_marks)
         self._index = self.layers.index(case.axis)
         self.history = History() if history is None else history
         self._journal = self._begin_journal()
@@ -173,6 +181,10 @@ class Annotation(QObject):
         if key.axis != self._axis:
             self.show_axis(key.axis)
 
+    def expect(self, key: SliceKey) -> None:
+        """Read a slice of this case ahead, in the background, because it will be wanted soon."""
+        self._arrays.expect(self.layers.shown(), key.axis, key.index)
+
     def show_axis(self, axis: int) -> None:
         """Show slices along another axis; new edits belong to slices along it.
 
@@ -186,7 +198,8 @@ class Annotation(QObject):
         return int(self.layers.working.selected_label)
 
     def paint_with(self, label: int) -> None:
-        """Paint with this class from now on."""
+        """Paint with this class from now on; it is shown if it was hidden."""
+        self._marks.show(label)
         self.layers.working.selected_label = label
 
     def toggle_map(self, name: ArrayName) -> None:
@@ -207,7 +220,7 @@ class Annotation(QObject):
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Show these classes; if the class to paint with is gone, another one takes its place."""
-        self.layers.set_classes(classes)
+        self.layers.set_classes(classes, hidden=self._marks.hidden)
         self.extents.refresh()
         self.layers.draw((ArrayName.PREDICTION,), working=True)
 
@@ -251,6 +264,7 @@ class Annotation(QObject):
         self.flush()
         self._journal.close()
         self._late.stop()
+        self._marks.changed.disconnect(self._show_marks)
         for event, slot in self._connections:
             event.disconnect(slot)
         self.layers.release()
@@ -293,6 +307,9 @@ class Annotation(QObject):
             event.connect(slot)
         return connections + self.layers.on_shown(self._on_shown)
 
+    def _show_marks(self) -> None:
+        self.layers.set_classes(self._study.classes, hidden=self._marks.hidden)
+
     def _on_shown(self, event: Any = None) -> None:
         self.overlays_changed.emit()
 
@@ -325,6 +342,9 @@ class Annotation(QObject):
         self._axis, self._index = axis, index
         self._working.axis = axis
         self.layers.fit_weights()
+        following = self._states.open_after(axis, index)
+        if following is not None:  # "Accept and go on" leads there
+            self.expect(SliceKey(self.case.id, axis, following))
         self.moved.emit(self.key)
 
     def _on_label(self, event: Any = None) -> None:

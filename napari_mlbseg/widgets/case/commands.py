@@ -11,6 +11,7 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.records.extents import End, Extent
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.records.values import values_in
+from napari_mlbseg.widgets.case.class_marks import painted_across_in_words, stayed_in_words
 from napari_mlbseg.widgets.case.extent_keeper import ExtentKeeper
 from napari_mlbseg.widgets.case.history import Look, Marking
 from napari_mlbseg.widgets.case.journal import Journal
@@ -101,19 +102,43 @@ class SliceCommands(QObject):
         self._advance(key)
 
     def revert(self) -> None:
-        """Replace the edits with the prediction; undo restores them."""
-        self._journal.change("revert", self.ready("revert a slice"), Look(SliceState.UNTOUCHED))
+        """Replace the edits with the prediction; undo restores them.
+
+        With pixels of locked classes that the prediction does not show, the slice is a draft.
+        """
+        key = self.ready("revert a slice")
+        where = key.axis, key.index
+        machine = self._working.beneath(where)
+        kept = self._working.sparing(where, machine)
+        if np.array_equal(kept, machine):
+            self._journal.change("revert", key, Look(SliceState.UNTOUCHED))
+        else:
+            self._journal.change("revert", key, Look.human(SliceState.DRAFT, machine))
+            self.told.emit(f"Reverted slice {key.index}.{stayed_in_words(machine, kept)}")
 
     def copy_from(self, step: int) -> None:
-        """Copy the labels of the slice `step` further along the axis."""
+        """Copy the labels of the slice `step` further along the axis.
+
+        Pixels on a person's slices along other axes stay, and those of locked classes.
+        """
         key = self.ready("copy labels to a slice")
         source = key.index + step
         if not 0 <= source < len(self._states.along(key.axis)):
             raise UserError("There is no slice on that side to copy from.")
-        self._journal.draft("copy to", key, self._working.read(key.axis, source))
+        where, shown = (key.axis, key.index), self._shown(key)
+        copied = self._working.read(key.axis, source)
+        across = self._working.across(*where)
+        wanted = np.where(across, shown, copied)
+        kept = self._working.sparing(where, wanted)
+        self._journal.draft("copy to", key, wanted)
+        told = painted_across_in_words(copied, wanted) + stayed_in_words(wanted, kept)
+        if told:
+            self.told.emit(f"Copied slice {source} to slice {key.index}.{told}")
 
     def take_proposed_labels(self, below: float) -> int:
         """Take the proposed labels where trust is below a threshold (0 to 1).
+
+        Pixels of locked classes stay.
 
         Returns
         -------
@@ -124,7 +149,7 @@ class SliceCommands(QObject):
         shown = self._shown(key)
         taken = with_proposed_labels(self._arrays, shown, key.axis, key.index, below)
         self._journal.draft("take proposed labels on", key, taken)
-        return int((taken != shown).sum())
+        return int((self._shown(key) != shown).sum())
 
     def mark_end(self, end: End) -> None:
         """Mark the slice on view as an end of the class to paint with; again takes it away."""

@@ -105,14 +105,15 @@ class Journal:
     def change_all(self, name: str, where: SliceKey, looks: Mapping[SliceKey, Look]) -> None:
         """Give several slices other looks as one step, which shows the slice `where`.
 
-        If a slice cannot be saved, those before it are the step; raises UserError or OSError.
+        Pixels of locked classes stay. If a slice cannot be saved, those before it are the step;
+        raises UserError or OSError.
         """
         self.close()
         changes: list[Change] = []
         try:
             for key, look in looks.items():
                 before = self._keeper.look(key)
-                self._keeper.keep(key, look)
+                self._keeper.keep(key, self._keeper.sparing(key, look))
                 after = self._keeper.look(key)
                 if after != before:
                     changes.append(Change(key, before, after))
@@ -127,7 +128,7 @@ class Journal:
 
     def draft(self, name: str, key: SliceKey, labels: Labels) -> None:
         """Turn a slice into a draft with these labels, unless it already shows them."""
-        if not np.array_equal(labels, self._keeper.shown(key)):
+        if not np.array_equal(self._keeper.spared(key, labels), self._keeper.shown(key)):
             self.change(name, key, Look.human(SliceState.DRAFT, labels))
 
     def mark(self, name: str, key: SliceKey, marking: Marking) -> None:

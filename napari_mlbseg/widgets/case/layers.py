@@ -1,6 +1,6 @@
 """One case as napari layers; the only file that adds layers to a viewer."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,20 +53,23 @@ _WEIGHTS = _Look(
     ((0.85, 0.0, 0.55, 1.0), (1.0, 1.0, 1.0, 0.0), (0.0, 0.65, 0.65, 1.0)),
 )
 # Trust runs from 0, where the clean slices contradict the prediction, to 1. High trust is clear;
-# the lower the trust, the denser and lighter the colour, from vermilion to yellow (Okabe & Ito's
-# palette, which people with colour vision deficiency can read, too).
+# the lower the trust, the denser and lighter the colour, from a blue violet to a light magenta,
+# which no class has by default.
 _TRUST = _Look(
     "trust",
     (0.0, 1.0),
     (0.0, 0.25, 0.5, 1.0),
     (
-        (0.98, 0.93, 0.27, 1.0),
-        (0.90, 0.55, 0.05, 0.85),
-        (0.84, 0.37, 0.0, 0.0),
-        (0.84, 0.37, 0.0, 0.0),
+        (1.0, 0.55, 1.0, 1.0),
+        (0.62, 0.2, 0.98, 0.85),
+        (0.3, 0.1, 0.95, 0.0),
+        (0.3, 0.1, 0.95, 0.0),
     ),
 )
 _BRUSH_MM = 8.0
+_OUTLINE_PX = 2
+_THICKEST = 24
+"""Of an outline in pixels of the image: to compute thicker ones takes long."""
 _WEIGHT_MAPS = (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO)
 OVERLAYS = (
     ArrayName.INITIAL_LABELS,
@@ -74,14 +77,16 @@ OVERLAYS = (
     ArrayName.TRUST,
     *_WEIGHT_MAPS,
 )
+# As shares of the width that is asked for: the prediction lies over the initial labels.
+_OUTLINED = {ArrayName.INITIAL_LABELS: 0.5, ArrayName.PREDICTION: 1.0}
 _SEEN_PERCENTILE = 99.5
 _LEAST_REACH = 0.01
 
 
-def label_colors(classes: Iterable[LabelClass], opacity: float = 1.0) -> DirectLabelColormap:
-    """Return the class colours of a study; values without a class are magenta."""
-    colors: dict[int | None, Any] = {0: (0, 0, 0, 0), None: (1.0, 0.0, 1.0, opacity)}
-    colors |= {c.value: (*(v / 255 for v in c.color), opacity) for c in classes}
+def label_colors(classes: Iterable[LabelClass], hidden: Container[int] = ()) -> DirectLabelColormap:
+    """Return the colours of the classes; hidden ones are clear, values without a class magenta."""
+    colors: dict[int | None, Any] = {0: (0, 0, 0, 0), None: (1.0, 0.0, 1.0, 1.0)}
+    colors |= {c.value: (*(v / 255 for v in c.color), c.value not in hidden) for c in classes}
     return DirectLabelColormap(color_dict=colors)
 
 
@@ -121,6 +126,8 @@ class CaseLayers:
     ----------
     working
         The layer that is painted on.
+    outline_px
+        How wide outlines are on the screen, in pixels; see `set_outline`.
     """
 
     def __init__(
@@ -146,6 +153,7 @@ class CaseLayers:
         self._layers: dict[ArrayName, Layer] = {}
         self.working: PaintedLabels
         self._hidden: list[Layer] = []
+        self.outline_px: int = _OUTLINE_PX if earlier is None else earlier.outline_px
         index = case.geometry.shape[case.axis] // 2 if index is None else index
         if earlier is not None and earlier.complete:
             self.working, self._layers = earlier.working, earlier._layers
@@ -158,6 +166,8 @@ class CaseLayers:
             self._fitted = self._fit()
         for name in _WEIGHT_MAPS:
             self._layers[name].events.visible.connect(self.fit_weights)
+        viewer.scene.camera.events.zoom.connect(self.fit_outlines)
+        self.fit_outlines()
 
     # --- where the view stands ---------------------------------------------------------------
 
@@ -242,6 +252,33 @@ class CaseLayers:
                 where[axis] = self.index(axis)
                 layer.contrast_limits = weight_limits(weights[tuple(where)])
 
+    def set_outline(self, width_px: int) -> None:
+        """Draw outlines as wide as this on the screen, or as wide as one pixel of the image."""
+        self.outline_px = width_px
+        self.fit_outlines()
+
+    def fit_outlines(self, event: Any = None) -> None:
+        """Keep outlines as wide on the screen as they are meant to be: napari zooms them, too."""
+        axis = self._case.axis if self.axis is None else self.axis
+        side_mm = min(s for k, s in enumerate(self._case.geometry.spacing_mm) if k != axis)
+        on_screen = float(self._viewer.scene.camera.zoom) * side_mm
+        for name in _OUTLINED:
+            layer = self._layers[name]
+            width = min(max(round(self.outline_px * _OUTLINED[name] / on_screen), 1), _THICKEST)
+            if layer.contour != width:
+                layer.contour = width
+
+    def opacity(self, name: ArrayName | None) -> float:
+        """Return how opaque an overlay is, from 0 to 1; None for the working labels."""
+        return float(self._overlay(name).opacity)
+
+    def set_opacity(self, name: ArrayName | None, opacity: float) -> None:
+        """Show an overlay as opaque as this, from 0 to 1; None for the working labels."""
+        self._overlay(name).opacity = opacity
+
+    def _overlay(self, name: ArrayName | None) -> Layer:
+        return self.working if name is None else self._layers[name]
+
     def draw(self, names: Iterable[ArrayName], *, working: bool = True) -> None:
         """Redraw from the arrays; takes about a millisecond per layer."""
         names = list(names)
@@ -271,15 +308,16 @@ class CaseLayers:
         return frozenset(name for name in OVERLAYS if self._layers[name].visible)
 
     def on_shown(self, slot: Callable[[Any], None]) -> list[tuple[Any, Callable[[Any], None]]]:
-        """Call `slot` when an overlay is shown or hidden; return the events and the slot."""
+        """Call `slot` when an overlay is shown, hidden or fades; return the events and the slot."""
         events = [(self._layers[name].events.visible, slot) for name in OVERLAYS]
+        events += [(self._overlay(name).events.opacity, slot) for name in (None, *OVERLAYS)]
         for event, _ in events:
             event.connect(slot)
         return events
 
-    def set_classes(self, classes: Sequence[LabelClass]) -> None:
+    def set_classes(self, classes: Sequence[LabelClass], hidden: Container[int] = ()) -> None:
         """Show labels in the colours of these classes, and paint only with them."""
-        colors = label_colors(classes)
+        colors = label_colors(classes, hidden)
         for layer in (self.working, *self._layers.values()):
             if isinstance(layer, Labels):
                 layer.colormap = colors
@@ -299,6 +337,7 @@ class CaseLayers:
         """Leave the layers to those who show the next case."""
         for name in _WEIGHT_MAPS:
             self._layers[name].events.visible.disconnect(self.fit_weights)
+        self._viewer.scene.camera.events.zoom.disconnect(self.fit_outlines)
 
     def remove(self) -> None:
         """Remove the layers from the viewer."""
@@ -360,8 +399,8 @@ class CaseLayers:
         for name in _WEIGHT_MAPS:
             self._add_map(name, _WEIGHTS)
         self._add_map(ArrayName.TRUST, _TRUST)
-        self._add_contours(ArrayName.INITIAL_LABELS, width=1, visible=False)
-        self._add_contours(ArrayName.PREDICTION, width=2, visible=True)
+        self._add_outlines(ArrayName.INITIAL_LABELS, visible=False)
+        self._add_outlines(ArrayName.PREDICTION, visible=True)
         self.working = self._add_working(labels)
         self._viewer.canvas.overlays.scale_bar.visible = True
         self.show_axis(self._case.axis)
@@ -388,7 +427,7 @@ class CaseLayers:
         )
         layer.colorbar.visible = True  # with the numbers, while the map is shown
 
-    def _add_contours(self, name: ArrayName, *, width: int, visible: bool) -> None:
+    def _add_outlines(self, name: ArrayName, *, visible: bool) -> None:
         layer = self._viewer.add_labels(
             self._arrays[name],
             name=LAYER_NAMES[name],
@@ -397,7 +436,6 @@ class CaseLayers:
             visible=visible,
             **placement(self._study, self._case),
         )
-        layer.contour = width
         layer.editable = False
         self._layers[name] = layer
 

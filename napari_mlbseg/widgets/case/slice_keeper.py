@@ -55,6 +55,16 @@ class SliceKeeper:
             return Look(state)
         return Look(state, Packed.pack(own), self._working.above(where))
 
+    def sparing(self, key: SliceKey, look: Look) -> Look:
+        """Return a look with the pixels of locked classes as the slice shows them now."""
+        if look.labels is None or not self._working.locked:
+            return look
+        return Look.human(look.state, self.spared(key, look.labels.unpack()))
+
+    def spared(self, key: SliceKey, labels: Labels) -> Labels:
+        """Return labels with the pixels of locked classes as the slice shows them now."""
+        return self._working.sparing((key.axis, key.index), labels)
+
     def keep(self, key: SliceKey, look: Look) -> None:
         """Give a slice a look: first in the study, then in memory; then tell the engine.
 

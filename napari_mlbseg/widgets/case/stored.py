@@ -132,6 +132,14 @@ class StoredArray:
         wait([future], _PATIENCE_S)
         return future.done()
 
+    def expect(self, axis: int, index: int) -> None:
+        """Start to read a slice that will be wanted soon, unless it is large; waits for nothing."""
+        if not self.there:
+            return
+        row = self._row(axis, index)
+        if row not in self._rows and self._bytes(row) <= _AHEAD_BYTES:
+            self._request(row)
+
     @property
     def awaited(self) -> bool:
         """Whether a slice that was shown empty is still being read."""
@@ -263,6 +271,11 @@ class CaseArrays:
         """Read slices of these arrays again; other names are ignored."""
         for name in self._arrays.keys() & set(names):
             self._arrays[name].reload(axis, start, stop)
+
+    def expect(self, shown: Iterable[ArrayName], axis: int, index: int) -> None:
+        """Read what a slice will need ahead: the image, the machine's labels, what is shown."""
+        for name in {ArrayName.IMAGE, self.machine.name, *shown}:
+            self._arrays[name].expect(axis, index)
 
     def arrived(self) -> list[ArrayName]:
         """Return the arrays in which a slice that was shown empty has arrived."""

@@ -15,6 +15,7 @@ from napari_mlbseg.project.labels import Labels
 from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceState
 from napari_mlbseg.project.records.values import values_in
+from napari_mlbseg.widgets.case.class_marks import stayed_in_words
 from napari_mlbseg.widgets.case.extent_keeper import ExtentKeeper
 from napari_mlbseg.widgets.case.history import Look
 from napari_mlbseg.widgets.case.journal import Journal
@@ -123,10 +124,14 @@ class ToolCommands(QObject):
         key = self._ready("clean a slice up")
         meant = self._meant("to clean up")
         shown = self._shown(key)
-        changed = change(shown, meant.value, self._sides_mm(key.axis))
+        wanted = change(shown, meant.value, self._sides_mm(key.axis))
+        changed = self._working.sparing((key.axis, key.index), wanted)
         name = f"{doing} '{meant.name}'"
         self._journal.draft(f"{name} on", key, changed)
-        self.told.emit(f"Slice {key.index}, {name}: {_changed(shown, changed)}.")
+        self.told.emit(
+            f"Slice {key.index}, {name}: {_changed(shown, changed)}."
+            + stayed_in_words(wanted, changed)
+        )
 
     # --- between a person's slices ---------------------------------------------------------------
 
@@ -158,13 +163,18 @@ class ToolCommands(QObject):
         if not wanted:
             self.told.emit(f"There is no untouched slice {between}.")
             return
-        looks = {
-            one: Look.human(SliceState.DRAFT, labels)
+        drafts = {
+            one: labels
             for first, last in pairwise(ends)
             for one, labels in self._interpolated(wanted, first, last)
         }
+        looks = {one: Look.human(SliceState.DRAFT, labels) for one, labels in drafts.items()}
         self._journal.change_all(f"interpolate {_named(wanted)}", _seen(key, wanted), looks)
-        self.told.emit(f"Interpolated {_named(wanted)} {between}. Undo takes it back as a whole.")
+        now = np.stack([self._shown(one) for one in drafts])
+        self.told.emit(
+            f"Interpolated {_named(wanted)} {between}. Undo takes it back as a whole."
+            + stayed_in_words(np.stack(list(drafts.values())), now)
+        )
 
     def _interpolated(
         self, wanted: Iterable[SliceKey], first: int, last: int
@@ -205,12 +215,18 @@ class ToolCommands(QObject):
         def differs(index: int) -> Mask:
             one = SliceKey(key.case_id, key.axis, index)
             where = np.asarray(self._shown(one) != self._wanted(one, source))
+            where &= ~np.isin(self._shown(one), list(self._working.locked))
             if index != key.index:
                 where &= ~self._working.persons(key.axis, index)
                 where &= states[index] is SliceState.UNTOUCHED
             return where
 
         found = region(differs, key.index, (y, x), within)
+        if not found and int(self._shown(key)[y, x]) in self._working.locked:
+            raise UserError(
+                f"The class of that pixel on slice {key.index} is locked. Unlock it (the padlock "
+                "beside its name) to fix the region."
+            )
         if not found:
             self.told.emit(f"Nothing to fix there: slice {key.index} shows {name} already.")
             return

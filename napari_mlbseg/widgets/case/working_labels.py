@@ -4,7 +4,7 @@ Only slices with human work are in memory; all others are read from the store. A
 axis `axis` (0 z, 1 y, 2 x) is named by the pair (axis, index).
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from itertools import dropwhile
 from math import prod
 from typing import Any
@@ -23,6 +23,8 @@ class WorkingLabels:
     ----------
     axis
         Display axis of the slices that are written to.
+    stayed
+        How many pixels writes have left as they were so far, because their class is locked.
     """
 
     dtype = np.dtype(np.uint8)
@@ -37,6 +39,7 @@ class WorkingLabels:
         mask: Callable[[SliceId], Labels] | None = None,
         touched: Callable[[SliceId], object] | None = None,
         edited: Callable[[], object] | None = None,
+        locked: Callable[[], Collection[int]] = tuple,
     ) -> None:
         """Begin with the slices of a study.
 
@@ -49,6 +52,8 @@ class WorkingLabels:
             reads a mask.
         touched, edited
             Called before a slice changes, and after every write.
+        locked
+            Returns the classes whose pixels no edit replaces.
         """
         self.shape = shape
         self.size = prod(shape)
@@ -57,6 +62,8 @@ class WorkingLabels:
         self._mask = mask
         self._touched = touched
         self._edited = edited
+        self._locked = locked
+        self.stayed = 0
         # From the bottom to the top.
         self._planes: dict[SliceId, Labels | None] = dict.fromkeys(human)
         # The saved labels of slices that were written to since they were saved.
@@ -64,15 +71,7 @@ class WorkingLabels:
 
     def read(self, axis: int, index: int) -> Labels:
         """Return a copy of one slice."""
-        sides = enumerate(self.shape)
-        z, y, x = (slice(index, index + 1) if k == axis else slice(0, n) for k, n in sides)
-        slab = laid_over(
-            lambda: np.expand_dims(self._machine(axis, index), axis),
-            (z, y, x),
-            self._planes,
-            self._plane,
-        )
-        return slab.squeeze(axis)
+        return self._composed(axis, index, self._planes)
 
     def edits(self) -> tuple[SliceId, ...]:
         """Return the slices with unsaved edits."""
@@ -94,13 +93,29 @@ class WorkingLabels:
 
     def persons(self, axis: int, index: int) -> NDArray[np.bool_]:
         """Return which pixels of a slice show a person's labels: its own, or of slices across."""
+        return self.across(axis, index) | ((axis, index) in self._planes)
+
+    def across(self, axis: int, index: int) -> NDArray[np.bool_]:
+        """Return which pixels of a slice lie on a person's slices along other axes."""
         mask = np.zeros([n for k, n in enumerate(self.shape) if k != axis], np.bool_)
-        for across, at in self._planes:
-            if across != axis:
-                mask[plane(across - (across > axis), at)[:2]] = True
-            elif at == index:
-                mask[:] = True
+        for other, at in self._planes:
+            if other != axis:
+                mask[plane(other - (other > axis), at)[:2]] = True
         return mask
+
+    @property
+    def locked(self) -> frozenset[int]:
+        """The classes whose pixels no edit replaces."""
+        return frozenset(self._locked())
+
+    def sparing(self, key: SliceId, labels: Labels) -> Labels:
+        """Return labels for a slice, with the pixels of locked classes as the slice shows them."""
+        return self._spared(self.read(*key), labels) if self.locked else labels
+
+    def beneath(self, key: SliceId) -> Labels:
+        """Return what a slice shows without a person's labels of its own."""
+        others = [other for other in self._planes if other != key]
+        return self._composed(*key, others)
 
     def lay(self, key: SliceId, labels: Labels, *, below: Container[SliceId] = ()) -> None:
         """Give a slice saved labels, on top of all other slices except those in `below`."""
@@ -162,6 +177,20 @@ class WorkingLabels:
 
     # --- inside --------------------------------------------------------------------------------
 
+    def _composed(self, axis: int, index: int, planes: Iterable[SliceId]) -> Labels:
+        sides = enumerate(self.shape)
+        z, y, x = (slice(index, index + 1) if k == axis else slice(0, n) for k, n in sides)
+        slab = laid_over(
+            lambda: np.expand_dims(self._machine(axis, index), axis),
+            (z, y, x),
+            planes,
+            self._plane,
+        )
+        return slab.squeeze(axis)
+
+    def _spared(self, shown: Labels, wanted: Any) -> Labels:
+        return np.where(np.isin(shown, list(self.locked)), shown, wanted).astype(np.uint8)
+
     def _plane(self, key: SliceId) -> Labels:
         labels = self._planes[key]
         if labels is None:
@@ -181,7 +210,11 @@ class WorkingLabels:
 
     def _write(self, index: int, inside: Any, value: Any) -> None:
         key = self.axis, index
-        if not np.array_equal(self.read(*key)[inside], value):
+        shown = self.read(*key)[inside]
+        if self.locked:
+            wanted, value = value, self._spared(shown, value)
+            self.stayed += int(np.count_nonzero(value != wanted))
+        if not np.array_equal(shown, value):
             self._touch(key)[inside] = value
 
     def _write_box(self, key: tuple[Any, ...], value: NDArray[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import napari.layers
@@ -61,7 +62,13 @@ class Labels(napari.layers.Labels):  # type: ignore[misc]
 
     def paint_polygon(self, points: Any, new_label: int) -> None:
         """Paint a polygon (n, z y x) on rounded points: napari would put 4.9999 on slice 4."""
-        super().paint_polygon(np.round(points), new_label)
+        with self._showing_what_stayed():
+            super().paint_polygon(np.round(points), new_label)
+
+    def fill(self, coord: Sequence[float], new_label: int, refresh: bool = True) -> None:
+        """Fill a region from a voxel (z y x) on, except where a class is locked."""
+        with self._showing_what_stayed():
+            super().fill(coord, new_label, refresh)
 
     def drop_polygon(self) -> None:
         """Forget the corners of a polygon that is half drawn."""
@@ -112,9 +119,13 @@ class Labels(napari.layers.Labels):  # type: ignore[misc]
 
     def paint(self, coord: Sequence[float], new_label: int, refresh: bool = True) -> None:
         """Paint a dab around a voxel (z y x); a smart one lies on the slice on view alone."""
-        if not self.smart or new_label == 0:
-            super().paint(coord, new_label, refresh)
-            return
+        with self._showing_what_stayed():
+            if self.smart and new_label != 0:
+                self._paint_smartly(coord, new_label, refresh)
+            else:
+                super().paint(coord, new_label, refresh)
+
+    def _paint_smartly(self, coord: Sequence[float], new_label: int, refresh: bool) -> None:
         axis, place = self.data.axis, [round(float(c)) for c in coord]
         if not 0 <= place[axis] < self.data.shape[axis]:
             return
@@ -128,6 +139,14 @@ class Labels(napari.layers.Labels):  # type: ignore[misc]
             free = self.data[tuple(found)] == 0
             found = [part[free] for part in found]
         self.data_setitem(tuple(found), new_label, refresh)
+
+    @contextmanager
+    def _showing_what_stayed(self) -> Iterator[None]:
+        """Draw the slice again where a locked class stayed: napari shows what it meant to paint."""
+        before = self.data.stayed
+        yield
+        if self.data.stayed != before:
+            self.refresh(thumbnail=False, highlight=False, extent=False)
 
     def _on_mode(self, event: Event) -> None:
         if self._fixing and str(self.mode) != _STILL:

@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QHeaderView,
-    QLineEdit,
     QSizePolicy,
     QStyledItemDelegate,
     QStyleOptionViewItem,
@@ -27,7 +26,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mlbseg.project.records.slices import SliceState
-from napari_mlbseg.widgets.panels.style import STATE_COLORS
+from napari_mlbseg.widgets.panels.style import STATE_COLORS, Hinted
 from napari_mlbseg.widgets.requests import STATES, CaseRow
 
 SORTED_BY = Qt.ItemDataRole.UserRole + 1
@@ -174,8 +173,7 @@ class CasesPanel(QWidget):
         super().__init__()
         self.model = CasesModel()
         self.shown = ShownCases(self.model)
-        self.search = QLineEdit()
-        self.search.setPlaceholderText("Part of a name")
+        self.search = Hinted("Part of a name")
         self.search.setClearButtonEnabled(True)
         self.search.setToolTip("Show only the cases with this in their names")
         self.search.textChanged.connect(self.shown.search)

@@ -9,7 +9,6 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLabel,
-    QLineEdit,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -18,7 +17,7 @@ from qtpy.QtWidgets import (
 from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.project.exporting.export import ExportKind, OutFormat, formats_for
 from napari_mlbseg.project.records.cases import Case
-from napari_mlbseg.widgets.panels.style import button, narrow, quiet
+from napari_mlbseg.widgets.panels.style import Hinted, button, narrow, quiet
 from napari_mlbseg.widgets.requests import Export, ModelExport
 
 _KINDS = {
@@ -71,8 +70,7 @@ class ExportPanel(QWidget):
         self.kind.currentIndexChanged.connect(self._show_formats)
         self.form = narrow(QComboBox())
         self.form.setToolTip("File format; only formats that can hold these images are listed")
-        self.folder = QLineEdit()
-        self.folder.setPlaceholderText("folder for the files")
+        self.folder = Hinted("folder for the files")
         self.folder.setToolTip("Folder to write the files to")
         self.folder.textChanged.connect(self._show_buttons)
         self.case = button("Export this case", "Write files of the case on view", self._ask_case)

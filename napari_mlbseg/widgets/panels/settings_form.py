@@ -111,7 +111,9 @@ class SettingsForm(QWidget):
         self._shape_controls()
         self._first = _rows([self._controls[name] for name in FIRST])
         self._further = _rows([self._controls[name] for name in MORE])
-        self.more = _section("More", self._further.native)
+        self.more = section(
+            "More", "Show or hide settings that are rarely changed", self._further.native
+        )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
@@ -208,14 +210,15 @@ def _rows(controls: list[BaseValueWidget[Any]]) -> "Container[BaseValueWidget[An
     return rows
 
 
-def _section(title: str, content: QWidget) -> QCollapsible:
+def section(title: str, tooltip: str, content: QWidget) -> QCollapsible:
+    """Return a part of a panel that is folded away, and unfolds under its title."""
     # The triangle is part of the text: an icon would keep the colour of the current theme.
     section = QCollapsible(title)
     section.setExpandedIcon(QIcon())
     section.setCollapsedIcon(QIcon())
     section.setDuration(0)
     toggle = section.toggleButton()
-    toggle.setToolTip("Show or hide settings that are rarely changed")
+    toggle.setToolTip(tooltip)
     toggle.setStyleSheet("text-align: left; border: none; background: transparent;")
     section.addWidget(content)
     layout = section.layout()

@@ -21,7 +21,7 @@ from napari_mlbseg.widgets.panels.style import STATE_COLORS, STATE_TEXTS
 _GAP_FROM_PX = 5.0
 _MARKER = QColor(255, 255, 255)
 _SUGGESTED = QColor(120, 200, 255)
-_UNSEEN = QColor(20, 24, 32)
+_UNSEEN = _RIM = QColor(0, 0, 0)
 _OUTSIDE = QBrush(QColor(225, 230, 240, 170), Qt.BrushStyle.BDiagPattern)
 _EMPTY = QColor(20, 24, 32, 150)
 _END = QColor(225, 230, 240)
@@ -125,10 +125,11 @@ class SliceStrip(QWidget):
                 painter.fillRect(cell, _UNSEEN)
         self._mark_outside(painter, width)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(QPen(_MARKER, 2))
         wide = max(width, 5.0)
-        left = min(max((self._current + 0.5) * width - wide / 2, 1.0), self.width() - wide - 1)
-        painter.drawRoundedRect(QRectF(left, 1, wide, self.height() - 2), 1.5, 1.5)
+        left = min(max((self._current + 0.5) * width - wide / 2, 2.0), self.width() - wide - 2)
+        for ink, line in ((_RIM, 4), (_MARKER, 2)):  # to be seen on every state, in every theme
+            painter.setPen(QPen(ink, line))
+            painter.drawRoundedRect(QRectF(left, 2, wide, self.height() - 4), 1.5, 1.5)
         self._mark_suggested(painter, width)
 
     def _is_unseen(self, index: int) -> bool:

@@ -1,6 +1,6 @@
 """The slice on view: its state, and the commands for it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from qtpy.QtCore import Qt, Signal
@@ -11,6 +11,8 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QSlider,
+    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -18,6 +20,7 @@ from qtpy.QtWidgets import (
 from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.slices import SliceState
 from napari_mlbseg.volume import AXIS_NAMES
+from napari_mlbseg.widgets.panels.class_chips import ClassChips
 from napari_mlbseg.widgets.panels.classes_dialog import ClassesDialog
 from napari_mlbseg.widgets.panels.slice_strip import SliceStrip
 from napari_mlbseg.widgets.panels.style import (
@@ -26,17 +29,20 @@ from napari_mlbseg.widgets.panels.style import (
     button,
     enable,
     heading,
+    ink_on,
     narrow,
     plain,
-    quiet,
     restyle,
 )
 from napari_mlbseg.widgets.shortcuts import COMMANDS, MOVES, OF_A_SLICE, TRAVELS, VIEWS
 
 # Below this trust, more than half of the evidence is for another label.
 _DOUBT = 0.5
-_LARGE = 34
+_LARGE, _SMALL = 32, 28
 _PLANES = ("axial", "coronal", "sagittal")
+_WIDEST_PX = 9
+OVERLAYS = {"labels": "Labels"} | {v.name: v.text for v in VIEWS if v.name != "hide_all"}
+"""What can be faded: the working labels, and the overlays by the names of `shortcuts.VIEWS`."""
 
 
 class SlicesPanel(QWidget):
@@ -48,6 +54,9 @@ class SlicesPanel(QWidget):
         Name of one of `shortcuts.OF_A_SLICE`.
     slice_chosen(int), axis_chosen(int), label_chosen(int)
         A slice, an axis, or a class to paint with was chosen.
+    opacity_chosen(str, float), outline_chosen(int)
+        How opaque an overlay of `OVERLAYS` is to be (0 to 1); how wide outlines are to be in pixels
+        of the screen.
     classes_chosen(object)
         New classes for the study, a tuple of `LabelClass`.
     """
@@ -56,6 +65,8 @@ class SlicesPanel(QWidget):
     slice_chosen = Signal(int)
     axis_chosen = Signal(int)
     label_chosen = Signal(int)
+    opacity_chosen = Signal(str, float)
+    outline_chosen = Signal(int)
     classes_chosen = Signal(object)
 
     def __init__(self) -> None:
@@ -73,6 +84,8 @@ class SlicesPanel(QWidget):
             lambda row: self.label_chosen.emit(int(self.label.itemData(row)))
         )
         self._classes: tuple[LabelClass, ...] = ()
+        self.chips = ClassChips()
+        self.chips.chosen.connect(self.label_chosen)
         self.classes = button(
             "Classes…",
             "Rename, recolour, add or remove classes; pieces and holes",
@@ -95,6 +108,26 @@ class SlicesPanel(QWidget):
         for view in VIEWS:
             self.buttons[view.name].setStyleSheet("padding: 3px 2px;")
             self.buttons[view.name].setCheckable(view.name != "hide_all")
+        self.overlay = narrow(QComboBox())
+        self.overlay.setToolTip("The overlay that the slider fades")
+        for name, text in OVERLAYS.items():
+            self.overlay.addItem(text, name)
+        self.overlay.currentIndexChanged.connect(lambda _: self._show_opacity())
+        self.opacity = QSlider(Qt.Orientation.Horizontal)
+        self.opacity.setRange(0, 100)
+        self.opacity.setToolTip("How opaque the overlay is")
+        self.opacity.valueChanged.connect(
+            lambda value: self.opacity_chosen.emit(self.overlay.currentData(), value / 100)
+        )
+        self._opacities: Mapping[str, float] = {}
+        self.outline = QSpinBox()
+        self.outline.setRange(1, _WIDEST_PX)
+        self.outline.setSuffix(" px")
+        self.outline.setToolTip(
+            "How wide the outlines of initial labels and prediction are on the screen, at any zoom;"
+            " at least one pixel of the image"
+        )
+        self.outline.valueChanged.connect(self.outline_chosen)
         self._lay_out()
         self.set_slice(None, None, ())
         self.set_history(None, None)
@@ -102,6 +135,7 @@ class SlicesPanel(QWidget):
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Offer these classes, and the background."""
         self._classes = tuple(classes)
+        self.chips.set_classes(classes)
         self.label.clear()
         for label in classes:
             self.label.addItem(
@@ -119,6 +153,7 @@ class SlicesPanel(QWidget):
 
     def set_label(self, value: int) -> None:
         """Show the class to paint with."""
+        self.chips.set_current(value)
         self.label.setCurrentIndex(self.label.findData(value))
 
     def set_history(self, *names: str | None) -> None:
@@ -128,10 +163,29 @@ class SlicesPanel(QWidget):
             made.setEnabled(name is not None)
             made.setToolTip(command.tip(f"{command.help} {name or ''}".strip()))
 
-    def set_overlays(self, shown: Collection[str]) -> None:
-        """Show which overlays are shown, by the names of `shortcuts.VIEWS`."""
+    def set_overlays(
+        self, shown: Collection[str], opacities: Mapping[str, float], outline_px: int | None
+    ) -> None:
+        """Show which overlays are shown, by the names of `shortcuts.VIEWS`.
+
+        `opacities` tell of each in `OVERLAYS` how opaque it is, from 0 to 1; `outline_px` is how
+        wide outlines are on the screen. Without a case there are none.
+        """
         for view in VIEWS:
             self.buttons[view.name].setChecked(view.name in shown)
+        self._opacities = opacities
+        self._show_opacity()
+        if outline_px is not None:
+            _quietly(self.outline, outline_px)
+
+    def fade(self, name: str) -> None:
+        """Let the slider fade an overlay of `OVERLAYS`."""
+        self.overlay.setCurrentIndex(self.overlay.findData(name))
+
+    def _show_opacity(self) -> None:
+        opacity = self._opacities.get(self.overlay.currentData())
+        if opacity is not None:
+            _quietly(self.opacity, round(100 * opacity))
 
     def set_slice(
         self,
@@ -147,6 +201,7 @@ class SlicesPanel(QWidget):
         enable([self.axis, self.strip], there)
         working = [self.buttons[c.name] for c in COMMANDS]
         enable([self.label, self.classes, *working], there and writable)
+        enable([self.chips, self.overlay, self.opacity, self.outline], there)
         enable([self.doubt, *(self.buttons[c.name] for c in (*MOVES, *VIEWS))], there)
         if axis is None or index is None:
             self.title.setText("Slice")
@@ -158,7 +213,7 @@ class SlicesPanel(QWidget):
         self.title.setText(f"Slice {index} / {len(states) - 1}")
         self.state.setText(STATE_TEXTS[state])
         color = STATE_COLORS[state]
-        ink = "#111" if color.lightness() > 110 else "#eee"
+        ink = ink_on(color).name()
         filled = f"background: {color.name()}; color: {ink}; border-radius: 3px; padding: 1px 7px;"
         restyle(self.state, filled)
         self.buttons["reopen"].setEnabled(
@@ -179,39 +234,53 @@ class SlicesPanel(QWidget):
         paint.addWidget(self.classes, 1)
         accept = self.buttons["accept"]
         accept.setStyleSheet(
-            "QPushButton:enabled { background: #1f8a58; color: white; font-weight: bold; }"
+            "QPushButton:enabled { background: #1b7a4d; color: white; font-weight: bold; }"
         )
         main = QHBoxLayout()
         main.setSpacing(4)
         for name, share in (("accept", 3), ("next_suggested", 2)):
             self.buttons[name].setMinimumHeight(_LARGE)
             main.addWidget(self.buttons[name], share)
+        for travel, sign in zip(TRAVELS, "↶↷", strict=True):
+            self.buttons[travel.name].setText(sign)
+            self.buttons[travel.name].setFixedSize(_SMALL, _LARGE)
+            main.addWidget(self.buttons[travel.name])
         grid = QGridLayout()
         grid.setSpacing(4)
         places = ("skip", "reopen", "revert", "copy_previous", "copy_next", "take_proposed_labels")
         for place, name in enumerate(places):
             grid.addWidget(self.buttons[name], place // 3, place % 3)
-        for column, travel in enumerate(TRAVELS):
-            grid.addWidget(self.buttons[travel.name], 2, column)
+        for column, name in enumerate(("begins_here", "ends_here")):
+            grid.addWidget(self.buttons[name], 2, column)
         grid.addWidget(self.doubt, 2, 2)
         for column in range(3):
             grid.setColumnStretch(column, 1)
-        the_class = quiet("The class")
-        the_class.setWordWrap(False)
-        grid.addWidget(the_class, 3, 0)
-        for column, name in enumerate(("begins_here", "ends_here"), 1):
-            grid.addWidget(self.buttons[name], 3, column)
         overlays = QHBoxLayout()
         overlays.setSpacing(2)
         for view in VIEWS:
             overlays.addWidget(self.buttons[view.name])
+        looks = QHBoxLayout()
+        looks.setSpacing(4)
+        looks.addWidget(self.overlay)
+        looks.addWidget(self.opacity, 1)
+        looks.addWidget(self.outline)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
+        layout.setSpacing(3)
         layout.addLayout(top)
         layout.addWidget(self.strip)
-        for part in (main, paint, grid, overlays):
+        layout.addLayout(main)
+        layout.addLayout(paint)
+        layout.addWidget(self.chips)
+        for part in (grid, overlays, looks):
             layout.addLayout(part)
+
+
+def _quietly(control: QSpinBox | QSlider, value: int) -> None:
+    """Show a value without asking for it."""
+    control.blockSignals(True)
+    control.setValue(value)
+    control.blockSignals(False)
 
 
 def _swatch(color: QColor) -> QIcon:

@@ -26,7 +26,15 @@ from qtpy.QtWidgets import (
 from napari_mlbseg.project.importing.cohort import Imported
 from napari_mlbseg.project.importing.offers import Offer
 from napari_mlbseg.widgets.panels.choices_dialog import ChoicesDialog, ProblemsDialog
-from napari_mlbseg.widgets.panels.style import Elided, arrow, button, enable, plain_tip, quiet
+from napari_mlbseg.widgets.panels.style import (
+    Elided,
+    Hinted,
+    arrow,
+    button,
+    enable,
+    plain_tip,
+    quiet,
+)
 from napari_mlbseg.widgets.requests import NewStudy
 
 SUFFIX = ".mlbseg"
@@ -260,8 +268,7 @@ class NewStudyDialog(QDialog):
         self.folder = _FolderField("Folder to create the study in")
         self.name = QLineEdit("my study")
         self.name.setToolTip("Name of the study and of its folder")
-        self.classes = QLineEdit()
-        self.classes.setPlaceholderText("left atrium, scar")
+        self.classes = Hinted("left atrium, scar")
         self.classes.setToolTip(
             "Names of the classes for the values 1, 2, … in this order, separated by commas."
             " Optional: without names, the classes come from the label files; without label files"

@@ -4,25 +4,93 @@ from collections.abc import Callable
 from html import escape
 
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent
-from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSizePolicy, QToolButton, QWidget
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPalette, QResizeEvent
+from qtpy.QtWidgets import (
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QStyle,
+    QStyleOptionFrame,
+    QToolButton,
+    QWidget,
+)
 
 from napari_mlbseg.project.records.slices import SliceState
 
 # The colours differ in lightness too, for people who cannot tell green from amber.
 STATE_COLORS = {
-    SliceState.UNTOUCHED: QColor(72, 78, 90),
+    SliceState.UNTOUCHED: QColor(84, 91, 104),
     SliceState.DRAFT: QColor(240, 178, 50),
     SliceState.CLEAN: QColor(38, 162, 105),
     SliceState.SKIPPED: QColor(140, 146, 158),
 }
-_QUIET = "#9aa0ac"
+_QUIET, _FAINT = 5.0, 3.5
+"""Least contrasts of secondary text and of lines; the guideline WCAG asks for 4.5 and 3."""
+_HINT_PX = 3
 STATE_TEXTS = {
     SliceState.UNTOUCHED: "untouched",
     SliceState.DRAFT: "draft",
     SliceState.CLEAN: "clean",
     SliceState.SKIPPED: "skipped",
 }
+
+
+def contrast(one: QColor, other: QColor) -> float:
+    """Return the contrast of two opaque colours, from 1 to 21, as WCAG 2 defines it."""
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def quieter(palette: QPalette) -> QColor:
+    """Return a colour for secondary text, between text and ground of the theme."""
+    return _towards_ground(palette.windowText().color(), palette.window().color(), _QUIET)
+
+
+def faint(palette: QPalette) -> QColor:
+    """Return a colour for lines and signs that say little, between text and ground."""
+    return _towards_ground(palette.windowText().color(), palette.window().color(), _FAINT)
+
+
+def legible(color: QColor, palette: QPalette) -> QColor:
+    """Return a colour of a line or sign, nearer to the text's until it shows on the ground."""
+    text, ground = palette.windowText().color(), palette.window().color()
+    steps = (_mixed(color, text, share / 20) for share in range(20))
+    return next((c for c in steps if contrast(c, ground) >= _FAINT), text)
+
+
+def quiet_sheet(text: QColor, ground: QColor) -> str:
+    """Return the style sheet that shows what `hush` was called for in a quieter colour."""
+    return f'*[tone="quiet"] {{ color: {_towards_ground(text, ground, _QUIET).name()}; }}'
+
+
+def hush(label: QLabel) -> None:
+    """Let a label show secondary text, in the colour of `quiet_sheet`."""
+    label.setProperty("tone", "quiet")
+
+
+def ink_on(ground: QColor) -> QColor:
+    """Return black or white, whichever reads better on a ground."""
+    black, white = QColor("#111111"), QColor("#ffffff")
+    return max(black, white, key=lambda ink: contrast(ink, ground))
+
+
+def _luminance(color: QColor) -> float:
+    parts = (color.redF(), color.greenF(), color.blueF())
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _towards_ground(text: QColor, ground: QColor, least: float) -> QColor:
+    """The colour nearest to the ground that still has this contrast with it."""
+    steps = [_mixed(text, ground, share / 20) for share in range(20)]
+    return next((c for c in reversed(steps) if contrast(c, ground) >= least), text)
+
+
+def _mixed(one: QColor, other: QColor, share: float) -> QColor:
+    pairs = zip(one.getRgb()[:3], other.getRgb()[:3], strict=True)
+    return QColor(*(round(a + share * (b - a)) for a, b in pairs))
 
 
 def plain(text: str = "") -> QLabel:
@@ -49,7 +117,7 @@ def quiet(text: str = "") -> QLabel:
     """Return secondary text that wraps."""
     label = plain(text)
     label.setWordWrap(True)
-    label.setStyleSheet(f"color: {_QUIET};")
+    hush(label)
     return label
 
 
@@ -60,7 +128,7 @@ class Note(QLabel):
         super().__init__()
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setWordWrap(True)
-        self.setStyleSheet(f"color: {_QUIET};")
+        hush(self)
         self.setToolTip(tooltip)
         self.setText(text)
         if not text:
@@ -79,6 +147,7 @@ class Line(QLabel):
         super().__init__(text)
         self._help = tooltip
         self.setTextFormat(Qt.TextFormat.PlainText)
+        hush(self)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.say(text)
 
@@ -94,7 +163,7 @@ class Line(QLabel):
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Draw as much as there is room for."""
         painter = QPainter(self)
-        painter.setPen(QColor(_QUIET))
+        painter.setPen(self.palette().windowText().color())
         cut = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
         painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter, cut)
         painter.end()
@@ -107,6 +176,29 @@ class Messages(Note):
         """Add a message, unless it is already there; an empty text clears the list."""
         lines = self.text().splitlines() if text else []
         super().say("\n".join([*lines, *([] if not text or text in lines else [text])]))
+
+
+class Hinted(QLineEdit):
+    """A field that says what to type while it is empty; Qt's own hints are too pale to read."""
+
+    def __init__(self, hint: str) -> None:
+        super().__init__()
+        self.setAccessibleName(hint)
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Draw the hint in the colour of secondary text."""
+        super().paintEvent(event)
+        style = self.style()
+        if self.text() or style is None:
+            return
+        option = QStyleOptionFrame()
+        self.initStyleOption(option)
+        room = style.subElementRect(QStyle.SubElement.SE_LineEditContents, option, self)
+        room.adjust(_HINT_PX, 0, 0, 0)
+        painter = QPainter(self)
+        painter.setPen(quieter(self.palette()))
+        painter.drawText(room, Qt.AlignmentFlag.AlignVCenter, self.accessibleName())
+        painter.end()
 
 
 def button(text: str, tooltip: str, clicked: Callable[[], object]) -> QPushButton:

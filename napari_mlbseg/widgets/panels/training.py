@@ -15,11 +15,11 @@ from napari_mlbseg.engine.wording import (
     of_imported_labels_kept,
     of_out_of_time,
 )
-from napari_mlbseg.widgets.panels.settings_form import SettingsForm
+from napari_mlbseg.widgets.panels.settings_form import SettingsForm, section
 from napari_mlbseg.widgets.panels.style import Line, Messages, Note, button, duration, enable
 from napari_mlbseg.widgets.panels.training_plot import TrainingPlot
 
-_THIN = 14
+_PROGRESS = (96, 14)
 AT_FIRST = "Accept a few slices, then press Start."
 READ_ONLY = "This study is open read-only: look at it, but do not paint or train."
 
@@ -45,6 +45,8 @@ class TrainingPanel(QWidget):
     ----------
     line
         Start, pause, stop, and how far the run is: always on view.
+    settings
+        The section with the settings, below the plot; it unfolds.
 
     Signals
     -------
@@ -68,6 +70,7 @@ class TrainingPanel(QWidget):
         self.pause = button("Pause", "Pause within a second; nothing is lost", self._pause)
         self.stop = button("Stop", "Save a checkpoint and stop, within a second", self._stop)
         self.form = SettingsForm()
+        self.settings = section("Settings", "Show or hide the settings of a training", self.form)
         self.progress = QProgressBar()
         self.progress.setToolTip("Steps of the current stage")
         self.line = QWidget()
@@ -254,17 +257,15 @@ class TrainingPanel(QWidget):
         under.setContentsMargins(0, 0, 0, 0)
         under.setSpacing(2)
         under.addLayout(row)
-        under.addWidget(self.status)
+        status = QHBoxLayout()
+        status.addWidget(self.status, 1)
+        status.addWidget(self.progress)
+        under.addLayout(status)
         under.addWidget(self.score)
-        under.addWidget(self.progress)
-        policy = self.progress.sizePolicy()
-        policy.setRetainSizeWhenHidden(True)  # nothing moves when a run starts or ends
-        self.progress.setSizePolicy(policy)
-        self.progress.setMaximumHeight(_THIN)
+        self.progress.setFixedSize(*_PROGRESS)  # no higher than the text: nothing moves
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 4)
         layout.setSpacing(3)
-        layout.addWidget(self.form)
-        for label in (self.note, self.clean_slices, self.run):
-            layout.addWidget(label)
         layout.addWidget(self.plot, 1)
+        for below in (self.settings, self.note, self.clean_slices, self.run):
+            layout.addWidget(below)

@@ -5,13 +5,14 @@ from itertools import cycle
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_mlbseg.engine.events import StageStarted, StepDone, ValidationScored
+from napari_mlbseg.widgets.panels.style import faint, legible, quieter
 
 _PENS = ("#6cb6ff", "#f0b232", "#c297ff", "#57c99a", "#ff8e7a", "#9fb3c8")
-_INK = "#a8b0bd"
 _MOST_POINTS = 1000
 VALIDATION_DICE = "validation dice"
 _DICE_INK = "#57c99a"
@@ -42,13 +43,14 @@ class TrainingPlot(QWidget):
         self._points: dict[str, list[tuple[float, float]]] = {}
         self._dice: list[tuple[float, float]] = []
         self._before = self._step = 0
+        self._beginnings: list[pg.InfiniteLine] = []
         self._losses = self._add_plot("loss")
         self._losses.getAxis("bottom").setStyle(showValues=False)
         self._area.nextRow()
         self._scores = self._add_plot("Dice")
         self._scores.setXLink(self._losses)
         self._scores.setYRange(0, 1, padding=0.02)
-        self._scores.setLabel("bottom", "step", color=_INK)
+        self._scores.setLabel("bottom", "step")
         self._dice_curve = self._plot_dice()
         # Above the plot, not in it, so that it cannot hide a curve.
         self._legend = QLabel()
@@ -59,13 +61,20 @@ class TrainingPlot(QWidget):
         layout.addWidget(self._legend)
         layout.addWidget(self._area, 1)
         self._legend.hide()
+        self._recolor()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Follow the theme of the window."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.PaletteChange:
+            self._recolor()
 
     def clear(self) -> None:
         """Remove the last run from the plots."""
         for plot in (self._losses, self._scores):
             plot.clear()
         self._legend.hide()
-        self._curves, self._points, self._dice = {}, {}, []
+        self._curves, self._points, self._dice, self._beginnings = {}, {}, [], []
         self._dice_curve = self._plot_dice()
         self._before = self._step = 0
 
@@ -91,9 +100,9 @@ class TrainingPlot(QWidget):
         if not event.losses:
             return
         if self._before and not self._step:
-            pen = pg.mkPen(_INK, width=1, style=Qt.PenStyle.DashLine)
+            pen = pg.mkPen(faint(self.palette()), width=1, style=Qt.PenStyle.DashLine)
             for plot in (self._losses, self._scores):
-                plot.addLine(x=self._before, pen=pen)
+                self._beginnings.append(plot.addLine(x=self._before, pen=pen))
         self._step = event.step
         for name, value in event.losses.items():
             if np.isfinite(value):
@@ -113,37 +122,60 @@ class TrainingPlot(QWidget):
         return list(self._dice if name == "dice" else self._points.get(name, []))
 
     def _plot_dice(self) -> pg.PlotDataItem:
-        line = {"pen": pg.mkPen(_DICE_INK, width=2), "symbol": "o", "symbolSize": 5}
-        return self._scores.plot(**line, symbolBrush=_DICE_INK, symbolPen=None)
+        ink = self._ink(_DICE_INK)
+        line = {"pen": pg.mkPen(ink, width=2), "symbol": "o", "symbolSize": 5}
+        return self._scores.plot(**line, symbolBrush=ink, symbolPen=None)
 
     def _curve(self, name: str) -> pg.PlotDataItem:
         if name not in self._curves:
-            pen = pg.mkPen(_PENS[len(self._curves) % len(_PENS)], width=1.5)
+            pen = pg.mkPen(self._ink(_PENS[len(self._curves) % len(_PENS)]), width=1.5)
             self._curves[name] = self._losses.plot(pen=pen)
             self._show_legend()
         return self._curves[name]
 
     def _show_legend(self) -> None:
+        self._write_legend()
+        self._legend.show()
+
+    def _write_legend(self) -> None:
         entries = (
-            f'<span style="color: {color}">■</span>&nbsp;{_unbroken(name)}'
+            f'<span style="color: {self._ink(color).name()}">■</span>&nbsp;{_unbroken(name)}'
             for name, color in zip(self._curves, cycle(_PENS), strict=False)
         )
         self._legend.setText("&nbsp; ".join(entries))
-        self._legend.show()
 
     def _add_plot(self, label: str) -> pg.PlotItem:
         plot = self._area.addPlot()
-        plot.setLabel("left", label, color=_INK)
+        plot.setLabel("left", label)
         plot.setMenuEnabled(False)
         plot.hideButtons()
         plot.setMouseEnabled(x=False, y=False)
         plot.showGrid(x=False, y=True, alpha=0.15)
-        for side in ("left", "bottom"):
-            axis = plot.getAxis(side)
-            axis.setTextPen(_INK)
-            axis.setPen(_INK)
         plot.getAxis("left").setWidth(48)
         return plot
+
+    def _ink(self, color: str) -> QColor:
+        return legible(QColor(color), self.palette())
+
+    def _recolor(self) -> None:
+        """Draw everything in colours that show on the ground of the theme."""
+        words, line = quieter(self.palette()), faint(self.palette())
+        for plot in (self._losses, self._scores):
+            for side in ("left", "bottom"):
+                axis = plot.getAxis(side)
+                axis.setTextPen(words)
+                axis.setPen(line)
+                axis.setLabel(axis.labelText, color=words.name())
+        self._scores.getAxis("bottom").showLabel(True)
+        self._losses.getAxis("bottom").showLabel(False)
+        for curve, color in zip(self._curves.values(), cycle(_PENS), strict=False):
+            curve.setPen(pg.mkPen(self._ink(color), width=1.5))
+        dice = self._ink(_DICE_INK)
+        self._dice_curve.setPen(pg.mkPen(dice, width=2))
+        self._dice_curve.setSymbolBrush(dice)
+        for beginning in self._beginnings:
+            beginning.setPen(pg.mkPen(line, width=1, style=Qt.PenStyle.DashLine))
+        self._write_legend()
 
 
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

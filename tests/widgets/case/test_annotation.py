@@ -17,6 +17,7 @@ from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.case.annotation import Annotation
 from napari_mlbseg.widgets.case.commands import SliceCommands
+from napari_mlbseg.widgets.case.stored import StoredArray
 
 DRAFT, CLEAN = SliceState.DRAFT, SliceState.CLEAN
 SKIPPED, UNTOUCHED = SliceState.SKIPPED, SliceState.UNTOUCHED
@@ -68,6 +69,18 @@ def desk(qtbot: QtBot, viewer: ViewerModel, study: Study) -> Iterator[Desk]:
     yield made
     made.annotation.close()
     assert made.failures == []
+
+
+def test_the_slice_that_is_accepted_next_is_read_ahead(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in (6, 7):
+        desk.annotation.go_to(index)
+        desk.annotation.commands.skip()
+    expected: list[tuple[int, int]] = []
+    monkeypatch.setattr(StoredArray, "expect", lambda self, *where: expected.append(where))
+    desk.annotation.go_to(5)
+    assert set(expected) == {(0, 8)}
 
 
 def test_a_draft_that_is_painted_on_is_saved_without_drawing_it_again(desk: Desk) -> None:

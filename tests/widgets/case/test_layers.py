@@ -3,8 +3,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from skimage.color import rgb2lab
 
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.records.palette import color_of
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.case.layers import LAYER_NAMES, CaseLayers, label_colors, weight_limits
 from napari_mlbseg.widgets.case.stored import CaseArrays
@@ -152,3 +154,10 @@ def test_hiding_all_again_after_one_was_shown_by_hand(
     assert {layer.name for layer in viewer.layers if layer.visible} == {"image"}
     layers.hide_all()
     assert {layer.name for layer in viewer.layers if layer.visible} == {"image", "initial labels"}
+
+
+def test_the_trust_map_shows_no_colour_of_a_class(layers: CaseLayers, viewer: ViewerModel) -> None:
+    ramp = viewer.layers["trust"].colormap.map(np.linspace(0, 1, 101))
+    seen = rgb2lab(ramp[ramp[:, 3] > 0.1][:, None, :3])
+    classes = rgb2lab(np.array([[color_of(value) for value in range(1, 255)]]) / 255)
+    assert np.linalg.norm(seen - classes, axis=-1).min() > 30  # 2 can just be told apart

@@ -96,6 +96,23 @@ def test_neighbours_come_from_one_reading_and_the_next_row_is_fetched_ahead(
     assert reads == [(IMAGE, (0, 0, 32)), (IMAGE, (0, 32, 64))]
 
 
+def test_what_is_expected_is_read_ahead_once_and_in_the_same_room(
+    shelf: Shelf, reads: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.publish(PREDICTION, 0, np.ones(SHAPE, np.uint8))
+    for _ in range(2):
+        shelf.arrays.expect((TRUST,), 0, 40)  # there is no trust yet
+    np.testing.assert_array_equal(shelf.arrays[IMAGE].slice(0, 40), shelf.voxels[40])
+    assert (shelf.arrays.machine_slice(0, 40) == 1).all()
+    assert sorted(reads, key=str) == [(IMAGE, (0, 32, 64)), (PREDICTION, (0, 40, 41))]
+    shelf.publish(PREDICTION, 0, np.full(SHAPE, 2, np.uint8))
+    assert (shelf.arrays.machine_slice(0, 40) == 2).all()
+    monkeypatch.setattr(stored, "_KEPT_BYTES", 1)
+    for index in (0, 33, 65):
+        shelf.arrays.expect((), 0, index)
+        assert len(shelf.arrays[IMAGE]._rows) <= 2
+
+
 def test_a_part_is_a_copy(shelf: Shelf) -> None:
     array = shelf.arrays[IMAGE]
     for _ in range(2):

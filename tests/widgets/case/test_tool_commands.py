@@ -17,6 +17,7 @@ from napari_mlbseg.project.records.extents import End
 from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.case.annotation import Annotation
+from napari_mlbseg.widgets.case.class_marks import ClassMarks
 from napari_mlbseg.widgets.case.tool_commands import ToolCommands
 from napari_mlbseg.widgets.tools import cleaning
 from napari_mlbseg.widgets.tools.interpolation import interpolated
@@ -31,7 +32,8 @@ class Desk:
 
     def __init__(self, viewer: ViewerModel, study: Study) -> None:
         self.study, self.case = study, study.cases[0]
-        self.annotation = Annotation(viewer, study, self.case)
+        self.marks = ClassMarks()
+        self.annotation = Annotation(viewer, study, self.case, marks=self.marks)
         self.tools, self.commands = self.annotation.tools, self.annotation.commands
         self.told = heard(self.annotation.told)
         self.failures = heard(self.annotation.failed)
@@ -467,3 +469,87 @@ def test_a_range_beyond_a_marked_end_says_that_the_extent_is_wider(desk: Desk) -
     desk.draw(10, desk.disc(40))
     desk.tools.accept_range(9)
     assert "They show 'class 1' beyond a marked end" in desk.told[-1]
+
+
+# --- locked classes -------------------------------------------------------------------------------
+
+
+def test_no_command_replaces_a_pixel_of_a_locked_class(desk: Desk, proposed: Labels) -> None:
+    case_id = desk.case.id
+    desk.study.arrays.create(case_id, ArrayName.TRUST)
+    doubtful = np.zeros(desk.case.geometry.shape, np.float16)
+    desk.study.arrays.write(case_id, ArrayName.TRUST, 0, 0, doubtful)
+    desk.annotation.published(
+        SlicesPublished(case_id, 0, 0, len(doubtful), (ArrayName.TRUST.value,), 1)
+    )
+    mine = desk.disc(40, 14, value=2)
+    mine[desk.rows // 2 - 4 : desk.rows // 2 + 4, 34:46] = 0
+    mine[:40, 42:60] = mine[2:12, 6:12] = 1
+    for index in (4, 6):
+        desk.draw(index, np.zeros_like(mine))
+    desk.draw(5, mine)
+    desk.annotation.paint_with(2)
+    desk.marks.switch_lock(1)
+    locked = desk.labels == 1
+    commands: dict[str, Callable[[], object]] = {
+        "grow": desk.tools.grow,
+        "smooth": desk.tools.smooth,
+        "fill": lambda: desk.annotation.layers.working.fill((5, 2, 42), 2),
+        "dab": lambda: desk.annotation.layers.working.paint((5, 30, 44), 0),
+        "copy": lambda: desk.commands.copy_from(1),
+        "proposed": lambda: desk.commands.take_proposed_labels(0.5),
+        "fix": lambda: desk.tools.fix_region((5, 4, 4), ArrayName.PROPOSED_LABELS),
+        "revert": desk.commands.revert,
+    }
+    for name, command in commands.items():
+        before = desk.labels
+        command()
+        assert (desk.labels[locked] == 1).all(), name
+        if not np.array_equal(desk.labels, before):
+            desk.commands.undo()
+            assert np.array_equal(desk.labels, before), name
+    desk.commands.copy_from(1)
+    assert desk.told[-1] == (
+        f"Copied slice 6 to slice 5. {int(locked[5].sum())} pixels whose class is locked stayed."
+    )
+    assert np.array_equal(desk.labels[5], np.where(locked[5], 1, 0))
+    desk.commands.revert()  # without the locked pixels it would be untouched
+    assert desk.state(5) is DRAFT
+    with pytest.raises(UserError, match="locked"):
+        desk.tools.fix_region((5, 4, 8), ArrayName.PROPOSED_LABELS)
+    desk.marks.switch_lock(1)
+    desk.commands.revert()
+    assert desk.state(5) is UNTOUCHED
+
+
+def test_interpolation_tells_what_a_lock_kept(desk: Desk) -> None:
+    for index in (4, 6):
+        desk.draw(index, desk.disc(40, value=2))
+    kept = desk.labels[5] == 1
+    assert kept.any()
+    desk.marks.switch_lock(1)
+    desk.annotation.go_to(5)
+    desk.tools.interpolate(only_here=False)
+    assert (desk.labels[5][kept] == 1).all()
+    assert "whose class is locked stayed" in desk.told[-1]
+
+
+# --- copying --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_copy_leaves_what_was_painted_across(desk: Desk, own: bool) -> None:
+    if own:
+        desk.draw(5, desk.disc(20))
+    desk.draw(6, desk.disc(40))
+    desk.paint_across(30, 5)
+    before = desk.labels
+    desk.annotation.go_to(5)
+    for _ in range(2):  # a second copy finds a slice of its own on top of those across
+        desk.commands.copy_from(1)
+        now = desk.labels[5]
+        assert np.array_equal(now[30], before[5, 30])
+        assert np.array_equal(np.delete(now, 30, 0), np.delete(before[6], 30, 0))
+    assert "pixels that you painted across it stayed" in desk.told[-1]
+    desk.commands.undo()
+    assert np.array_equal(desk.labels, before)

@@ -194,3 +194,34 @@ def test_a_persons_pixels_are_those_of_their_slices_along_and_across(
         labels.lay(key, volume()[plane(*key)])
         persons[plane(*key)] = True
     np.testing.assert_array_equal(labels.persons(*asked), persons[plane(*asked)])
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), KEYS, st.integers(0, 9)), max_size=5),
+    st.frozensets(st.integers(0, 4), max_size=3),
+)
+def test_whatever_is_written_spares_the_pixels_of_locked_classes(
+    writes: list[tuple[int, object, int]], locked: frozenset[int]
+) -> None:
+    expected, stayed = volume(), 0
+    labels = WorkingLabels(SHAPE, slices_of(volume()), locked=lambda: locked)
+    for axis, key, value in writes:
+        labels.axis = axis
+        wanted = expected.copy()
+        wanted[key] = value  # type: ignore[call-overload]
+        labels[key] = value
+        spared = np.isin(expected, list(locked))
+        stayed += int((spared & (wanted != expected)).sum())
+        expected = np.where(spared, expected, wanted)
+    np.testing.assert_array_equal(np.asarray(labels), expected)
+    assert (labels.stayed > 0) == (stayed > 0)
+
+
+@given(own=st.lists(ids, min_size=1, max_size=5))
+def test_beneath_a_slice_is_what_shows_when_it_is_released(own: list[tuple[int, int]]) -> None:
+    labels = over(volume())
+    for seed, key in enumerate(own, 1):
+        labels.lay(key, volume(seed)[plane(*key)])
+    beneath = labels.beneath(own[0])
+    labels.release(*own[0])
+    np.testing.assert_array_equal(labels.read(*own[0]), beneath)

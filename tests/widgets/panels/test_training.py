@@ -114,6 +114,18 @@ def test_the_form_has_the_types_the_defaults_and_the_words_of_the_configuration(
             assert control.toolTip().startswith(said[name])
 
 
+def test_the_curves_come_first_and_the_settings_unfold_below_them(qtbot: QtBot) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    panel.resize(340, 200)
+    panel.show()
+    assert panel.plot.geometry().bottom() < 200
+    assert panel.plot.geometry().bottom() < panel.settings.geometry().top()
+    assert not panel.form.control("device").isVisible()
+    qtbot.mouseClick(panel.settings.toggleButton(), LEFT)
+    assert panel.form.control("device").isVisible()
+
+
 def test_settings_that_change_seldom_are_folded_away(qtbot: QtBot) -> None:
     form = SettingsForm()
     qtbot.addWidget(form)
