@@ -488,6 +488,7 @@ def series_case(*, tilted: bool = False) -> Case:
         Geometry.from_affine((4, 5, 6), affine),
         Intensity(0, 1, 0.5, 1),
         0,
+        "one",
     )
 
 
