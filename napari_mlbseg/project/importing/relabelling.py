@@ -78,7 +78,7 @@ def relabel(
     """
     study.runs.require_none("replace the labels")
     cases = [study.named(name) for name in names] or list(study.cases)
-    files = _files(labels, cases, by_name=bool(names))
+    files = _files(study, labels, cases, by_name=bool(names))
     numbering = Numbering.of(list(files.values()), study.classes, choice or Choice())
     amended: dict[str, Amendment] = {}
     failures, notes = list[Failure](), list[Failure]()
@@ -105,16 +105,20 @@ def relabel(
     return Changed(changed, tuple(failures), tuple(notes))
 
 
-def _files(labels: Path, cases: Sequence[Case], *, by_name: bool) -> dict[str, CaseFiles]:
+def _files(
+    study: Study, labels: Path, cases: Sequence[Case], *, by_name: bool
+) -> dict[str, CaseFiles]:
     """The labels of each case, by its id: named after the case, or after its image."""
     if labels.is_file():
         if len(cases) != 1:
             raise UserError(f"{labels} is one label file. Name the one case that it belongs to.")
         return {cases[0].id: CaseFiles(cases[0].id, cases[0].image_path, labels)}
-    found = labels_for([case.name for case in cases], labels)
-    known = {case.id: found[case.name] for case in cases if case.name in found}
-    others = [case.id for case in cases if case.id not in known and case.id != case.name]
-    known |= labels_for(others, labels) if others else {}
+    # Among the names of all cases, or labels of one would be taken for those of another.
+    called = {case.name: case.id for case in study.cases}
+    called |= {case.id: case.id for case in study.cases if case.id not in called}
+    found = {called[name]: files for name, files in labels_for(list(called), labels).items()}
+    images = {case.id: case.image_path for case in cases}
+    known = {i: replace(found[i], id=i, image=images[i]) for i in images if i in found}
     lacking = [case.name for case in cases if case.id not in known]
     if not known or (by_name and lacking):
         raise UserError(
@@ -122,8 +126,7 @@ def _files(labels: Path, cases: Sequence[Case], *, by_name: bool) -> dict[str, C
             "case or of its image, or differ from it in the same way for all cases; for one case "
             "name its label file."
         )
-    images = {case.id: case.image_path for case in cases}
-    return {i: replace(one, id=i, image=images[i]) for i, one in known.items()}
+    return known
 
 
 def _opened(
