@@ -24,6 +24,8 @@ from napari_mlbseg.project.study import Study
 
 @dataclass(frozen=True)
 class _Files:
+    """Where the files of a case are; no labels: they are where they were."""
+
     image: Path
     labels: Path | None
 
@@ -64,6 +66,7 @@ def relocate(
     """
     study.require_writable()
     given = _from_table(study, table) if table is not None else _found(study, folder or Path())
+    was = {case.id: study.changes.amendment(case.id).labels_path for case in study.cases}
     amended: dict[str, Amendment] = {}
     failures: list[Failure] = []
     for done, case in enumerate(study.cases):
@@ -81,7 +84,13 @@ def relocate(
         reasons = "\n".join(failure.reason for failure in failures[:5])
         raise UserError(reasons or "The table lists no case of the study.")
     study.changes.relocate(amended)
-    return Changed(tuple(study.case(case_id) for case_id in amended), tuple(failures))
+    changed = tuple(study.case(case_id) for case_id in amended)
+    notes = [
+        Failure(case.labels_path, f"The labels of {case.name!r} are still at {case.labels_path}.")
+        for case in changed
+        if case.labels_path is not None and amended[case.id].labels_path == was[case.id]
+    ]
+    return Changed(changed, tuple(failures), tuple(notes))
 
 
 def _checked(study: Study, case: Case, files: _Files) -> Amendment:
@@ -95,16 +104,17 @@ def _checked(study: Study, case: Case, files: _Files) -> Amendment:
             f"{files.image} is {image.source.format}, but {case.name!r} was imported as "
             f"{case.source.format}. Name the file that it was imported from."
         )
-    moved = replace(case, image_path=files.image, labels_path=files.labels)
+    moved = replace(case, image_path=files.image)
     require_same_image(image, moved, study.arrays)
     if files.labels is not None:
         _require_same_labels(study, moved, files.labels)
     before = study.changes.amendment(case.id)
+    labels = before.labels_path if files.labels is None else str(files.labels.absolute())
     same = image.source.header == case.source.header
     return replace(
         before,
         image_path=str(files.image.absolute()),
-        labels_path=None if files.labels is None else str(files.labels.absolute()),
+        labels_path=labels,
         source_header=before.source_header if same else image.source.header,
     )
 
@@ -136,23 +146,25 @@ def _from_table(study: Study, table: Path) -> Mapping[str, _Files | str]:
     found = {}
     for files in find_cases(table, pairing=Pairing(table=table)).cases:
         case = study.named(files.id)
-        labels = files.labels or case.labels_path
-        found[case.id] = _Files(files.image, labels if case.labels_path is not None else None)
+        had_labels = case.labels_path is not None
+        found[case.id] = _Files(files.image, files.labels if had_labels else None)
     return found
 
 
 def _found(study: Study, folder: Path) -> Mapping[str, _Files | str]:
     found: dict[str, _Files | str] = {}
     for case in study.cases:
-        image = _below(folder, case.image_path)
-        labels = None if case.labels_path is None else _below(folder, case.labels_path)
+        image, former = _below(folder, case.image_path), case.labels_path
+        labels = None if former is None else _below(folder, former)
+        if labels == image and former != case.image_path:
+            labels = None  # named alike, and only the images were moved there
         if image is None:
             found[case.id] = (
                 f"{case.image_path.name}, the image of {case.name!r}, is not in {folder}, or "
                 "several times. Name it in a table (on the command line: --table)."
             )
         else:
-            found[case.id] = _Files(image, labels or case.labels_path)
+            found[case.id] = _Files(image, labels)
     return found
 
 
