@@ -102,7 +102,7 @@ class Changes:
         return tuple(case.name for case in cases)
 
     def relabel(self, amended: Mapping[str, Amendment], **details: Any) -> None:
-        """Let arrays count that were made beside those of the labelling so far."""
+        """Let arrays count that were made beside those of the edition so far."""
         self._runs.require_none("replace the labels")
         self._catalogue.amend("relabel case", amended, **details)
         self.sweep(amended)
@@ -127,9 +127,9 @@ class Changes:
         return self._catalogue.amendments.of(case_id)
 
     def sweep(self, case_ids: Iterable[str]) -> None:
-        """Delete the arrays of cases that do not belong to their labelling."""
+        """Delete the arrays of cases that do not belong to their edition."""
         for case_id in case_ids:
-            self._arrays.keep_only(case_id, self._catalogue.labelling(case_id))
+            self._arrays.keep_only(case_id, self._catalogue.edition(case_id))
 
     def _require_free(self, name: str, case_id: str) -> None:
         for other in self._catalogue.cases():

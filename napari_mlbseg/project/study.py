@@ -167,7 +167,7 @@ class Study(AbstractContextManager["Study"]):
             if standing is Standing.DROPPED:
                 dropped.append(case_id)
             else:
-                kept[case_id] = self._catalogue.labelling(case_id)
+                kept[case_id] = self._catalogue.edition(case_id)
         sweep.sweep(self.path, kept, dropped, deep=deep)
 
     def close(self) -> None:

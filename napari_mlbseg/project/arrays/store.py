@@ -87,7 +87,7 @@ class ArrayStore:
 
     Each array has one writer; it can be read at any time, also by other processes. Arrays may come
     from a stranger: only those with the shape of their case are opened. All but the image belong to
-    the labelling of their case, which the catalogue knows: those of the next one are built beside,
+    the edition of their case, which the catalogue knows: those of the next one are built beside,
     and count from one moment to the next.
 
     Parameters
@@ -158,10 +158,10 @@ class ArrayStore:
             return known[1]
 
     def map_labels(
-        self, case_id: str, name: ArrayName, table: NDArray[np.uint8], labelling: int
+        self, case_id: str, name: ArrayName, table: NDArray[np.uint8], edition: int
     ) -> None:
-        """Copy labels with other values (`table`: for 0 to 255) into another labelling."""
-        array, path = self.open(case_id, name), self._path(case_id, name, labelling)
+        """Copy labels with other values (`table`: for 0 to 255) into another edition."""
+        array, path = self.open(case_id, name), self._path(case_id, name, edition)
         along = min(range(3), key=lambda axis: array.chunks[axis])
         shape, depth = self._catalogue.shape(case_id), array.chunks[along]
         with self._begin(path, shape, array.dtype, array.chunks, along).finished() as unfinished:
@@ -170,9 +170,9 @@ class ArrayStore:
                 labels = np.asarray(array[part], np.uint8)
                 unfinished.write(start, np.moveaxis(table[labels], along, 0))
 
-    def keep_only(self, case_id: str, labelling: int) -> None:
-        """Delete the arrays of a case that belong to another labelling."""
-        for stale in of_other_labellings(self._folder / require_case_id(case_id), labelling):
+    def keep_only(self, case_id: str, edition: int) -> None:
+        """Delete the arrays of a case that belong to another edition."""
+        for stale in of_other_editions(self._folder / require_case_id(case_id), edition):
             self._delete(stale)
 
     def begin(self, case_id: str, name: ArrayName, axis: int) -> Unfinished:
@@ -210,11 +210,11 @@ class ArrayStore:
         name: ArrayName,
         source: VoxelSource,
         axis: int,
-        labelling: int | None = None,
+        edition: int | None = None,
     ) -> zarr.Array[Any]:
         """Replace an array with a whole volume, stored so that slices along any axis open fast.
 
-        A volume that comes in slabs is never in memory as a whole. It belongs to the labelling of
+        A volume that comes in slabs is never in memory as a whole. It belongs to the edition of
         the case, or to another one, which does not count yet.
         """
         shape = source.geometry.shape
@@ -222,7 +222,7 @@ class ArrayStore:
         sides = (_BLOCK_ALONG_AXIS if k == axis else _BLOCK_ACROSS for k in range(3))
         z, y, x = (min(side, n) for side, n in zip(sides, shape, strict=True))
         chunks = within_memory((z, y, x), shape, dtype.itemsize)
-        path = self._path(case_id, name, labelling)
+        path = self._path(case_id, name, edition)
         with self._begin(path, shape, dtype, chunks, axis).finished() as unfinished:
             unfinished.pour(source)
         return self._opened(path, name, shape)
@@ -275,8 +275,8 @@ class ArrayStore:
         """Note that the case is in the catalogue."""
         (self._folder / require_case_id(case_id) / IMPORTING).unlink(missing_ok=True)
 
-    def _path(self, case_id: str, name: ArrayName, labelling: int | None = None) -> Path:
-        number = self._catalogue.labelling(case_id) if labelling is None else labelling
+    def _path(self, case_id: str, name: ArrayName, edition: int | None = None) -> Path:
+        number = self._catalogue.edition(case_id) if edition is None else edition
         mark = f".{number}" if number and name is not ArrayName.IMAGE else ""
         return self._folder / require_case_id(case_id) / f"{name.value}{mark}.zarr"
 
@@ -329,13 +329,13 @@ class ArrayStore:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def of_other_labellings(case: Path, labelling: int) -> Iterator[Path]:
-    """The arrays in the folder of a case that do not belong to its labelling."""
+def of_other_editions(case: Path, edition: int) -> Iterator[Path]:
+    """The arrays in the folder of a case that do not belong to its edition."""
     of_labels = {name.value for name in ArrayName if name is not ArrayName.IMAGE}
     of_labels |= set(FORMER.values())
     for array in plain_folders(case):
         name, _, number = array.stem.partition(".")
-        if name in of_labels and array.suffix == ".zarr" and number != str(labelling or ""):
+        if name in of_labels and array.suffix == ".zarr" and number != str(edition or ""):
             yield array
 
 

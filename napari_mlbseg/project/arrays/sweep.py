@@ -12,7 +12,7 @@ from napari_mlbseg.project.arrays.store import (
     IMPORTING,
     ArrayName,
     former_path,
-    of_other_labellings,
+    of_other_editions,
 )
 from napari_mlbseg.project.folder.durable import before, beside, settle
 from napari_mlbseg.project.folder.inside import plain_folders, spelled
@@ -29,11 +29,11 @@ def checkpoints_in(folder: Path) -> Iterator[str]:
 
 
 def sweep(
-    folder: Path, labellings: Mapping[str, int], dropped: Collection[str] = (), *, deep: bool
+    folder: Path, editions: Mapping[str, int], dropped: Collection[str] = (), *, deep: bool
 ) -> None:
     """Clean up a study whose lock is held; files that cannot be deleted stay.
 
-    `labellings` are those of the cases whose arrays are kept, by id, and `dropped` the ids of the
+    `editions` are those of the cases whose arrays are kept, by id, and `dropped` the ids of the
     others.
 
     A `deep` sweep also goes through the chunks of all arrays, which takes a while in a large study
@@ -42,7 +42,7 @@ def sweep(
     for name in checkpoints_in(folder):
         if name.endswith(_UNFINISHED_CHECKPOINT):
             _unlink(folder / name)
-    known = {spelled(case_id): number for case_id, number in labellings.items()}
+    known = {spelled(case_id): number for case_id, number in editions.items()}
     gone = set(map(spelled, dropped))
     for case in plain_folders(folder / ARRAYS_NAME):
         if spelled(case.name) in gone:
@@ -62,7 +62,7 @@ def sweep(
             if array in (beside(path), before(path)):
                 with suppress(OSError):
                     settle(path)
-        for stale in of_other_labellings(case, known[spelled(case.name)]):
+        for stale in of_other_editions(case, known[spelled(case.name)]):
             shutil.rmtree(stale, ignore_errors=True)
         _bring_to_new_names(case)
         if deep:

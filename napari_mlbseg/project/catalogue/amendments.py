@@ -29,9 +29,9 @@ class Amendment:
 
     Attributes
     ----------
-    labelling
+    edition
         Counts how often the machine's labels were replaced from outside; the arrays of another
-        labelling do not count.
+        edition do not count.
     """
 
     name: str | None = None
@@ -39,7 +39,7 @@ class Amendment:
     labels_path: str | None = None
     source_header: bytes | None = None
     source_choice: str | None = None
-    labelling: int = 0
+    edition: int = 0
     standing: Standing = Standing.KEPT
 
 
@@ -50,9 +50,7 @@ _NEWEST: Final = (
     f"SELECT {hashes.AMENDMENT}, sha256 FROM amendments WHERE number IN "
     "(SELECT max(number) FROM amendments GROUP BY case_id)"
 )
-_LABELLING: Final = (
-    "SELECT labelling FROM amendments WHERE case_id = ? ORDER BY number DESC LIMIT 1"
-)
+_EDITION: Final = "SELECT edition FROM amendments WHERE case_id = ? ORDER BY number DESC LIMIT 1"
 _NAMES: Final = "SELECT name FROM amendments WHERE case_id = ? AND name IS NOT NULL ORDER BY number"
 
 
@@ -77,13 +75,13 @@ class Amendments:
         """What a case is now."""
         return self.newest().get(case_id, AS_IMPORTED)
 
-    def labelling(self, case_id: str) -> int:
-        """The labelling of a case whose arrays count."""
+    def edition(self, case_id: str) -> int:
+        """The edition of a case whose arrays count."""
         if self._database.writable:
-            return self.of(case_id).labelling
+            return self.of(case_id).edition
         if self._database.version < WITH_AMENDMENTS:
             return 0
-        rows = self._database.rows(_LABELLING, case_id)
+        rows = self._database.rows(_EDITION, case_id)
         return int(rows[0][0]) if rows else 0
 
     def names(self, case_id: str) -> tuple[str, ...]:

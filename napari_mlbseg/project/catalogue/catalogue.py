@@ -126,9 +126,9 @@ class Catalogue:
                 write.note(action, case_id, **details)
         self.amendments.forget()
 
-    def labelling(self, case_id: str) -> int:
+    def edition(self, case_id: str) -> int:
         """Which of its arrays count, see `Amendment`."""
-        return self.amendments.labelling(case_id)
+        return self.amendments.edition(case_id)
 
     def _unknown(self, name: str) -> UserError:
         names = [case.name for case in self.cases()]

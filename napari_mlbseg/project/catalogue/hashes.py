@@ -15,7 +15,7 @@ LINE: Final = "created_at, author, action, case_id, details"
 RUN: Final = "author, started_at, finished_at, outcome, config, seed, device"
 EXTENT: Final = "case_id, axis, class, first_slice, last_slice, author, created_at"
 AMENDMENT: Final = (
-    "case_id, name, image_path, labels_path, source_header, source_choice, labelling, standing, "
+    "case_id, name, image_path, labels_path, source_header, source_choice, edition, standing, "
     "author, created_at"
 )
 MOVE: Final = "class, becomes, masks, author, created_at"

@@ -126,7 +126,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             labels_path TEXT,
             source_header BLOB,
             source_choice TEXT,
-            labelling INTEGER NOT NULL CHECK (labelling >= 0),
+            edition INTEGER NOT NULL CHECK (edition >= 0),
             standing TEXT NOT NULL CHECK (standing IN ('kept', 'removed', 'dropped')),
             author TEXT NOT NULL,
             created_at TEXT NOT NULL,

@@ -121,10 +121,10 @@ def _mapped(
         before = study.changes.amendment(case.id)
         for name in _WHERE:
             if study.arrays.has(case.id, name):
-                study.arrays.map_labels(case.id, name, table, before.labelling + 1)
+                study.arrays.map_labels(case.id, name, table, before.edition + 1)
         choice = json.dumps(asdict(_renumbered(case.source.choice, becoming)))
         source_choice = before.source_choice if case.labels_path is None else choice
-        amended = replace(before, labelling=before.labelling + 1, source_choice=source_choice)
+        amended = replace(before, edition=before.edition + 1, source_choice=source_choice)
         yield case.id, amended
 
 

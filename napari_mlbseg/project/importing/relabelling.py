@@ -143,12 +143,12 @@ def _opened(
 def _stored(study: Study, case: Case, values: LabelValues, choice: Choice) -> Amendment:
     """Store labels beside those that count, and say what becomes of the case."""
     before = study.changes.amendment(case.id)
-    labelling = before.labelling + 1
+    edition = before.edition + 1
     labels = ClassesOnly(values, values.path)
-    study.arrays.put(case.id, ArrayName.INITIAL_LABELS, labels, case.axis, labelling)
+    study.arrays.put(case.id, ArrayName.INITIAL_LABELS, labels, case.axis, edition)
     return replace(
         before,
         labels_path=str(values.path),
         source_choice=json.dumps(asdict(choice)),
-        labelling=labelling,
+        edition=edition,
     )
