@@ -100,7 +100,10 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "keeping": {"background", "case"},
         "refusals": set(),
         "on_view": {"background", "case", "keeping", "refusals"},
-        "workbench": {"background", "case", "keeping", "on_view", "refusals", "requests"},
+        "changes": {"background", "keeping", "on_view", "refusals"},
+        "workbench": {
+            *("background", "case", "changes", "keeping", "on_view", "refusals", "requests"),
+        },
         "toolbox": {"case", "panels", "workbench"},
         "lifetime": {"background", "case", "keeping", "panels", "workbench"},
         "reading": {"background", "case", "focus", "panels", "workbench"},

@@ -19,6 +19,7 @@ from napari_mlbseg.widgets.background.errands import Errands
 from napari_mlbseg.widgets.background.exports import Exports
 from napari_mlbseg.widgets.background.intake import Intake
 from napari_mlbseg.widgets.case.annotation import Annotation
+from napari_mlbseg.widgets.changes import CaseChanges
 from napari_mlbseg.widgets.keeping.leaving import Leaving
 from napari_mlbseg.widgets.on_view import CaseOnView
 from napari_mlbseg.widgets.refusals import for_writing, opened, reporting
@@ -46,6 +47,8 @@ class Workbench(QObject):
         What happens before a case or the study is left; the edits that could not be saved.
     view
         The case on view.
+    changes
+        Renames, removes and restores cases.
 
     Signals
     -------
@@ -90,6 +93,11 @@ class Workbench(QObject):
         self.view.request.connect(self.send)
         self.view.failed.connect(self.failed)
         self.view.told.connect(self.told)
+        self.changes = CaseChanges(
+            lambda: self.study, self.view, self.leaving, self.errands, self.bridge, self
+        )
+        self.changes.failed.connect(self.failed)
+        self.changes.told.connect(self.told)
 
     @property
     def annotation(self) -> Annotation | None:

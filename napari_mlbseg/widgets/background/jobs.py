@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from napari_mlbseg.engine.predictions.suggestions import Suggestion, suggest
+from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.exporting.checks import name_notes
 from napari_mlbseg.project.exporting.export import (
     ExportKind,
@@ -15,6 +16,7 @@ from napari_mlbseg.project.exporting.export import (
 from napari_mlbseg.project.importing.classes import change_classes
 from napari_mlbseg.project.importing.cohort import Imported, make_study
 from napari_mlbseg.project.importing.offers import Offer, offers_in
+from napari_mlbseg.project.importing.relabelling import relabel
 from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.project.tidying.told import Tidied, summary
@@ -54,6 +56,20 @@ def change_of_classes(
     def work(report: Report) -> tuple[LabelClass, ...]:
         change_classes(study, classes, progress=lambda *step: report(step))
         return study.classes
+
+    return work
+
+
+def relabelling(study: Study, case_id: str, labels: Path) -> Callable[[Report], str]:
+    """Take the rough labels of a file for a case; the result says what is wrong, or nothing."""
+
+    def work(report: Report) -> str:
+        try:
+            names = [study.case(case_id).name]
+            relabel(study, labels, names, progress=lambda *step: report(step))
+        except UserError as error:
+            return str(error)
+        return ""
 
     return work
 
