@@ -102,20 +102,14 @@ class CaseChanges(QObject):
 
     def _relabel(self, study: Study, case_id: str, labels: Path) -> None:
         shown = self._view.annotation
-        key = shown.key if shown is not None and shown.case.id == case_id else None
-        if key is not None:
-            self._view.close()  # it shows arrays that are replaced
+        on_view = shown is not None and shown.case.id == case_id
+        come_back = self._view.put_aside() if on_view else _nothing
 
-        def done(problem: str) -> None:
-            if self._study() is not study:
-                return
-            if key is not None:
-                self._view.go_to(key)
-            self.changed.emit()
-            if problem:
-                self.failed.emit(problem)
-            else:
+        def done(_: None) -> None:
+            come_back()
+            if self._study() is study:
+                self.changed.emit()
                 self.told.emit("The labels were replaced; the next training predicts the case.")
 
         with reporting(self.failed.emit):
-            self._errands.run(jobs.relabelling(study, case_id, labels), done)
+            self._errands.run(jobs.relabelling(study, case_id, labels), done, otherwise=come_back)

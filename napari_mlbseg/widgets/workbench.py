@@ -1,7 +1,8 @@
 """The open study, the case on view and the engine: everything behind the panels, without a UI."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, Signal
@@ -123,8 +124,12 @@ class Workbench(QObject):
         with reporting(self.failed.emit):
             self.intake.create(new)
 
-    def set_classes(self, classes: Sequence[LabelClass]) -> None:
-        """Change the classes of the study; a class in use cannot be removed."""
+    def set_classes(
+        self,
+        classes: Sequence[LabelClass],
+        becoming: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
+        """Change the classes of the study; one in use goes only if `becoming` says where to."""
         with reporting(self.failed.emit):
             study = for_writing(self.study)
             known, wanted = ({c.value for c in each} for each in (study.classes, classes))
@@ -133,8 +138,10 @@ class Workbench(QObject):
                     "Classes cannot be added or removed while the training runs. Stop it first."
                 )
             self.view.show(Annotation.flush)
+            come_back = self.view.put_aside() if becoming else _nothing
 
             def done(now: tuple[LabelClass, ...]) -> None:
+                come_back()
                 if self.study is not study:
                     return
                 self.view.show(lambda annotation: annotation.set_classes(now))
@@ -142,7 +149,8 @@ class Workbench(QObject):
                 if known != wanted:
                     self.told.emit("Classes saved. The next training starts afresh with them.")
 
-            self.errands.run(jobs.change_of_classes(study, classes), done)
+            work = jobs.change_of_classes(study, classes, becoming)
+            self.errands.run(work, done, otherwise=come_back)
 
     def close_study(self) -> None:
         """Save the edits, stop the training, then release the study."""

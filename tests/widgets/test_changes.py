@@ -77,10 +77,10 @@ def test_cases_change_from_the_menu_of_their_list(
     assert annotation is not None
     annotation.layers.working.paint((5, 4, 4), 2)  # not saved yet
     cases.choose(0, "Rename")
-    [dialog] = cases.panel.findChildren(QInputDialog)
-    dialog.setTextValue("baseline")
+    [asked] = cases.panel.findChildren(QInputDialog)
+    asked.setTextValue("baseline")
     with qtbot.waitSignal(dock.workbench.changes.changed):
-        QTest.keyClick(dialog, Qt.Key.Key_Return)
+        QTest.keyClick(asked, Qt.Key.Key_Return)
     assert cases.names == ["baseline", "phantom_02"]
     assert dock.study_panel.case.text() == "baseline"
     assert study.slices.mask(SliceKey("phantom_01", 0, 5))[4, 4] == 2
@@ -110,6 +110,25 @@ def test_cases_change_from_the_menu_of_their_list(
         cases.choose(0, "Restore baseline")
     assert cases.names == ["baseline", "phantom_02"]
     assert study.slices.mask(SliceKey("phantom_01", 0, 5))[4, 4] == 2
+
+    first, second = study.classes
+    before = study.labels.working("phantom_02")
+    dialog = dock.slices_panel.ask_classes()
+    dialog.table.selectRow(1)
+    targets = dialog.merge.menu()
+    assert targets is not None
+    targets.popup(dialog.mapToGlobal(QPoint(5, 5)))
+    [into, _] = targets.actions()
+    QTest.mouseClick(targets, LEFT, pos=targets.actionGeometry(into).center())
+    with qtbot.waitSignal(dock.workbench.classes_changed):
+        dialog.accept()
+    assert study.classes == (first,)
+    assert study.slices.mask(SliceKey("phantom_01", 0, 5))[4, 4] == first.value
+    shown = dock.workbench.annotation
+    assert shown is not None
+    assert shown.case.id == "phantom_02"
+    expected = np.where(before == second.value, first.value, before)
+    np.testing.assert_array_equal(shown.layers.working.data, expected)
 
 
 def test_while_the_training_runs_only_names_change(qtbot: QtBot, dock: MLBSegDock) -> None:

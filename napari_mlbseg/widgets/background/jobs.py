@@ -1,11 +1,10 @@
 """The background jobs of the workbench: functions that report their progress."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from napari_mlbseg.engine.predictions.suggestions import Suggestion, suggest
-from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.exporting.checks import name_notes
 from napari_mlbseg.project.exporting.export import (
     ExportKind,
@@ -49,27 +48,23 @@ def creation(new: NewStudy) -> Callable[[Report], tuple[Study, Imported]]:
 
 
 def change_of_classes(
-    study: Study, classes: Sequence[LabelClass]
+    study: Study, classes: Sequence[LabelClass], becoming: Mapping[int, int]
 ) -> Callable[[Report], tuple[LabelClass, ...]]:
-    """Replace the classes; the result holds the new classes of the study."""
+    """Replace the classes, see `change_classes`; the result holds the new classes of the study."""
 
     def work(report: Report) -> tuple[LabelClass, ...]:
-        change_classes(study, classes, progress=lambda *step: report(step))
+        change_classes(study, classes, becoming=becoming, progress=lambda *step: report(step))
         return study.classes
 
     return work
 
 
-def relabelling(study: Study, case_id: str, labels: Path) -> Callable[[Report], str]:
-    """Take the rough labels of a file for a case; the result says what is wrong, or nothing."""
+def relabelling(study: Study, case_id: str, labels: Path) -> Callable[[Report], None]:
+    """Take the rough labels of a file for a case."""
 
-    def work(report: Report) -> str:
-        try:
-            names = [study.case(case_id).name]
-            relabel(study, labels, names, progress=lambda *step: report(step))
-        except UserError as error:
-            return str(error)
-        return ""
+    def work(report: Report) -> None:
+        names = [study.case(case_id).name]
+        relabel(study, labels, names, progress=lambda *step: report(step))
 
     return work
 

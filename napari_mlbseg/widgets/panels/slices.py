@@ -48,7 +48,7 @@ class SlicesPanel(QWidget):
         Name of one of `shortcuts.OF_A_SLICE`.
     slice_chosen(int), axis_chosen(int), label_chosen(int)
         A slice, an axis, or a class to paint with was chosen.
-    classes_chosen(object)
+    classes_chosen(object, object)
         New classes for the study, a tuple of `LabelClass`.
     """
 
@@ -56,7 +56,7 @@ class SlicesPanel(QWidget):
     slice_chosen = Signal(int)
     axis_chosen = Signal(int)
     label_chosen = Signal(int)
-    classes_chosen = Signal(object)
+    classes_chosen = Signal(object, object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class SlicesPanel(QWidget):
         """Open the dialog to change the classes."""
         dialog = ClassesDialog(self._classes, self)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.accepted.connect(lambda: self.classes_chosen.emit(dialog.answer()))
+        dialog.accepted.connect(lambda: self.classes_chosen.emit(dialog.answer(), dialog.becoming))
         dialog.open()
         return dialog
 

@@ -370,6 +370,35 @@ def test_an_added_class_gets_a_free_value_and_a_removed_one_goes(
     assert [c.value for c in classes.answer()] == [4, 5]
 
 
+def test_a_class_goes_into_another_and_both_into_the_background(
+    qtbot: QtBot, classes: ClassesDialog
+) -> None:
+    classes.show()
+    qtbot.waitExposed(classes)
+
+    def become(row: int, name: str) -> None:
+        classes.table.selectRow(row)
+        menu = classes.merge.menu()
+        assert menu is not None
+        menu.popup(classes.mapToGlobal(QPoint(5, 5)))
+        action = next(one for one in menu.actions() if one.text() == name)
+        qtbot.mouseClick(menu, LEFT, pos=menu.actionGeometry(action).center())
+
+    assert not classes.merge.isEnabled()
+    qtbot.mouseClick(classes.add, LEFT)
+    become(1, "liver")
+    assert classes.becoming == {4: 1}
+    assert [c.value for c in classes.answer()] == [1, 5]
+    classes.table.selectRow(0)
+    assert not classes.remove.isEnabled()  # the pixels of another become this one
+    become(0, "class 5")
+    assert classes.becoming == {4: 5, 1: 5}
+    become(0, "background")  # of a new class there are no pixels yet
+    assert classes.becoming == {4: 0, 1: 0}
+    qtbot.mouseClick(classes.add, LEFT)
+    assert [c.value for c in classes.answer()] == [5]  # none of those that are gone
+
+
 def test_the_largest_value_is_not_exceeded(qtbot: QtBot) -> None:
     dialog = ClassesDialog([LabelClass(1, "a", (0, 0, 0)), LabelClass(254, "b", (0, 0, 0))])
     qtbot.addWidget(dialog)
@@ -400,7 +429,9 @@ def test_the_slices_panel_asks_for_the_classes_of_its_dialog(qtbot: QtBot) -> No
     dialog = panel.ask_classes()
     rename(dialog, 0, "spleen")
     dialog.accept()
-    assert [c.name for c in told[0]] == ["spleen", "tumour"]
+    [(answer, becoming)] = told
+    assert [c.name for c in answer] == ["spleen", "tumour"]
+    assert becoming == {}
 
 
 # --- study and export -----------------------------------------------------------------------------
