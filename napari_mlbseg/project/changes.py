@@ -22,6 +22,7 @@ class Changes:
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> from napari_mlbseg.api import Study, import_folder
     >>> study = Study.create(Path("heart.mlbseg"))
     >>> imported = import_folder(study, Path("images"), Path("rough"))

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -216,4 +218,24 @@ def test_a_damaged_change_is_told_and_repaired(study: Study) -> None:
     with Study.open(study.path) as again:
         assert names(again) == ["baseline", "b"]
         np.testing.assert_array_equal(again.labels.working("a"), shown)
+        assert again.check().flaws == ()
+
+
+def test_a_damaged_merge_is_made_again_from_the_log(study: Study) -> None:
+    organ, core, scar = study.classes
+    change_classes(study, [core, scar], becoming={organ.value: core.value})
+    expected = study.slices.mask(SliceKey("a", 0, 1))
+    study.close()
+    shutil.rmtree(study.path / "backups")
+    with closing(sqlite3.connect(study.path / "catalogue.sqlite", isolation_level=None)) as raw:
+        raw.execute("DROP TRIGGER moves_no_update")
+        raw.execute("UPDATE moves SET becomes = 3")
+    with Study.open(study.path, writable=False) as reader:
+        assert any("row 1 of moves is not as it was saved" in line for line in reader.check().flaws)
+        with pytest.raises(UserError, match="which classes were merged"):
+            reader.slices.mask(SliceKey("a", 0, 1))
+    told = repair(study.path)
+    assert any("Move 1 of a class was made again from the log" in line for line in told.done)
+    with Study.open(study.path) as again:
+        np.testing.assert_array_equal(again.slices.mask(SliceKey("a", 0, 1)), expected)
         assert again.check().flaws == ()

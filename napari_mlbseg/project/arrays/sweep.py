@@ -62,7 +62,8 @@ def sweep(
             if array in (beside(path), before(path)):
                 with suppress(OSError):
                     settle(path)
-        for stale in of_other_editions(case, known[spelled(case.name)]):
+        edition = known.get(spelled(case.name))
+        for stale in () if edition is None else of_other_editions(case, edition):
             shutil.rmtree(stale, ignore_errors=True)
         _bring_to_new_names(case)
         if deep:

@@ -89,10 +89,11 @@ class Catalogue:
         )
 
     def ids(self) -> Mapping[str, Standing]:
-        """The ids of all cases that there ever were."""
+        """The ids of all cases that there ever were; Damaged where one leads out of the study."""
         newest = self.amendments.newest()
         rows = self._database.rows("SELECT id FROM cases ORDER BY number")
-        return {one: newest.get(one, AS_IMPORTED).standing for (one,) in rows}
+        ids = [require_case_id(case_id) for (case_id,) in rows]
+        return {one: newest.get(one, AS_IMPORTED).standing for one in ids}
 
     def case(self, case_id: str) -> Case:
         """One case by its id; raises UserError that lists the names of the cases otherwise."""

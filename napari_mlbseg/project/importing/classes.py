@@ -73,6 +73,7 @@ def change_classes(
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> from napari_mlbseg.api import import_folder
     >>> with Study.create(Path("heart.mlbseg")) as study:
     ...     imported = import_folder(study, Path("images"), Path("rough"))
