@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -57,7 +58,7 @@ class Slices:
         if mask.shape != expected:
             raise ValueError(f"the mask of {key} has the shape {expected}, got {mask.shape}")
         if state is SliceState.CLEAN:
-            require_classes(mask, self._catalogue.classes(), key)
+            require_classes(mask, self._catalogue.classes(), self._in_words(key))
         packed = PackedMask.pack(mask)
         with self._database.transaction() as write:
             number = write.execute(
@@ -79,11 +80,12 @@ class Slices:
         self._case_of(key)
         record = self.record(key)
         if state is SliceState.CLEAN and record is not None and record.has_mask:
-            require_classes(self.revision_mask(record.revision), self._catalogue.classes(), key)
+            mask_of = self.revision_mask(record.revision)
+            require_classes(mask_of, self._catalogue.classes(), self._in_words(key))
         mask = (None, None) if record is None else self._mask_of(record.revision)
         if mask[0] is None and state in HUMAN:
             raise UserError(
-                f"Slice {key.index} of {self._catalogue.name(key.case_id)} has no corrected mask "
+                f"{self._in_words(key)} has no corrected mask "
                 f"to become {state.value}. Save its labels first."
             )
         with self._database.transaction() as write:
@@ -111,7 +113,11 @@ class Slices:
 
     def damaged(self) -> tuple[DamagedRevision, ...]:
         """The damaged revisions that no later one supersedes, in order of revision."""
-        return self._kept(self._newest.damaged(), lambda damaged: damaged.key)
+        kept = self._kept(self._newest.damaged(), lambda damaged: damaged.key)
+        return tuple(
+            one if one.key is None else replace(one, case=self._catalogue.name(one.key.case_id))
+            for one in kept
+        )
 
     def _kept(self, found: tuple[T, ...], key: Callable[[T], SliceKey | None]) -> tuple[T, ...]:
         """What does not belong to a case that was removed."""
@@ -141,8 +147,7 @@ class Slices:
         """The newest mask of a slice; UserError where it has none."""
         record = self.record(key)
         if record is None or not record.has_mask:
-            name = self._catalogue.name(key.case_id)
-            raise UserError(f"Slice {key.index} of {name} has no corrected mask yet.")
+            raise UserError(f"{self._in_words(key)} has no corrected mask yet.")
         return self.revision_mask(record.revision)
 
     def revision_mask(self, revision: int) -> NDArray[np.uint8]:
@@ -169,6 +174,9 @@ class Slices:
         mask, found = self._values[revision]
         table = self._catalogue.moves.lookup(mask)
         return found if table is None else frozenset(table[list(found)].tolist())
+
+    def _in_words(self, key: SliceKey) -> str:
+        return f"Slice {key.index} of {self._catalogue.name(key.case_id)}"
 
     def _case_of(self, key: SliceKey) -> Case:
         """The case of a slice that is to be kept; raises where it has no such slice."""
