@@ -14,6 +14,7 @@ from flipped import flip
 
 from napari_mlbseg.errors import Damaged, UserError
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.catalogue import hashes
 from napari_mlbseg.project.catalogue.backups import backups_in
 from napari_mlbseg.project.exporting.export import export_study
 from napari_mlbseg.project.exporting.kinds import ExportKind
@@ -239,3 +240,30 @@ def test_a_damaged_merge_is_made_again_from_the_log(study: Study) -> None:
     with Study.open(study.path) as again:
         np.testing.assert_array_equal(again.slices.mask(SliceKey("a", 0, 1)), expected)
         assert again.check().flaws == ()
+
+
+@pytest.mark.parametrize(
+    ("tampered", "why"),
+    [
+        ("UPDATE amendments SET name = '../../x', sha256 = :hash", "not a valid name"),
+        ("UPDATE amendments SET edition = '/../../x', sha256 = :hash", "does not describe"),
+        ("UPDATE amendments SET standing = 'both', sha256 = :hash", "does not describe"),
+        ("UPDATE moves SET becomes = 300, sha256 = :hash", "does not describe"),
+    ],
+)
+def test_a_change_that_a_stranger_made_up_is_refused(study: Study, tampered: str, why: str) -> None:
+    organ, core, scar = study.classes
+    change_classes(study, [core, scar], becoming={organ.value: core.value})
+    study.close()
+    table, columns = (
+        ("moves", hashes.MOVE) if "moves" in tampered else ("amendments", hashes.AMENDMENT)
+    )
+    with closing(sqlite3.connect(study.path / "catalogue.sqlite", isolation_level=None)) as raw:
+        raw.execute("PRAGMA ignore_check_constraints = ON")
+        raw.execute(f"DROP TRIGGER {table}_no_update")
+        raw.execute(tampered, {"hash": b""})
+        for number, *row in raw.execute(f"SELECT number, {columns} FROM {table}").fetchall():
+            digest = hashes.sha256_of(*row)
+            raw.execute(f"UPDATE {table} SET sha256 = ? WHERE number = ?", (digest, number))
+    with pytest.raises(Damaged, match=why), Study.open(study.path, writable=False) as reader:
+        _ = [reader.labels.working(case.id) for case in reader.cases]

@@ -149,7 +149,7 @@ class ArrayStore:
             stamp = _stamp(path)
         except (FileNotFoundError, NotADirectoryError):
             self.place.check()
-            raise UserError(_absent(case_id, name)) from None
+            raise UserError(_absent(self._catalogue.name(case_id), name)) from None
         with self._lock:
             known = self._open.get(path)
             if known is None or known[0] != stamp:
@@ -350,14 +350,14 @@ def former_path(path: Path) -> Path | None:
     return path.with_stem(FORMER[path.stem]) if path.stem in FORMER else None
 
 
-def _absent(case_id: str, name: ArrayName) -> str:
+def _absent(case: str, name: ArrayName) -> str:
     words = name.value.replace("_", " ")
     if name is ArrayName.IMAGE:
         return (
-            f"The {words} of {case_id} is missing from the study's arrays. Rebuild the arrays from "
+            f"The {words} of {case} is missing from the study's arrays. Rebuild the arrays from "
             "the source files; corrected slices are not lost."
         )
     return (
-        f"There is no array {words!r} of {case_id}. If it was imported, rebuild the arrays from "
+        f"There is no array {words!r} of {case}. If it was imported, rebuild the arrays from "
         "the source files; otherwise run the training, which computes it."
     )

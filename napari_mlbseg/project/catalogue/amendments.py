@@ -105,7 +105,8 @@ class Amendments:
             with readable(f"what was changed of {case_id!r}"):
                 hashes.require_sound(tuple(row), sha256)
                 one = Amendment(*values)
-                found[case_id] = replace(one, standing=Standing(one.standing))
+                standing, edition = Standing(one.standing), int(one.edition)
+                found[case_id] = replace(one, standing=standing, edition=edition)
         return found
 
 

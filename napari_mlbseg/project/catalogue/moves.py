@@ -15,6 +15,7 @@ from napari_mlbseg.project.catalogue import hashes
 from napari_mlbseg.project.catalogue.database import Database, Transaction
 from napari_mlbseg.project.catalogue.reading import readable
 from napari_mlbseg.project.catalogue.schema import WITH_AMENDMENTS
+from napari_mlbseg.project.records.cases import MAX_CLASS
 
 _ROWS: Final = f"SELECT {hashes.MOVE}, sha256 FROM moves ORDER BY number"
 _VALUES: Final = 256
@@ -66,7 +67,10 @@ class Moves:
         for *row, sha256 in self._database.rows(_ROWS):
             with readable("which classes were merged"):
                 hashes.require_sound(tuple(row), sha256)
-                found.append(Move(*map(int, row[:3])))
+                move = Move(*map(int, row[:3]))
+                if not (1 <= move.value <= MAX_CLASS and 0 <= move.becomes <= MAX_CLASS):
+                    raise ValueError(f"class {move.value} that becomes {move.becomes}")
+                found.append(move)
         return found
 
 
