@@ -67,9 +67,11 @@ if TYPE_CHECKING:
     from napari_mlbseg.project.catalogue.extents import Extents
     from napari_mlbseg.project.catalogue.revisions import Slices
     from napari_mlbseg.project.catalogue.runs import RunRecord, Runs
+    from napari_mlbseg.project.changes import Changes
     from napari_mlbseg.project.exporting.export import export_case, export_study
     from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
     from napari_mlbseg.project.folder.lock import StudyLocked
+    from napari_mlbseg.project.importing.classes import change_classes
     from napari_mlbseg.project.importing.cohort import (
         Imported,
         import_cases,
@@ -80,6 +82,8 @@ if TYPE_CHECKING:
     from napari_mlbseg.project.importing.failures import Failure
     from napari_mlbseg.project.importing.layout import CaseFiles, Layout, Pairing, find_cases
     from napari_mlbseg.project.importing.names import Rule
+    from napari_mlbseg.project.importing.relabelling import Changed, relabel
+    from napari_mlbseg.project.importing.relocating import relocate
     from napari_mlbseg.project.labels import StudyLabels
     from napari_mlbseg.project.records.cases import Case, LabelClass
     from napari_mlbseg.project.records.damage import CatalogueReport, DamagedRevision
@@ -100,6 +104,8 @@ __all__ = [
     "Case",
     "CaseFiles",
     "CatalogueReport",
+    "Changed",
+    "Changes",
     "CheckpointSaved",
     "Choice",
     "CleanSlicesChanged",
@@ -168,6 +174,7 @@ __all__ = [
     "ValidationScored",
     "Verified",
     "Volume",
+    "change_classes",
     "export_case",
     "export_model",
     "export_predicted_probabilities",
@@ -181,6 +188,8 @@ __all__ = [
     "make_study",
     "read_image",
     "read_labels",
+    "relabel",
+    "relocate",
     "repair",
     "slices_to_correct",
     "suggest",
@@ -229,14 +238,18 @@ _HOMES: Final = {
     "project.catalogue.extents": ("Extents",),
     "project.catalogue.revisions": ("Slices",),
     "project.catalogue.runs": ("RunRecord", "Runs"),
+    "project.changes": ("Changes",),
     "project.exporting.export": ("export_case", "export_study"),
     "project.exporting.kinds": ("ExportKind", "OutFormat"),
     "project.folder.lock": ("StudyLocked",),
+    "project.importing.classes": ("change_classes",),
     "project.importing.cohort": (
         *("Imported", "import_cases", "import_folder", "import_images", "make_study"),
     ),
     "project.importing.layout": ("CaseFiles", "Layout", "Pairing", "find_cases"),
     "project.importing.names": ("Rule",),
+    "project.importing.relabelling": ("Changed", "relabel"),
+    "project.importing.relocating": ("relocate",),
     "project.importing.failures": ("Failure",),
     "project.labels": ("StudyLabels",),
     "project.records.cases": ("Case", "LabelClass"),

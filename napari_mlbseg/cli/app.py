@@ -8,14 +8,17 @@ from typing import Annotated
 import typer
 
 from napari_mlbseg.cli import output
+from napari_mlbseg.cli.change_commands import commands
 from napari_mlbseg.cli.exits import Commands, ExitCode
 from napari_mlbseg.cli.folder_options import (
     DryRun,
     FolderLayout,
+    Frame,
     OneHot,
     PairNames,
     PairTable,
     Renumber,
+    Series,
 )
 from napari_mlbseg.cli.options import (
     AsJson,
@@ -84,13 +87,8 @@ def init(
     ] = None,
     pieces: Pieces = None,
     no_holes: NoHoles = None,
-    frame: Annotated[
-        int | None, typer.Option(min=0, help="Frame or channel of files with several, from 0.")
-    ] = None,
-    series: Annotated[
-        str | None,
-        typer.Option(help="DICOM series of folders with several: a name, largest, or all."),
-    ] = None,
+    frame: Frame = None,
+    series: Series = None,
     pair: PairNames = None,
     table: PairTable = None,
     layout: FolderLayout = "auto",
@@ -131,21 +129,7 @@ def info(study: StudyPath, json: AsJson = False) -> None:
     output.show(described, json=json, text=output.study_text)
 
 
-@app.command()
-def classes(
-    study: StudyPath,
-    *,
-    pieces: Pieces = None,
-    no_holes: NoHoles = None,
-    holes: Annotated[str | None, typer.Option(help="Structures that may have holes again.")] = None,
-    json: AsJson = False,
-) -> None:
-    """Show the classes of a study, or say how many pieces they have and whether they have holes."""
-    from napari_mlbseg.cli import studies
-    from napari_mlbseg.project.importing.rules import Rules
-
-    told = studies.classes(study, Rules.parsed(pieces, no_holes, holes))
-    output.show(told, json=json, text=output.classes_text)
+app.add_typer(commands)
 
 
 @app.command()

@@ -19,18 +19,18 @@ from napari_mlbseg.project.study import Study
 Document = Mapping[str, Any]
 
 
-def show(path: Path, case_id: str) -> Document:
+def show(path: Path, name: str) -> Document:
     """What is marked in a case; works while somebody annotates the study."""
     with Study.open(path, writable=False) as study:
-        return _document(study, study.case(case_id))
+        return _document(study, study.named(name))
 
 
 def mark(
-    path: Path, case_id: str, class_name: str | None, file_axis: int | None, ends: Extent
+    path: Path, name: str, class_name: str | None, file_axis: int | None, ends: Extent
 ) -> Document:
     """Mark one end or both; an end that is not given stays as it is."""
     with Study.open(path) as study:
-        case, label = study.case(case_id), _class(study, class_name)
+        case, label = study.named(name), _class(study, class_name)
         along = _axis(case, file_axis)
         _require_slices(case, along, ends)
         axis = case.geometry.display_axis(along)
@@ -44,10 +44,10 @@ def mark(
         return _document(study, case)
 
 
-def clear(path: Path, case_id: str, class_name: str | None, file_axis: int | None) -> Document:
+def clear(path: Path, name: str, class_name: str | None, file_axis: int | None) -> Document:
     """Take the marks of a class away."""
     with Study.open(path) as study:
-        case, label = study.case(case_id), _class(study, class_name)
+        case, label = study.named(name), _class(study, class_name)
         axis = case.geometry.display_axis(_axis(case, file_axis))
         study.extents.clear(case.id, axis, label.value)
         return _document(study, case)
@@ -95,7 +95,7 @@ def _document(study: Study, case: Case) -> Document:
     empty = np.flatnonzero(study.extents.certified_empty(case.id, case.axis)).tolist()
     return {
         "study": str(study.path),
-        "case": case.id,
+        "case": case.name,
         "extents": extents_of(study, case),
         "ends_unknown": unknown_ends(study, case),
         "certified_empty": {
@@ -126,7 +126,7 @@ def _require_slices(case: Case, file_axis: int, ends: Extent) -> None:
     for index in (ends.first, ends.last):
         if index is not None and not 0 <= index < count:
             raise UserError(
-                f"Axis {file_axis} of {case.id} has the slices 0 to {count - 1}, but got {index}."
+                f"Axis {file_axis} of {case.name} has the slices 0 to {count - 1}, but got {index}."
             )
 
 

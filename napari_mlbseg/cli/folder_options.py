@@ -5,6 +5,12 @@ from typing import Annotated, Literal
 
 import typer
 
+Frame = Annotated[
+    int | None, typer.Option(min=0, help="Frame or channel of files with several, from 0.")
+]
+Series = Annotated[
+    str | None, typer.Option(help="DICOM series of folders with several: a name, largest, or all.")
+]
 PairNames = Annotated[
     str | None,
     typer.Option("--pair", help="Names of images and labels: 'volume-*=segmentation-*'."),

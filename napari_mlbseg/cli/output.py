@@ -47,7 +47,7 @@ def study_text(study: Document) -> None:
     for case in study["cases"]:
         counts = case["slices"]
         table.add_row(
-            case["id"],
+            case["name"],
             "×".join(str(n) for n in case["shape"]),
             "×".join(f"{mm:.3g}" for mm in case["spacing_mm"]),
             str(case["axis"]),
@@ -57,11 +57,41 @@ def study_text(study: Document) -> None:
     _line(f"{study['study']}\nclasses: {classes}")
     Console().print(table)
     _line(ends_in_words(study["cases"]))
+    if study["removed_cases"]:
+        _line(f"removed: {listed(study['removed_cases'])}")
     if study["not_corrected"]:
         _line(f"not looked at: {study['not_corrected']}")
     if study["runs"]:
         last = study["runs"][-1]
         _line(f"runs: {len(study['runs'])}, the last one {last['outcome'] or 'did not end'}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def changed_text(told: Document) -> None:
+    """Tell which cases were added, removed, restored, renamed or dropped."""
+    for what in ("added", "removed", "restored", "dropped"):
+        if told.get(what):
+            _line(f"{what}: {listed(told[what])}")
+    for before, after in told.get("renamed", {}).items():
+        _line(f"{before} is called {after} now.")
+    if told.get("dropped") == []:
+        _line("There was nothing to drop.")
+
+
+def files_text(told: Document) -> None:
+    """Tell which files cases have now."""
+    for case in told["cases"]:
+        labels = f", labels {case['labels']}" if case["labels"] else ""
+        _line(f"{case['name']}: {case['image']}{labels}")
 
 
 def classes_text(study: Document) -> None:

@@ -21,6 +21,8 @@ def run(path: Path, config: Config) -> dict[str, Any]:
         damage = study.damage()
         damage_notes(damage)
         told = follow(Bootstrapper(study, config).events(inbox))
+        names = {case.id: case.name for case in study.cases}
+        told["not_refreshed"] = {names[i]: count for i, count in told["not_refreshed"].items()}
         return {"study": str(study.path), "damage": list(damage), **told}
 
 

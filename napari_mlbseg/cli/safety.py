@@ -39,12 +39,15 @@ def backup(path: Path) -> Document:
         return {"study": str(study.path), "backup": str(study.back_up())}
 
 
-def log(path: Path, case_id: str | None, count: int | None) -> Document:
+def log(path: Path, name: str | None, count: int | None) -> Document:
     """The newest lines of the log, of one case or of all, oldest first."""
     with Study.open(path, writable=False) as study:
-        if case_id is not None:
-            study.case(case_id)
-        lines = [one for one in study.log.entries() if case_id in (None, one.case_id)]
+        called = {case.id: case.name for case in study.changes.everyone}
+        if name is not None and name not in called.values():
+            study.named(name)  # says that there is none
+        lines = [
+            one for one in study.log.entries() if name in (None, called.get(one.case_id or ""))
+        ]
         return {
             "study": str(study.path),
             "lines": [
@@ -53,7 +56,7 @@ def log(path: Path, case_id: str | None, count: int | None) -> Document:
                     "at": one.created_at.isoformat(),
                     "author": one.author,
                     "action": one.action,
-                    "case": one.case_id,
+                    "case": called.get(one.case_id or "", one.case_id),
                     "details": dict(one.details),
                 }
                 for one in lines[-count if count else 0 :]

@@ -32,13 +32,14 @@ def suggest(path: Path, count: int) -> Document:
 
 
 def _suggestion(study: Study, one: Suggestion) -> dict[str, Any]:
-    geometry, axis = study.case(one.key.case_id).geometry, one.key.axis
+    case, axis = study.case(one.key.case_id), one.key.axis
+    geometry = case.geometry
     names = {found.value: found.name for found in study.classes}
     end = one.asks_for
     if end is not None and geometry.flipped[axis]:
         end = End.LAST if end is End.FIRST else End.FIRST
     return {
-        "case": one.key.case_id,
+        "case": case.name,
         "axis": geometry.file_axes[axis],
         "slice": geometry.file_index(axis, one.key.index),
         "gain": one.gain,

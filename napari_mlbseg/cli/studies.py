@@ -73,13 +73,13 @@ def classes(path: Path, rules: Rules) -> Document:
     with Study.open(path, writable=rules != NO_RULES) as study:
         if rules != NO_RULES:
             study.set_classes(rules.applied(study.classes))
-        return {"study": str(study.path), "classes": _describe_classes(study)}
+        return {"study": str(study.path), "classes": described_classes(study)}
 
 
-def accept(path: Path, case_id: str, slices: str, labels: Path, file_axis: int | None) -> Document:
+def accept(path: Path, name: str, slices: str, labels: Path, file_axis: int | None) -> Document:
     """Make slices clean with the labels of a file; all of them or none."""
     with Study.open(path) as study:
-        case = study.case(case_id)
+        case = study.named(name)
         files = CaseFiles(case.id, case.image_path, labels)
         numbering = Numbering.of([files], study.classes, case.source.choice.of_image)
         choice = numbering.choice_of(files, case.source.choice.of_image)
@@ -97,7 +97,7 @@ def accept(path: Path, case_id: str, slices: str, labels: Path, file_axis: int |
             study.save_slice(key, volume.voxels.take(key.index, axis=axis), SliceState.CLEAN)
         return {
             "study": str(study.path),
-            "case": case.id,
+            "case": case.name,
             "axis": file_axis,
             "slices": indices,
             "clean_slices": len(study.slices.clean()),
@@ -136,7 +136,7 @@ def export(path: Path, out: Path, kind: ExportKind, form: OutFormat) -> Document
             "format": form.value,
             "files": [str(file) for file in files],
             "provenance": [str(provenance_path(file)) for file in files],
-            "tidied": {case_id: tidied_document(told) for case_id, told in tidied.items()},
+            "tidied": {name: tidied_document(told) for name, told in tidied.items()},
             "tidied_summary": summary(tidied),
             "notes": list(name_notes(study, kind, form)),
         }
@@ -194,8 +194,9 @@ def _describe(study: Study) -> Document:
         "study": str(study.path),
         "name": study.name,
         "damage": list(study.damage()),
-        "classes": _describe_classes(study),
+        "classes": described_classes(study),
         "cases": [_describe_case(study, case) for case in study.cases],
+        "removed_cases": [case.name for case in study.changes.removed],
         "not_corrected": not_corrected(study),
         "runs": [
             {
@@ -211,7 +212,8 @@ def _describe(study: Study) -> Document:
     }
 
 
-def _describe_classes(study: Study) -> list[Document]:
+def described_classes(study: Study) -> list[Document]:
+    """The classes with what is said of them."""
     return [
         {
             "value": c.value,
@@ -230,6 +232,7 @@ def _describe_case(study: Study, case: Case) -> Document:
     counts = Counter(record.state for record in records)
     return {
         "id": case.id,
+        "name": case.name,
         "image": str(case.image_path),
         "labels": None if case.labels_path is None else str(case.labels_path),
         "shape": list(geometry.file_shape),

@@ -57,10 +57,11 @@ class Bootstrapper:
             from napari_mlbseg.engine.nets.device import release_all_memory
             from napari_mlbseg.engine.session.run import Run
 
-            try:
-                yield from Run(self._study, self._config, inbox, budget).events()
-            finally:
-                release_all_memory()
+            with self._study.runs.going_on():
+                try:
+                    yield from Run(self._study, self._config, inbox, budget).events()
+                finally:
+                    release_all_memory()
         except UserError as error:
             yield Failed(str(error), "")
         except (Exception, SystemExit, KeyboardInterrupt) as error:

@@ -166,7 +166,7 @@ def restore(study: Study, rescue: Rescue) -> Restored:
             case = study.case(key.case_id)
             if mask.shape != case.slice_shape(key.axis):
                 raise UserError(
-                    f"Slices of {key.case_id} along this axis have the shape "
+                    f"Slices of {case.name} along this axis have the shape "
                     f"{case.slice_shape(key.axis)}, but the rescued slice has {mask.shape}."
                 )
             study.save_slice(key, mask, SliceState.DRAFT)

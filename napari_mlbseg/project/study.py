@@ -17,12 +17,14 @@ from napari_mlbseg.project.arrays.adding import Adding
 from napari_mlbseg.project.arrays.store import ARRAYS_NAME, ArrayStore
 from napari_mlbseg.project.arrays.sweep import CHECKPOINTS_NAME
 from napari_mlbseg.project.catalogue import checking
+from napari_mlbseg.project.catalogue.amendments import Standing
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.catalogue.database import Database, in_words
 from napari_mlbseg.project.catalogue.extents import Extents
 from napari_mlbseg.project.catalogue.log import AuditLog
 from napari_mlbseg.project.catalogue.revisions import Slices
 from napari_mlbseg.project.catalogue.runs import Runs
+from napari_mlbseg.project.changes import Changes
 from napari_mlbseg.project.folder.durable import make_folder
 from napari_mlbseg.project.folder.inside import require_own
 from napari_mlbseg.project.folder.lock import WriterLock, current_user
@@ -63,6 +65,8 @@ class Study(AbstractContextManager["Study"]):
         The runs of the engine, with their metrics.
     log
         The log of everything that was done.
+    changes
+        Renames, removes and restores cases.
 
     Examples
     --------
@@ -94,6 +98,7 @@ class Study(AbstractContextManager["Study"]):
         self.labels = StudyLabels(self.arrays, self.slices, self._catalogue, self.extents)
         self.runs = Runs(database)
         self.log = AuditLog(database)
+        self.changes = Changes(database, self._catalogue, self.arrays, self.runs)
 
     @classmethod
     def create(cls, path: Path, *, author: str | None = None) -> "Study":
@@ -149,11 +154,21 @@ class Study(AbstractContextManager["Study"]):
         study = cls(place, database, lock)
         if lock is not None:
             try:
-                sweep.sweep(path, {case.id for case in study.cases}, deep=lock.after_crash)
+                study._sweep(deep=lock.after_crash)
             except BaseException:
                 study.close()
                 raise
         return study
+
+    def _sweep(self, *, deep: bool) -> None:
+        """Finish or delete what interrupted writers left."""
+        kept, dropped = {}, []
+        for case_id, standing in self._catalogue.ids().items():
+            if standing is Standing.DROPPED:
+                dropped.append(case_id)
+            else:
+                kept[case_id] = self._catalogue.edition(case_id)
+        sweep.sweep(self.path, kept, dropped, deep=deep)
 
     def close(self) -> None:
         """Close the catalogue and release the lock; a second call does nothing.
@@ -199,12 +214,16 @@ class Study(AbstractContextManager["Study"]):
 
     @property
     def cases(self) -> tuple[Case, ...]:
-        """All cases in the order in which they were added."""
+        """All cases in the order in which they were added, without removed ones."""
         return self._catalogue.cases()
 
     def case(self, case_id: str) -> Case:
-        """One case; an unknown name raises a UserError that lists the known ones."""
+        """One case by its id; an unknown one raises a UserError that lists the names."""
         return self._catalogue.case(case_id)
+
+    def named(self, name: str) -> Case:
+        """The case that people call so; raises the same error."""
+        return self._catalogue.named(name)
 
     def set_axis(self, case_id: str, axis: int) -> None:
         """Annotate a case along another display axis; slices along the former one are kept."""
@@ -271,6 +290,7 @@ class Study(AbstractContextManager["Study"]):
 
     def adding(self) -> Adding:
         """Add cases in a ``with`` block that can continue after a bad case, see `Adding`."""
+        self.runs.require_none("add cases")
         return Adding(self._catalogue, self.arrays)
 
     def save_slice(self, key: SliceKey, mask: NDArray[np.uint8], state: SliceState) -> SliceRecord:

@@ -113,6 +113,10 @@ class MLBSegDock(QWidget):
         self.study_panel.case_asked.connect(self.cases_panel.step)
         self.study_panel.list_asked.connect(lambda: self.bring(self.cases_panel))
         self.cases_panel.case_chosen.connect(bench.view.choose)
+        self.cases_panel.rename_asked.connect(bench.changes.rename)
+        self.cases_panel.relabel_asked.connect(bench.changes.relabel)
+        self.cases_panel.remove_asked.connect(bench.changes.remove)
+        self.cases_panel.restore_asked.connect(bench.changes.restore)
         self.slices_panel.command.connect(self.run)
         self.slices_panel.axis_chosen.connect(bench.view.turn)
         self.slices_panel.slice_chosen.connect(lambda i: bench.view.show(lambda a: a.go_to(i)))
@@ -226,6 +230,7 @@ class MLBSegDock(QWidget):
         bench.study_changed.connect(self._show_study)
         bench.view.changed.connect(self._show_case)
         bench.classes_changed.connect(self._show_classes)
+        bench.changes.changed.connect(self._show_cases)
         bench.view.slice_changed.connect(self._show_slice_state)
         bench.view.moved.connect(self._show_slice)
         bench.view.extent_changed.connect(self._show_extent)
@@ -256,14 +261,9 @@ class MLBSegDock(QWidget):
 
     def _show_study(self) -> None:
         study = self.workbench.study
-        rows = case_rows(study)
         self._work.setVisible(study is not None)
-        self.cases_panel.set_rows(rows)
         self.message.clear()
-        if study is None:
-            self.study_panel.set_study(None)
-        else:
-            self.study_panel.set_study(study.path, cases=len(rows), writable=study.writable)
+        self._show_rows()
         self._show_classes()
         writable = study is not None and study.writable
         read_only = study is not None and not study.writable
@@ -271,6 +271,25 @@ class MLBSegDock(QWidget):
         self._show_accepted()
         self._show_past_run()
         self._show_case()
+
+    def _show_rows(self) -> None:
+        study = self.workbench.study
+        rows = case_rows(study)
+        self.cases_panel.set_rows(rows)
+        if study is None:
+            self.study_panel.set_study(None)
+            return
+        removed = [case.name for case in study.changes.removed]
+        self.cases_panel.set_removed(removed, writable=study.writable)
+        self.study_panel.set_study(study.path, cases=len(rows), writable=study.writable)
+
+    def _show_cases(self) -> None:
+        """Cases came, went, or are called otherwise."""
+        self._unseen.forget()
+        self._show_rows()
+        self._show_accepted()
+        self._show_case()
+        self.suggester.refresh()
 
     def _show_past_run(self) -> None:
         study = self.workbench.study
@@ -289,7 +308,7 @@ class MLBSegDock(QWidget):
         annotation = self.workbench.annotation
         case_id = annotation.case.id if annotation else None
         self.cases_panel.set_current(case_id)
-        self.study_panel.set_case(case_id)
+        self.study_panel.set_case(annotation.case.name if annotation else None)
         study = self.workbench.study
         self.export_panel.set_available(() if study is None else study.cases, case_id)
         self._show_slice()
@@ -358,8 +377,13 @@ class MLBSegDock(QWidget):
     def _show_suggestions(self) -> None:
         found, study = self.suggester, self.workbench.study
         names = {c.value: c.name for c in study.classes} if study else {}
+        cases = {case.id: case.name for case in study.cases} if study else {}
         self.suggestions_panel.set_suggestions(
-            found.best, names=names, looking=found.looking, problem=found.problem
+            [one for one in found.best if one.key.case_id in cases],
+            names=names,
+            cases=cases,
+            looking=found.looking,
+            problem=found.problem,
         )
         self._mark_suggestions()
 

@@ -125,6 +125,15 @@ class CaseOnView(QObject):
             for_writing(self._study)
             command(self.annotation.commands)
 
+    def put_aside(self) -> Callable[[], None]:
+        """Save and close the case on view, whose arrays are replaced; returns how it comes back."""
+        shown, study = self.annotation, self._study
+        if shown is None:
+            return _nothing
+        key = shown.key
+        self.close()
+        return lambda: self.go_to(key) if self._study is study else None
+
     def turn(self, axis: int) -> None:
         """Annotate the case on view along another axis from now on."""
         annotation = self.annotation

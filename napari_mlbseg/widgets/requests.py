@@ -39,6 +39,7 @@ class CaseRow:
     clean: int
     drafts: int
     skipped: int
+    name: str
 
     @classmethod
     def of(cls, study: Study, case_id: str) -> "CaseRow":
@@ -46,7 +47,9 @@ class CaseRow:
         case = study.case(case_id)
         states = [r.state for r in study.slices.records(case_id) if r.key.axis == case.axis]
         counts = [states.count(s) for s in (SliceState.CLEAN, SliceState.DRAFT, SliceState.SKIPPED)]
-        return cls(case_id, case.geometry.shape[case.axis], *counts)
+        clean, drafts, skipped = counts
+        shape = case.geometry.shape
+        return cls(case_id, shape[case.axis], clean, drafts, skipped, case.name)
 
     @property
     def state(self) -> str:

@@ -1,7 +1,8 @@
 """The open study, the case on view and the engine: everything behind the panels, without a UI."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, Signal
@@ -19,6 +20,7 @@ from napari_mlbseg.widgets.background.errands import Errands
 from napari_mlbseg.widgets.background.exports import Exports
 from napari_mlbseg.widgets.background.intake import Intake
 from napari_mlbseg.widgets.case.annotation import Annotation
+from napari_mlbseg.widgets.changes import CaseChanges
 from napari_mlbseg.widgets.keeping.leaving import Leaving
 from napari_mlbseg.widgets.on_view import CaseOnView
 from napari_mlbseg.widgets.refusals import for_writing, opened, reporting
@@ -46,6 +48,8 @@ class Workbench(QObject):
         What happens before a case or the study is left; the edits that could not be saved.
     view
         The case on view.
+    changes
+        Renames, removes and restores cases.
 
     Signals
     -------
@@ -90,6 +94,11 @@ class Workbench(QObject):
         self.view.request.connect(self.send)
         self.view.failed.connect(self.failed)
         self.view.told.connect(self.told)
+        self.changes = CaseChanges(
+            lambda: self.study, self.view, self.leaving, self.errands, self.bridge, self
+        )
+        self.changes.failed.connect(self.failed)
+        self.changes.told.connect(self.told)
 
     @property
     def annotation(self) -> Annotation | None:
@@ -115,8 +124,12 @@ class Workbench(QObject):
         with reporting(self.failed.emit):
             self.intake.create(new)
 
-    def set_classes(self, classes: Sequence[LabelClass]) -> None:
-        """Change the classes of the study; a class in use cannot be removed."""
+    def set_classes(
+        self,
+        classes: Sequence[LabelClass],
+        becoming: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
+        """Change the classes of the study; one in use goes only if `becoming` says where to."""
         with reporting(self.failed.emit):
             study = for_writing(self.study)
             known, wanted = ({c.value for c in each} for each in (study.classes, classes))
@@ -125,8 +138,10 @@ class Workbench(QObject):
                     "Classes cannot be added or removed while the training runs. Stop it first."
                 )
             self.view.show(Annotation.flush)
+            come_back = self.view.put_aside() if becoming else _nothing
 
             def done(now: tuple[LabelClass, ...]) -> None:
+                come_back()
                 if self.study is not study:
                     return
                 self.view.show(lambda annotation: annotation.set_classes(now))
@@ -134,7 +149,8 @@ class Workbench(QObject):
                 if known != wanted:
                     self.told.emit("Classes saved. The next training starts afresh with them.")
 
-            self.errands.run(jobs.change_of_classes(study, classes), done)
+            work = jobs.change_of_classes(study, classes, becoming)
+            self.errands.run(work, done, otherwise=come_back)
 
     def close_study(self) -> None:
         """Save the edits, stop the training, then release the study."""

@@ -23,7 +23,7 @@ class Classes:
     """
 
     def __init__(self, study: Study, device: torch.device) -> None:
-        self._device = device
+        self._device, self._names = device, {case.id: case.name for case in study.cases}
         self.values: NDArray[np.uint8] = np.array(
             [0, *sorted(c.value for c in study.classes)], dtype=np.uint8
         )
@@ -42,7 +42,7 @@ class Classes:
         if (found < 0).any():
             unknown = sorted({int(v) for v in labels[found < 0]})
             raise UserError(
-                f"Slice {key.index} of {key.case_id} holds the label {unknown}, which is not a "
-                "class of this study. Add the class, or repaint the slice."
+                f"Slice {key.index} of {self._names[key.case_id]} holds the label {unknown}, which "
+                "is not a class of this study. Add the class, or repaint the slice."
             )
         return torch.from_numpy(found).to(self._device)

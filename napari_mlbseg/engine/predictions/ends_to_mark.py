@@ -48,7 +48,7 @@ def _all_ends(study: Study, cases: list[Case], progress: Progress) -> Iterator[E
         values = sorted({value for found in unknown.values() for value in found})
         if not values:
             continue
-        progress(f"Looking for the ends in {case.id}", done, len(cases))
+        progress(f"Looking for the ends in {case.name}", done, len(cases))
         places = _places(study, case, values)
         for end, found in unknown.items():
             shown = [value for value in found if value in places][:MOST_CLASSES]

@@ -45,7 +45,7 @@ def export_predicted_probabilities(
         nonlocal done
         for start, found in case_probabilities(network, source, case):
             if progress is not None:
-                progress(f"Predicting {case.id}", done, total)
+                progress(f"Predicting {case.name}", done, total)
             yield start, found
             done += len(found)
 
@@ -70,7 +70,7 @@ def case_probabilities(network: TrainedNetwork, source: Source, case: Case) -> I
             found = scene.to_file(seen, part)[:, 1:].cpu().numpy()
             if not np.isfinite(found).all():
                 raise UserError(
-                    f"The network's probabilities for {case.id} are not finite numbers. Start the "
-                    "training again, with a smaller learning rate or afresh, then export."
+                    f"The network's probabilities for {case.name} are not finite numbers. Start "
+                    "the training again, with a smaller learning rate or afresh, then export."
                 )
             yield part.start, np.clip(found, 0, 1)  # rounding may exceed the range a little

@@ -207,7 +207,7 @@ def _look_around(study: Study, clean: set[SliceKey], progress: Progress | None) 
     seen: list[_Seen] = []
     for done, case in enumerate(study.cases):
         if progress is not None:
-            progress(f"Looking at {case.id}", done, len(study.cases))
+            progress(f"Looking at {case.name}", done, len(study.cases))
         seen.extend(_look_at(study, case, clean))
     return seen
 

@@ -1,9 +1,10 @@
 """Turns source files into cases, and rebuilds their arrays if they were deleted."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import astuple
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,9 @@ import numpy as np
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import padding_of
 from napari_mlbseg.project.arrays.store import ArrayName, ArrayStore
+from napari_mlbseg.project.catalogue.amendments import OF_A_NAMESAKE
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
+from napari_mlbseg.project.folder.inside import spelled
 from napari_mlbseg.project.records.cases import (
     Case,
     ClassesOnly,
@@ -20,6 +23,7 @@ from napari_mlbseg.project.records.cases import (
     LabelClass,
     NewCase,
 )
+from napari_mlbseg.project.records.masks import plane
 from napari_mlbseg.volume import Volume, VoxelSource
 
 if TYPE_CHECKING:
@@ -37,8 +41,9 @@ class Adding(AbstractContextManager["Adding"]):
     def __init__(self, catalogue: Catalogue, arrays: ArrayStore) -> None:
         arrays.place.require_writable()
         self._catalogue, self._arrays = catalogue, arrays
-        # Folders have these names, and some file systems ignore case.
-        self._known = {case.id.casefold() for case in catalogue.cases()}
+        self._known = {spelled(case.name) for case in catalogue.cases()}
+        # Folders are named after ids, and some file systems ignore case.
+        self._ids = set(map(spelled, catalogue.ids()))
         self._stored: list[Case] = []
 
     def add(self, new: NewCase) -> None:
@@ -46,13 +51,15 @@ class Adding(AbstractContextManager["Adding"]):
 
         If its files are bad, UserError is raised, nothing of it is left, and others can follow.
         """
-        if new.id.casefold() in self._known:
+        if spelled(new.id) in self._known:
             raise UserError(
                 f"{new.image_path} would become a second case {new.id!r}. Rename one of the files."
             )
-        with self._arrays.importing(new.id):
-            self._stored.append(_stored(new, self._arrays))
-        self._known.add(new.id.casefold())
+        case_id = free_id(new.id, self._ids)
+        with self._arrays.importing(case_id):
+            self._stored.append(_stored(new, case_id, self._arrays))
+        self._known.add(spelled(new.id))
+        self._ids.add(spelled(case_id))
 
     def finish(self, classes: Sequence[LabelClass] = ()) -> tuple[Case, ...]:
         """Add the cases to the study, together with `classes` if there are any."""
@@ -79,13 +86,7 @@ def rebuild_arrays(cases: Iterable[Case], arrays: ArrayStore) -> None:
     for case in cases:
         choice = case.source.choice
         if arrays.flaw(case.id, ArrayName.IMAGE) is not None:
-            image = open_image(_present(case.image_path, case), choice)
-            arrays.put(case.id, ArrayName.IMAGE, image, case.axis)
-            try:
-                _check_same_image(image, arrays.open(case.id, ArrayName.IMAGE), case)
-            except UserError:
-                arrays.remove(case.id, ArrayName.IMAGE)
-                raise
+            _store_again(open_image(_present(case.image_path, case), choice), case, arrays)
         if case.labels_path is not None and arrays.flaw(case.id, ArrayName.INITIAL_LABELS):
             found = open_labels(_present(case.labels_path, case), choice)
             labels = on_grid_of(
@@ -95,15 +96,25 @@ def rebuild_arrays(cases: Iterable[Case], arrays: ArrayStore) -> None:
             arrays.put(case.id, ArrayName.INITIAL_LABELS, checked, case.axis)
 
 
-def _stored(new: NewCase, arrays: ArrayStore) -> Case:
+def free_id(name: str, taken: Collection[str]) -> str:
+    """An id for a case of this name: the name itself, unless an earlier case has it (`taken`).
+
+    >>> free_id("heart", {"heart", "heart~2"})
+    'heart~3'
+    """
+    numbered = (f"{name}{OF_A_NAMESAKE}{number}" for number in count(2))
+    return next(one for one in chain([name], numbered) if spelled(one) not in taken)
+
+
+def _stored(new: NewCase, case_id: str, arrays: ArrayStore) -> Case:
     """Store the arrays of a case."""
     axis = new.image.geometry.default_axis
     _require_finite(new)
-    image = arrays.put(new.id, ArrayName.IMAGE, new.image, axis)
+    image = arrays.put(case_id, ArrayName.IMAGE, new.image, axis)
     if new.labels is not None:
         labels = ClassesOnly(new.labels, new.labels_path)
-        arrays.put(new.id, ArrayName.INITIAL_LABELS, labels, axis)
-    return _case_of(new, image, axis)
+        arrays.put(case_id, ArrayName.INITIAL_LABELS, labels, axis)
+    return _case_of(new, case_id, image, axis)
 
 
 def _require_finite(new: NewCase) -> None:
@@ -123,19 +134,20 @@ def _require_finite(new: NewCase) -> None:
 def _present(path: Path, case: Case) -> Path:
     if not path.exists():
         raise UserError(
-            f"{path}, the source of {case.id!r}, is missing. Put the file back or connect its "
-            "disk, then rebuild again."
+            f"{path}, the source of {case.name!r}, is missing. Put the file back or connect its "
+            "disk, then rebuild again; if it was moved, say where it is (mlbseg relocate)."
         )
     return path
 
 
-def _case_of(new: NewCase, voxels: "zarr.Array[Any]", axis: int) -> Case:
+def _case_of(new: NewCase, case_id: str, voxels: "zarr.Array[Any]", axis: int) -> Case:
     try:
         intensity = Intensity.of(voxels, padding_of(new.source))
     except UserError as error:
         raise UserError(f"{new.image_path}: {error}") from error
     return Case(
-        id=new.id,
+        id=case_id,
+        name=new.id,
         image_path=new.image_path.absolute(),
         labels_path=None if new.labels_path is None else new.labels_path.absolute(),
         source=new.source,
@@ -145,15 +157,39 @@ def _case_of(new: NewCase, voxels: "zarr.Array[Any]", axis: int) -> Case:
     )
 
 
-def _check_same_image(image: VoxelSource, voxels: "zarr.Array[Any]", case: Case) -> None:
+def require_same_image(image: VoxelSource, case: Case, arrays: ArrayStore) -> None:
+    """Raise UserError if an image is not the one of a case; without its array it is stored.
+
+    Voxel by voxel, or without an array by its geometry and the statistics of its intensities.
+    """
+    if arrays.flaw(case.id, ArrayName.IMAGE) is not None:
+        _store_again(image, case, arrays)
+        return
+    voxels = arrays.open(case.id, ArrayName.IMAGE)
+    if image.geometry != case.geometry or not all(
+        np.array_equal(slab, np.asarray(voxels[plane(axis, start, start + slab.shape[axis])]))
+        for axis, start, slab in image.slabs()
+    ):
+        raise _another_image(case)
+
+
+def _store_again(image: VoxelSource, case: Case, arrays: ArrayStore) -> None:
+    """Store the image of a case whose array is gone."""
+    arrays.put(case.id, ArrayName.IMAGE, image, case.axis)
     # Masks belong to voxels: on another image they would be wrong without any sign of it.
-    found = Intensity.of(voxels, padding_of(case.source))
+    found = Intensity.of(arrays.open(case.id, ArrayName.IMAGE), padding_of(case.source))
     same = image.geometry == case.geometry and all(
         math.isclose(now, then, rel_tol=1e-6, abs_tol=1e-6)
         for now, then in zip(astuple(found), astuple(case.intensity), strict=True)
     )
     if not same:
-        raise UserError(
-            f"{case.image_path} is no longer the image that was imported as {case.id!r}: its "
-            "geometry or its intensities differ. Put the original file back, then rebuild."
-        )
+        arrays.remove(case.id, ArrayName.IMAGE)
+        raise _another_image(case)
+
+
+def _another_image(case: Case) -> UserError:
+    return UserError(
+        f"{case.image_path} is not the image that was imported as {case.name!r}: its geometry or "
+        "its intensities differ. Put the original file back, or say where it is now (mlbseg "
+        "relocate)."
+    )

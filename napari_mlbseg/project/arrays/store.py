@@ -27,7 +27,7 @@ from napari_mlbseg.project.arrays.chunks import (
 )
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.folder.durable import before, make_folder
-from napari_mlbseg.project.folder.inside import require_case_id, size_of
+from napari_mlbseg.project.folder.inside import plain_folders, require_case_id, size_of
 from napari_mlbseg.project.folder.place import Place
 from napari_mlbseg.project.folder.room import within_memory
 from napari_mlbseg.project.records.masks import plane
@@ -86,7 +86,9 @@ class ArrayStore:
     """The folder ``arrays`` of a study: ``CASE/NAME.zarr``.
 
     Each array has one writer; it can be read at any time, also by other processes. Arrays may come
-    from a stranger: only those with the shape of their case are opened.
+    from a stranger: only those with the shape of their case are opened. All but the image belong to
+    the edition of their case, which the catalogue knows: those of the next one are built beside,
+    and count from one moment to the next.
 
     Parameters
     ----------
@@ -147,13 +149,31 @@ class ArrayStore:
             stamp = _stamp(path)
         except (FileNotFoundError, NotADirectoryError):
             self.place.check()
-            raise UserError(_absent(case_id, name)) from None
+            raise UserError(_absent(self._catalogue.name(case_id), name)) from None
         with self._lock:
             known = self._open.get(path)
             if known is None or known[0] != stamp:
                 known = stamp, self._opened(path, name, self._catalogue.shape(case_id))
                 self._open[path] = known
             return known[1]
+
+    def map_labels(
+        self, case_id: str, name: ArrayName, table: NDArray[np.uint8], edition: int
+    ) -> None:
+        """Copy labels with other values (`table`: for 0 to 255) into another edition."""
+        array, path = self.open(case_id, name), self._path(case_id, name, edition)
+        along = min(range(3), key=lambda axis: array.chunks[axis])
+        shape, depth = self._catalogue.shape(case_id), array.chunks[along]
+        with self._begin(path, shape, array.dtype, array.chunks, along).finished() as unfinished:
+            for start in range(0, shape[along], depth):
+                part = plane(along, start, min(start + depth, shape[along]))
+                labels = np.asarray(array[part], np.uint8)
+                unfinished.write(start, np.moveaxis(table[labels], along, 0))
+
+    def keep_only(self, case_id: str, edition: int) -> None:
+        """Delete the arrays of a case that belong to another edition."""
+        for stale in of_other_editions(self._folder / require_case_id(case_id), edition):
+            self._delete(stale)
 
     def begin(self, case_id: str, name: ArrayName, axis: int) -> Unfinished:
         """Begin an array of slices along a display axis; it is there when it is finished."""
@@ -162,7 +182,7 @@ class ArrayStore:
         shape = self._catalogue.shape(case_id)
         # A chunk is one slice: writing one never reads or touches another.
         chunks = tuple(1 if k == axis else n for k, n in enumerate(shape))
-        return self._begin(case_id, name, shape, _DTYPES[name], chunks, axis)
+        return self._begin(self._path(case_id, name), shape, _DTYPES[name], chunks, axis)
 
     def create(
         self,
@@ -184,19 +204,28 @@ class ArrayStore:
                 unfinished.write(start, block)
         return self.open(case_id, name)
 
-    def put(self, case_id: str, name: ArrayName, source: VoxelSource, axis: int) -> zarr.Array[Any]:
+    def put(
+        self,
+        case_id: str,
+        name: ArrayName,
+        source: VoxelSource,
+        axis: int,
+        edition: int | None = None,
+    ) -> zarr.Array[Any]:
         """Replace an array with a whole volume, stored so that slices along any axis open fast.
 
-        A volume that comes in slabs is never in memory as a whole.
+        A volume that comes in slabs is never in memory as a whole. It belongs to the edition of
+        the case, or to another one, which does not count yet.
         """
         shape = source.geometry.shape
         dtype = _DTYPES.get(name, source.dtype.newbyteorder("="))
         sides = (_BLOCK_ALONG_AXIS if k == axis else _BLOCK_ACROSS for k in range(3))
         z, y, x = (min(side, n) for side, n in zip(sides, shape, strict=True))
         chunks = within_memory((z, y, x), shape, dtype.itemsize)
-        with self._begin(case_id, name, shape, dtype, chunks, axis).finished() as unfinished:
+        path = self._path(case_id, name, edition)
+        with self._begin(path, shape, dtype, chunks, axis).finished() as unfinished:
             unfinished.pour(source)
-        return self._opened(self._path(case_id, name), name, shape)
+        return self._opened(path, name, shape)
 
     def read(self, case_id: str, name: ArrayName, axis: int, index: int) -> NDArray[Any]:
         """One slice along a display axis."""
@@ -246,8 +275,10 @@ class ArrayStore:
         """Note that the case is in the catalogue."""
         (self._folder / require_case_id(case_id) / IMPORTING).unlink(missing_ok=True)
 
-    def _path(self, case_id: str, name: ArrayName) -> Path:
-        return self._folder / require_case_id(case_id) / f"{name.value}.zarr"
+    def _path(self, case_id: str, name: ArrayName, edition: int | None = None) -> Path:
+        number = self._catalogue.edition(case_id) if edition is None else edition
+        mark = f".{number}" if number and name is not ArrayName.IMAGE else ""
+        return self._folder / require_case_id(case_id) / f"{name.value}{mark}.zarr"
 
     def _where(self, case_id: str, name: ArrayName) -> Path:
         """The place of an array, even if a killed process was about to replace it."""
@@ -281,15 +312,13 @@ class ArrayStore:
 
     def _begin(
         self,
-        case_id: str,
-        name: ArrayName,
+        path: Path,
         shape: Shape,
         dtype: np.dtype[Any],
         chunks: tuple[int, ...],
         axis: int,
     ) -> Unfinished:
         self.place.require_writable()
-        path = self._path(case_id, name)
         return Unfinished.begin(
             path, self._study, self.place, shape=shape, dtype=dtype, chunks=chunks, axis=axis
         )
@@ -298,6 +327,16 @@ class ArrayStore:
         """Delete a folder, if it is still this study's and no link leads to it."""
         if not self.place.gone and size_of(path, self._study) is None:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def of_other_editions(case: Path, edition: int) -> Iterator[Path]:
+    """The arrays in the folder of a case that do not belong to its edition."""
+    of_labels = {name.value for name in ArrayName if name is not ArrayName.IMAGE}
+    of_labels |= set(FORMER.values())
+    for array in plain_folders(case):
+        name, _, number = array.stem.partition(".")
+        if name in of_labels and array.suffix == ".zarr" and number != str(edition or ""):
+            yield array
 
 
 def _stamp(path: Path) -> _Stamp:
@@ -311,14 +350,14 @@ def former_path(path: Path) -> Path | None:
     return path.with_stem(FORMER[path.stem]) if path.stem in FORMER else None
 
 
-def _absent(case_id: str, name: ArrayName) -> str:
+def _absent(case: str, name: ArrayName) -> str:
     words = name.value.replace("_", " ")
     if name is ArrayName.IMAGE:
         return (
-            f"The {words} of {case_id} is missing from the study's arrays. Rebuild the arrays from "
+            f"The {words} of {case} is missing from the study's arrays. Rebuild the arrays from "
             "the source files; corrected slices are not lost."
         )
     return (
-        f"There is no array {words!r} of {case_id}. If it was imported, rebuild the arrays from "
+        f"There is no array {words!r} of {case}. If it was imported, rebuild the arrays from "
         "the source files; otherwise run the training, which computes it."
     )

@@ -2,15 +2,20 @@
 
 import os
 import shutil
-import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from napari_mlbseg.project.arrays.store import ARRAYS_NAME, IMPORTING, ArrayName, former_path
+from napari_mlbseg.project.arrays.store import (
+    ARRAYS_NAME,
+    IMPORTING,
+    ArrayName,
+    former_path,
+    of_other_editions,
+)
 from napari_mlbseg.project.folder.durable import before, beside, settle
-from napari_mlbseg.project.folder.inside import plain_folders
+from napari_mlbseg.project.folder.inside import plain_folders, spelled
 
 CHECKPOINTS_NAME: Final = "checkpoints"
 _UNFINISHED_CHECKPOINT: Final = ".unfinished"
@@ -23,8 +28,13 @@ def checkpoints_in(folder: Path) -> Iterator[str]:
         yield from (f"{CHECKPOINTS_NAME}/{n}" for n in os.listdir(folder / CHECKPOINTS_NAME))
 
 
-def sweep(folder: Path, case_ids: Collection[str], *, deep: bool) -> None:
+def sweep(
+    folder: Path, editions: Mapping[str, int], dropped: Collection[str] = (), *, deep: bool
+) -> None:
     """Clean up a study whose lock is held; files that cannot be deleted stay.
+
+    `editions` are those of the cases whose arrays are kept, by id, and `dropped` the ids of the
+    others.
 
     A `deep` sweep also goes through the chunks of all arrays, which takes a while in a large study
     and finds something only after a crash.
@@ -32,14 +42,18 @@ def sweep(folder: Path, case_ids: Collection[str], *, deep: bool) -> None:
     for name in checkpoints_in(folder):
         if name.endswith(_UNFINISHED_CHECKPOINT):
             _unlink(folder / name)
-    known = {_spelled(case_id) for case_id in case_ids}
+    known = {spelled(case_id): number for case_id, number in editions.items()}
+    gone = set(map(spelled, dropped))
     for case in plain_folders(folder / ARRAYS_NAME):
+        if spelled(case.name) in gone:
+            shutil.rmtree(case, ignore_errors=True)
+            continue
         if (case / IMPORTING).exists():
-            if _spelled(case.name) not in known:
+            if spelled(case.name) not in known:
                 shutil.rmtree(case, ignore_errors=True)
                 continue
             _unlink(case / IMPORTING)
-        if _spelled(case.name) not in known:
+        if spelled(case.name) not in known:
             with suppress(OSError):  # left by an interrupted import; others are not empty
                 case.rmdir()
                 continue
@@ -48,6 +62,9 @@ def sweep(folder: Path, case_ids: Collection[str], *, deep: bool) -> None:
             if array in (beside(path), before(path)):
                 with suppress(OSError):
                     settle(path)
+        edition = known.get(spelled(case.name))
+        for stale in () if edition is None else of_other_editions(case, edition):
+            shutil.rmtree(stale, ignore_errors=True)
         _bring_to_new_names(case)
         if deep:
             _sweep_chunks(case)
@@ -72,8 +89,3 @@ def _sweep_chunks(case: Path) -> None:
 def _unlink(path: Path) -> None:
     with suppress(OSError):
         path.unlink(missing_ok=True)
-
-
-def _spelled(name: str) -> str:
-    """A name in the form in which disks compare it: case and Unicode form ignored."""
-    return unicodedata.normalize("NFC", name).casefold()

@@ -2,15 +2,22 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import Choice, SourceInfo
-from napari_mlbseg.project.catalogue import hashes
+from napari_mlbseg.project.catalogue import amendments, hashes, moves
+from napari_mlbseg.project.catalogue.amendments import (
+    AS_IMPORTED,
+    Amendment,
+    Amendments,
+    Standing,
+)
 from napari_mlbseg.project.catalogue.database import Database, Transaction, sha256_in
+from napari_mlbseg.project.catalogue.moves import Moves
 from napari_mlbseg.project.catalogue.reading import geometry_from, intensity_from, readable
 from napari_mlbseg.project.catalogue.schema import WITH_RULES
 from napari_mlbseg.project.folder.inside import require_case_id
@@ -18,10 +25,19 @@ from napari_mlbseg.project.records.cases import Case, LabelClass
 
 
 class Catalogue:
-    """The rows about cases and classes."""
+    """The rows about cases and classes.
+
+    Attributes
+    ----------
+    amendments
+        What was changed of cases after their import.
+    moves
+        Classes that count as others in earlier masks.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.amendments, self.moves = Amendments(database), Moves(database)
         self._shapes: dict[str, tuple[int, int, int]] = {}
 
     def identity(self) -> str:
@@ -43,27 +59,90 @@ class Catalogue:
                 for value, name, r, g, b, most, whole in rows
             )
 
-    def set_classes(self, classes: Sequence[LabelClass]) -> None:
-        """Replace the classes; raises UserError where a value or a name comes twice."""
-        with self._database.transaction() as write:
-            _set_classes(write, classes)
+    def set_classes(
+        self,
+        classes: Sequence[LabelClass],
+        becoming: Mapping[int, int] | None = None,
+        amended: Mapping[str, Amendment] | None = None,
+    ) -> None:
+        """Replace the classes; raises UserError where a value or a name comes twice.
 
-    def cases(self) -> tuple[Case, ...]:
-        """All cases in the order in which they were added."""
-        rows = self._database.rows(f"SELECT {self._columns()} FROM cases ORDER BY number")
-        return tuple(_case(row) for row in rows)
+        `becoming` says which class (0: the background) takes the pixels of one that is gone, in
+        all masks that there are; `amended` is what becomes of cases in the same moment.
+        """
+        with self._database.transaction() as write:
+            if becoming:
+                moves.add(write, becoming)
+                _merge_extents(write, becoming)
+            _set_classes(write, classes)
+            for case_id, amendment in (amended or {}).items():
+                amendments.add(write, case_id, amendment)
+        self.moves.forget()
+        self.amendments.forget()
+
+    def cases(self, standing: Standing = Standing.KEPT) -> tuple[Case, ...]:
+        """The cases that are kept (or removed, or dropped), in the order in which they came."""
+        return tuple(
+            _case(row, amendment)
+            for row, amendment in self._rows()
+            if amendment.standing is standing
+        )
+
+    def ids(self) -> Mapping[str, Standing]:
+        """The ids of all cases that there ever were; Damaged where one leads out of the study."""
+        newest = self.amendments.newest()
+        rows = self._database.rows("SELECT id FROM cases ORDER BY number")
+        ids = [require_case_id(case_id) for (case_id,) in rows]
+        return {one: newest.get(one, AS_IMPORTED).standing for one in ids}
 
     def case(self, case_id: str) -> Case:
-        """One case; raises UserError that lists the known names if there is none of this name."""
+        """One case by its id; raises UserError that lists the names of the cases otherwise."""
         rows = self._database.rows(f"SELECT {self._columns()} FROM cases WHERE id = ?", case_id)
-        if rows:
-            return _case(rows[0])
-        names = [row[0] for row in self._database.rows("SELECT id FROM cases ORDER BY number")]
+        amendment = self.amendments.of(case_id)
+        if not rows:
+            raise self._unknown(case_id)
+        if amendment.standing is not Standing.KEPT:
+            raise UserError(
+                f"The case {amendment.name or case_id!r} was removed from this study. Restore it "
+                "first (on the command line: mlbseg restore)."
+            )
+        return _case(rows[0], amendment)
+
+    def named(self, name: str) -> Case:
+        """The case that people call so; raises UserError that lists the names otherwise."""
+        found = next((case for case in self.cases() if case.name == name), None)
+        if found is None:
+            raise self._unknown(name)
+        return found
+
+    def name(self, case_id: str) -> str:
+        """What people call a case, even one that was removed."""
+        return self.amendments.of(case_id).name or case_id
+
+    def amend(self, action: str, amended: Mapping[str, Amendment], **details: Any) -> None:
+        """Change what cases are, all of them or none; the log tells each with the details."""
+        with self._database.transaction() as write:
+            for case_id, amendment in amended.items():
+                amendments.add(write, case_id, amendment)
+                write.note(action, case_id, **details)
+        self.amendments.forget()
+
+    def edition(self, case_id: str) -> int:
+        """Which of its arrays count, see `Amendment`."""
+        return self.amendments.edition(case_id)
+
+    def _unknown(self, name: str) -> UserError:
+        names = [case.name for case in self.cases()]
         known = ", ".join(names) if names else "none yet; import images first"
-        raise UserError(f"There is no case {case_id!r} in this study. Its cases: {known}.")
+        return UserError(f"There is no case {name!r} in this study. Its cases: {known}.")
+
+    def _rows(self) -> Iterator[tuple[tuple[Any, ...], Amendment]]:
+        newest = self.amendments.newest()
+        for row in self._database.rows(f"SELECT {self._columns()} FROM cases ORDER BY number"):
+            yield row, newest.get(row[0], AS_IMPORTED)
 
     def has(self, case_id: object) -> bool:
-        """Whether there is a case of this name."""
+        """Whether there is, or ever was, a case with this id."""
         if case_id in self._shapes:
             return True
         return bool(self._database.rows("SELECT 1 FROM cases WHERE id = ?", case_id))
@@ -71,7 +150,11 @@ class Catalogue:
     def shape(self, case_id: str) -> tuple[int, int, int]:
         """The shape (z y x) of a case, which never changes; raises UserError as `case` does."""
         if case_id not in self._shapes:
-            self._shapes[case_id] = self.case(case_id).geometry.shape
+            columns, known = self._columns(), self.amendments.of(case_id)
+            rows = self._database.rows(f"SELECT {columns} FROM cases WHERE id = ?", case_id)
+            if not rows:
+                raise self._unknown(case_id)
+            self._shapes[case_id] = _case(rows[0], known).geometry.shape
         return self._shapes[case_id]
 
     def add_cases(self, cases: Sequence[Case], classes: Sequence[LabelClass] = ()) -> None:
@@ -89,7 +172,10 @@ class Catalogue:
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     *(*row, c.axis, hashes.sha256_of(*row)),
                 )
+                if c.name != c.id:
+                    amendments.add(write, c.id, Amendment(name=c.name))
                 write.note("add case", c.id, image=str(c.image_path), labels=labels_path)
+        self.amendments.forget()
 
     def _columns(self) -> str:
         return f"{hashes.CASE}, axis, {sha256_in(self._database)}"
@@ -100,6 +186,36 @@ class Catalogue:
         with self._database.transaction() as write:
             write.execute("UPDATE cases SET axis = ? WHERE id = ?", axis, case_id)
             write.note("set axis", case_id, before=before, after=axis)
+
+
+def _merge_extents(write: Transaction, becoming: Mapping[int, int]) -> None:
+    """Let a class that takes the pixels of others show wherever one of them may show.
+
+    An end counts for all of them together only if it is marked for each.
+    """
+    marks: dict[tuple[str, int], dict[int, tuple[int | None, int | None]]] = {}
+    for case_id, axis, value, start, end in write.rows(_MARKED):
+        marks.setdefault((case_id, axis), {})[value] = start, end
+    for target in sorted(set(becoming.values()) - {0}):
+        together = [target, *(value for value, new in becoming.items() if new == target)]
+        for place, known in marks.items():
+            if target not in known:
+                continue
+            first, last = zip(*(known.get(value, (None, None)) for value in together), strict=True)
+            ends = (
+                None if None in first else min(first),
+                None if None in last else max(last),
+            )
+            if ends != known[target]:
+                row = (*place, target, *ends, write.author, write.at)
+                hashes.insert(write.connection, "extents", hashes.EXTENT, row)
+
+
+_MARKED: Final = (
+    "SELECT case_id, axis, class, first_slice, last_slice FROM extents WHERE number IN "
+    "(SELECT max(number) FROM extents GROUP BY case_id, axis, class) "
+    "AND coalesce(first_slice, last_slice) IS NOT NULL"
+)
 
 
 def _set_classes(write: Transaction, classes: Sequence[LabelClass]) -> None:
@@ -114,29 +230,31 @@ def _set_classes(write: Transaction, classes: Sequence[LabelClass]) -> None:
             *(c.value, c.name, *c.color, c.most_pieces, c.no_holes),
         )
     # A new class that takes the value of a removed one must not inherit its extents.
-    marked = write.rows(
-        "SELECT case_id, axis, class FROM extents WHERE number IN "
-        "(SELECT max(number) FROM extents GROUP BY case_id, axis, class) "
-        "AND coalesce(first_slice, last_slice) IS NOT NULL "
-        "AND class NOT IN (SELECT value FROM classes)"
-    )
-    for place in marked:
+    marked = write.rows(f"{_MARKED} AND class NOT IN (SELECT value FROM classes)")
+    for *place, _, _ in marked:
         row = (*place, None, None, write.author, write.at)
         hashes.insert(write.connection, "extents", hashes.EXTENT, row)
     write.note("set classes", classes=[asdict(c) for c in classes])
 
 
-def _case(row: tuple[Any, ...]) -> Case:
+def _case(row: tuple[Any, ...], amendment: Amendment) -> Case:
     *hashed, axis, sha256 = row
     case_id, image_path, labels_path, name, header, choice, geometry, intensity = hashed
     require_case_id(case_id)
     with readable(f"the case {case_id!r}"):
         hashes.require_sound(tuple(hashed), sha256)
+        labels_path = amendment.labels_path or labels_path
+        source = SourceInfo(
+            name,
+            amendment.source_header if amendment.source_header is not None else header,
+            Choice(**json.loads(amendment.source_choice or choice)),
+        )
         return Case(
             id=case_id,
-            image_path=Path(image_path),
+            name=amendment.name or case_id,
+            image_path=Path(amendment.image_path or image_path),
             labels_path=None if labels_path is None else Path(labels_path),
-            source=SourceInfo(name, header, Choice(**json.loads(choice))),
+            source=source,
             geometry=geometry_from(json.loads(geometry)),
             intensity=intensity_from(json.loads(intensity)),
             axis=int(axis),

@@ -8,7 +8,7 @@ from typing import Final
 from napari_mlbseg.errors import Damaged
 from napari_mlbseg.project.catalogue import hashes
 from napari_mlbseg.project.catalogue.database import Database
-from napari_mlbseg.project.catalogue.schema import WITH_HASHES
+from napari_mlbseg.project.catalogue.schema import WITH_AMENDMENTS, WITH_HASHES
 
 REPAIR: Final = "repair study"
 """The action in the log that tells of a repair; its details hold the revisions that are `lost`."""
@@ -61,7 +61,10 @@ def _references(database: Database) -> Iterator[str]:
 def _hashes(database: Database) -> Iterator[str]:
     if database.version < WITH_HASHES:
         return
-    for table, columns in (("cases", hashes.CASE), ("extents", hashes.EXTENT)):
+    tables = {"cases": hashes.CASE, "extents": hashes.EXTENT}
+    if database.version >= WITH_AMENDMENTS:
+        tables |= {"amendments": hashes.AMENDMENT, "moves": hashes.MOVE}
+    for table, columns in tables.items():
         for number, *row, sha256 in database.rows(
             f"SELECT number, {columns}, sha256 FROM {table} ORDER BY number"
         ):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.errors import Damaged, UserError
 from napari_mlbseg.project.catalogue import hashes
+from napari_mlbseg.project.catalogue.amendments import Standing
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.catalogue.database import Database, sha256_in
 from napari_mlbseg.project.catalogue.reading import readable
@@ -68,8 +69,8 @@ class Extents:
         for index in (extent.first, extent.last):
             if index is not None and not 0 <= index < shape[axis]:
                 raise UserError(
-                    f"{case_id} has the slices 0 to {shape[axis] - 1} along this axis, but got "
-                    f"{index}. Mark one of them."
+                    f"{self._catalogue.name(case_id)} has the slices 0 to {shape[axis] - 1} along "
+                    f"this axis, but got {index}. Mark one of them."
                 )
         with self._database.transaction() as write:
             row = (case_id, axis, value, extent.first, extent.last, write.author, write.at)
@@ -84,13 +85,20 @@ class Extents:
         self.mark(case_id, axis, value, UNMARKED)
 
     def of(self, case_id: str | None = None) -> tuple[ExtentRecord, ...]:
-        """What is marked in a case (in all cases by default), of classes that the study has.
+        """What is marked in a case (in all that are kept by default), of classes of the study.
 
         Damaged marks do not count, nor those that they superseded; `damaged` tells of them.
         """
         known = {found.value for found in self._catalogue.classes()}
         found = [one for one in self._read(case_id) if isinstance(one, ExtentRecord)]
-        return tuple(one for one in found if one.value in known and one.extent != UNMARKED)
+        standing = self._catalogue.ids() if case_id is None else {}
+        return tuple(
+            one
+            for one in found
+            if one.value in known
+            and one.extent != UNMARKED
+            and standing.get(one.case_id, Standing.KEPT) is Standing.KEPT
+        )
 
     def damaged(self) -> tuple[str, ...]:
         """A sentence for each newest extent that cannot be what was saved."""

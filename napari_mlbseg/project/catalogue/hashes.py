@@ -14,6 +14,11 @@ REVISION: Final = "number, case_id, axis, slice, state, mask, author, created_at
 LINE: Final = "created_at, author, action, case_id, details"
 RUN: Final = "author, started_at, finished_at, outcome, config, seed, device"
 EXTENT: Final = "case_id, axis, class, first_slice, last_slice, author, created_at"
+AMENDMENT: Final = (
+    "case_id, name, image_path, labels_path, source_header, source_choice, edition, standing, "
+    "author, created_at"
+)
+MOVE: Final = "class, becomes, masks, author, created_at"
 """The columns that the hash of a row is made of; the axis of a case may change."""
 
 

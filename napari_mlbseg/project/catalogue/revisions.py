@@ -1,15 +1,17 @@
 """What a person did to the slices: every revision of every slice that was worked on."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import Damaged, UserError
 from napari_mlbseg.project.catalogue import hashes
+from napari_mlbseg.project.catalogue.amendments import Standing
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.catalogue.database import Database, Transaction
 from napari_mlbseg.project.catalogue.newest import (
@@ -28,6 +30,8 @@ from napari_mlbseg.project.records.masks import PackedMask
 from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.records.values import require_classes, values_in
 
+T = TypeVar("T")
+
 
 class Slices:
     """The slices of a study; nothing is ever overwritten, only superseded.
@@ -40,7 +44,7 @@ class Slices:
         self._database, self._catalogue = database, catalogue
         checks = Checks(self._row_damage, self._mask_damage, self._place_of, self._understood)
         self._newest = NewestRevisions(database, checks)
-        self._values: dict[int, frozenset[int]] = {}
+        self._values: dict[int, tuple[int, frozenset[int]]] = {}
         self._saved: set[int] = set()  # masks that came from memory just now
 
     def save(self, key: SliceKey, mask: NDArray[np.uint8], state: SliceState) -> SliceRecord:
@@ -54,7 +58,7 @@ class Slices:
         if mask.shape != expected:
             raise ValueError(f"the mask of {key} has the shape {expected}, got {mask.shape}")
         if state is SliceState.CLEAN:
-            require_classes(mask, self._catalogue.classes(), key)
+            require_classes(mask, self._catalogue.classes(), self._in_words(key))
         packed = PackedMask.pack(mask)
         with self._database.transaction() as write:
             number = write.execute(
@@ -65,7 +69,7 @@ class Slices:
             write.note("save slice", key.case_id, **_details(record))
         self._saved.add(number)
         if state is SliceState.CLEAN:
-            self._values[record.revision] = values_in(mask)
+            self._values[record.revision] = number, values_in(mask)
         return record
 
     def set_state(self, key: SliceKey, state: SliceState) -> SliceRecord:
@@ -76,12 +80,13 @@ class Slices:
         self._case_of(key)
         record = self.record(key)
         if state is SliceState.CLEAN and record is not None and record.has_mask:
-            require_classes(self.revision_mask(record.revision), self._catalogue.classes(), key)
+            mask_of = self.revision_mask(record.revision)
+            require_classes(mask_of, self._catalogue.classes(), self._in_words(key))
         mask = (None, None) if record is None else self._mask_of(record.revision)
         if mask[0] is None and state in HUMAN:
             raise UserError(
-                f"Slice {key.index} of {key.case_id} has no corrected mask to become "
-                f"{state.value}. Save its labels first."
+                f"{self._in_words(key)} has no corrected mask "
+                f"to become {state.value}. Save its labels first."
             )
         with self._database.transaction() as write:
             record = _append(write, key, state, mask)
@@ -95,8 +100,12 @@ class Slices:
     def records(
         self, case_id: str | None = None, *, state: SliceState | None = None
     ) -> tuple[SliceRecord, ...]:
-        """The newest revision of every touched slice, in order of revision."""
-        return self._newest.records(case_id, None if state is None else state.value)
+        """The newest revision of every touched slice, in order of revision.
+
+        Those of removed cases only if one is asked for.
+        """
+        found = self._newest.records(case_id, None if state is None else state.value)
+        return found if case_id is not None else self._kept(found, lambda record: record.key)
 
     def history(self, key: SliceKey) -> tuple[SliceRecord, ...]:
         """All revisions of a slice, oldest first, without damaged ones."""
@@ -104,7 +113,19 @@ class Slices:
 
     def damaged(self) -> tuple[DamagedRevision, ...]:
         """The damaged revisions that no later one supersedes, in order of revision."""
-        return self._newest.damaged()
+        kept = self._kept(self._newest.damaged(), lambda damaged: damaged.key)
+        return tuple(
+            one if one.key is None else replace(one, case=self._catalogue.name(one.key.case_id))
+            for one in kept
+        )
+
+    def _kept(self, found: tuple[T, ...], key: Callable[[T], SliceKey | None]) -> tuple[T, ...]:
+        """What does not belong to a case that was removed."""
+        newest = self._catalogue.amendments.newest().items()
+        gone = {case_id for case_id, one in newest if one.standing is not Standing.KEPT}
+        if not gone:
+            return found
+        return tuple(one for one in found if (k := key(one)) is None or k.case_id not in gone)
 
     def human(self, case_id: str) -> tuple[SliceRecord, ...]:
         """Those of a case whose mask lies over the machine's labels: drafts and clean slices."""
@@ -126,7 +147,7 @@ class Slices:
         """The newest mask of a slice; UserError where it has none."""
         record = self.record(key)
         if record is None or not record.has_mask:
-            raise UserError(f"Slice {key.index} of {key.case_id} has no corrected mask yet.")
+            raise UserError(f"{self._in_words(key)} has no corrected mask yet.")
         return self.revision_mask(record.revision)
 
     def revision_mask(self, revision: int) -> NDArray[np.uint8]:
@@ -140,15 +161,22 @@ class Slices:
             return self._mask(found[0])
         except Damaged as error:
             raise Damaged(
-                f"Revision {revision}, of slice {found[0][3]} of {found[0][1]}, cannot be read: "
+                f"Revision {revision}, of slice {found[0][3]} of "
+                f"{self._catalogue.name(found[0][1])}, cannot be read: "
                 f"{error}. Open the study again: it then offers the revision before."
             ) from error
 
     def values(self, revision: int) -> frozenset[int]:
         """The values in the mask of a revision, which is unpacked once; UserError without one."""
         if revision not in self._values:
-            self._values[revision] = values_in(self.revision_mask(revision))
-        return self._values[revision]
+            mask, _ = self._mask_of(revision)
+            self._values[revision] = mask or 0, values_in(self.revision_mask(revision))
+        mask, found = self._values[revision]
+        table = self._catalogue.moves.lookup(mask)
+        return found if table is None else frozenset(table[list(found)].tolist())
+
+    def _in_words(self, key: SliceKey) -> str:
+        return f"Slice {key.index} of {self._catalogue.name(key.case_id)}"
 
     def _case_of(self, key: SliceKey) -> Case:
         """The case of a slice that is to be kept; raises where it has no such slice."""
@@ -158,7 +186,7 @@ class Slices:
         last = case.geometry.shape[key.axis] - 1
         if not 0 <= key.index <= last:
             raise UserError(
-                f"{key.case_id} has the slices 0 to {last} along this axis, but got {key.index}."
+                f"{case.name} has the slices 0 to {last} along this axis, but got {key.index}."
             )
         return case
 
@@ -169,11 +197,15 @@ class Slices:
         return row[MASK], row[MASK_SHA256]
 
     def _mask(self, row: Row) -> NDArray[np.uint8]:
-        """The mask of a row; raises Damaged if it is not the one that was saved."""
+        """The mask of a row as it counts now; raises Damaged if it is not the one that was saved.
+
+        What a person saved stays as it is, see `Moves`.
+        """
         packed = self._packed(row)
         shape = self._catalogue.shape(row[1])
         rows, columns = (n for k, n in enumerate(shape) if k != row[2])
-        return packed.unpack((rows, columns))
+        mask, table = packed.unpack((rows, columns)), self._catalogue.moves.lookup(row[MASK])
+        return mask if table is None else table[mask]
 
     def _packed(self, row: Row) -> PackedMask:
         """The stored mask of a row, whose hash fits if there is one; raises Damaged otherwise."""

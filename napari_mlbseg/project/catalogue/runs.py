@@ -3,11 +3,12 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from napari_mlbseg.errors import Damaged
+from napari_mlbseg.errors import Damaged, UserError
 from napari_mlbseg.former_names import FORMER
 from napari_mlbseg.project.catalogue import hashes
 from napari_mlbseg.project.catalogue.database import Database, sha256_in
@@ -35,6 +36,24 @@ class Runs:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._going_on = 0
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """A run goes on in the block: its cases and classes stay as they are."""
+        self._going_on += 1
+        try:
+            yield
+        finally:
+            self._going_on -= 1
+
+    def require_none(self, what: str) -> None:
+        """Raise UserError while a run goes on in this process; others cannot open the study."""
+        if self._going_on:
+            raise UserError(
+                f"A training is going on, and it uses all cases of the study. Stop it first, then "
+                f"{what}."
+            )
 
     def start(self, config: Mapping[str, Any], *, seed: int, device: str) -> int:
         """Record the start of a run; returns its number."""

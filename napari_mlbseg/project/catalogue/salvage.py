@@ -22,12 +22,14 @@ from napari_mlbseg.project.catalogue.soundness import (
     Row,
     hash_of,
     holds,
+    is_amendment,
     is_case,
     is_class,
     is_extent,
     is_line,
     is_mask_of,
     is_metric,
+    is_move,
     is_revision,
     is_run,
     mask_hash,
@@ -103,6 +105,7 @@ def _fill(new: sqlite3.Connection, found: Sources, said: Salvaged) -> None:
     runs = found.table("runs", is_run)
     metrics = [row for row in found.best("metrics", is_metric) if row["run"] in runs]
     extents = _extents(found, {row["id"] for row in cases.values()}, said)
+    amendments, moves = _amendments(found, said), _moves(found, log, said)
     said.told += [
         f"Run {number} cannot be read any more." for number in found.numbers("runs") - set(runs)
     ]
@@ -115,6 +118,8 @@ def _fill(new: sqlite3.Connection, found: Sources, said: Salvaged) -> None:
         ("runs", list(runs.values())),
         ("metrics", metrics),
         ("extents", [extents[number] for number in sorted(extents)]),
+        ("amendments", [amendments[number] for number in sorted(amendments)]),
+        ("moves", [moves[number] for number in sorted(moves)]),
     ):
         _insert(new, table, rows)
 
@@ -272,4 +277,32 @@ def _extents(found: Sources, cases: set[Any], said: Salvaged) -> Table:
             if place["case_id"] in cases:
                 kept[number] = unmarked
             break
+    return kept
+
+
+def _amendments(found: Sources, said: Salvaged) -> Table:
+    """What was changed of cases, by number; where one is lost, the one before it counts."""
+    kept = found.table("amendments", is_amendment)
+    for number in sorted(found.numbers("amendments") - set(kept)):
+        names = (row.get("case_id") for row in found.candidates("amendments", number))
+        said.told.append(
+            f"Change {number}, of the case {next(names, None)!r}, is lost: its name, its files and "
+            "whether it is in the study are as before. Look at the log, and change it again."
+        )
+    return kept
+
+
+def _moves(found: Sources, log: Table, said: Salvaged) -> Table:
+    """The classes that were merged, by number; the log has them, too."""
+    kept = found.table("moves", is_move)
+    logged = {}
+    for line in log.values():
+        if line["action"] == "move class":
+            details = json.loads(line["details"])
+            row = {"class": details["value"]} | {k: details[k] for k in ("becomes", "masks")}
+            row |= {name: line[name] for name in ("author", "created_at")}
+            logged[details["move"]] = row | {"number": details["move"]}
+    for number in sorted(set(logged) - set(kept)):
+        kept[number] = logged[number] | {"sha256": hash_of(logged[number], hashes.MOVE)}
+        said.told.append(f"Move {number} of a class was made again from the log.")
     return kept

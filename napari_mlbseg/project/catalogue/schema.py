@@ -115,6 +115,36 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE audit ADD COLUMN sha256 BLOB",
         "ALTER TABLE runs ADD COLUMN sha256 BLOB",
     ),
+    # What was changed of a case after its import, see amendments.py, and pixels of one class that
+    # count as those of another (0: as background) in all masks up to a number, see moves.py.
+    (
+        """CREATE TABLE amendments (
+            number INTEGER PRIMARY KEY,
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            name TEXT,
+            image_path TEXT,
+            labels_path TEXT,
+            source_header BLOB,
+            source_choice TEXT,
+            edition INTEGER NOT NULL CHECK (edition >= 0),
+            standing TEXT NOT NULL CHECK (standing IN ('kept', 'removed', 'dropped')),
+            author TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            sha256 BLOB NOT NULL
+        )""",
+        "CREATE INDEX amendments_by_case ON amendments (case_id, number)",
+        """CREATE TABLE moves (
+            number INTEGER PRIMARY KEY,
+            class INTEGER NOT NULL CHECK (class BETWEEN 1 AND 254),
+            becomes INTEGER NOT NULL CHECK (becomes BETWEEN 0 AND 254 AND becomes <> class),
+            masks INTEGER NOT NULL CHECK (masks >= 0),
+            author TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            sha256 BLOB NOT NULL
+        )""",
+        *_append_only("amendments"),
+        *_append_only("moves"),
+    ),
 )
 """`MIGRATIONS[n]` leads from version n to version n + 1; a released entry never changes."""
 
@@ -129,6 +159,9 @@ WITH_EXTENTS = 4
 
 WITH_HASHES = 5
 """The version from which on all rows but classes, masks and metrics have hashes of their own."""
+
+WITH_AMENDMENTS = 6
+"""The version from which on a catalogue has amendments and moves."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:

@@ -69,6 +69,16 @@ def is_extent(row: Row) -> bool:
     return isinstance(row["case_id"], str) and fits(row, hashes.EXTENT)
 
 
+def is_amendment(row: Row) -> bool:
+    """Whether an amendment is as it was saved."""
+    return isinstance(row["case_id"], str) and fits(row, hashes.AMENDMENT)
+
+
+def is_move(row: Row) -> bool:
+    """Whether a move of a class is as it was saved."""
+    return isinstance(row["masks"], int) and fits(row, hashes.MOVE)
+
+
 def is_class(row: Row) -> bool:
     """Whether a class can be what was saved."""
     numbers = all(isinstance(row[name], int) for name in ("value", "red", "green", "blue"))

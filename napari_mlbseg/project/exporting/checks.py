@@ -13,7 +13,7 @@ from napari_mlbseg.project.study import Study
 
 def require_format(cases: Sequence[Case], kind: ExportKind, form: OutFormat) -> None:
     """Raise UserError unless the format can hold all cases."""
-    unfit = [case.id for case in cases if form not in formats_for((case,), kind)]
+    unfit = [case.name for case in cases if form not in formats_for((case,), kind)]
     if not unfit:
         return
     if kind is ExportKind.VOLUMES:
@@ -33,7 +33,7 @@ def require_format(cases: Sequence[Case], kind: ExportKind, form: OutFormat) -> 
 def require_arrays(study: Study, cases: Sequence[Case], kind: ExportKind) -> None:
     """Raise UserError unless every case has the arrays that are to be written."""
     lacking = [
-        case.id
+        case.name
         for case in cases
         if not all(study.arrays.has(case.id, name) for name in ARRAYS[kind])
     ]

@@ -47,7 +47,7 @@ def kept_meanwhile(
             for value in values
         }
         for start, block in blocks:
-            require_finite(block, f"probabilities of {case.id}")
+            require_finite(block, f"probabilities of {case.name}")
             for number, array in enumerate(maps.values()):
                 window = [slice(None)] * 3
                 window[axis] = slice(start, start + len(block))

@@ -38,10 +38,10 @@ __all__ = [
 ]
 
 Tell = Callable[[str, Tidied], None]
-"""Called with a case that was written and what was tidied of it, if a class asks for that."""
+"""Called with the name of a case that was written and what was tidied, if a class asks for it."""
 
 
-def _nobody(case_id: str, tidied: Tidied) -> None:
+def _nobody(name: str, tidied: Tidied) -> None:
     """Nobody wants to know."""
 
 
@@ -81,7 +81,7 @@ def export_case(
     """
     case = study.case(case_id)
     if kind is ExportKind.VOLUMES:
-        return _table(study, [case], folder / f"{case.id}_volumes.csv", form, silent, tell)
+        return _table(study, [case], folder / f"{case.name}_volumes.csv", form, silent, tell)
     return _export(study, [case], folder, kind, form=form, progress=silent, tell=tell)
 
 
@@ -173,15 +173,15 @@ def _write_all(
     refused: dict[str, NotFiniteError] = {}
     with explained(folder), workplace(folder) as work:
         for done, (case, targets) in enumerate(files):
-            progress(f"Exporting {case.id}", done, len(files))
+            progress(f"Exporting {case.name}", done, len(files))
             own = [CaseFile(study, case, kind, target, maker) for target in targets]
             try:
                 with _content_of(study, case, kind, targets, computed) as content:
                     _write_case(own, content, work)
                 if content.tidied is not None:
-                    tell(case.id, content.tidied)
+                    tell(case.name, content.tidied)
             except NotFiniteError as error:
-                refused[case.id] = error
+                refused[case.name] = error
     if refused:
         raise _not_finite(refused, len(files))
     progress("Exported", len(files), len(files))
@@ -241,8 +241,9 @@ def _table(
             work.new(told), work.new(path), study, cases, ExportKind.VOLUMES, tidied=tidied
         )
         work.place([path], told_by=[told])
-    for case_id, done in tidied.items():
-        tell(case_id, done)
+    for case in cases:
+        if case.id in tidied:
+            tell(case.name, tidied[case.id])
     return [path]
 
 

@@ -106,8 +106,8 @@ def _letters_and_digits(name: str) -> str:
 
 def _name(case: Case, part: str, form: OutFormat) -> str:
     if form is OutFormat.RTSTRUCT:
-        return f"{case.id}_rtstruct.dcm"
+        return f"{case.name}_rtstruct.dcm"
     if form is OutFormat.DICOM_SEG:
-        return f"{case.id}{part or '_seg'}.dcm"
+        return f"{case.name}{part or '_seg'}.dcm"
     suffix = _SUFFIXES.get(form) or export_suffix(case.image_path, case.source)
-    return f"{case.id}{part}{suffix}"
+    return f"{case.name}{part}{suffix}"

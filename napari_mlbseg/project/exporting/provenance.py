@@ -180,7 +180,8 @@ def _case(
     found = (maker or maker_of(study)) if predicted else NOBODY
     model = found.checkpoint_sha256
     return {
-        "case": case.id,
+        "case": case.name,
+        "former_names": list(study.changes.former_names(case.id)),
         "source": _source(case),
         "imported_labels": _imported_labels(study, case, kind, tidied),
         "tidied": None if tidied is None else tidied_document(tidied),
@@ -215,7 +216,7 @@ def _files_of(case: Case) -> list[str] | None:
     """The files of a series in its folder; None where a source is one file, or all of a folder."""
     if case.source.format != "dicom":
         return None
-    with readable(f"the series of {case.id!r}"):
+    with readable(f"the series of {case.name!r}"):
         return [str(found[0]) for found in json.loads(case.source.header)["slices"]]
 
 

@@ -29,7 +29,7 @@ def write_volumes(
         rows = csv.writer(file)
         rows.writerow(COLUMNS)
         for done, case in enumerate(cases):
-            progress(f"Measuring {case.id}", done, len(cases))
+            progress(f"Measuring {case.name}", done, len(cases))
             counts = np.zeros(256, np.int64)
             labels, done_to_it = tidy_labels(study, case)
             if done_to_it is not None:
@@ -39,7 +39,7 @@ def write_volumes(
             for c in study.classes:
                 voxels = int(counts[c.value])
                 volume = round(voxels * voxel_mm3(case.geometry) / 1000, 6)
-                rows.writerow((plain(case.id), c.value, plain(c.name), voxels, volume))
+                rows.writerow((plain(case.name), c.value, plain(c.name), voxels, volume))
     return tidied
 
 

@@ -52,7 +52,7 @@ def write_case_file(file: CaseFile, voxels: Windowed, place: Path) -> None:
         if dicom
         else written_along(target.path, case.geometry, case.source)
     )
-    banded = Banded(Finite(voxels, f"{file.kind.value} of {case.id}"), along)
+    banded = Banded(Finite(voxels, f"{file.kind.value} of {case.name}"), along)
     volume = Volume(cast(Any, banded), case.geometry)
     with explained(target.path):
         if dicom:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,11 @@ def is_case_id(name: object) -> bool:
         and not any(c in name for c in "/\\\0")
         and not os.path.splitdrive(name)[0]
     )
+
+
+def spelled(name: str) -> str:
+    """A name in the form in which disks compare it: case and Unicode form ignored."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def require_case_id(name: object) -> str:

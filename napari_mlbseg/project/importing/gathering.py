@@ -20,6 +20,7 @@ from napari_mlbseg.formats.registry import (
     open_labels,
 )
 from napari_mlbseg.project.arrays.adding import Adding
+from napari_mlbseg.project.folder.inside import spelled
 from napari_mlbseg.project.folder.room import require_room
 from napari_mlbseg.project.importing.failures import Failure, shortened
 from napari_mlbseg.project.importing.layout import CaseFiles
@@ -77,7 +78,7 @@ class _Opened:
 
     new: NewCase
     image: Scan
-    labels: "_Values | None"
+    labels: "LabelValues | None"
 
     def notes(self) -> Iterator[Failure]:
         """What is unusual about the files; complete once they are read."""
@@ -102,9 +103,9 @@ class Gathering:
         parts, failures = self._parts_of(cases)
         numbering = Numbering.of([part.files for part in parts], self.study.classes, self.choice)
         notes: list[Failure] = []
-        labels: list[_Values] = []
+        labels: list[LabelValues] = []
         count = 0
-        known = {case.id.casefold() for case in self.study.cases}
+        known = {spelled(case.name) for case in self.study.cases}
         for done, part in enumerate(parts):
 
             def report(what: str, done: int = done) -> None:
@@ -112,7 +113,7 @@ class Gathering:
 
             report(f"Importing {part.image.name}")
             try:
-                if part.case_id.casefold() in known:
+                if spelled(part.case_id) in known:
                     raise UserError(
                         f"{part.image}: {part.case_id} is in the study already. Rename the file."
                     )
@@ -176,7 +177,7 @@ class Gathering:
         found = numbering.named(part.files, open_labels(labels, choice))
         aligned = on_grid_of(found, scan.geometry, labels, image, scan.source)
         require_room(self.study.path, image, [scan, aligned])
-        values = _Values(aligned, labels, self.study.classes)
+        values = LabelValues(aligned, labels, self.study.classes)
         label_told = _Told(values, lambda share: report(f"Importing {labels.name} ({share:.0%})"))
         kept = replace(choice, frame=scan.source.choice.frame, series=scan.source.choice.series)
         source = replace(scan.source, choice=kept)
@@ -213,8 +214,18 @@ class _Told:
 
 
 @dataclass(frozen=True)
-class _Values:
-    """Labels whose values are collected while they are read; unknown values raise an error."""
+class LabelValues:
+    """Labels whose values are collected while they are read; unknown values raise an error.
+
+    Attributes
+    ----------
+    scan, path
+        The labels and their file.
+    classes
+        The classes of the study; without any all values are welcome.
+    found
+        The values that were read so far.
+    """
 
     scan: Scan
     path: Path
@@ -223,13 +234,16 @@ class _Values:
 
     @property
     def geometry(self) -> Geometry:
+        """Where the labels lie."""
         return self.scan.geometry
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Type of the labels."""
         return self.scan.dtype
 
     def slabs(self) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        """The labels slab by slab, see `VoxelSource`."""
         for slab in self.scan.slabs():
             flat = slab[2].ravel()
             for start in range(0, flat.size, _COUNTED_AT_ONCE):
@@ -265,7 +279,7 @@ def _unknown(labels: Path, values: set[int], classes: Sequence[LabelClass]) -> s
     )
 
 
-def _classes_of(labels: Iterable[_Values]) -> tuple[LabelClass, ...]:
+def _classes_of(labels: Iterable[LabelValues]) -> tuple[LabelClass, ...]:
     """A class for each value found or named, with its name in the files, else ``class N``."""
     names: dict[int, str] = {}
     colors: dict[int, tuple[int, int, int]] = {}

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MAX_CLASS = 254
 """Largest class value; 0 is the background and 255 stays free for "no label"."""
+
+LONGEST_NAME: Final = 150
+"""Most bytes (UTF-8) in the name of a new case: exports add up to 80, and disks take 255."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,17 @@ class Intensity:
 
 @dataclass(frozen=True)
 class Case:
-    """One image of a study; `axis` is the display axis along which its slices are annotated."""
+    """One image of a study.
+
+    Attributes
+    ----------
+    id
+        Identifies the case for ever: its slices and its arrays are kept by it.
+    name
+        What people call it, and its files after an export; at first the same.
+    axis
+        The display axis along which its slices are annotated.
+    """
 
     id: str
     image_path: Path
@@ -122,9 +135,11 @@ class Case:
     geometry: Geometry
     intensity: Intensity
     axis: int
+    name: str
 
     def __post_init__(self) -> None:
         require_case_id(self.id)
+        require_case_id(self.name)
 
     def slice_shape(self, axis: int) -> tuple[int, int]:
         """Shape of a slice: the remaining display axes in their order."""
@@ -148,8 +163,10 @@ class NewCase:
     labels: VoxelSource | None = None
 
     def __post_init__(self) -> None:
-        if not is_case_id(self.id):
-            raise UserError(f"{self.id!r} cannot be the name of a case. Rename {self.image_path}.")
+        try:
+            require_case_name(self.id)
+        except UserError as error:
+            raise UserError(f"{error} Rename {self.image_path}.") from error
         for path in (self.image_path, self.labels_path):
             if path is not None:
                 require_name(path)
@@ -157,6 +174,24 @@ class NewCase:
             raise ValueError("labels and the path of their file must be given together")
         if self.labels is not None:
             check_labels(self.labels, self.image.geometry, self.labels_path)
+
+
+def require_case_name(name: str) -> None:
+    """Raise UserError for what cannot be the name of a new case, and of its files after an export.
+
+    >>> require_case_name("../elsewhere")
+    Traceback (most recent call last):
+    napari_mlbseg.errors.UserError: '../elsewhere' cannot be the name of a case: ...
+    """
+    if not is_case_id(name):
+        why = "it is empty, or would lead into another folder"
+    elif not name.isprintable() or name != name.strip():
+        why = "it has characters that cannot be seen, or begins or ends with a space"
+    elif len(name.encode(errors="replace")) > LONGEST_NAME:
+        why = f"it has more than {LONGEST_NAME} bytes in UTF-8, so that file names become too long"
+    else:
+        return
+    raise UserError(f"{name!r} cannot be the name of a case: {why}.")
 
 
 def require_name(path: Path) -> None:

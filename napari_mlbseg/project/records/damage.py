@@ -17,18 +17,21 @@ class DamagedRevision:
         Why it cannot be.
     instead
         The revision before it, which is offered as a draft; None without one.
+    case
+        What the case is called; empty where it is not known.
     """
 
     revision: int
     key: SliceKey | None
     why: str
     instead: int | None
+    case: str = ""
 
     def __str__(self) -> str:
         if self.key is None:
             where, advice = "of an unknown slice", "Compare the slices with what you remember"
         else:
-            where = f"of slice {self.key.index} along axis {self.key.axis} of {self.key.case_id}"
+            where = f"of slice {self.key.index} along axis {self.key.axis} of {self.case}"
             advice = "Correct the slice again"
         if self.instead is not None:
             advice = f"Revision {self.instead} is shown instead, as a draft: check and accept it"

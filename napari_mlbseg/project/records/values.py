@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.records.cases import LabelClass
-from napari_mlbseg.project.records.slices import SliceKey
 
 
 def values_in(mask: NDArray[np.uint8]) -> frozenset[int]:
@@ -15,10 +14,11 @@ def values_in(mask: NDArray[np.uint8]) -> frozenset[int]:
     return frozenset(np.flatnonzero(np.bincount(mask.ravel())).tolist())
 
 
-def require_classes(mask: NDArray[np.uint8], classes: Sequence[LabelClass], key: SliceKey) -> None:
+def require_classes(mask: NDArray[np.uint8], classes: Sequence[LabelClass], what: str) -> None:
     """Raise UserError that names the pixels if a mask (rows, columns) holds unknown values.
 
-    A study that has no classes yet accepts every mask.
+    `what` names the slice, at the beginning of a sentence. A study that has no classes yet accepts
+    every mask.
     """
     if not classes:
         return
@@ -30,7 +30,7 @@ def require_classes(mask: NDArray[np.uint8], classes: Sequence[LabelClass], key:
     value = int(mask[row, column])
     count = "1 pixel" if len(wrong) == 1 else f"{len(wrong)} pixels"
     raise UserError(
-        f"Slice {key.index} of {key.case_id} cannot become clean: {count} of it, the first at row "
+        f"{what} cannot become clean: {count} of it, the first at row "
         f"{row}, column {column} with the value {value}, belong to no class of the study. Paint "
         "them with one of its classes, or add the class."
     )

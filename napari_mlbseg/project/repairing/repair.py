@@ -57,7 +57,7 @@ def repair(path: Path, progress: Progress = silent) -> Repaired:
     with Study.open(path) as study:
         left: list[str] = []
         for number, case in enumerate(study.cases):
-            progress(f"Reading {case.id}", number, len(study.cases))
+            progress(f"Reading {case.name}", number, len(study.cases))
             done += _repair_arrays(study, case, left)
         done += _remove_damaged_checkpoints(path)
     return Repaired(tuple(done), tuple(left))
@@ -127,14 +127,14 @@ def _repair_arrays(study: Study, case: Case, left: list[str]) -> Iterator[str]:
     needed = [name for name in flawed if expected(case, name)]
     for name in (name for name in flawed if name not in needed):
         study.arrays.remove(case.id, name)
-        yield f"The {_words(name)} of {case.id}: removed; the next training makes it again."
+        yield f"The {_words(name)} of {case.name}: removed; the next training makes it again."
     words = " and ".join(map(_words, needed))
     try:
         if needed:
             rebuild_arrays([case], study.arrays)
-            yield f"The {words} of {case.id}: made again from the files."
+            yield f"The {words} of {case.name}: made again from the files."
     except UserError as error:
-        left.append(f"The {words} of {case.id}: {error}")
+        left.append(f"The {words} of {case.name}: {error}")
 
 
 def _words(name: ArrayName) -> str:

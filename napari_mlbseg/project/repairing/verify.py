@@ -105,7 +105,7 @@ def _arrays(study: Study, progress: Progress) -> Iterator[str | None]:
     """For each array why it cannot be read, or None."""
     cases = study.cases
     for done, case in enumerate(cases):
-        progress(f"Reading {case.id}", done, len(cases))
+        progress(f"Reading {case.name}", done, len(cases))
         for name in ArrayName:
             if expected(case, name) or study.arrays.exists(case.id, name):
                 yield study.arrays.flaw(case.id, name)

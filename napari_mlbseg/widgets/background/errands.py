@@ -38,10 +38,14 @@ class Errands(QObject):
         work: Callable[[Report], Any],
         done: Callable[[Any], None],
         *,
+        otherwise: Callable[[], None] | None = None,
         cancellable: bool = False,
         doing: str = "Working",
     ) -> None:
-        """Start a job, and say what it does; `done` gets the result on the main thread."""
+        """Start a job, and say what it does; `done` gets the result on the main thread.
+
+        `otherwise` is called instead if it fails or is cancelled.
+        """
         if self._task is not None:
             raise UserError("Another import or export is running. Wait until it has finished.")
 
@@ -50,6 +54,8 @@ class Errands(QObject):
             task.deleteLater()
             self.busy.emit("", 0, 0)
             self.can_cancel.emit(False)
+            if error is not None and otherwise is not None:
+                otherwise()
             if error is None:
                 done(result)
             elif isinstance(error, CancelledError):

@@ -1,6 +1,6 @@
 """The background jobs of the workbench: functions that report their progress."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from napari_mlbseg.project.exporting.export import (
 from napari_mlbseg.project.importing.classes import change_classes
 from napari_mlbseg.project.importing.cohort import Imported, make_study
 from napari_mlbseg.project.importing.offers import Offer, offers_in
+from napari_mlbseg.project.importing.relabelling import relabel
 from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.project.tidying.told import Tidied, summary
@@ -47,13 +48,23 @@ def creation(new: NewStudy) -> Callable[[Report], tuple[Study, Imported]]:
 
 
 def change_of_classes(
-    study: Study, classes: Sequence[LabelClass]
+    study: Study, classes: Sequence[LabelClass], becoming: Mapping[int, int]
 ) -> Callable[[Report], tuple[LabelClass, ...]]:
-    """Replace the classes; the result holds the new classes of the study."""
+    """Replace the classes, see `change_classes`; the result holds the new classes of the study."""
 
     def work(report: Report) -> tuple[LabelClass, ...]:
-        change_classes(study, classes, progress=lambda *step: report(step))
+        change_classes(study, classes, becoming=becoming, progress=lambda *step: report(step))
         return study.classes
+
+    return work
+
+
+def relabelling(study: Study, case_id: str, labels: Path) -> Callable[[Report], None]:
+    """Take the rough labels of a file for a case."""
+
+    def work(report: Report) -> None:
+        names = [study.case(case_id).name]
+        relabel(study, labels, names, progress=lambda *step: report(step))
 
     return work
 

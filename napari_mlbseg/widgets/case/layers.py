@@ -463,10 +463,10 @@ def layer_data(study: Study, case: Case) -> list[tuple[Any, dict[str, Any], str]
     """Return the image and the labels of a case as plain layer data, for use without the dock."""
     where = placement(study, case)
     image = np.asarray(study.arrays.open(case.id, ArrayName.IMAGE)[:])
-    shown = {"name": case.id, "contrast_limits": contrast_limits(case), "colormap": "gray"}
+    shown = {"name": case.name, "contrast_limits": contrast_limits(case), "colormap": "gray"}
     colors = label_colors(study.classes)
     labels = np.array(study.labels.working(case.id))
     return [
         (image, {**shown, **where}, "image"),
-        (labels, {"name": f"{case.id} labels", "colormap": colors, **where}, "labels"),
+        (labels, {"name": f"{case.name} labels", "colormap": colors, **where}, "labels"),
     ]

@@ -1,11 +1,14 @@
 """The list of cases and the progress of each."""
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import (
     QAbstractTableModel,
     QModelIndex,
+    QPoint,
     QRect,
     QSortFilterProxyModel,
     Qt,
@@ -15,8 +18,12 @@ from qtpy.QtGui import QPainter
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
+    QFileDialog,
     QHBoxLayout,
     QHeaderView,
+    QInputDialog,
+    QMenu,
+    QMessageBox,
     QSizePolicy,
     QStyledItemDelegate,
     QStyleOptionViewItem,
@@ -60,20 +67,20 @@ class CasesModel(QAbstractTableModel):
         row = self.rows[index.row()]
         if role == Qt.ItemDataRole.DisplayRole:
             done = 100 * (row.clean + row.skipped) / row.slices
-            texts = (row.case_id, row.state, str(row.clean), str(row.drafts), f"{done:.0f} %")
+            texts = (row.name, row.state, str(row.clean), str(row.drafts), f"{done:.0f} %")
             return texts[index.column()]
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() in (2, 3):
             return Qt.AlignmentFlag.AlignCenter
         if role == Qt.ItemDataRole.ToolTipRole:
             return (
-                f"{row.case_id}: {row.clean} clean, {row.drafts} drafts and {row.skipped} skipped"
+                f"{row.name}: {row.clean} clean, {row.drafts} drafts and {row.skipped} skipped"
                 f" of {row.slices} slices"
             )
         if role == Qt.ItemDataRole.UserRole:
             return row
         if role == SORTED_BY:
             done = (row.clean + row.skipped) / row.slices
-            values = (row.case_id, row.state, row.clean, row.drafts, done)
+            values = (row.name, row.state, row.clean, row.drafts, done)
             return values[index.column()]
         return None
 
@@ -123,14 +130,18 @@ class ShownCases(QSortFilterProxyModel):
         self._state = state
         self.invalidate()
 
-    def case_id(self, place: int) -> str:
+    def row(self, place: int) -> CaseRow:
         """Return the case in a row that is shown."""
-        return self._cases.rows[self.mapToSource(self.index(place, 0)).row()].case_id
+        return self._cases.rows[self.mapToSource(self.index(place, 0)).row()]
+
+    def case_id(self, place: int) -> str:
+        """Return its id."""
+        return self.row(place).case_id
 
     def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:  # noqa: N802
         """Whether a case is shown."""
         case = self._cases.rows[row]
-        return self._part in case.case_id.casefold() and self._state in ("", case.state)
+        return self._part in case.name.casefold() and self._state in ("", case.state)
 
 
 class _ProgressDelegate(QStyledItemDelegate):
@@ -165,9 +176,19 @@ class CasesPanel(QWidget):
     -------
     case_chosen(str)
         Somebody wants to see this case.
+    rename_asked(str, str)
+        A case is to have this name.
+    relabel_asked(str, Path)
+        A case is to have the labels of this file.
+    remove_asked(str), restore_asked(str)
+        A case, by its id, is to be removed; a removed one, by its name, is to come back.
     """
 
     case_chosen = Signal(str)
+    rename_asked = Signal(str, str)
+    relabel_asked = Signal(str, object)
+    remove_asked = Signal(str)
+    restore_asked = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -186,6 +207,8 @@ class CasesPanel(QWidget):
         )
         self.state.currentTextChanged.connect(lambda _: self.set_current(self._current))
         self._current: str | None = None
+        self._removed: Sequence[str] = ()
+        self._can_change = False
         self.table = QTableView()
         self.table.setModel(self.shown)
         self.table.setSortingEnabled(True)
@@ -197,6 +220,8 @@ class CasesPanel(QWidget):
         self.table.setShowGrid(False)
         self.table.setItemDelegateForColumn(_PROGRESS, _ProgressDelegate(self.table))
         self._size_columns()
+        self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.table.customContextMenuRequested.connect(self._show_menu)
         self.table.clicked.connect(self._on_clicked)
         self.table.activated.connect(self._on_clicked)
         self.table.setMinimumHeight(_HEIGHT)
@@ -220,6 +245,41 @@ class CasesPanel(QWidget):
         """Update one case."""
         self.model.set_row(row)
 
+    def set_removed(self, names: Sequence[str], *, writable: bool) -> None:
+        """Offer to restore these cases, and to change the others, if the study can be changed."""
+        self._removed, self._can_change = names, writable
+
+    def ask_name(self, row: CaseRow) -> QInputDialog:
+        """Ask for another name of a case."""
+        dialog = QInputDialog(self)
+        dialog.setWindowTitle("Rename")
+        dialog.setLabelText(f"Name of {row.name}:")
+        dialog.setTextValue(row.name)
+        dialog.textValueSelected.connect(lambda name: self.rename_asked.emit(row.case_id, name))
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
+        return dialog
+
+    def ask_labels(self, row: CaseRow) -> None:
+        """Ask for a file with better rough labels of a case."""
+        file, _ = QFileDialog.getOpenFileName(self, f"Rough labels of {row.name}")
+        if file:
+            self.relabel_asked.emit(row.case_id, Path(file))
+
+    def ask_remove(self, row: CaseRow) -> QMessageBox:
+        """Ask whether a case is to be removed."""
+        box = QMessageBox(self)
+        box.setWindowTitle("Remove")
+        box.setText(f"Take {row.name} out of the study?")
+        box.setInformativeText("Everything of it is kept, and the same menu brings it back.")
+        box.setTextFormat(Qt.TextFormat.PlainText)
+        box.addButton("Remove", QMessageBox.ButtonRole.AcceptRole)
+        box.addButton(QMessageBox.StandardButton.Cancel)
+        box.accepted.connect(lambda: self.remove_asked.emit(row.case_id))
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.open()
+        return box
+
     def set_current(self, case_id: str | None) -> None:
         """Mark the case on view."""
         self._current = case_id
@@ -239,6 +299,25 @@ class CasesPanel(QWidget):
     def _place(self) -> int | None:
         ids = [self.shown.case_id(place) for place in range(self.shown.rowCount())]
         return ids.index(self._current) if self._current in ids else None
+
+    def _show_menu(self, at: QPoint) -> None:
+        """Offer what can be done with the case under the pointer, and with removed ones."""
+        menu = QMenu(self)
+        index = self.table.indexAt(at)
+        if index.isValid():
+            row = self.shown.row(index.row())
+            menu.addAction("Rename…", partial(self.ask_name, row))
+            menu.addAction("Take labels from a file…", partial(self.ask_labels, row))
+            menu.addAction("Remove…", partial(self.ask_remove, row))
+        for name in self._removed:
+            shown = name.replace("&", "&&")  # or it marks a key
+            menu.addAction(f"Restore {shown}", partial(self.restore_asked.emit, name))
+        for action in menu.actions():
+            action.setEnabled(self._can_change)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        where = self.table.viewport()
+        if where is not None:
+            menu.popup(where.mapToGlobal(at))
 
     def _on_clicked(self, index: QModelIndex) -> None:
         self.case_chosen.emit(self.shown.case_id(index.row()))

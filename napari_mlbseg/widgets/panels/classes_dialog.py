@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QDialogButtonBox,
     QHBoxLayout,
     QHeaderView,
+    QMenu,
     QPushButton,
     QSpinBox,
     QTableWidget,
@@ -20,6 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mlbseg.project.importing.classes import BACKGROUND
 from napari_mlbseg.project.records.cases import MAX_CLASS, LabelClass
 from napari_mlbseg.project.records.palette import color_of
 from napari_mlbseg.widgets.panels.style import Note, button, quiet
@@ -34,11 +36,24 @@ _ANY = 0
 _PIECES_SHOWN = 99
 
 
+def _nothing() -> None:
+    pass
+
+
 class ClassesDialog(QDialog):
-    """Asks for the classes of a study; `answer` returns them once the dialog is accepted."""
+    """Asks for the classes of a study; `answer` returns them once the dialog is accepted.
+
+    Attributes
+    ----------
+    becoming
+        For classes that are gone with their pixels, the value of the class that these become; 0
+        for the background.
+    """
 
     def __init__(self, classes: Sequence[LabelClass], parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._known = {each.value for each in classes}
+        self.becoming: dict[int, int] = {}
         self.setWindowTitle("Classes")
         self.setMinimumSize(500, 300)
         self.table = QTableWidget(0, len(_COLUMNS))
@@ -50,6 +65,14 @@ class ClassesDialog(QDialog):
         self.remove = button(
             "Remove", "Remove the selected class, if no label uses it", self._remove
         )
+        self.merge = button(
+            "Its pixels become",
+            "Remove the selected class, and say what its pixels become",
+            _nothing,
+        )
+        self._targets = QMenu(self)
+        self.merge.setMenu(self._targets)
+        self._targets.aboutToShow.connect(self._list_targets)
         self.problem = Note("Fix this first")
         buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
@@ -101,6 +124,27 @@ class ClassesDialog(QDialog):
         self.table.removeRow(self.table.currentRow())
         self._check()
 
+    def _list_targets(self) -> None:
+        """What the pixels of the selected class can become: another class, or background."""
+        self._targets.clear()
+        gone = self.table.currentRow()
+        for row in range(self.table.rowCount()):
+            if row != gone:
+                name = self._name(row).replace("&", "&&")  # or it marks a key
+                self._targets.addAction(name, partial(self._merge, self._value(row)))
+        self._targets.addAction("background", partial(self._merge, BACKGROUND))
+
+    def _merge(self, target: int) -> None:
+        """Remove the selected class; what was to become it becomes the target as well."""
+        gone = self._value(self.table.currentRow())
+        self.becoming = {
+            value: target if becomes == gone else becomes
+            for value, becomes in self.becoming.items()
+        }
+        if gone in self._known:
+            self.becoming[gone] = target
+        self._remove()
+
     def _append(self, one: LabelClass) -> None:
         row = self.table.rowCount()
         self.table.insertRow(row)
@@ -147,9 +191,14 @@ class ClassesDialog(QDialog):
         item = self.table.item(row, _NO_HOLES)
         return item is not None and item.checkState() == Qt.CheckState.Checked
 
+    @property
+    def _taken(self) -> set[int]:
+        """Values that no new class can have: those of classes that are gone would be its pixels."""
+        return self._known | {self._value(row) for row in range(self.table.rowCount())}
+
     def _next_value(self) -> int:
         """Return the largest value plus one; if that is too large, the smallest free value."""
-        taken = {self._value(row) for row in range(self.table.rowCount())}
+        taken = self._taken
         after = max(taken, default=0) + 1
         free = (value for value in range(1, MAX_CLASS + 1) if value not in taken)
         return after if after <= MAX_CLASS else next(free)
@@ -166,8 +215,10 @@ class ClassesDialog(QDialog):
         self.problem.say(problem)
         if self.ok is not None:
             self.ok.setEnabled(not problem)
-        self.add.setEnabled(len(names) < MAX_CLASS)
-        self.remove.setEnabled(self.table.currentRow() >= 0)
+        self.add.setEnabled(len(self._taken) < MAX_CLASS)
+        row = self.table.currentRow()
+        self.merge.setEnabled(row >= 0)
+        self.remove.setEnabled(row >= 0 and self._value(row) not in self.becoming.values())
 
     def _on_selected(self, selected: QItemSelection, deselected: QItemSelection) -> None:
         self._check()
@@ -185,6 +236,7 @@ class ClassesDialog(QDialog):
         row = QHBoxLayout()
         row.addWidget(self.add)
         row.addWidget(self.remove)
+        row.addWidget(self.merge)
         row.addStretch()
         layout = QVBoxLayout(self)
         layout.addWidget(self.table)
@@ -192,7 +244,8 @@ class ClassesDialog(QDialog):
         layout.addWidget(self.problem)
         layout.addWidget(
             quiet(
-                "You can change everything at any time. Exports keep that many pieces and fill"
+                "You can change everything at any time; your saved slices are read with the classes"
+                " of now. Exports keep that many pieces and fill"
                 " holes, but never change your slices. After you add or remove a class, the next"
                 " training starts afresh; your corrections stay."
             )

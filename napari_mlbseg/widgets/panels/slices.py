@@ -57,8 +57,9 @@ class SlicesPanel(QWidget):
     opacity_chosen(str, float), outline_chosen(int)
         How opaque an overlay of `OVERLAYS` is to be (0 to 1); how wide outlines are to be in pixels
         of the screen.
-    classes_chosen(object)
-        New classes for the study, a tuple of `LabelClass`.
+    classes_chosen(object, object)
+        New classes for the study, a tuple of `LabelClass`, and by value which class takes the
+        pixels of one that is gone.
     """
 
     command = Signal(str)
@@ -67,7 +68,7 @@ class SlicesPanel(QWidget):
     label_chosen = Signal(int)
     opacity_chosen = Signal(str, float)
     outline_chosen = Signal(int)
-    classes_chosen = Signal(object)
+    classes_chosen = Signal(object, object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,7 +148,7 @@ class SlicesPanel(QWidget):
         """Open the dialog to change the classes."""
         dialog = ClassesDialog(self._classes, self)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.accepted.connect(lambda: self.classes_chosen.emit(dialog.answer()))
+        dialog.accepted.connect(lambda: self.classes_chosen.emit(dialog.answer(), dialog.becoming))
         dialog.open()
         return dialog
 

@@ -114,9 +114,9 @@ class StudyPanel(QWidget):
         self.place.setText(f"{cases} {'case' if cases == 1 else 'cases'}{mode}")
         self.name.setToolTip(plain_tip(str(path)))
 
-    def set_case(self, case_id: str | None) -> None:
+    def set_case(self, name: str | None) -> None:
         """Show which case is on view."""
-        self.case.say(case_id or "No case on view")
+        self.case.say(name or "No case on view")
 
     def show_busy(self, text: str, done: int, total: int) -> None:
         """Show a long operation; an empty text ends it."""

@@ -74,19 +74,20 @@ class SuggestionsPanel(QWidget):
         best: Sequence[Suggestion],
         *,
         names: Mapping[int, str] = _NO_NAMES,
+        cases: Mapping[str, str] | None = None,
         looking: bool = False,
         problem: str = "",
     ) -> None:
         """Show these slices, and whether a search is running, or why it failed.
 
-        `names` are those of the classes, by value.
+        `names` are those of the classes, by value, and `cases` those of the cases, by id.
         """
         self._keys = [one.key for one in best]
         self.table.setRowCount(len(best))
         self.table.clearContents()
         self.table.clearSpans()
         for row, one in enumerate(best):
-            cells = _cells(one, names)
+            cells = _cells(one, names, (cases or {}).get(one.key.case_id, one.key.case_id))
             if len(cells) == 1:
                 self.table.setSpan(row, 0, 1, len(_COLUMNS))
             for column, text in enumerate(cells):
@@ -107,12 +108,12 @@ class SuggestionsPanel(QWidget):
             self.table.clearSelection()
 
 
-def _cells(one: Suggestion, names: Mapping[int, str]) -> tuple[str, ...]:
+def _cells(one: Suggestion, names: Mapping[int, str], case: str) -> tuple[str, ...]:
     """The texts of a row; an end to mark takes its whole width."""
     if one.asks_for is not None:
-        return (f"{one.key.case_id} {one.key.index}: {_asked(one, names)}",)
+        return (f"{case} {one.key.index}: {_asked(one, names)}",)
     area = _UNKNOWN if one.doubtful_mm2 is None else f"{one.doubtful_mm2:.0f}"
-    return one.key.case_id, str(one.key.index), f"{UNSEEN} {area}" if one.never_looked_at else area
+    return case, str(one.key.index), f"{UNSEEN} {area}" if one.never_looked_at else area
 
 
 def _asked(one: Suggestion, names: Mapping[int, str]) -> str:

@@ -179,6 +179,6 @@ def test_another_image_is_not_slipped_under_the_masks(
     affine = np.diag([-0.5, 0.5, spacing, 1.0])
     nibabel.save(nibabel.Nifti1Image(voxels, affine), sources[0])
     shutil.rmtree(imported.path / "arrays" / "scan")
-    with pytest.raises(UserError, match="no longer the image"):
+    with pytest.raises(UserError, match="is not the image"):
         rebuild_arrays(imported.cases, imported.arrays)
     assert not imported.arrays.has("scan", ArrayName.IMAGE)

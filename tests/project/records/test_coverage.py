@@ -38,6 +38,7 @@ def cases_of(path: Path, *shapes: tuple[int, int, int]) -> list[Case]:
                 case.geometry,
                 case.intensity,
                 0,
+                case.name,
             )
         )
     return found

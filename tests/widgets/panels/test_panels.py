@@ -78,10 +78,10 @@ def test_every_control_says_what_it_does(qtbot: QtBot, panel: Callable[[], QWidg
 
 
 def test_the_state_of_a_case_follows_from_its_slices() -> None:
-    assert CaseRow("a", 10, 0, 0, 0).state == "untouched"
-    assert CaseRow("a", 10, 0, 1, 0).state == "in progress"
-    assert CaseRow("a", 10, 9, 1, 0).state == "in progress"
-    assert CaseRow("a", 10, 9, 0, 1).state == "done"
+    assert CaseRow("a", 10, 0, 0, 0, "a").state == "untouched"
+    assert CaseRow("a", 10, 0, 1, 0, "a").state == "in progress"
+    assert CaseRow("a", 10, 9, 1, 0, "a").state == "in progress"
+    assert CaseRow("a", 10, 9, 0, 1, "a").state == "done"
 
 
 def test_clicking_a_case_asks_for_it_and_setting_it_does_not(qtbot: QtBot) -> None:
@@ -89,14 +89,14 @@ def test_clicking_a_case_asks_for_it_and_setting_it_does_not(qtbot: QtBot) -> No
     qtbot.addWidget(panel)
     panel.resize(360, 200)
     panel.show()
-    panel.set_rows([CaseRow("one", 10, 0, 0, 0), CaseRow("two", 10, 3, 1, 1)])
+    panel.set_rows([CaseRow("one", 10, 0, 0, 0, "one"), CaseRow("two", 10, 3, 1, 1, "two")])
     told = heard(panel.case_chosen)
     panel.set_current("two")
     assert told == []
     place = panel.table.visualRect(panel.shown.index(1, 0)).center()
     qtbot.mouseClick(panel.table.viewport(), LEFT, pos=place)
     assert told == ["two"]
-    panel.set_row(CaseRow("one", 10, 4, 0, 0))
+    panel.set_row(CaseRow("one", 10, 4, 0, 0, "one"))
     texts = [panel.model.data(panel.model.index(0, column)) for column in range(5)]
     assert texts == ["one", "in progress", "4", "0", "40 %"]
 
@@ -112,10 +112,10 @@ def many(qtbot: QtBot) -> CasesPanel:
     panel.resize(360, 300)
     panel.show()
     rows = [
-        CaseRow("liver_2", 10, 3, 0, 0),
-        CaseRow("Liver_1", 10, 10, 0, 0),
-        CaseRow("spleen", 10, 0, 0, 0),
-        CaseRow("liver_10", 10, 5, 2, 0),
+        CaseRow("liver_2", 10, 3, 0, 0, "liver_2"),
+        CaseRow("Liver_1", 10, 10, 0, 0, "Liver_1"),
+        CaseRow("spleen", 10, 0, 0, 0, "spleen"),
+        CaseRow("liver_10", 10, 5, 2, 0, "liver_10"),
     ]
     panel.set_rows(rows)
     return panel
@@ -136,7 +136,7 @@ def test_cases_are_searched_filtered_and_sorted(qtbot: QtBot, many: CasesPanel) 
     assert clean in (["liver_2", "liver_10", "Liver_1"], ["Liver_1", "liver_10", "liver_2"])
     qtbot.mouseClick(header.viewport(), LEFT, pos=place)
     assert shown_cases(many) == clean[::-1]
-    many.set_rows([CaseRow("other", 3, 0, 0, 0)])
+    many.set_rows([CaseRow("other", 3, 0, 0, 0, "other")])
     assert shown_cases(many) == ["other"]  # another study is not searched for the same
 
 
@@ -165,7 +165,7 @@ def test_next_and_previous_go_through_the_cases_as_they_are_shown(many: CasesPan
 def test_the_case_on_view_stays_marked_when_its_row_moves(many: CasesPanel) -> None:
     many.state.setCurrentText("in progress")
     many.set_current("liver_10")
-    many.set_row(CaseRow("liver_2", 10, 10, 0, 0))
+    many.set_row(CaseRow("liver_2", 10, 10, 0, 0, "liver_2"))
     assert shown_cases(many) == ["liver_10"]
     assert [i.row() for i in many.table.selectionModel().selectedRows()] == [0]  # type: ignore[union-attr]
 
@@ -185,13 +185,13 @@ def test_whoever_goes_through_the_list_by_keys_is_not_sent_back(
     many.set_current("liver_2")
     many.table.setFocus()
     qtbot.keyClick(many.table, Qt.Key.Key_Down)
-    many.set_row(CaseRow("liver_2", 10, 4, 0, 0))  # saved meanwhile
+    many.set_row(CaseRow("liver_2", 10, 4, 0, 0, "liver_2"))  # saved meanwhile
     qtbot.keyClick(many.table, Qt.Key.Key_Return)
     assert told == ["Liver_1"]
 
 
 def test_a_thousand_cases_are_filtered_without_delay(many: CasesPanel) -> None:
-    many.set_rows([CaseRow(f"case {n:04d}", 10, 0, 0, 0) for n in range(1000)])
+    many.set_rows([CaseRow(f"case {n:04d}", 10, 0, 0, 0, f"case {n:04d}") for n in range(1000)])
     many.search.setText("case 0999")
     assert shown_cases(many) == ["case 0999"]
 
@@ -370,6 +370,35 @@ def test_an_added_class_gets_a_free_value_and_a_removed_one_goes(
     assert [c.value for c in classes.answer()] == [4, 5]
 
 
+def test_a_class_goes_into_another_and_both_into_the_background(
+    qtbot: QtBot, classes: ClassesDialog
+) -> None:
+    classes.show()
+    qtbot.waitExposed(classes)
+
+    def become(row: int, name: str) -> None:
+        classes.table.selectRow(row)
+        menu = classes.merge.menu()
+        assert menu is not None
+        menu.popup(classes.mapToGlobal(QPoint(5, 5)))
+        action = next(one for one in menu.actions() if one.text() == name)
+        qtbot.mouseClick(menu, LEFT, pos=menu.actionGeometry(action).center())
+
+    assert not classes.merge.isEnabled()
+    qtbot.mouseClick(classes.add, LEFT)
+    become(1, "liver")
+    assert classes.becoming == {4: 1}
+    assert [c.value for c in classes.answer()] == [1, 5]
+    classes.table.selectRow(0)
+    assert not classes.remove.isEnabled()  # the pixels of another become this one
+    become(0, "class 5")
+    assert classes.becoming == {4: 5, 1: 5}
+    become(0, "background")  # of a new class there are no pixels yet
+    assert classes.becoming == {4: 0, 1: 0}
+    qtbot.mouseClick(classes.add, LEFT)
+    assert [c.value for c in classes.answer()] == [5]  # none of those that are gone
+
+
 def test_the_largest_value_is_not_exceeded(qtbot: QtBot) -> None:
     dialog = ClassesDialog([LabelClass(1, "a", (0, 0, 0)), LabelClass(254, "b", (0, 0, 0))])
     qtbot.addWidget(dialog)
@@ -400,7 +429,9 @@ def test_the_slices_panel_asks_for_the_classes_of_its_dialog(qtbot: QtBot) -> No
     dialog = panel.ask_classes()
     rename(dialog, 0, "spleen")
     dialog.accept()
-    assert [c.name for c in told[0]] == ["spleen", "tumour"]
+    [(answer, becoming)] = told
+    assert [c.name for c in answer] == ["spleen", "tumour"]
+    assert becoming == {}
 
 
 # --- study and export -----------------------------------------------------------------------------
@@ -488,6 +519,7 @@ def series_case(*, tilted: bool = False) -> Case:
         Geometry.from_affine((4, 5, 6), affine),
         Intensity(0, 1, 0.5, 1),
         0,
+        "one",
     )
 
 
