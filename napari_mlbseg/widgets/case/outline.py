@@ -14,14 +14,14 @@ from napari_mlbseg.widgets.case.layers import label_colors, placement
 ANSWER: Final = "answer"
 _TO_BACKGROUND: Final = 256
 """Above every class; the background itself would have no outline."""
-_WHITE: Final = (1.0, 1.0, 1.0, 1.0)
+_LIME: Final = (0.4, 1.0, 0.2, 1.0)
 
 
 class Outline:
     """Outlines of the pixels that would change, in the colours of their new classes.
 
-    What would become background is outlined in white. The layer is there only while it shows
-    something.
+    What would become background is outlined in lime, which no class has by default. The layer is
+    there only while it shows something.
     """
 
     def __init__(self, viewer: ViewerModel, study: Study, case: Case) -> None:
@@ -38,7 +38,7 @@ class Outline:
         place = list(where["translate"])
         place[axis] += index * where["scale"][axis]
         colors = label_colors(self._study.classes)
-        colors.color_dict[_TO_BACKGROUND] = np.array(_WHITE, np.float32)
+        colors.color_dict[_TO_BACKGROUND] = np.array(_LIME, np.float32)
         active = self._viewer.layers.selection.active
         self._layer = self._viewer.add_labels(
             np.expand_dims(np.where(before == after, 0, changes).astype(np.uint16), axis),
