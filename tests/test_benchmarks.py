@@ -419,6 +419,18 @@ def test_imported_labels_script_and_its_resumption(bench: Any, tmp_path: Path) -
     assert rows["grown", "counted"] > rows["grown", "imported"] + 0.02
 
 
+@pytest.mark.slow
+def test_answer_script(tmp_path: Path) -> None:
+    found = carried_out("answer.py", json_file=tmp_path / "answer.json")
+    assert {"grown", "shrunk", "shifted"} <= {row["wrong"] for row in found["rows"]}
+    assert {row["stroke along"] for row in found["rows"]} == {"middle", "true border"}
+    for row in found["rows"]:
+        assert row["before"] < row["stroke"]
+        assert row["better"] + row["worse"] <= 1
+        assert row["CPU ms, max"] >= row["CPU ms, median"] > 0
+    assert all(row["slices"] > 0 for row in found["passed on"])
+
+
 def test_warm_start_script_and_its_resumption(tmp_path: Path) -> None:
     file = tmp_path / "warm.json"
     found = carried_out("warm_start.py", json_file=file)

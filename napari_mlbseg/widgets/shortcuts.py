@@ -157,6 +157,20 @@ TOOLS = (
         " Drag to move the view. Once more goes back to the brush",
     ),
     SliceCommand(
+        "answer",
+        "F2",
+        "Answer at once",
+        "Go on from your strokes on this slice: what else would change is outlined. Enter takes it,"
+        " Escape drops it, a further stroke asks anew",
+    ),
+    SliceCommand(
+        "pass_on",
+        "Shift-F2",
+        "Pass on",
+        "Let untouched neighbouring slices take what you corrected on this one, as drafts, as far"
+        " as image and labels agree",
+    ),
+    SliceCommand(
         "interpolate",
         "Shift-I",
         "All between",
@@ -233,6 +247,8 @@ MOUSE = (
     ("Shift+right button", "napari's own use of the right button: encircle and fill"),
 )
 
+ANSWER_KEYS = (("Enter, Escape", "While an answer is offered: take it, drop it"),)
+
 # napari's own keys that help with corrections.
 NAPARI_KEYS = (
     ("2 or P, 1 or E", "Paint, erase"),
@@ -283,7 +299,7 @@ def sheet() -> str:
     classes = f"{CLASS_KEYS[0]} to {CLASS_KEYS[-1][-1]}".replace("-", "+")
     rows = [(c.keys, c.help) for c in (*EVERY, BLINK)]
     rows += [(classes, "Choose one of the first nine classes to paint with")]
-    rows += [*MOUSE, *NAPARI_KEYS]
+    rows += [*ANSWER_KEYS, *MOUSE, *NAPARI_KEYS]
     lines = (f"<tr><td><b>{key}</b>&nbsp;&nbsp;</td><td>{text}</td></tr>" for key, text in rows)
     return f"<table cellspacing=4>{''.join(lines)}</table>"
 

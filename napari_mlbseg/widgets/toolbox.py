@@ -37,6 +37,8 @@ class Toolbox(QObject):
         self._actions: dict[str, Callable[[], None]] = {
             "smart_brush": self._switch_smart_brush,
             "fix_region": self._switch_fix_region,
+            "answer": partial(self._on_annotation, lambda annotation: annotation.answers.ask()),
+            "pass_on": partial(self._act, ToolCommands.pass_on),
             "interpolate": partial(self._act, lambda do: do.interpolate(only_here=False)),
             "interpolate_here": partial(self._act, lambda do: do.interpolate(only_here=True)),
             "grow": partial(self._act, ToolCommands.grow),

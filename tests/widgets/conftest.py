@@ -4,6 +4,7 @@ from pathlib import Path
 
 import napari
 import pytest
+from desk import Desk
 from full_disk import Disk
 from napari import settings
 from napari.components import ViewerModel
@@ -77,6 +78,14 @@ def study(study_path: Path) -> Iterator[Study]:
 @pytest.fixture
 def viewer() -> ViewerModel:
     return ViewerModel()
+
+
+@pytest.fixture
+def desk(qtbot: QtBot, viewer: ViewerModel, study: Study) -> Iterator[Desk]:
+    made = Desk(viewer, study)
+    yield made
+    made.annotation.close()
+    assert made.failures == []
 
 
 @pytest.fixture

@@ -133,6 +133,57 @@ def test_what_lies_between_two_corrected_slices_is_drafted_by_one_key(bench: Ben
     ]
 
 
+# --- going on from a correction -------------------------------------------------------------------
+
+
+def test_an_answer_is_asked_for_by_a_key_and_taken_or_dropped_by_others(
+    qtbot: QtBot, bench: Bench
+) -> None:
+    bench.annotation.go_to(6)
+    bench.layer.brush_size = 9
+    bench.hand.drag((20, 20), (40, 20))
+    bench.hand.press(Key.Key_Up, SHIFT)  # a command: what was painted before it is no stroke
+    bench.hand.press(Key.Key_1)
+    bench.layer.brush_size = 2
+    bench.hand.drag((28, 22), (33, 22))
+    before, answers = bench.labels, bench.annotation.answers
+    bench.hand.press(Key.Key_F2)
+    qtbot.waitUntil(lambda: answers.offered is not None)
+    assert "Enter takes it, Escape drops it" in bench.message
+    assert np.array_equal(bench.labels, before)
+    bench.hand.press(Key.Key_Return)
+    after = bench.labels
+    assert bench.message.startswith("Slice 6 took the answer")
+    assert (after[6, 28:34, 22:25] == 0).all()
+    assert np.array_equal(np.delete(after, 6, 0), np.delete(before, 6, 0))
+    bench.hand.undo()
+    assert np.array_equal(bench.labels, before)
+    qtbot.mouseClick(bench.panel.buttons["answer"], LEFT)
+    qtbot.waitUntil(lambda: answers.offered is not None)
+    bench.hand.press(Key.Key_Escape)
+    assert bench.message == "The answer was dropped."
+    bench.hand.press(Key.Key_Return)  # there is nothing to take any more
+    assert np.array_equal(bench.labels, before)
+    bench.hand.undo()
+    bench.hand.press(Key.Key_F2)
+    assert bench.message.startswith("An answer goes on from your strokes, and slice 6 has none")
+
+
+def test_a_correction_is_passed_on_by_a_key(bench: Bench) -> None:
+    machine = bench.labels
+    machine[:] = machine[6]
+    bench.publish(ArrayName.PREDICTION, machine)
+    bench.annotation.go_to(6)
+    bench.layer.brush_size = 7
+    bench.hand.drag((20, 20), (20, 24))
+    bench.hand.press(Key.Key_F2, SHIFT)
+    assert bench.message.endswith("as drafts. Undo takes them back as a whole.")
+    assert bench.state(7) is DRAFT
+    bench.hand.undo()
+    assert bench.state(7) is UNTOUCHED
+    assert np.array_equal(np.delete(bench.labels, 6, 0), np.delete(machine, 6, 0))
+
+
 # --- fixing regions -------------------------------------------------------------------------------
 
 

@@ -146,6 +146,11 @@ class Case:
         first, second = (n for k, n in enumerate(self.geometry.shape) if k != axis)
         return first, second
 
+    def sides_mm(self, axis: int) -> tuple[float, float]:
+        """The sides of a pixel on slices along an axis, in mm (y x)."""
+        first, second = (mm for k, mm in enumerate(self.geometry.spacing_mm) if k != axis)
+        return first, second
+
 
 @dataclass(frozen=True)
 class NewCase:

@@ -14,6 +14,7 @@ from napari_mlbseg.project.records.cases import Case, LabelClass
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background.task import timer
+from napari_mlbseg.widgets.case.answers import Answers
 from napari_mlbseg.widgets.case.class_marks import ClassMarks
 from napari_mlbseg.widgets.case.class_meant import class_meant
 from napari_mlbseg.widgets.case.commands import SliceCommands
@@ -22,6 +23,7 @@ from napari_mlbseg.widgets.case.history import History
 from napari_mlbseg.widgets.case.journal import Journal
 from napari_mlbseg.widgets.case.late import LateSlices
 from napari_mlbseg.widgets.case.layers import LAYER_NAMES, CaseLayers
+from napari_mlbseg.widgets.case.outline import Outline
 from napari_mlbseg.widgets.case.saving import save_each
 from napari_mlbseg.widgets.case.slice_keeper import SliceKeeper
 from napari_mlbseg.widgets.case.slice_states import SliceStates
@@ -41,6 +43,8 @@ class Annotation(QObject):
         The commands for the slice on view.
     tools
         The commands of the tools that spare strokes.
+    answers
+        Answers at once, from strokes on the slice on view.
     extents
         Between which slices each class shows.
     unsaved
@@ -147,9 +151,10 @@ class Annotation(QObject):
             self._working,
             self.extents,
             meant=lambda wanted: class_meant(study.classes, self.label, wanted),
-            spacing_mm=case.geometry.spacing_mm,
+            sides_mm=case.sides_mm,
             parent=self,
         )
+        self.answers = self._await_strokes(viewer)
         self.tools.told.connect(self.told)
         self.layers.working.intensities = self._arrays[ArrayName.IMAGE].slice
         self.commands.failed.connect(self.failed)
@@ -261,6 +266,7 @@ class Annotation(QObject):
 
     def close(self, *, remove_layers: bool = True) -> None:
         """Save the edits, and remove the layers unless their window is gone or they go on."""
+        self.answers.drop()
         self.flush()
         self._journal.close()
         self._late.stop()
@@ -292,6 +298,24 @@ class Annotation(QObject):
             tool=lambda: self.layers.working.tool,
             changed=self.history_changed.emit,
         )
+
+    def _await_strokes(self, viewer: ViewerModel) -> Answers:
+        answers = Answers(
+            self.commands.ready,
+            self._journal,
+            self._arrays,
+            self._working,
+            viewer,
+            self.layers.working,
+            Outline(viewer, self._study, self.case),
+            sides_mm=self.case.sides_mm,
+            parent=self,
+        )
+        answers.failed.connect(self.failed)
+        answers.told.connect(self.told)
+        self.history_changed.connect(answers.renew)
+        self.moved.connect(answers.drop)
+        return answers
 
     def _listen(self, viewer: ViewerModel) -> list[tuple[Any, Callable[[Any], None]]]:
         """Connect to napari's events; return the connections, for `close` to end."""

@@ -62,16 +62,24 @@ class Look:
 
 @dataclass(frozen=True)
 class Change:
-    """One slice before and after a step."""
+    """One slice before and after a step.
+
+    Attributes
+    ----------
+    painted_over
+        What the slice showed before somebody painted on it; None if a command changed it.
+    """
 
     key: SliceKey
     before: Look
     after: Look
+    painted_over: Packed | None = None
 
     @property
     def size(self) -> int:
         """Size in bytes."""
-        return sum(len(x.labels.data) for x in (self.before, self.after) if x.labels is not None)
+        held = (self.before.labels, self.after.labels, self.painted_over)
+        return sum(len(labels.data) for labels in held if labels is not None)
 
 
 @dataclass(frozen=True)
@@ -118,6 +126,19 @@ class History:
     def next(self) -> Step | None:
         """The step that redo would redo."""
         return self._undone[-1] if self._undone else None
+
+    def before_strokes(self, key: SliceKey) -> NDArray[np.uint8] | None:
+        """Return what a slice showed before the strokes since the last command that changed it.
+
+        None if there are no strokes since then.
+        """
+        found: Packed | None = None
+        for step in reversed(self._done):
+            changes = [one for one in step.changes if isinstance(one, Change) and one.key == key]
+            if any(one.painted_over is None for one in changes):
+                break
+            found = changes[0].painted_over if changes else found
+        return None if found is None else found.unpack()
 
     def add(self, step: Step) -> None:
         """Add a step; steps that were undone before can no longer be redone."""

@@ -9,7 +9,7 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.labels import Labels
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.widgets.case.extent_keeper import ExtentKeeper
-from napari_mlbseg.widgets.case.history import Change, History, Look, Marking, Step
+from napari_mlbseg.widgets.case.history import Change, History, Look, Marking, Packed, Step
 from napari_mlbseg.widgets.case.saving import slices_in_words
 from napari_mlbseg.widgets.case.slice_keeper import SliceKeeper
 
@@ -137,6 +137,11 @@ class Journal:
         self._extents.keep(marking.axis, marking.value, marking.after)
         self._add(Step(name, key, (marking,)))
 
+    def before_strokes(self, key: SliceKey) -> Labels | None:
+        """Return what a slice showed before the strokes on it, see `History.before_strokes`."""
+        self.close()
+        return self._history.before_strokes(key)
+
     def following(self, *, back: bool) -> Step | None:
         """Return the next step to undo or redo."""
         self.close()
@@ -158,7 +163,7 @@ class Journal:
 
     def _changed_from(self, key: SliceKey, old: Beginning) -> Change | None:
         if not np.array_equal(self._keeper.shown(key), old.shown):
-            return Change(key, old.look, self._keeper.look(key))
+            return Change(key, old.look, self._keeper.look(key), Packed.pack(old.shown))
         if old.look.labels is None and not self._keeper.edited(key):
             self._keeper.keep(key, old.look)
         return None

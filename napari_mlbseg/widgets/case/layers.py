@@ -1,4 +1,4 @@
-"""One case as napari layers; the only file that adds layers to a viewer."""
+"""One case as napari layers; only here and in `outline` layers are added to a viewer."""
 
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass

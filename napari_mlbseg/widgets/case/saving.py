@@ -1,6 +1,6 @@
-"""Saves several slices one by one."""
+"""Saves several slices one by one, and says how many."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.records.slices import SliceKey
@@ -31,3 +31,18 @@ def in_words(reasons: dict[SliceKey, str]) -> str:
 def slices_in_words(count: int) -> str:
     """Return a count in words: 1 slice, 2 slices."""
     return "1 slice" if count == 1 else f"{count} slices"
+
+
+def pixels_in_words(count: int) -> str:
+    """Return a count in words: 1 pixel, 2 pixels."""
+    return "1 pixel" if count == 1 else f"{count} pixels"
+
+
+def named(keys: Sequence[SliceKey]) -> str:
+    """Slices in words: slice 5; slices 5 to 8; 3 slices from 5 to 8 if not all of them."""
+    first, last = keys[0].index, keys[-1].index
+    if first == last:
+        return f"slice {first}"
+    if last - first + 1 == len(keys):
+        return f"slices {first} to {last}"
+    return f"{len(keys)} slices from {first} to {last}"

@@ -263,7 +263,11 @@ class CaseArrays:
 
     def machine_slice(self, axis: int, index: int) -> NDArray[np.uint8]:
         """Return a copy of one slice of `machine` within the extents; waits for the disk."""
-        labels: NDArray[np.uint8] = self.machine.slice(axis, index)
+        return self.labels(self.machine.name, axis, index)
+
+    def labels(self, name: ArrayName, axis: int, index: int) -> NDArray[np.uint8]:
+        """Return a copy of one slice of labels within the extents; waits for the disk."""
+        labels: NDArray[np.uint8] = self._arrays[name].slice(axis, index)
         clear_in_slice(labels, axis, index, self._excluded())
         return labels
 

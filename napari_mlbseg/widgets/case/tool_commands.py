@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
-from typing import Final
+from itertools import pairwise, takewhile
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,13 @@ from napari_mlbseg.widgets.case.extent_keeper import ExtentKeeper
 from napari_mlbseg.widgets.case.history import Look
 from napari_mlbseg.widgets.case.journal import Journal
 from napari_mlbseg.widgets.case.proposed_labels import NONE_PROPOSED
-from napari_mlbseg.widgets.case.saving import slices_in_words
+from napari_mlbseg.widgets.case.saving import named, pixels_in_words, slices_in_words
 from napari_mlbseg.widgets.case.slice_states import SliceStates
 from napari_mlbseg.widgets.case.stored import CaseArrays, clear_in_slice
 from napari_mlbseg.widgets.case.working_labels import WorkingLabels
 from napari_mlbseg.widgets.tools import cleaning
 from napari_mlbseg.widgets.tools.interpolation import interpolated
+from napari_mlbseg.widgets.tools.passing_on import passed_on
 from napari_mlbseg.widgets.tools.regions import region
 
 Mask = NDArray[np.bool_]
@@ -70,10 +71,10 @@ class ToolCommands(QObject):
         extents: ExtentKeeper,
         *,
         meant: Callable[[str], LabelClass],
-        spacing_mm: tuple[float, float, float],
+        sides_mm: Callable[[int], Spacing],
         parent: QObject | None = None,
     ) -> None:
-        """Work on a case with voxels of `spacing_mm` (z y x).
+        """Work on a case; `sides_mm` returns the sides (y x) of a pixel along an axis.
 
         `ready` saves the edits and returns the slice on view, see `SliceCommands.ready`; `meant`
         returns the class to paint with, see `class_meant`.
@@ -86,7 +87,7 @@ class ToolCommands(QObject):
         self._working = working
         self._extents = extents
         self._meant = meant
-        self._spacing_mm = spacing_mm
+        self._sides_mm = sides_mm
 
     # --- cleaning up -----------------------------------------------------------------------------
 
@@ -169,10 +170,10 @@ class ToolCommands(QObject):
             for one, labels in self._interpolated(wanted, first, last)
         }
         looks = {one: Look.human(SliceState.DRAFT, labels) for one, labels in drafts.items()}
-        self._journal.change_all(f"interpolate {_named(wanted)}", _seen(key, wanted), looks)
+        self._journal.change_all(f"interpolate {named(wanted)}", _seen(key, wanted), looks)
         now = np.stack([self._shown(one) for one in drafts])
         self.told.emit(
-            f"Interpolated {_named(wanted)} {between}. Undo takes it back as a whole."
+            f"Interpolated {named(wanted)} {between}. Undo takes it back as a whole."
             + stayed_in_words(np.stack(list(drafts.values())), now)
         )
 
@@ -231,21 +232,79 @@ class ToolCommands(QObject):
             self.told.emit(f"Nothing to fix there: slice {key.index} shows {name} already.")
             return
         keys = [SliceKey(key.case_id, key.axis, index) for index in found]
-        looks = {
-            one: Look.human(
-                SliceState.DRAFT,
-                np.where(found[one.index], self._wanted(one, source), self._shown(one)),
-            )
+        taken = {
+            one: np.where(found[one.index], self._wanted(one, source), self._shown(one))
             for one in keys
         }
-        self._journal.change_all(f"fix a region on {_named(keys)}", key, looks)
+        looks = {one: Look.human(SliceState.DRAFT, labels) for one, labels in taken.items()}
+        self._journal.change_all(f"fix a region on {named(keys)}", key, looks)
         count = sum(int(np.count_nonzero(mask)) for mask in found.values())
-        self.told.emit(f"{_pixels(count)} on {_named(keys)} took {name}.")
+        self.told.emit(f"{pixels_in_words(count)} on {named(keys)} took {name}.")
 
     def _wanted(self, key: SliceKey, source: ArrayName) -> Labels:
-        labels: Labels = self._arrays[source].slice(key.axis, key.index)
-        clear_in_slice(labels, key.axis, key.index, self._extents.excluded())
-        return labels
+        return self._arrays.labels(source, key.axis, key.index)
+
+    # --- on to the neighbours --------------------------------------------------------------------
+
+    def pass_on(self) -> None:
+        """Let neighbouring untouched slices take what a person changed on the slice on view.
+
+        That is where it differs from the machine's labels now. On both sides it goes from slice to
+        slice, until image or labels no longer agree or a slice is a person's or skipped.
+        """
+        key = self._ready("pass a correction on")
+        machine = self._arrays.machine_slice(key.axis, key.index)
+        shown = self._shown(key)
+        if np.array_equal(machine, shown):
+            raise UserError(
+                f"There is nothing to pass on: slice {key.index} shows what the machine says. "
+                "Correct it first."
+            )
+        looks = dict(
+            sorted((*self._passed_on(key, machine, -1), *self._passed_on(key, machine, +1)))
+        )
+        if not looks:
+            self.told.emit(
+                f"The correction of slice {key.index} fits none of its untouched neighbours."
+            )
+            return
+        keys = list(looks)
+        before = np.stack([self._shown(one) for one in keys])
+        self._journal.change_all(
+            f"pass slice {key.index} on to {named(keys)}",
+            key,
+            {one: Look.human(SliceState.DRAFT, labels) for one, labels in looks.items()},
+        )
+        now = np.stack([self._shown(one) for one in keys])
+        count = int(np.count_nonzero(now != before))
+        self.told.emit(
+            f"{pixels_in_words(count)} of the correction passed on to {named(keys)}, as drafts. "
+            "Undo takes them back as a whole."
+            + stayed_in_words(np.stack(list(looks.values())), now)
+        )
+
+    def _passed_on(
+        self, key: SliceKey, machine: Labels, step: int
+    ) -> Iterable[tuple[SliceKey, Labels]]:
+        states, image = self._along(key.axis), self._arrays[ArrayName.IMAGE]
+
+        def following() -> Iterable[tuple[Labels, NDArray[Any], Mask]]:
+            for one in self._onwards(key, step, states):
+                free = ~self._working.persons(one.axis, one.index)
+                yield self._shown(one), image.slice(one.axis, one.index), free
+
+        here = image.slice(key.axis, key.index)
+        found = passed_on(machine, self._shown(key), here, following())
+        return zip(self._onwards(key, step, states), found, strict=False)
+
+    def _onwards(
+        self, key: SliceKey, step: int, states: Sequence[SliceState]
+    ) -> Iterable[SliceKey]:
+        """The untouched slices from a slice on, in one direction, up to the first other one."""
+        stop = len(states) if step > 0 else -1
+        indices = range(key.index + step, stop, step)
+        untouched = takewhile(lambda index: states[index] is SliceState.UNTOUCHED, indices)
+        return (SliceKey(key.case_id, key.axis, index) for index in untouched)
 
     # --- several slices --------------------------------------------------------------------------
 
@@ -289,10 +348,6 @@ class ToolCommands(QObject):
                 states[index] = SliceState.DRAFT
         return states
 
-    def _sides_mm(self, axis: int) -> Spacing:
-        y, x = (side for k, side in enumerate(self._spacing_mm) if k != axis)
-        return y, x
-
 
 def _ends_around(states: Sequence[SliceState], index: int) -> list[int]:
     """The nearest slices of a person's before and after a slice, and the slice if it is one."""
@@ -305,20 +360,6 @@ def _seen(here: SliceKey, keys: Sequence[SliceKey]) -> SliceKey:
     return here if here in keys else keys[0]
 
 
-def _named(keys: Sequence[SliceKey]) -> str:
-    """Slices in words: slice 5; slices 5 to 8; 3 slices from 5 to 8 if not all of them."""
-    first, last = keys[0].index, keys[-1].index
-    if first == last:
-        return f"slice {first}"
-    if last - first + 1 == len(keys):
-        return f"slices {first} to {last}"
-    return f"{len(keys)} slices from {first} to {last}"
-
-
-def _pixels(count: int) -> str:
-    return "1 pixel" if count == 1 else f"{count} pixels"
-
-
 def _changed(before: Labels, after: Labels) -> str:
     count = int(np.count_nonzero(before != after))
-    return f"{_pixels(count)} changed" if count else "nothing to change"
+    return f"{pixels_in_words(count)} changed" if count else "nothing to change"

@@ -1,4 +1,4 @@
-"""The tools that spare strokes: brush and regions, interpolation, clean-up, several slices."""
+"""The tools that spare strokes: brush and regions, answers, interpolation, clean-up, ranges."""
 
 from functools import partial
 
@@ -101,6 +101,8 @@ class ToolsPanel(QWidget):
         rows: tuple[QWidget | tuple[QWidget, ...], ...] = (
             heading("Brush and regions"),
             self._named(*_SWITCHES),
+            heading("Go on from your correction"),
+            self._named("answer", "pass_on"),
             heading("Interpolate between your slices"),
             self._named("interpolate", "interpolate_here"),
             self.cleaned,

@@ -5,19 +5,14 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from at_work import heard
-from napari.components import ViewerModel
+from desk import Desk
 from numpy.typing import NDArray
-from pytestqt.qtbot import QtBot
 
 from napari_mlbseg.engine.events import SliceAccepted, SlicesPublished
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.extents import End
 from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
-from napari_mlbseg.project.study import Study
-from napari_mlbseg.widgets.case.annotation import Annotation
-from napari_mlbseg.widgets.case.class_marks import ClassMarks
 from napari_mlbseg.widgets.case.tool_commands import ToolCommands
 from napari_mlbseg.widgets.tools import cleaning
 from napari_mlbseg.widgets.tools.interpolation import interpolated
@@ -25,79 +20,6 @@ from napari_mlbseg.widgets.tools.interpolation import interpolated
 DRAFT, CLEAN = SliceState.DRAFT, SliceState.CLEAN
 SKIPPED, UNTOUCHED = SliceState.SKIPPED, SliceState.UNTOUCHED
 Labels = NDArray[np.uint8]
-
-
-class Desk:
-    """A case at work, and what it tells."""
-
-    def __init__(self, viewer: ViewerModel, study: Study) -> None:
-        self.study, self.case = study, study.cases[0]
-        self.marks = ClassMarks()
-        self.annotation = Annotation(viewer, study, self.case, marks=self.marks)
-        self.tools, self.commands = self.annotation.tools, self.annotation.commands
-        self.told = heard(self.annotation.told)
-        self.failures = heard(self.annotation.failed)
-        self.requests = heard(self.annotation.request)
-        _, self.rows, self.columns = self.case.geometry.shape
-
-    def key(self, index: int, axis: int = 0) -> SliceKey:
-        return SliceKey(self.case.id, axis, index)
-
-    def state(self, index: int, axis: int = 0) -> SliceState:
-        record = self.study.slices.record(self.key(index, axis))
-        return record.state if record else UNTOUCHED
-
-    def states(self) -> dict[int, SliceState]:
-        return {r.key.index: r.state for r in self.study.slices.records() if r.key.axis == 0}
-
-    @property
-    def labels(self) -> Labels:
-        return np.asarray(self.annotation.layers.working.data)
-
-    def draw(self, index: int, labels: Labels) -> None:
-        """Paint a whole slice by hand; it becomes a draft."""
-        self.annotation.go_to(index)
-        self.annotation.layers.working.data[index] = labels
-        self.annotation.flush()
-        assert self.state(index) is DRAFT
-
-    def paint_across(self, row: int, index: int) -> None:
-        """Paint a row of a slice on the slice across it, which becomes a draft."""
-        self.annotation.show_axis(1)
-        self.annotation.go_to(row)
-        self.annotation.layers.working.data[index, row] = 2
-        self.annotation.show_axis(0)
-        assert self.state(row, axis=1) is DRAFT
-
-    def disc(self, x: int, radius: float = 9, value: int = 1) -> Labels:
-        rows, columns = np.ogrid[: self.rows, : self.columns]
-        inside = (rows - self.rows // 2) ** 2 + (columns - x) ** 2 <= radius**2
-        return np.where(inside, value, 0).astype(np.uint8)
-
-    def publish(self, name: ArrayName, block: Labels) -> None:
-        """What the engine tells when it has written a whole array."""
-        if not self.study.arrays.has(self.case.id, name):
-            self.study.arrays.create(self.case.id, name)
-        self.study.arrays.write(self.case.id, name, 0, 0, block)
-        event = SlicesPublished(self.case.id, 0, 0, len(block), (name.value,), 1)
-        self.annotation.published(event)
-
-    def undone_and_redone(self) -> None:
-        """One step takes everything back, one brings it again."""
-        after, states = self.labels, self.states()
-        self.commands.undo()
-        self.commands.redo()
-        assert np.array_equal(self.labels, after)
-        assert {k: s for k, s in self.states().items() if s is not UNTOUCHED} == states
-        self.commands.undo()
-
-
-@pytest.fixture
-def desk(qtbot: QtBot, viewer: ViewerModel, study: Study) -> Iterator[Desk]:
-    made = Desk(viewer, study)
-    yield made
-    made.annotation.close()
-    assert made.failures == []
 
 
 # --- cleaning up ----------------------------------------------------------------------------------
@@ -441,6 +363,72 @@ def test_what_is_not_there_cannot_be_taken(desk: Desk) -> None:
         desk.tools.fix_region((6, 3, 3), ArrayName.PREDICTION)
 
 
+# --- on to the neighbours -------------------------------------------------------------------------
+
+
+def corrected(desk: Desk, brighter: int = 0) -> tuple[Labels, int]:
+    """Slice 7 with a block of class 2 more; those around it look and are labelled as it was."""
+    machine = np.array(desk.study.labels.machine(desk.case.id))
+    machine[:] = machine[7]
+    stored = desk.study.arrays.open(desk.case.id, ArrayName.IMAGE)
+    image = np.broadcast_to(np.asarray(stored[7]), stored.shape).copy()
+    image[[6, 8]] += np.array(brighter, image.dtype)
+    stored[:] = image
+    desk.publish(ArrayName.PREDICTION, machine)
+    desk.annotation.published(SlicesPublished(desk.case.id, 0, 0, len(image), ("image",), 1))
+    desk.annotation.go_to(7)
+    desk.annotation.layers.working.data[7, 10:20, 10:20] = 2
+    after = desk.labels[7]
+    return after, int((after != machine[7]).sum())
+
+
+def test_a_correction_is_passed_on_to_untouched_neighbours_in_one_step(desk: Desk) -> None:
+    desk.annotation.go_to(10)
+    desk.commands.skip()
+    desk.draw(4, desk.disc(40))
+    after, count = corrected(desk)
+    before = desk.labels
+    desk.tools.pass_on()
+    expected = before.copy()
+    expected[[5, 6, 8, 9]] = after
+    assert np.array_equal(desk.labels, expected)
+    assert desk.states() == {4: DRAFT, **dict.fromkeys(range(5, 10), DRAFT), 10: SKIPPED}
+    assert desk.told[-1].startswith(
+        f"{4 * count} pixels of the correction passed on to 4 slices from 5 to 9, as drafts."
+    )
+    step = desk.annotation.history.last
+    assert step is not None
+    assert step.name == "pass slice 7 on to 4 slices from 5 to 9"
+    desk.undone_and_redone()
+    assert np.array_equal(desk.labels, before)
+
+
+def test_passing_on_leaves_what_a_person_painted_across(desk: Desk) -> None:
+    desk.annotation.show_axis(1)
+    desk.annotation.go_to(12)
+    desk.annotation.layers.working.data[8, 12, 80:82] = 2
+    desk.annotation.show_axis(0)
+    after, _ = corrected(desk)
+    before = desk.labels
+    desk.tools.pass_on()
+    assert np.array_equal(desk.labels[8, 12], before[8, 12])
+    assert np.array_equal(desk.labels[8, 13:20, :40], after[13:20, :40])
+    assert not np.array_equal(desk.labels[8], before[8])
+
+
+def test_slices_that_look_different_take_nothing(desk: Desk) -> None:
+    corrected(desk, brighter=100)
+    desk.tools.pass_on()
+    assert desk.told[-1] == "The correction of slice 7 fits none of its untouched neighbours."
+    assert desk.states() == {7: DRAFT}
+
+
+def test_where_nothing_was_corrected_there_is_nothing_to_pass_on(desk: Desk) -> None:
+    desk.annotation.go_to(7)
+    with pytest.raises(UserError, match="nothing to pass on: slice 7 shows what the machine says"):
+        desk.tools.pass_on()
+
+
 # --- several slices -------------------------------------------------------------------------------
 
 
@@ -531,6 +519,18 @@ def test_interpolation_tells_what_a_lock_kept(desk: Desk) -> None:
     desk.annotation.go_to(5)
     desk.tools.interpolate(only_here=False)
     assert (desk.labels[5][kept] == 1).all()
+    assert "whose class is locked stayed" in desk.told[-1]
+
+
+def test_passing_on_tells_what_a_lock_kept(desk: Desk) -> None:
+    after, _ = corrected(desk)
+    kept = after == 1
+    desk.annotation.layers.working.data[7] = np.where(kept, 2, after)
+    desk.marks.switch_lock(1)
+    desk.tools.pass_on()
+    assert kept.any()
+    assert (desk.labels[8][kept] == 1).all()
+    assert (desk.labels[8, 10:20, 10:20] == 2).all()
     assert "whose class is locked stayed" in desk.told[-1]
 
 
