@@ -56,6 +56,7 @@ def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)  # a second and a half of the processor for each
 def test_five_hundred_kills_lose_nothing(tmp_path: Path) -> None:
     fell = kill(tmp_path, 500, seed=2).fell
     assert {"base model", "publishing", "CheckpointSaved", "exporting", "draft", "clean"} <= set(
