@@ -15,7 +15,7 @@ export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help run test test-all coverage figures lowest newest lint format docs links screenshots \
-    benchmarks lock clean setup system
+    benchmarks audit lock clean setup system
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/make \1|\2/p' Makefile | column -t -s '|'
@@ -71,6 +71,9 @@ benchmarks: setup ## scripts in benchmarks/ (not peers.py, which takes a day); e
 	@for script in $(filter-out benchmarks/peers.py,$(wildcard benchmarks/[a-z]*.py)); do \
 	    echo "== $$script"; $(SCREEN) $(BIN)/python "$$script" || exit 1; \
 	done
+
+audit: setup ## bandit, pip-audit, an SBOM and the hashes of the lock, in build/audit
+	@scripts/audit.sh $(VENV)
 
 lock: ## requirements.lock again, from the newest versions that pyproject.toml allows
 	scripts/lock.sh

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs the tests in a fresh environment with the lowest or the highest versions that pyproject.toml
 # allows (RESOLUTION: lowest-direct or highest), as uv resolves them; the tools of the tests are the
-# newest ones. With --if-reachable it does nothing where no index can be reached. TORCH names
-# another version of torch, such as a build for the CPU.
+# newest ones. torch is the build for the CPU, without gigabytes of CUDA: of PyTorch's own index, or,
+# where that is out of reach, the locked release from where pip finds it (its find-links).
+# With --if-reachable it does nothing where no index can be reached.
 # Usage: scripts/resolved.sh RESOLUTION [--if-reachable] [pytest arguments]   (PYTHON: interpreter)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,19 +19,31 @@ if [ "${1:-}" = --if-reachable ]; then
     optional=true
     shift
 fi
-if ! "$fresh" -m pip install -qq --disable-pip-version-check --timeout 10 --retries 0 "uv>=0.5"; then
+if ! "$fresh" -m pip install -qq --disable-pip-version-check --timeout 10 --retries 0 "uv>=0.6.9"; then
     $optional && echo "No index within reach offers uv." && exit 0
     exit 1
 fi
-if [ -n "${TORCH:-}" ]; then
-    echo "torch==$TORCH" >"$folder/override.txt"
-    export UV_OVERRIDE=$folder/override.txt
+locked=$(sed -n 's/^torch==//p' requirements.lock)
+override=()
+of_pytorch=https://download.pytorch.org/whl/cpu/
+if "$fresh" -c "import urllib.request as r; r.urlopen('$of_pytorch', timeout=10)" 2>/dev/null; then
+    export UV_TORCH_BACKEND=cpu
+else
+    wheel=$("$fresh" -m pip install -qq --disable-pip-version-check --dry-run --no-deps \
+        --ignore-installed --report - "torch==$locked" 2>/dev/null |
+        sed -nE 's/.*"url": ?"([^"]*(\+|%2B)cpu[^"]*)".*/\1/p') || true
+    if [ -n "$wheel" ]; then
+        echo "torch: the locked $locked, the only one within reach as a build for the CPU"
+        echo "torch @ $wheel" >"$folder/override.txt"
+        override=(--override "$folder/override.txt")
+    fi
 fi
 "$fresh" -m uv pip compile -q pyproject.toml --python "$fresh" --extra pyqt6 --extra deploy \
-    --resolution "$resolution" --output-file "$folder/versions.txt"
-"$fresh" -m uv pip install -q --python "$fresh" --no-cache -r "$folder/versions.txt"
-"$fresh" -m uv pip install -q --python "$fresh" --no-cache -c "$folder/versions.txt" \
-    --editable ".[pyqt6,test]"
+    --resolution "$resolution" "${override[@]}" --output-file "$folder/versions.txt"
+"$fresh" -m uv pip install -q --python "$fresh" --no-cache "${override[@]}" \
+    -r "$folder/versions.txt"
+"$fresh" -m uv pip install -q --python "$fresh" --no-cache "${override[@]}" \
+    -c "$folder/versions.txt" --editable ".[pyqt6,test]"
 # Warnings of old or new libraries are theirs.
 scripts/windows.sh "$fresh" pyqt6 -q -W default --ignore=tests/widgets "$@"
 scripts/windows.sh "$fresh" pyqt6 tests/widgets -q -W default "$@" -m "every_binding and not slow"

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),
     "former_names": set(),
+    "window_needs": {"errors"},
     "volume": {"errors"},
     "formats": {"volume", "errors"},
     "project": {"former_names", "formats", "volume", "errors"},
@@ -27,12 +28,12 @@ MAY_IMPORT = {
     "engine": {"former_names", "standalone", "project", "formats", "volume", "errors"},
     "samples": {"formats", "volume", "errors"},
     "demo": {"samples", "engine", "project", "formats", "volume", "errors"},
-    "widgets": {"samples", "engine", "project", "formats", "volume", "errors"},
+    "widgets": {"samples", "window_needs", "engine", "project", "formats", "volume", "errors"},
     "simulation": {"engine", "project", "formats", "volume", "errors"},
     "api": {"samples", "engine", "project", "formats", "volume", "errors"},
     "cli": {
         *("former_names", "demo", "simulation", "engine", "project", "formats", "volume"),
-        "errors",
+        *("errors", "window_needs"),
     },
 }
 # Within a part: which room (or file beside the rooms) may import which of the others.
@@ -141,6 +142,7 @@ HOME_OF = {
     "onnxruntime": {"engine", "standalone"},
     "typer": {"cli"},
     "rich": {"cli"},
+    "packaging": {"window_needs"},
     "matplotlib": {"demo"},
 }
 HEAVY: tuple[str, ...] = (

@@ -51,7 +51,8 @@ def test_a_binding_is_what_napari_says_it_is(binding: str) -> None:
 
 def test_the_lock_has_what_is_needed_in_versions_that_are_allowed() -> None:
     locked = {canonicalize_name(name): version for name, version in LOCK.items()}
-    needed = [Requirement(each) for each in (*PROJECT["dependencies"], *EXTRAS["test"])]
+    asked = (*PROJECT["dependencies"], *EXTRAS["napari"], *EXTRAS["test"])
+    needed = [Requirement(each) for each in asked]
     wrong = [
         str(one)
         for one in needed
@@ -83,6 +84,37 @@ def test_a_newer_napari_has_to_show_what_every_binding_shows(tmp_path: Path) -> 
     assert any(wanted in line and "[pyqt6,test]" in line for line in installed)
     assert re.search(r"-m pytest tests/widgets .*-m every_binding and not slow", asked[-1])
     assert not Path(asked[1].split()[-1]).exists()  # the environment is gone
+
+
+# Has the locked torch on its disk, as a build for the CPU, and no network.
+WHEEL = "file:///wheels/torch-9%2Bcpu-cp311-cp311-manylinux_2_28_x86_64.whl"
+OFFLINE_STUB = (
+    STUB
+    + f"""
+[ "$1" = -c ] && exit 1
+[[ " $* " == *" --report "* ]] && echo '{{{{"download_info": {{{{"url": "{WHEEL}"}}}}}}}}'
+for each in "$@"; do
+    [[ $each == *override.txt ]] && cat "$each" >>"{{log}}"
+done
+exit 0
+"""
+)
+
+
+def test_torch_comes_as_a_build_for_the_cpu(tmp_path: Path) -> None:
+    if shutil.which("xvfb-run") is None:
+        pytest.skip("needs a virtual screen")
+    log, stub = tmp_path / "log", tmp_path / "python"
+    stub.write_text(OFFLINE_STUB.format(log=log))
+    stub.chmod(0o755)
+    done = resolved("lowest-direct", python=str(stub))
+    assert done.returncode == 0, done.stderr
+    assert f"torch: the locked {LOCK['torch']}" in done.stdout
+    asked = log.read_text().splitlines()
+    commands = [number for number, line in enumerate(asked) if "-m uv pip" in line]
+    assert len(commands) == 3
+    assert all(asked[number + 1] == f"torch @ {WHEEL}" for number in commands)
+    assert any(f"torch=={LOCK['torch']}" in line for line in asked)
 
 
 @pytest.mark.parametrize("resolution", ["lowest-direct", "highest"])

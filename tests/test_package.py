@@ -99,10 +99,3 @@ def test_metadata() -> None:
     assert script.value == "napari_mlbseg.cli:main"
     (manifest,) = metadata.entry_points(group="napari.manifest", name="napari-mlbseg")
     assert manifest.value == "napari_mlbseg:napari.yaml"
-
-
-def test_no_qt_binding_is_forced_on_anybody() -> None:
-    base = [r for r in metadata.requires("napari-mlbseg") or [] if "extra ==" not in r]
-    assert base
-    assert not [r for r in base if r.lower().startswith(("pyqt5", "pyqt6", "pyside"))]
-    assert not [r for r in base if r.lower().startswith("napari[")]

@@ -385,6 +385,9 @@ def gui(
     study: Annotated[Path | None, typer.Argument(metavar="[STUDY]", show_default=False)] = None,
 ) -> None:
     """Open the window, with a study if you name one."""
+    from napari_mlbseg.window_needs import check_window
+
+    check_window()
     import napari
 
     from napari_mlbseg.widgets.dock import open_dock

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.folder.durable import new_file
+from napari_mlbseg.project.folder.durable import make_folder, new_file
 from napari_mlbseg.project.folder.user_folder import user_folder
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
@@ -88,7 +88,7 @@ def new_rescue_path(folder: Path, study: Study) -> Path:
 
 def write_rescue(path: Path, rescue: Rescue) -> None:
     """Write a rescue file completely or not at all; raises OSError on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     beside = path.with_name(f"{path.name}.new")
     try:
         with new_file(beside) as file:

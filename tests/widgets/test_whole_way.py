@@ -1,11 +1,12 @@
 """The way through the window from start to end, which is the same under every Qt binding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import napari
 import numpy as np
 import pytest
+from blocked import calls, refuse_calls
 from canvas import SHIFT, Hand
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
@@ -37,6 +38,15 @@ def paint_and_accept(hand: Hand, dock: MLBSegDock, study_path: Path) -> SliceKey
     return key
 
 
+@pytest.fixture
+def nobody_is_called() -> Iterator[None]:
+    refuse_calls()
+    before = len(calls)
+    yield
+    assert calls[before:] == []
+
+
+@pytest.mark.usefixtures("nobody_is_called")
 def test_open_paint_accept_train_and_close(
     qtbot: QtBot, make_napari_viewer: Callable[..., napari.Viewer], study_path: Path
 ) -> None:

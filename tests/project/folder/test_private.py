@@ -11,6 +11,7 @@ import pytest
 
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.folder.durable import new_file
+from napari_mlbseg.project.folder.user_folder import user_folder
 from napari_mlbseg.project.records.cases import NewCase
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
@@ -51,3 +52,22 @@ def test_checkpoints_and_rescue_files_are_private(tmp_path: Path) -> None:
     with new_file(tmp_path / "latest.pt") as file:
         file.write(b"parameters")
     assert mode(tmp_path / "latest.pt") == 0o600
+
+
+@pytest.mark.usefixtures("umask")
+def test_nobody_else_looks_into_the_folder_of_a_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where somebody was in a study lies there, with the names of its cases.
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    assert mode(user_folder()) == 0o700
+    user_folder().chmod(0o755)  # as earlier versions made it
+    assert mode(user_folder()) == 0o700
+
+
+def test_a_folder_of_a_user_that_cannot_be_made_is_named_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").write_text("a file")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    assert user_folder() == tmp_path / "home" / "napari-mlbseg"
