@@ -435,8 +435,8 @@ def test_weights_worth_script(tmp_path: Path) -> None:
     asked = ("--errors", "nothing imported")
     found = carried_out("weights_worth.py", *asked, json_file=tmp_path / "worth.json")
     dice = {row["arm"]: row["dice"] for row in found["rows"]}
-    assert set(dice) == {"equal", "oracle", "placebo"}
-    assert len(set(dice.values())) == 3  # other labels were learnt from
+    assert set(dice) == {"equal", "oracle", "placebo", "known", "learnt"}
+    assert len(set(dice.values())) >= 4  # other labels were learnt from
 
 
 def test_an_oracle_leaves_out_what_is_wrong_and_a_placebo_as_much(
@@ -454,13 +454,16 @@ def test_an_oracle_leaves_out_what_is_wrong_and_a_placebo_as_much(
             reader = Reader(phantoms.study, torch.device("cpu"))
             return reader.labels(which, key).numpy()
 
-    equal, oracle, placebo = (read(arm) for arm in worth.ARMS)
+    equal, oracle, placebo, known, learnt = (read(arm) for arm in worth.ARMS)
     right = wrong[6] == phantoms.truth[case.id][6]
     assert ((oracle == IGNORE) == ~right).all()
     assert (oracle == equal)[right].all()
     assert (placebo == IGNORE).sum() == (~right).sum()
     assert ((placebo == equal) | (placebo == IGNORE)).all()
     assert ((placebo == IGNORE) != ~right).any()
+    assert (learnt == equal).all()
+    assert (known % worth.MANY == equal).all()
+    assert ((known // worth.MANY == equal) == right).all()
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (3, -2)])
