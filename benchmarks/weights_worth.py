@@ -8,6 +8,9 @@ pseudo labels, every pixel of which has one of these weights:
     equal       1, as by default
     oracle      1 where the pseudo label is right, 0 where it is wrong: no rule can weigh better
     placebo     the weights of the oracle, shuffled within each slice
+    known       a table by a few features of the pixel, see _binned_weights.py, of how often such
+                labels are right, which only the truth can tell
+    learnt      the same table, learnt from the prices
 
 Where the oracle gains nothing, no rule can gain anything. Rows that are already in FILE are not
 measured again.
@@ -16,7 +19,7 @@ measured again.
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import fmean
 from unittest import mock
@@ -25,6 +28,7 @@ import _shared
 import annotation_effort
 import imported_labels
 import torch
+from _binned_weights import Known, Learnt, bin_count, bin_prices, bins, noisy_gradient
 from _label_errors import ERRORS
 from imported_labels import Row
 from torch import Tensor
@@ -33,7 +37,13 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.data.reader import Reader
 from napari_mlbseg.engine.events import Failed, Inbox
 from napari_mlbseg.engine.loop import Bootstrapper
+from napari_mlbseg.engine.nets.batch import Batch
 from napari_mlbseg.engine.nets.labels import IGNORE
+from napari_mlbseg.engine.steps.base_model import clean_gradient
+from napari_mlbseg.engine.steps.meta_weights import logit_derivative
+from napari_mlbseg.engine.steps.passes import forward
+from napari_mlbseg.engine.steps.update import BootstrapGradient
+from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.exporting.tidied import exported_labels
 from napari_mlbseg.project.importing.classes import named
@@ -45,7 +55,12 @@ from napari_mlbseg.simulation.scoring import measured
 
 NOTHING = "nothing imported"
 ASKED = (NOTHING, "L2B 40 %", "grown")
-ARMS = ("equal", "oracle", "placebo")
+ARMS = ("equal", "oracle", "placebo", "known", "learnt")
+TABLES: dict[str, type[Known | Learnt]] = {"known": Known, "learnt": Learnt}
+PRICED = 4
+"""Prices are asked for in every fourth step; they take as long as half a step."""
+MANY = 64
+"""More than there are classes: labels that know the truth are label + MANY * truth."""
 
 
 def main() -> None:
@@ -118,21 +133,57 @@ def measure(
 
 @contextmanager
 def weighted(arm: str, truth: Truth, seed: int) -> Iterator[None]:
-    """Pixels of pseudo labels whose weight is 0 are not learnt from."""
+    """Pseudo labels have the weights of an arm; those with the weight 0 are not even read."""
     plain, generator = Reader.labels, torch.Generator().manual_seed(seed)
 
     def labels(self: Reader, name: ArrayName, key: SliceKey) -> Tensor:
         found = plain(self, name, key)
-        if arm == "equal" or name is not ArrayName.PSEUDO_LABELS:
+        if arm in ("equal", "learnt") or name is not ArrayName.PSEUDO_LABELS:
             return found
-        right = found == self.classes.indices(truth.mask(key), key)
+        true = self.classes.indices(truth.mask(key), key)
+        if arm == "known":
+            return found + MANY * true
+        right = found == true
         if arm == "placebo":
             order = torch.randperm(right.numel(), generator=generator)
             right = right.flatten()[order].reshape(right.shape)
         return torch.where(right, found, IGNORE)
 
-    with mock.patch.object(Reader, "labels", labels):
+    with ExitStack() as patched:
+        patched.enter_context(mock.patch.object(Reader, "labels", labels))
+        if arm in TABLES:
+            step = binned_step(TABLES[arm])
+            patched.enter_context(mock.patch.object(Trainer, "_bootstrap_gradient", step))
         yield
+
+
+def binned_step(kind: type[Known | Learnt]) -> Callable[[Trainer, float], BootstrapGradient]:
+    """A step of self-training whose pseudo labels have the weights of a table."""
+    tables: list[Known | Learnt] = []
+
+    def gradient(trainer: Trainer, learning_rate: float) -> BootstrapGradient:
+        if not tables:
+            tables.append(kind(bin_count(len(trainer.class_values))))
+        (table,) = tables
+        model, state = trainer.model, trainer.state
+        images, told = trainer._sampler.noisy()
+        clean = trainer._sampler.clean(at_most=state.batch)
+        counts = told != IGNORE
+        noisy = Batch(images, torch.where(counts, told % MANY, IGNORE))
+        believed = forward(model, state.teacher, images).softmax(dim=1)
+        numbers = bins(noisy.labels, believed, images[:, trainer.source.sample.image_channels :])
+        if isinstance(table, Known):
+            table.note(numbers[counts], (told // MANY == noisy.labels)[counts])
+        weights = table.weights
+        ours, clean_found = clean_gradient(model, state.student, *clean)
+        theirs, found = noisy_gradient(model, state.student, noisy, weights[numbers])
+        if isinstance(table, Learnt) and state.total % PRICED == 0:
+            ahead = logit_derivative(model, state.student, ours, images)
+            table.note(bin_prices(*ahead, noisy.labels, numbers, weights))
+        both = {name: gradient + theirs[name] for name, gradient in ours.items()}
+        return BootstrapGradient(both, {"clean": clean_found, "pseudo labels": found})
+
+    return gradient
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from napari_mlbseg.engine.nets.labels import IGNORE
 from napari_mlbseg.engine.nets.model import as_model
 from napari_mlbseg.engine.nets.network import build_network
 from napari_mlbseg.engine.steps import meta_weights
+from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
@@ -447,8 +448,8 @@ def test_weights_worth_script(tmp_path: Path) -> None:
     asked = ("--errors", "nothing imported")
     found = carried_out("weights_worth.py", *asked, json_file=tmp_path / "worth.json")
     dice = {row["arm"]: row["dice"] for row in found["rows"]}
-    assert set(dice) == {"equal", "oracle", "placebo"}
-    assert len(set(dice.values())) == 3  # other labels were learnt from
+    assert set(dice) == {"equal", "oracle", "placebo", "known", "learnt"}
+    assert len(set(dice.values())) >= 4  # other labels were learnt from
 
 
 def test_an_oracle_leaves_out_what_is_wrong_and_a_placebo_as_much(
@@ -466,13 +467,40 @@ def test_an_oracle_leaves_out_what_is_wrong_and_a_placebo_as_much(
             reader = Reader(phantoms.study, torch.device("cpu"))
             return reader.labels(which, key).numpy()
 
-    equal, oracle, placebo = (read(arm) for arm in worth.ARMS)
+    equal, oracle, placebo, known, learnt = (read(arm) for arm in worth.ARMS)
     right = wrong[6] == phantoms.truth[case.id][6]
     assert ((oracle == IGNORE) == ~right).all()
     assert (oracle == equal)[right].all()
     assert (placebo == IGNORE).sum() == (~right).sum()
     assert ((placebo == equal) | (placebo == IGNORE)).all()
     assert ((placebo == IGNORE) != ~right).any()
+    assert (learnt == equal).all()
+    assert (known % worth.MANY == equal).all()
+    assert ((known // worth.MANY == equal) == right).all()
+
+
+def test_learnt_weights_begin_equal_and_then_follow_the_prices(bench: Any, tmp_path: Path) -> None:
+    phantoms = make_phantoms(tmp_path / "a.mlbseg", rough=True)
+    phantoms.accept("phantom0", *range(3, 9))
+    config = Config(slice_size=32, dimensions="2.5d", device="cpu", precision="float32")
+    trainer, worth = Trainer(phantoms.study, config), bench("weights_worth")
+    trainer.read_clean_slices()
+    generator = trainer.state.generator
+    drawn = generator.get_state()
+
+    def gradient() -> dict[str, Tensor]:
+        generator.set_state(drawn)
+        return dict(trainer._bootstrap_gradient(1e-3).gradient)
+
+    plain = gradient()
+    with worth.weighted("learnt", mock.Mock(), 0):
+        first, second = gradient(), gradient()
+    apart = [
+        max(float((found[name] - plain[name]).abs().max()) for name in plain)
+        for found in (first, second)
+    ]
+    assert apart[0] < 1e-4
+    assert apart[1] > 1e-3
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (3, -2)])
