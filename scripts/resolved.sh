@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests in a fresh environment with the lowest or the highest versions that pyproject.toml
 # allows (RESOLUTION: lowest-direct or highest), as uv resolves them; the tools of the tests are the
-# newest ones. torch is the build for the CPU, without gigabytes of CUDA: of PyTorch's own index, or,
+# newest ones. torch is the build for the CPU, without gigabytes of CUDA: the one that uv knows of, or,
 # where that is out of reach, the locked release from where pip finds it (its find-links).
 # With --if-reachable it does nothing where no index can be reached.
 # Usage: scripts/resolved.sh RESOLUTION [--if-reachable] [pytest arguments]   (PYTHON: interpreter)
@@ -25,8 +25,9 @@ if ! "$fresh" -m pip install -qq --disable-pip-version-check --timeout 10 --retr
 fi
 locked=$(sed -n 's/^torch==//p' requirements.lock)
 override=()
-of_pytorch=https://download.pytorch.org/whl/cpu/
-if "$fresh" -c "import urllib.request as r; r.urlopen('$of_pytorch', timeout=10)" 2>/dev/null; then
+echo torch >"$folder/torch.in"
+if UV_HTTP_TIMEOUT=10 UV_HTTP_RETRIES=0 "$fresh" -m uv pip compile -q --no-deps \
+    --torch-backend cpu "$folder/torch.in" >/dev/null 2>&1; then
     export UV_TORCH_BACKEND=cpu
 else
     wheel=$("$fresh" -m pip install -qq --disable-pip-version-check --dry-run --no-deps \

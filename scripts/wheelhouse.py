@@ -1,8 +1,8 @@
 """Makes a wheelhouse: a folder with everything that an installation without a network needs.
 
 Packages in the versions of requirements.lock, each with its hash, and an installer that needs no
-administrator. Run it where PyPI can be reached, and PyTorch's own index for CUDA and for Linux;
-then carry the folder over. docs/offline.md tells the rest.
+administrator. Run it where PyPI can be reached, then carry the folder over. docs/offline.md tells
+the rest.
 """
 
 import argparse
@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
-PYTORCH = "https://download.pytorch.org/whl"
 
 
 @dataclass(frozen=True)
@@ -91,11 +90,10 @@ def constraints(lock: str) -> str:
     return "".join(line for line in lines if not re.match(r"#|(?i:pyqt\d|pyside|shiboken)", line))
 
 
-def collect(folder: Path, system: str, torch: str, version: str, local: Path | None) -> None:
+def collect(folder: Path, system: str, version: str, torch: str | Path | None) -> None:
     """Fill the folder with wheels, requirements and an installer.
 
-    `torch` is ``cpu`` or a version of CUDA, as ``cu130``; `local` is a folder with a wheel of torch
-    in place of PyTorch's index.
+    `torch` is an index of builds of torch, or a folder with one; without it, PyPI's build is taken.
     """
     wheels = folder / "wheels"
     wheels.mkdir(parents=True, exist_ok=True)
@@ -110,7 +108,7 @@ def collect(folder: Path, system: str, torch: str, version: str, local: Path | N
         run([python, "-m", "pip", "install", "-qq", "pip>=25", "uv>=0.6.9"])
         lock = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
         (tools / "constraints.txt").write_text(constraints(lock), encoding="utf-8")
-        for_uv, for_pip = torch_from(system, torch, local)
+        for_uv, for_pip = torch_from(torch)
         # uv knows what another system needs; pip would look at this one.
         run(
             [
@@ -135,15 +133,15 @@ def collect(folder: Path, system: str, torch: str, version: str, local: Path | N
     write_installer(folder, system, version)
 
 
-def torch_from(
-    system: str, torch: str, local: Path | None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Options for uv and for pip that lead to a build of torch; none where PyPI has it."""
-    if local is not None:
-        return ("--find-links", str(local)), ("--find-links", str(local))
-    if torch == "cpu" and system != "linux":
+def torch_from(torch: str | Path | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Options for uv and for pip that lead to a build of torch; none for the one of PyPI."""
+    if torch is None:
         return (), ()
-    return ("--torch-backend", torch), ("--extra-index-url", f"{PYTORCH}/{torch}")
+    if isinstance(torch, Path):
+        return ("--find-links", str(torch)), ("--find-links", str(torch))
+    # Such an index holds old releases of what torch needs, too.
+    best = ("--index-strategy", "unsafe-best-match")
+    return ("--extra-index-url", torch, *best), ("--extra-index-url", torch)
 
 
 def run(command: Sequence[object], **environment: str) -> None:
@@ -156,11 +154,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--system", choices=SYSTEMS, required=True)
-    parser.add_argument("--torch", default="cpu", help="cpu, or a version of CUDA: cu130")
     parser.add_argument("--python", default="3.13", help="the version that runs it, as 3.13")
-    parser.add_argument("--torch-wheel", type=Path, help="folder with a wheel of torch")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--torch-index", dest="torch", metavar="URL", help="with builds of torch")
+    source.add_argument(
+        "--torch-wheel", dest="torch", type=Path, help="folder with a build of torch"
+    )
     asked = parser.parse_args()
-    collect(asked.folder, asked.system, asked.torch, asked.python, asked.torch_wheel)
+    collect(asked.folder, asked.system, asked.python, asked.torch)
     files = sorted((asked.folder / "wheels").glob("*.whl"))
     size = sum(path.stat().st_size for path in files) / 1e6
     print(f"{asked.folder}: {len(files)} wheels, {size:.0f} MB. Carry it over, and run there:")

@@ -91,7 +91,7 @@ WHEEL = "file:///wheels/torch-9%2Bcpu-cp311-cp311-manylinux_2_28_x86_64.whl"
 OFFLINE_STUB = (
     STUB
     + f"""
-[ "$1" = -c ] && exit 1
+[[ " $* " == *" --torch-backend "* ]] && exit 1
 [[ " $* " == *" --report "* ]] && echo '{{{{"download_info": {{{{"url": "{WHEEL}"}}}}}}}}'
 for each in "$@"; do
     [[ $each == *override.txt ]] && cat "$each" >>"{{log}}"
@@ -112,7 +112,8 @@ def test_torch_comes_as_a_build_for_the_cpu(tmp_path: Path) -> None:
     assert f"torch: the locked {LOCK['torch']}" in done.stdout
     asked = log.read_text().splitlines()
     commands = [number for number, line in enumerate(asked) if "-m uv pip" in line]
-    assert len(commands) == 3
+    assert len(commands) == 4
+    assert "--torch-backend cpu" in asked[commands.pop(0)]
     assert all(asked[number + 1] == f"torch @ {WHEEL}" for number in commands)
     assert any(f"torch=={LOCK['torch']}" in line for line in asked)
 
@@ -127,7 +128,7 @@ def test_other_versions_have_to_pass_the_same_tests(tmp_path: Path, resolution: 
     done = resolved(resolution, "-m", "not slow", python=str(stub))
     assert done.returncode == 0, done.stderr
     asked = log.read_text().splitlines()
-    [compiled] = [line for line in asked if "uv pip compile" in line]
+    [_, compiled] = [line for line in asked if "uv pip compile" in line]
     assert f"--resolution {resolution}" in compiled
     tested = [line for line in asked if "-m pytest" in line]
     assert [line.endswith("-m every_binding and not slow") for line in tested] == [False, True]

@@ -88,8 +88,8 @@ def test_the_lock_holds_but_for_qt() -> None:
     assert "pyqtgraph" not in left_out
 
 
-def test_where_torch_comes_from() -> None:
-    assert wheelhouse.torch_from("windows", "cpu", None) == ((), ())
-    for_uv, for_pip = wheelhouse.torch_from("linux", "cu130", None)
-    assert for_uv == ("--torch-backend", "cu130")
-    assert for_pip[-1].endswith("/cu130")
+def test_where_torch_comes_from(tmp_path: Path) -> None:
+    assert wheelhouse.torch_from(None) == ((), ())
+    assert wheelhouse.torch_from(tmp_path) == (("--find-links", str(tmp_path)),) * 2
+    for options in wheelhouse.torch_from("https://builds/cu130"):
+        assert options[:2] == ("--extra-index-url", "https://builds/cu130")
