@@ -41,8 +41,9 @@ class Classes:
         found = self._indices[labels]
         if (found < 0).any():
             unknown = sorted({int(v) for v in labels[found < 0]})
+            case = self._names.get(key.case_id, key.case_id)
             raise UserError(
-                f"Slice {key.index} of {self._names[key.case_id]} holds the label {unknown}, which "
+                f"Slice {key.index} of {case} holds the label {unknown}, which "
                 "is not a class of this study. Add the class, or repaint the slice."
             )
         return torch.from_numpy(found).to(self._device)

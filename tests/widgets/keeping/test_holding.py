@@ -217,6 +217,7 @@ def test_leaving_with_the_copy_keeps_it(stuck: Workbench) -> None:
 def test_without_a_copy_there_is_nothing_to_leave_with(
     bench: Workbench, disk: Disk, asked: list[Unsaved], data_home: Path
 ) -> None:
+    shutil.rmtree(data_home)
     data_home.write_text("a file where the folder should be")
     disk.full = True
     paint(bench)
