@@ -23,6 +23,7 @@ check() {
 room_kib=$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)
 [ "${room_kib:-0}" -gt $((4 * 1024 * 1024)) ] && memory=/dev/shm || memory=
 written=$(mktemp -d ${memory:+-p "$memory"})
+chmod 711 "$written" # one test is another user
 on_screen() {
     TMPDIR=$written scripts/windows.sh "$bin/python" "$@"
 }
