@@ -37,7 +37,13 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["2d", "2.5d", pytest.param("3d", marks=pytest.mark.slow)])
+slow = pytest.mark.slow
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("2d", marks=slow), "2.5d", pytest.param("3d", marks=slow)],
+)
 def study(cohort: Path, request: pytest.FixtureRequest) -> Iterator[Study]:
     config = Config(
         base_steps=25,

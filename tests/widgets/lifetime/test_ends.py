@@ -54,7 +54,9 @@ def test_a_window_closes_with_its_study(study_path: Path, how: str) -> None:
     check_released(study_path)
 
 
-@pytest.mark.parametrize("how", ["window", "quit", "window after x"])
+@pytest.mark.parametrize(
+    "how", ["window", "quit", pytest.param("window after x", marks=pytest.mark.slow)]
+)
 def test_a_training_is_stopped_after_one_question(study_path: Path, how: str) -> None:
     ended = end(study_path, how, "time", "Stop it and close")
     said = ["closing", "chosen: Stop it and close", "asked to stop", "stopped", "over"]
@@ -77,7 +79,7 @@ def test_where_nobody_can_be_asked_the_training_is_stopped(study_path: Path, how
     check_released(study_path)
 
 
-@pytest.mark.parametrize("how", ["viewer", "application"])
+@pytest.mark.parametrize("how", [pytest.param("viewer", marks=pytest.mark.slow), "application"])
 def test_a_deaf_training_holds_up_no_program(study_path: Path, how: str) -> None:
     ended = end(study_path, how, "deaf")
     assert ended == End(["closing", "asked to stop", "over"], "", 0)
