@@ -38,8 +38,9 @@ other_windows() {
     scripts/newest.sh --if-newer || status=1
     return $status
 }
-# Those of the command line, the benchmarks, the documents: of the package as a whole.
-whole=(tests/test_*.py)
+# Those of the command line, the documents and the rest of the package as a whole. Benchmarks are among all
+# others, so that the lanes end together.
+whole=(tests/test_[!b]*.py)
 without_windows() {
     echo "== all other tests"
     on_screen pyqt5 --ignore=tests/widgets "${whole[@]/#/--ignore=}" "$@"
