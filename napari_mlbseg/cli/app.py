@@ -9,7 +9,7 @@ import typer
 
 from napari_mlbseg.cli import output
 from napari_mlbseg.cli.change_commands import commands
-from napari_mlbseg.cli.exits import Commands, ExitCode
+from napari_mlbseg.cli.exits import Commands, ExitCode, show_import
 from napari_mlbseg.cli.folder_options import (
     DryRun,
     FolderLayout,
@@ -107,17 +107,12 @@ def init(
 
     pairing = pairing_of(pair, table, layout)
     if dry_run:
-        plan = studies.planned(images, labels, pairing)
-        output.show(plan, json=json, text=output.plan_text)
-        output.import_notes(plan)
+        output.show_plan(studies.planned(images, labels, pairing), json=json)
         return
     rules = Rules.parsed(pieces, no_holes)
     choice = choice_of(frame, series, one_hot=one_hot, renumber=renumber)
     made = studies.init(study, images, labels, classes, choice, rules, pairing)
-    output.show(made, json=json, text=output.study_text)
-    output.import_notes(made)
-    if made["failures"]:
-        raise typer.Exit(ExitCode.PARTLY)
+    show_import(made, json=json, text=output.study_text)
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from napari_mlbseg.cli import output
-from napari_mlbseg.cli.exits import ExitCode
+from napari_mlbseg.cli.exits import show_import
 from napari_mlbseg.cli.folder_options import (
     DryRun,
     FolderLayout,
@@ -56,16 +56,11 @@ def add(
 
     pairing = pairing_of(pair, table, layout)
     if dry_run:
-        plan = studies.planned(images, labels, pairing)
-        output.show(plan, json=json, text=output.plan_text)
-        output.import_notes(plan)
+        output.show_plan(studies.planned(images, labels, pairing), json=json)
         return
     choice = choice_of(frame, series, one_hot=one_hot, renumber=renumber)
     told = changes.add(study, images, labels, choice, pairing)
-    output.show(told, json=json, text=output.changed_text)
-    output.import_notes(told)
-    if told["failures"]:
-        raise typer.Exit(ExitCode.PARTLY)
+    show_import(told, json=json, text=output.changed_text)
 
 
 @commands.command()
@@ -126,7 +121,8 @@ def relabel(
     from napari_mlbseg.cli.folders import choice_of
 
     choice = choice_of(None, None, one_hot=one_hot, renumber=renumber)
-    _tell_files(changes.relabel(study, labels, cases or (), choice), json=json)
+    told = changes.relabel(study, labels, cases or (), choice)
+    show_import(told, json=json, text=output.files_text)
 
 
 @commands.command()
@@ -142,7 +138,8 @@ def relocate(
     """Tell a study where its files are after they were moved; every voxel is compared."""
     from napari_mlbseg.cli import changes
 
-    _tell_files(changes.relocate(study, folder, table), json=json)
+    told = changes.relocate(study, folder, table)
+    show_import(told, json=json, text=output.files_text)
 
 
 @commands.command()
@@ -199,13 +196,6 @@ def classes(
             study, rules, rename=new_names, colour=colour, merge=merge, delete=delete
         )
     output.show(told, json=json, text=output.classes_text)
-
-
-def _tell_files(told: output.Document, *, json: bool) -> None:
-    output.show(told, json=json, text=output.files_text)
-    output.import_notes(told)
-    if told["failures"]:
-        raise typer.Exit(ExitCode.PARTLY)
 
 
 def _ask(yes: bool, question: str) -> None:

@@ -1,5 +1,6 @@
 """How commands end: exceptions become one sentence and an exit code."""
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
@@ -56,3 +57,13 @@ class Commands(TyperGroup):
 def _is_usage_error(error: Exception) -> bool:
     # Since 0.26 typer has its own copy of click; before that it used the package.
     return any(kind.__name__ == "ClickException" for kind in type(error).__mro__)
+
+
+def show_import(
+    told: output.Document, *, json: bool, text: Callable[[output.Document], None]
+) -> None:
+    """Show what was imported; ends the command as done in part where files were left out."""
+    output.show(told, json=json, text=text)
+    output.import_notes(told)
+    if told["failures"]:
+        raise typer.Exit(ExitCode.PARTLY)

@@ -115,6 +115,12 @@ def import_notes(study: Document) -> None:
         note(f"  {failure['reason']}")
 
 
+def show_plan(plan: Document, *, json: bool) -> None:
+    """Show the cases that an import would make, and what would be left out."""
+    show(plan, json=json, text=plan_text)
+    import_notes(plan)
+
+
 def plan_text(plan: Document) -> None:
     """The cases that an import would make, as a table."""
     table = Table("case", "image", "labels")
