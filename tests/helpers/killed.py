@@ -82,3 +82,18 @@ def killer(program: str, *arguments: object) -> Iterator[Killer]:
         yield made
     finally:
         made.close()
+
+
+def lines_until_killed(process: subprocess.Popen[str], count: int) -> list[str]:
+    """Kill a process after its next lines of output; returns all whole lines that it wrote.
+
+    `communicate` would miss lines that reading the first ones had already taken from the pipe.
+    """
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(count)]
+    process.kill()
+    lines += process.stdout.readlines()
+    process.wait()
+    whole = [line for line in lines if line.endswith("\n")]
+    assert len(whole) >= count, lines
+    return whole

@@ -6,10 +6,10 @@ import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from killed import lines_until_killed
 from older_study import made_older
 
 from napari_mlbseg.errors import UserError
@@ -185,13 +185,8 @@ def test_a_killed_writer_loses_no_mark(
     study: Study, other_process: Callable[..., subprocess.Popen[str]], marks: int
 ) -> None:
     study.close()
-    process: Any = other_process(MARK_FOREVER, study.path)
-    said = [process.stdout.readline() for _ in range(marks)]
-    process.kill()
-    rest, _ = process.communicate(timeout=600)
-    lines = [line for line in ("".join(said) + rest).splitlines(keepends=True)]
-    told = [int(line) for line in lines if line.endswith("\n")]
-    assert len(told) >= marks
+    process = other_process(MARK_FOREVER, study.path)
+    told = [int(line) for line in lines_until_killed(process, marks)]
     with Study.open(study.path) as again:
         rows = again._database.rows("SELECT first_slice FROM extents ORDER BY number")
         assert [first for (first,) in rows[: len(told)]] == told

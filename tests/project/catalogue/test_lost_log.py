@@ -6,10 +6,10 @@ import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from killed import lines_until_killed
 
 from napari_mlbseg.errors import Damaged
 from napari_mlbseg.project.catalogue.counter import COUNTER_NAME, read_count, write_count
@@ -40,12 +40,8 @@ def killed_after(
     other_process: Callable[..., subprocess.Popen[str]], folder: Path, saves: int
 ) -> int:
     """Kill a process that saves slices; returns the newest revision that it reported."""
-    process: Any = other_process(SAVE_FOREVER, folder)
-    first = "".join(process.stdout.readline() for _ in range(saves))
-    process.kill()
-    rest, _ = process.communicate(timeout=600)
-    complete = [line for line in (first + rest).splitlines(keepends=True) if line.endswith("\n")]
-    return int(complete[-1])
+    process = other_process(SAVE_FOREVER, folder)
+    return int(lines_until_killed(process, saves)[-1])
 
 
 @pytest.mark.parametrize("saves", [1, 7])

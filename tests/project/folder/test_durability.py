@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from killed import lines_until_killed
 
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
@@ -38,13 +39,8 @@ def test_a_killed_writer_loses_nothing_that_was_saved(
     study: Study, other_process: Callable[..., subprocess.Popen[str]], saves: Any
 ) -> None:
     study.close()
-    process: Any = other_process(SAVE_FOREVER, study.path)
-    first = "".join(process.stdout.readline() for _ in range(saves))
-    process.kill()
-    rest, _ = process.communicate(timeout=600)
-    complete = [line for line in (first + rest).splitlines(keepends=True) if line.endswith("\n")]
-    saved = [tuple(map(int, line.split())) for line in complete]
-    assert len(saved) >= saves
+    process = other_process(SAVE_FOREVER, study.path)
+    saved = [tuple(map(int, line.split())) for line in lines_until_killed(process, saves)]
 
     with Study.open(study.path) as again:
         for number, revision in saved:
