@@ -73,35 +73,31 @@ def test_no_key_is_taken_already() -> None:
     assert taken & set(keys) == set()
 
 
-@pytest.mark.parametrize(
-    ("key", "change"),
-    [
-        (Key.Key_Up, cleaning.grow),
-        (Key.Key_Down, cleaning.shrink),
-        (Key.Key_M, cleaning.smooth),
-        (Key.Key_H, lambda labels, value, _: cleaning.fill_holes(labels, value)),
-        (Key.Key_K, lambda labels, value, _: cleaning.keep_largest(labels, value)),
-        (Key.Key_P, lambda labels, value, side: cleaning.remove_islands(labels, value, 20, side)),
-    ],
-)
-def test_keys_clean_the_slice_up_and_undo_takes_it_back(
-    bench: Bench, key: Key, change: Callable[..., NDArray[np.uint8]]
-) -> None:
+def test_keys_clean_the_slice_up_and_undo_takes_it_back(bench: Bench) -> None:
     bench.annotation.go_to(5)
     bench.hand.drag((12, 12), (12, 30), (30, 30), (30, 12), (12, 12))  # a ring
     bench.layer.brush_size = 2
     bench.hand.click(70, 70)
-    before = bench.labels
-    bench.hand.press(key, SHIFT)
-    after = bench.labels
-    assert bench.annotation.key.index == 5
-    assert np.array_equal(after[5], change(before[5], 1, (1.0, 1.0)))
-    assert not np.array_equal(after[5], before[5])
-    assert f"{int((after != before).sum())} pixels changed" in bench.message
-    bench.hand.undo()
-    assert np.array_equal(bench.labels, before)
-    bench.hand.redo()
-    assert np.array_equal(bench.labels, after)
+    before, side = bench.labels, (1.0, 1.0)
+    for key, expected in (
+        (Key.Key_Up, cleaning.grow(before[5], 1, side)),
+        (Key.Key_Down, cleaning.shrink(before[5], 1, side)),
+        (Key.Key_M, cleaning.smooth(before[5], 1, side)),
+        (Key.Key_H, cleaning.fill_holes(before[5], 1)),
+        (Key.Key_K, cleaning.keep_largest(before[5], 1)),
+        (Key.Key_P, cleaning.remove_islands(before[5], 1, 20, side)),
+    ):
+        bench.hand.press(key, SHIFT)
+        after = bench.labels
+        assert bench.annotation.key.index == 5
+        assert np.array_equal(after[5], expected), key
+        assert not np.array_equal(after[5], before[5]), key
+        assert f"{int((after != before).sum())} pixels changed" in bench.message
+        bench.hand.undo()
+        assert np.array_equal(bench.labels, before), key
+        bench.hand.redo()
+        assert np.array_equal(bench.labels, after), key
+        bench.hand.undo()
 
 
 def test_buttons_do_what_keys_do_and_name_the_class(qtbot: QtBot, bench: Bench) -> None:

@@ -47,7 +47,16 @@ def check_released(study_path: Path) -> None:
 
 
 @pytest.mark.every_binding
-@pytest.mark.parametrize("how", ["window", "quit", "viewer", "application", "window after x"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "window",
+        "quit",
+        "window after x",
+        pytest.param("viewer", marks=pytest.mark.slow),
+        pytest.param("application", marks=pytest.mark.slow),
+    ],
+)
 def test_a_window_closes_with_its_study(study_path: Path, how: str) -> None:
     ended = end(study_path, how)
     assert ended == End(["closing", "over"], "", 0)
@@ -55,7 +64,12 @@ def test_a_window_closes_with_its_study(study_path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "how", ["window", "quit", pytest.param("window after x", marks=pytest.mark.slow)]
+    "how",
+    [
+        "window",
+        pytest.param("quit", marks=pytest.mark.slow),
+        pytest.param("window after x", marks=pytest.mark.slow),
+    ],
 )
 def test_a_training_is_stopped_after_one_question(study_path: Path, how: str) -> None:
     ended = end(study_path, how, "time", "Stop it and close")
@@ -72,7 +86,7 @@ def test_a_deaf_training_does_not_keep_the_window(study_path: Path) -> None:
     check_released(study_path)
 
 
-@pytest.mark.parametrize("how", ["viewer", "application"])
+@pytest.mark.parametrize("how", ["viewer", pytest.param("application", marks=pytest.mark.slow)])
 def test_where_nobody_can_be_asked_the_training_is_stopped(study_path: Path, how: str) -> None:
     ended = end(study_path, how, "heeds")
     assert ended == End(["closing", "asked to stop", "stopped", "over"], "", 0)

@@ -1,5 +1,6 @@
 """Grey levels by dragging over the real canvas."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,6 @@ from canvas import LEFT, MIDDLE, RIGHT, SHIFT
 from hypothesis import given
 from hypothesis import strategies as st
 from napari.layers import Image
-from qtpy.QtCore import Qt
 
 from napari_mlbseg.widgets.case.carried import Limits, window_of
 from napari_mlbseg.widgets.case.layers import contrast_limits
@@ -38,10 +38,7 @@ def test_width_follows_the_side_and_level_the_height(
     assert level == pytest.approx(width * down / 400, abs=1e-6 * (abs(low) + after[1] - after[0]))
 
 
-@pytest.mark.parametrize("button", [RIGHT, MIDDLE])
-def test_a_drag_changes_the_grey_levels_and_nothing_else(
-    bench: WindowAtWork, button: Qt.MouseButton
-) -> None:
+def test_a_drag_changes_the_grey_levels_and_nothing_else(bench: WindowAtWork) -> None:
     working = bench.annotation.layers.working
     others = [one for one in bench.viewer.layers if isinstance(one, Image) and one.name != "image"]
     assert len(others) == 3
@@ -52,7 +49,7 @@ def test_a_drag_changes_the_grey_levels_and_nothing_else(
         return labels(bench).tolist(), bench.annotation.label, camera.zoom, camera.center, maps
 
     before = rest()
-    for mode in ("paint", "erase", "fill", "pan_zoom", "pick"):
+    for mode, button in product(("paint", "erase", "fill", "pan_zoom", "pick"), (RIGHT, MIDDLE)):
         working.mode = mode
         levels = shown(bench)
         bench.hand.pull(button, (10, 5), (60, -30))

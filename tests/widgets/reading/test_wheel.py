@@ -31,19 +31,19 @@ def center(bench: WindowAtWork) -> tuple[float, ...]:
     return tuple(float(v) for v in bench.viewer.scene.camera.center[1:])
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_the_wheel_goes_through_the_slices_of_every_plane(bench: WindowAtWork, axis: int) -> None:
-    bench.dock.workbench.view.turn(axis)
-    before, seen = bench.annotation.key, zoom(bench)
-    for notches, index in ((-1, 1), (-1, 2), (1, 1), (-8, 2), (0.5, 2), (0.5, 1)):
-        bench.hand.wheel(notches)
-        assert bench.annotation.key == replace(before, index=before.index + index)
-    last = bench.annotation.case.geometry.shape[axis] - 1
-    for notches, end in ((1, 0), (-1, last)):
-        for _ in range(last + 3):
+def test_the_wheel_goes_through_the_slices_of_every_plane(bench: WindowAtWork) -> None:
+    for axis in (0, 1, 2):
+        bench.dock.workbench.view.turn(axis)
+        before, seen = bench.annotation.key, zoom(bench)
+        for notches, index in ((-1, 1), (-1, 2), (1, 1), (-8, 2), (0.5, 2), (0.5, 1)):
             bench.hand.wheel(notches)
-        assert bench.annotation.key.index == end
-    assert zoom(bench) == seen
+            assert bench.annotation.key == replace(before, index=before.index + index)
+        last = bench.annotation.case.geometry.shape[axis] - 1
+        for notches, end in ((1, 0), (-1, last)):
+            for _ in range(last + 3):
+                bench.hand.wheel(notches)
+            assert bench.annotation.key.index == end
+        assert zoom(bench) == seen
 
 
 @pytest.mark.every_binding
