@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 from unittest import mock
 
 import nibabel as nib
@@ -48,6 +49,10 @@ def said(bench: WindowAtWork) -> str:
     return bench.dock.habits.panel.line.text().strip()
 
 
+def says(bench: WindowAtWork, text: str) -> bool:
+    return text in said(bench)
+
+
 def test_the_line_follows_the_pointer(qtbot: QtBot, bench: WindowAtWork) -> None:
     study, case = bench.dock.workbench.study, bench.annotation.case
     assert study is not None
@@ -57,7 +62,7 @@ def test_the_line_follows_the_pointer(qtbot: QtBot, bench: WindowAtWork) -> None
         bench.annotation.go_to(voxel[0])
         bench.hand.point_at(*voxel[1:])
         expected = f" · {image[voxel]} HU · {names[study.labels.working(case.id)[voxel]]}"
-        qtbot.waitUntil(lambda text=expected: text in said(bench))
+        qtbot.waitUntil(partial(says, bench, expected))
         assert "trust" not in said(bench)
         written = re.findall(r"([LRAPIS]) ([\d.]+)", said(bench).split(" · ")[0])
         place = [float(mm) * (1 if side in "RAS" else -1) for side, mm in written]
