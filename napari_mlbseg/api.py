@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from napari_mlbseg.project.catalogue.extents import Extents
     from napari_mlbseg.project.catalogue.revisions import Slices
     from napari_mlbseg.project.catalogue.runs import RunRecord, Runs
+    from napari_mlbseg.project.catalogue.unions import Union, Unions
     from napari_mlbseg.project.changes import Changes
     from napari_mlbseg.project.exporting.export import export_case, export_study
     from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from napari_mlbseg.project.importing.relabelling import Changed, relabel
     from napari_mlbseg.project.importing.relocating import relocate
     from napari_mlbseg.project.labels import StudyLabels
+    from napari_mlbseg.project.merging import Merged
     from napari_mlbseg.project.records.cases import Case, LabelClass
     from napari_mlbseg.project.records.damage import CatalogueReport, DamagedRevision
     from napari_mlbseg.project.records.extents import End, Extent, ExtentRecord
@@ -92,11 +94,14 @@ if TYPE_CHECKING:
     from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
     from napari_mlbseg.project.repairing.repair import Repaired, repair
     from napari_mlbseg.project.repairing.verify import Finding, Verified, verify
+    from napari_mlbseg.project.sharing.agreement import Agreement, agreement
+    from napari_mlbseg.project.sharing.splitting import dealt, split
     from napari_mlbseg.project.study import Study
     from napari_mlbseg.samples import PhantomCohort, make_phantom_cohort
     from napari_mlbseg.volume import Geometry, Volume
 
 __all__ = [
+    "Agreement",
     "ArrayName",
     "ArrayStore",
     "BatchShrunk",
@@ -136,6 +141,7 @@ __all__ = [
     "LabelClass",
     "Layout",
     "Mask",
+    "Merged",
     "ModelFormat",
     "OnlyCleanSlicesLeft",
     "OutFormat",
@@ -170,11 +176,15 @@ __all__ = [
     "StudyLabels",
     "StudyLocked",
     "Suggestion",
+    "Union",
+    "Unions",
     "UserError",
     "ValidationScored",
     "Verified",
     "Volume",
+    "agreement",
     "change_classes",
+    "dealt",
     "export_case",
     "export_model",
     "export_predicted_probabilities",
@@ -192,6 +202,7 @@ __all__ = [
     "relocate",
     "repair",
     "slices_to_correct",
+    "split",
     "suggest",
     "verify",
     "write_labels",
@@ -238,6 +249,7 @@ _HOMES: Final = {
     "project.catalogue.extents": ("Extents",),
     "project.catalogue.revisions": ("Slices",),
     "project.catalogue.runs": ("RunRecord", "Runs"),
+    "project.catalogue.unions": ("Union", "Unions"),
     "project.changes": ("Changes",),
     "project.exporting.export": ("export_case", "export_study"),
     "project.exporting.kinds": ("ExportKind", "OutFormat"),
@@ -252,6 +264,7 @@ _HOMES: Final = {
     "project.importing.relocating": ("relocate",),
     "project.importing.failures": ("Failure",),
     "project.labels": ("StudyLabels",),
+    "project.merging": ("Merged",),
     "project.records.cases": ("Case", "LabelClass"),
     "project.records.damage": ("CatalogueReport", "DamagedRevision"),
     "project.records.extents": ("End", "Extent", "ExtentRecord"),
@@ -259,6 +272,8 @@ _HOMES: Final = {
     "project.records.slices": ("SliceKey", "SliceRecord", "SliceState"),
     "project.repairing.repair": ("Repaired", "repair"),
     "project.repairing.verify": ("Finding", "Verified", "verify"),
+    "project.sharing.agreement": ("Agreement", "agreement"),
+    "project.sharing.splitting": ("dealt", "split"),
     "project.study": ("Study",),
     "samples": ("PhantomCohort", "make_phantom_cohort"),
     "volume": ("Geometry", "Volume"),

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from napari_mlbseg.cli import output
-from napari_mlbseg.cli.change_commands import commands
+from napari_mlbseg.cli import change_commands, output, sharing_commands
 from napari_mlbseg.cli.exits import Commands, ExitCode, show_import
 from napari_mlbseg.cli.folder_options import (
     DryRun,
@@ -124,7 +123,8 @@ def info(study: StudyPath, json: AsJson = False) -> None:
     output.show(described, json=json, text=output.study_text)
 
 
-app.add_typer(commands)
+app.add_typer(change_commands.commands)
+app.add_typer(sharing_commands.commands)
 
 
 @app.command()

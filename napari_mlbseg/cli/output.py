@@ -215,6 +215,52 @@ def run_text(summary: Document) -> None:
         _line(f"Dice on validation slices: {summary['validation_dice']:.3f}")
 
 
+def copies_text(told: Document) -> None:
+    """Tell who got which cases."""
+    for one in told["copies"]:
+        _line(f"{one['study']}: {listed(one['cases'])}")
+
+
+def merged_text(told: Document) -> None:
+    """Tell what was taken from copies, and the conflicts."""
+    for one in told["merged"]:
+        cases = f", the cases {listed(one['cases'])}" if one["cases"] else ""
+        ends = f", {one['extents']} extents" if one["extents"] else ""
+        _line(f"{one['study']}: {one['revisions']} revisions of slices{ends}{cases}")
+    if told["conflicts"]:
+        conflicts_text(told)
+
+
+def conflicts_text(told: Document) -> None:
+    """The slices that several people accepted with different masks as a table."""
+    if not told["conflicts"]:
+        _line("There are no conflicts.")
+        return
+    table = Table("case", "axis", "slice", "accepted by")
+    for one in told["conflicts"]:
+        people = (f"{who['by']} ({who['at'][:16].replace('T', ' ')})" for who in one["accepted"])
+        table.add_row(one["case"], str(one["axis"]), str(one["slice"]), ", ".join(people))
+    Console().print(table)
+    _line("They are drafts until one is accepted: mlbseg choose STUDY CASE --slice N --by NAME")
+
+
+def agreement_text(told: Document) -> None:
+    """The agreement of each pair of people as a table."""
+    if not told["agreement"]:
+        _line(
+            "Nobody corrected the same slice without knowing of another's mask. "
+            "`mlbseg split --shared 0.1` gives a share of the cases to all."
+        )
+        return
+    table = Table("people", "class", "slices", "Dice", "distance mm")
+    for one in told["agreement"]:
+        away = one["distance_mm"]
+        distance = "" if away is None else f"{away:.2f}"
+        row = (listed(one["people"]), one["class"], str(one["slices"]), f"{one['dice']:.3f}")
+        table.add_row(*row, distance)
+    Console().print(table)
+
+
 def suggestions_text(found: Document) -> None:
     """The slices to correct next as a table."""
     table = Table("case", "axis", "slice", "adds", "doubtful mm²", "")

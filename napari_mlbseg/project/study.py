@@ -1,7 +1,7 @@
 """A study on the disk: the folder ``NAME.mlbseg`` with human work, machine work and one writer."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import cached_property
@@ -24,12 +24,14 @@ from napari_mlbseg.project.catalogue.extents import Extents
 from napari_mlbseg.project.catalogue.log import AuditLog
 from napari_mlbseg.project.catalogue.revisions import Slices
 from napari_mlbseg.project.catalogue.runs import Runs
+from napari_mlbseg.project.catalogue.unions import Unions
 from napari_mlbseg.project.changes import Changes
 from napari_mlbseg.project.folder.durable import make_folder
 from napari_mlbseg.project.folder.inside import require_own
 from napari_mlbseg.project.folder.lock import WriterLock, current_user
 from napari_mlbseg.project.folder.place import Place
 from napari_mlbseg.project.labels import StudyLabels
+from napari_mlbseg.project.merging import Merged, Parts, merge
 from napari_mlbseg.project.records.cases import Case, LabelClass, NewCase
 from napari_mlbseg.project.records.damage import CatalogueReport
 from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
@@ -67,6 +69,8 @@ class Study(AbstractContextManager["Study"]):
         The log of everything that was done.
     changes
         Renames, removes and restores cases.
+    unions
+        Slices that were united from copies of the study, and conflicts among them.
 
     Examples
     --------
@@ -99,6 +103,7 @@ class Study(AbstractContextManager["Study"]):
         self.runs = Runs(database)
         self.log = AuditLog(database)
         self.changes = Changes(database, self._catalogue, self.arrays, self.runs)
+        self.unions = Unions(database, self.slices)
 
     @classmethod
     def create(cls, path: Path, *, author: str | None = None) -> "Study":
@@ -270,6 +275,28 @@ class Study(AbstractContextManager["Study"]):
             if not same:
                 return [f"the classes are not those that line {line.number} of the log names"]
         return []
+
+    def merge(self, other: "Study", chosen: Collection[str] | None = None) -> Merged:
+        """Take the human work of a copy of this study that somebody else worked on.
+
+        `chosen` are the ids of the cases to take (all by default); those that are not here come
+        with their arrays. Merging again takes nothing, and the order of merges does not matter.
+        Raises UserError if the classes differ, or the image of a case; nothing is taken then.
+        """
+        return merge(self._parts, other._parts, chosen)
+
+    @property
+    def _parts(self) -> Parts:
+        return Parts(
+            self.identity,
+            self._database,
+            self._catalogue,
+            self.arrays,
+            self.slices,
+            self.extents,
+            self.unions,
+            self.runs,
+        )
 
     def back_up(self) -> Path:
         """Copy the catalogue, all human work, into a new backup in the study; returns its path.

@@ -8,7 +8,8 @@ from typing import Final
 from napari_mlbseg.errors import Damaged
 from napari_mlbseg.project.catalogue import hashes
 from napari_mlbseg.project.catalogue.database import Database
-from napari_mlbseg.project.catalogue.schema import WITH_AMENDMENTS, WITH_HASHES
+from napari_mlbseg.project.catalogue.newest import RECORDING
+from napari_mlbseg.project.catalogue.schema import WITH_AMENDMENTS, WITH_HASHES, WITH_UNIONS
 
 REPAIR: Final = "repair study"
 """The action in the log that tells of a repair; its details hold the revisions that are `lost`."""
@@ -64,6 +65,8 @@ def _hashes(database: Database) -> Iterator[str]:
     tables = {"cases": hashes.CASE, "extents": hashes.EXTENT}
     if database.version >= WITH_AMENDMENTS:
         tables |= {"amendments": hashes.AMENDMENT, "moves": hashes.MOVE}
+    if database.version >= WITH_UNIONS:
+        tables |= {"unions": hashes.UNION}
     for table, columns in tables.items():
         for number, *row, sha256 in database.rows(
             f"SELECT number, {columns}, sha256 FROM {table} ORDER BY number"
@@ -83,7 +86,7 @@ def _numbers(database: Database) -> Iterator[str]:
     for _, action, text in lines:
         try:
             details = json.loads(text)
-            if action in ("save slice", "set slice state"):
+            if action in RECORDING:
                 named.add(int(details["revision"]))
             elif action == REPAIR:
                 lost.update(map(int, details["lost"]))

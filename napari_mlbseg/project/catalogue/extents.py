@@ -11,7 +11,7 @@ from napari_mlbseg.errors import Damaged, UserError
 from napari_mlbseg.project.catalogue import hashes
 from napari_mlbseg.project.catalogue.amendments import Standing
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
-from napari_mlbseg.project.catalogue.database import Database, sha256_in
+from napari_mlbseg.project.catalogue.database import Database, Transaction, sha256_in
 from napari_mlbseg.project.catalogue.reading import readable
 from napari_mlbseg.project.catalogue.revisions import Slices
 from napari_mlbseg.project.catalogue.schema import WITH_EXTENTS
@@ -99,6 +99,10 @@ class Extents:
             and one.extent != UNMARKED
             and standing.get(one.case_id, Standing.KEPT) is Standing.KEPT
         )
+
+    def newest(self, case_id: str) -> tuple[ExtentRecord, ...]:
+        """What was marked last in a case for each class and display axis, or cleared."""
+        return tuple(one for one in self._read(case_id) if isinstance(one, ExtentRecord))
 
     def damaged(self) -> tuple[str, ...]:
         """A sentence for each newest extent that cannot be what was saved."""
@@ -216,6 +220,15 @@ class Extents:
             f"There is no class {value} in this study. Its classes: {names or 'none yet'}. "
             "Mark one of them, or add the class first."
         )
+
+
+def take(write: Transaction, one: ExtentRecord) -> None:
+    """Add what was marked in another copy of the study, with its author and time."""
+    place = (one.case_id, one.axis, one.value, one.extent.first, one.extent.last)
+    row = (*place, one.author, one.created_at.isoformat())
+    hashes.insert(write.connection, "extents", hashes.EXTENT, row)
+    details = {"axis": one.axis, "class": one.value}
+    write.note("take extent", one.case_id, author=one.author, **details)
 
 
 def _axes(marks: Iterable[ExtentRecord]) -> list[int]:

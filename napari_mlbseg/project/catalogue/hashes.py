@@ -19,6 +19,7 @@ AMENDMENT: Final = (
     "author, created_at"
 )
 MOVE: Final = "class, becomes, masks, author, created_at"
+UNION: Final = "revision, case_id, axis, slice, heads, author, created_at"
 """The columns that the hash of a row is made of; the axis of a case may change."""
 
 

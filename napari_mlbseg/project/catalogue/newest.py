@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import Any
+from typing import Any, Final
 
 from napari_mlbseg.project.catalogue import hashes
 from napari_mlbseg.project.catalogue.database import Database
@@ -13,6 +13,9 @@ from napari_mlbseg.project.records.damage import DamagedRevision
 from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
 
 Row = tuple[Any, ...]
+
+RECORDING: Final = ("save slice", "set slice state", "take slice")
+"""The actions in the log that name the revision that they made."""
 
 MASK, MASK_SHA256, SHA256 = 5, 8, 9
 """Where the number of the mask and the hashes stand in a row of a revision."""

@@ -17,6 +17,7 @@ from napari_mlbseg.project.catalogue.database import Database, Transaction
 from napari_mlbseg.project.catalogue.newest import (
     MASK,
     MASK_SHA256,
+    RECORDING,
     SHA256,
     Checks,
     NewestRevisions,
@@ -58,13 +59,10 @@ class Slices:
         if mask.shape != expected:
             raise ValueError(f"the mask of {key} has the shape {expected}, got {mask.shape}")
         if state is SliceState.CLEAN:
-            require_classes(mask, self._catalogue.classes(), self._in_words(key))
+            require_classes(mask, self._catalogue.classes(), self.in_words(key))
         packed = PackedMask.pack(mask)
         with self._database.transaction() as write:
-            number = write.execute(
-                "INSERT INTO masks (rows, columns, dtype, data) VALUES (?, ?, ?, ?)",
-                *(packed.rows, packed.columns, packed.dtype, packed.data),
-            )
+            number = _store(write, packed)
             record = _append(write, key, state, (number, hashes.sha256_of_mask(packed)))
             write.note("save slice", key.case_id, **_details(record))
         self._saved.add(number)
@@ -81,17 +79,33 @@ class Slices:
         record = self.record(key)
         if state is SliceState.CLEAN and record is not None and record.has_mask:
             mask_of = self.revision_mask(record.revision)
-            require_classes(mask_of, self._catalogue.classes(), self._in_words(key))
+            require_classes(mask_of, self._catalogue.classes(), self.in_words(key))
         mask = (None, None) if record is None else self._mask_of(record.revision)
         if mask[0] is None and state in HUMAN:
             raise UserError(
-                f"{self._in_words(key)} has no corrected mask "
+                f"{self.in_words(key)} has no corrected mask "
                 f"to become {state.value}. Save its labels first."
             )
         with self._database.transaction() as write:
             record = _append(write, key, state, mask)
             write.note("set slice state", key.case_id, **_details(record))
         return record
+
+    def take(
+        self, write: Transaction, record: SliceRecord, mask: NDArray[np.uint8] | None
+    ) -> SliceRecord:
+        """Add a revision of another copy of the study, with its author and time.
+
+        The mask is that of a revision that was checked there; classes are the same.
+        """
+        self._case_of(record.key)
+        place: tuple[int | None, bytes | None] = (None, None)
+        if mask is not None:
+            packed = PackedMask.pack(mask)
+            place = _store(write, packed), hashes.sha256_of_mask(packed)
+        taken = _append(write, record.key, record.state, place, record.author, record.created_at)
+        write.note("take slice", record.key.case_id, author=record.author, **_details(taken))
+        return taken
 
     def record(self, key: SliceKey) -> SliceRecord | None:
         """The newest revision of a slice; None for one that nobody touched."""
@@ -147,7 +161,7 @@ class Slices:
         """The newest mask of a slice; UserError where it has none."""
         record = self.record(key)
         if record is None or not record.has_mask:
-            raise UserError(f"{self._in_words(key)} has no corrected mask yet.")
+            raise UserError(f"{self.in_words(key)} has no corrected mask yet.")
         return self.revision_mask(record.revision)
 
     def revision_mask(self, revision: int) -> NDArray[np.uint8]:
@@ -175,7 +189,8 @@ class Slices:
         table = self._catalogue.moves.lookup(mask)
         return found if table is None else frozenset(table[list(found)].tolist())
 
-    def _in_words(self, key: SliceKey) -> str:
+    def in_words(self, key: SliceKey) -> str:
+        """What people call a slice."""
         return f"Slice {key.index} of {self._catalogue.name(key.case_id)}"
 
     def _case_of(self, key: SliceKey) -> Case:
@@ -245,9 +260,8 @@ class Slices:
     def _place_of(self, row: Row) -> SliceKey | None:
         """The slice of a damaged row: from the log, else as the row says; None if it has none."""
         logged = self._database.rows(
-            "SELECT case_id, details FROM audit WHERE action IN ('save slice', 'set slice state') "
-            "AND details LIKE ?",
-            f'%"revision": {row[0]}}}',
+            "SELECT case_id, details FROM audit WHERE action IN (?, ?, ?) AND details LIKE ?",
+            *(*RECORDING, f'%"revision": {row[0]}}}'),
         )
         try:
             for case_id, text in logged:
@@ -275,17 +289,28 @@ class Slices:
         )
 
 
+def _store(write: Transaction, packed: PackedMask) -> int:
+    """Add a mask; returns its number."""
+    return write.execute(
+        "INSERT INTO masks (rows, columns, dtype, data) VALUES (?, ?, ?, ?)",
+        *(packed.rows, packed.columns, packed.dtype, packed.data),
+    )
+
+
 def _append(
-    write: Transaction, key: SliceKey, state: SliceState, mask: tuple[int | None, bytes | None]
+    write: Transaction,
+    key: SliceKey,
+    state: SliceState,
+    mask: tuple[int | None, bytes | None],
+    author: str | None = None,
+    at: datetime | None = None,
 ) -> SliceRecord:
     """Add a revision; `mask` is the number of its mask, and the hash of that."""
     [(number,)] = write.rows("SELECT coalesce(max(number), 0) + 1 FROM revisions")
-    slice_columns = (number, key.case_id, key.axis, key.index, state.value)
-    row = (*slice_columns, mask[0], write.author, write.at, mask[1])
-    hashes.insert(write.connection, "revisions", hashes.REVISION, row)
-    return SliceRecord(
-        key, state, number, mask[0] is not None, write.author, datetime.fromisoformat(write.at)
-    )
+    who, when = author or write.author, at or datetime.fromisoformat(write.at)
+    row = (number, key.case_id, key.axis, key.index, state.value, mask[0], who, when.isoformat())
+    hashes.insert(write.connection, "revisions", hashes.REVISION, (*row, mask[1]))
+    return SliceRecord(key, state, number, mask[0] is not None, who, when)
 
 
 def _details(record: SliceRecord) -> dict[str, Any]:

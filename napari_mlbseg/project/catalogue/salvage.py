@@ -32,6 +32,7 @@ from napari_mlbseg.project.catalogue.soundness import (
     is_move,
     is_revision,
     is_run,
+    is_union,
     mask_hash,
 )
 from napari_mlbseg.project.catalogue.sources import Sources, Table, opened
@@ -106,6 +107,8 @@ def _fill(new: sqlite3.Connection, found: Sources, said: Salvaged) -> None:
     metrics = [row for row in found.best("metrics", is_metric) if row["run"] in runs]
     extents = _extents(found, {row["id"] for row in cases.values()}, said)
     amendments, moves = _amendments(found, said), _moves(found, log, said)
+    united = found.table("unions", is_union).values()
+    unions = [one for one in united if one["revision"] in revisions]
     said.told += [
         f"Run {number} cannot be read any more." for number in found.numbers("runs") - set(runs)
     ]
@@ -120,6 +123,7 @@ def _fill(new: sqlite3.Connection, found: Sources, said: Salvaged) -> None:
         ("extents", [extents[number] for number in sorted(extents)]),
         ("amendments", [amendments[number] for number in sorted(amendments)]),
         ("moves", [moves[number] for number in sorted(moves)]),
+        ("unions", unions),
     ):
         _insert(new, table, rows)
 

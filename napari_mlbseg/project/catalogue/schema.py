@@ -145,6 +145,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         *_append_only("amendments"),
         *_append_only("moves"),
     ),
+    # Revisions that stand for several, because copies of the study were united, see unions.py.
+    (
+        """CREATE TABLE unions (
+            number INTEGER PRIMARY KEY,
+            revision INTEGER NOT NULL REFERENCES revisions (number),
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            axis INTEGER NOT NULL CHECK (axis BETWEEN 0 AND 2),
+            slice INTEGER NOT NULL CHECK (slice >= 0),
+            heads TEXT NOT NULL,
+            author TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            sha256 BLOB NOT NULL
+        )""",
+        *_append_only("unions"),
+    ),
 )
 """`MIGRATIONS[n]` leads from version n to version n + 1; a released entry never changes."""
 
@@ -162,6 +177,9 @@ WITH_HASHES = 5
 
 WITH_AMENDMENTS = 6
 """The version from which on a catalogue has amendments and moves."""
+
+WITH_UNIONS = 7
+"""The version from which on a catalogue has unions."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:

@@ -79,6 +79,11 @@ def is_move(row: Row) -> bool:
     return isinstance(row["masks"], int) and fits(row, hashes.MOVE)
 
 
+def is_union(row: Row) -> bool:
+    """Whether a union is as it was saved."""
+    return isinstance(json.loads(row["heads"]), list) and fits(row, hashes.UNION)
+
+
 def is_class(row: Row) -> bool:
     """Whether a class can be what was saved."""
     numbers = all(isinstance(row[name], int) for name in ("value", "red", "green", "blue"))

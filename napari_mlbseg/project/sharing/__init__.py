@@ -1,0 +1,1 @@
+"""A study shared by several people: copies for each, and the way back."""
