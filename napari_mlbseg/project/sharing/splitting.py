@@ -18,7 +18,7 @@ def dealt(
     What all have, they correct blindly, each in their own copy: that tells how far they agree.
 
     >>> dealt(["a", "b", "c", "d"], ["Ada", "Ben"], shared=0.5)
-    {'Ada': ('a', 'c', 'd'), 'Ben': ('b', 'c', 'd')}
+    {'Ada': ('a', 'b', 'c'), 'Ben': ('a', 'c', 'd')}
     """
     if len({spelled(name) for name in people}) < len(people) or not all(people):
         raise UserError("Give each person a name of their own.")
