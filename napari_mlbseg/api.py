@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from napari_mlbseg.project.catalogue.revisions import Slices
     from napari_mlbseg.project.catalogue.runs import RunRecord, Runs
     from napari_mlbseg.project.changes import Changes
+    from napari_mlbseg.project.exporting.chosen import Chosen
     from napari_mlbseg.project.exporting.export import export_case, export_study
     from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
     from napari_mlbseg.project.folder.lock import StudyLocked
@@ -108,6 +109,7 @@ __all__ = [
     "Changes",
     "CheckpointSaved",
     "Choice",
+    "Chosen",
     "CleanSlicesChanged",
     "Config",
     "CoverageChanged",
@@ -239,6 +241,7 @@ _HOMES: Final = {
     "project.catalogue.revisions": ("Slices",),
     "project.catalogue.runs": ("RunRecord", "Runs"),
     "project.changes": ("Changes",),
+    "project.exporting.chosen": ("Chosen",),
     "project.exporting.export": ("export_case", "export_study"),
     "project.exporting.kinds": ("ExportKind", "OutFormat"),
     "project.folder.lock": ("StudyLocked",),

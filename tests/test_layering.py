@@ -73,6 +73,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         },
     },
     "formats": {
+        "anatomy": set(),
         "limits": set(),
         "source": set(),
         "exchange": set(),
@@ -82,11 +83,13 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "overlaps": set(),
         "masks": {"limits", "overlaps", "scan"},
         "plain": {"scan", "source"},
-        "streamed": {"limits", "overlaps", "plain", "scan", "source"},
+        "streamed": {"anatomy", "limits", "overlaps", "plain", "scan", "source"},
         "chunked": {"limits", "plain", "scan", "source", "streamed"},
         "dicom": {"apart", "limits", "masks", "overlaps", "scan", "source"},
-        "dicom_out": {"dicom", "scan", "source", "streamed"},
-        "registry": {"dicom", "masks", "placing", "plain", "scan", "source"},
+        "dicom_out": {"anatomy", "dicom", "scan", "source", "streamed"},
+        "registry": {
+            *("anatomy", "dicom", "masks", "placing", "plain", "scan", "source", "streamed"),
+        },
         "grids": {"apart", "limits", "registry", "scan", "source"},
     },
     "widgets": {

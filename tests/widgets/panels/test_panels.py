@@ -532,10 +532,12 @@ def test_export_offers_the_formats_that_can_hold_the_images(qtbot: QtBot) -> Non
     panel = ExportPanel()
     qtbot.addWidget(panel)
     every = set(OutFormat)
-    dicom = {OutFormat.DICOM_SEG, OutFormat.RTSTRUCT}
+    dicom = {OutFormat.DICOM_SEG, OutFormat.DICOM_LABELMAP, OutFormat.RTSTRUCT}
+    maps = {OutFormat.NIFTI, OutFormat.NRRD, OutFormat.MHA, OutFormat.OME_ZARR}
     panel.set_available((series_case(),), "one")
     assert offered(panel, ExportKind.LABELS) == every
-    assert offered(panel, ExportKind.TRUST) == every - {OutFormat.RTSTRUCT}
+    assert offered(panel, ExportKind.ACCEPTED) == every
+    assert offered(panel, ExportKind.TRUST) == {OutFormat.AUTO, *maps, OutFormat.DICOM_SEG}
     assert offered(panel, ExportKind.VOLUMES) == {OutFormat.AUTO}
     panel.set_available((series_case(), series_case(tilted=True)), "one")
     assert offered(panel, ExportKind.LABELS) == every - {OutFormat.OME_ZARR}
