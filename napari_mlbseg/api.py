@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     from napari_mlbseg.project.repairing.repair import Repaired, repair
     from napari_mlbseg.project.repairing.verify import Finding, Verified, verify
     from napari_mlbseg.project.study import Study
+    from napari_mlbseg.report.report import write_report
     from napari_mlbseg.samples import PhantomCohort, make_phantom_cohort
     from napari_mlbseg.volume import Geometry, Volume
 
@@ -198,6 +199,7 @@ __all__ = [
     "verify",
     "write_labels",
     "write_map",
+    "write_report",
 ]
 
 _HOMES: Final = {
@@ -263,6 +265,7 @@ _HOMES: Final = {
     "project.repairing.repair": ("Repaired", "repair"),
     "project.repairing.verify": ("Finding", "Verified", "verify"),
     "project.study": ("Study",),
+    "report.report": ("write_report",),
     "samples": ("PhantomCohort", "make_phantom_cohort"),
     "volume": ("Geometry", "Volume"),
 }

@@ -14,7 +14,8 @@ import napari_mlbseg
 
 ROOT = Path(napari_mlbseg.__file__).parent
 
-# cli -> simulation -> engine; cli, widgets -> engine -> project -> formats -> volume;
+# cli -> simulation -> engine; cli, widgets -> report -> engine;
+# cli, widgets -> engine -> project -> formats -> volume;
 # standalone leaves with a model
 MAY_IMPORT = {
     "__init__": set(),
@@ -26,13 +27,16 @@ MAY_IMPORT = {
     "project": {"former_names", "formats", "volume", "errors"},
     "standalone": set(),
     "engine": {"former_names", "standalone", "project", "formats", "volume", "errors"},
+    "report": {"engine", "project", "formats", "volume", "errors"},
     "samples": {"formats", "volume", "errors"},
     "demo": {"samples", "engine", "project", "formats", "volume", "errors"},
-    "widgets": {"samples", "window_needs", "engine", "project", "formats", "volume", "errors"},
+    "widgets": {
+        *("samples", "window_needs", "report", "engine", "project", "formats", "volume", "errors"),
+    },
     "simulation": {"engine", "project", "formats", "volume", "errors"},
-    "api": {"samples", "engine", "project", "formats", "volume", "errors"},
+    "api": {"samples", "report", "engine", "project", "formats", "volume", "errors"},
     "cli": {
-        *("former_names", "demo", "simulation", "engine", "project", "formats", "volume"),
+        *("former_names", "demo", "report", "simulation", "engine", "project", "formats", "volume"),
         *("errors", "window_needs"),
     },
 }
@@ -146,7 +150,7 @@ HOME_OF = {
     "typer": {"cli"},
     "rich": {"cli"},
     "packaging": {"window_needs"},
-    "matplotlib": {"demo"},
+    "matplotlib": {"demo", "report"},
 }
 HEAVY: tuple[str, ...] = (
     "torch",

@@ -262,6 +262,18 @@ def export(
 
 
 @app.command()
+def report(
+    study: StudyPath,
+    out: Annotated[Path, typer.Argument(metavar="OUT.html", help="The page to write.")],
+    json: AsJson = False,
+) -> None:
+    """Write one page about a study: progress, effort, estimated Dice, slices, settings."""
+    from napari_mlbseg.cli import studies
+
+    output.show(studies.report(study, out), json=json, text=output.report_text)
+
+
+@app.command()
 def verify(study: StudyPath, json: AsJson = False) -> None:
     """Check a study: everything that a person did, all arrays, checkpoints and backups."""
     from napari_mlbseg.cli import safety

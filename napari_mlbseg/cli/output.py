@@ -193,6 +193,11 @@ def log_text(told: Document) -> None:
         note(f"note: {line}")
 
 
+def report_text(written: Document) -> None:
+    """Tell where the page is."""
+    _line(written["report"])
+
+
 def damage_notes(damage: Sequence[str]) -> None:
     """What is damaged in a study and passed over, on stderr."""
     for line in damage:

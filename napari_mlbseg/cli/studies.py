@@ -152,6 +152,14 @@ def export(
         }
 
 
+def report(path: Path, out: Path) -> Document:
+    """Write a page about a study."""
+    from napari_mlbseg.report.report import write_report
+
+    with Study.open(path, writable=False) as study, counting() as progress:
+        return {"study": str(study.path), "report": str(write_report(study, out, progress))}
+
+
 def _chosen(study: Study, names: Sequence[str], slices: str, file_axis: int | None) -> Chosen:
     if len(names) != 1:
         raise UserError("Slices are those of one case: name it with --case.")

@@ -103,6 +103,17 @@ def _written(contents: Contents, export: Export, report: Report, tell: Tell) -> 
     )
 
 
+def writing_page(study: Study, path: Path) -> Callable[[Report], str]:
+    """Write a page about a study; the result says where."""
+
+    def work(report: Report) -> str:
+        from napari_mlbseg.report.report import write_report
+
+        return f"Wrote {write_report(study, path, lambda *step: report(step))}"
+
+    return work
+
+
 def writing_model(study: Study, wanted: ModelExport) -> Callable[[Report], str]:
     """Write the trained model; the result says where, and how closely it matches the engine."""
 

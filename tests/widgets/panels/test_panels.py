@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
     QComboBox,
+    QFileDialog,
     QLineEdit,
     QSpinBox,
     QWidget,
@@ -236,7 +237,7 @@ def test_without_a_study_there_are_three_ways_to_begin(qtbot: QtBot) -> None:
     assert not any(each.isVisible() for each in ways)
     assert panel.case.isVisible()
     names = [action.text() for action in panel.menu.actions() if action.text()]
-    assert names == ["New study…", "Open study…", "Close study"]
+    assert names == ["New study…", "Open study…", "Report…", "Close study"]
 
 
 # --- slices ---------------------------------------------------------------------------------------
@@ -495,6 +496,25 @@ def test_the_head_shows_what_is_open_and_what_goes_on(qtbot: QtBot) -> None:
     assert not panel.open.isEnabled()
     panel.show_busy("", 0, 0)
     assert panel.open.isEnabled()
+
+
+def test_the_menu_asks_where_a_report_goes(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = StudyPanel()
+    qtbot.addWidget(panel)
+    told, answers = heard(panel.report_requested), iter(["", "/out/page.html"])
+    proposed: list[str] = []
+
+    def asked(parent: object, title: str, name: str, filters: str) -> tuple[str, str]:
+        proposed.append(name)
+        return next(answers), filters
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", asked)
+    assert not panel.report.isEnabled()
+    panel.set_study(Path("/data/Livers.mlbseg"), cases=2)
+    panel.report.trigger()
+    panel.report.trigger()
+    assert proposed == ["Livers.html", "Livers.html"]
+    assert told == [Path("/out/page.html")]
 
 
 def test_a_locked_study_can_be_opened_for_reading(qtbot: QtBot) -> None:
