@@ -145,6 +145,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         *_append_only("amendments"),
         *_append_only("moves"),
     ),
+    # The place of a class among the others, as a person put them in order; ties go by value.
+    ("ALTER TABLE classes ADD COLUMN place INTEGER NOT NULL DEFAULT 0",),
 )
 """`MIGRATIONS[n]` leads from version n to version n + 1; a released entry never changes."""
 
@@ -162,6 +164,9 @@ WITH_HASHES = 5
 
 WITH_AMENDMENTS = 6
 """The version from which on a catalogue has amendments and moves."""
+
+WITH_PLACES = 7
+"""The version from which on classes have places."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:

@@ -133,9 +133,8 @@ def export_probabilities(
     kind = ExportKind.PROBABILITIES
     contents = contents_of(study, kind, None if case_id is None else [case_id])
     require_format(contents.cases, kind, form)
-    files = [
-        (case, probability_targets(case, folder, form, study.classes)) for case in contents.cases
-    ]
+    by_value = sorted(study.classes, key=lambda c: c.value)
+    files = [(case, probability_targets(case, folder, form, by_value)) for case in contents.cases]
     return _write_all(contents, files, folder, computed=computed)
 
 

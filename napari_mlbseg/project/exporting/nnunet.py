@@ -39,7 +39,7 @@ def folder_of(out: Path, name: str) -> Path:
 
 def numbers_of(classes: Sequence[LabelClass]) -> dict[int, int]:
     """The numbers in files by class value: nnU-Net leaves no gaps. One more is the ignore label."""
-    return {c.value: number for number, c in enumerate(classes, 1)}
+    return {value: number for number, value in enumerate(sorted(c.value for c in classes), 1)}
 
 
 def names_of(classes: Sequence[LabelClass]) -> dict[int, str]:

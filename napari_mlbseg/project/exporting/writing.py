@@ -100,7 +100,7 @@ def _about(file: CaseFile) -> About:
     maker = file.maker if is_predicted(study, case, kind) else NOBODY
     return About(
         title=kind.value if array is None else array.value.replace("_", " "),
-        segments=segments_of(study),
+        segments=tuple(sorted(segments_of(study), key=lambda one: one.value)),
         automatic=kind not in _BY_PERSONS,
         author=current_user(),
         version=software_version(),

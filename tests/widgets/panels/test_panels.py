@@ -371,6 +371,22 @@ def test_an_added_class_gets_a_free_value_and_a_removed_one_goes(
     assert [c.value for c in classes.answer()] == [4, 5]
 
 
+def test_classes_are_put_in_another_order(qtbot: QtBot, classes: ClassesDialog) -> None:
+    before = classes.answer()
+    assert not classes.up.isEnabled()
+    qtbot.mouseClick(classes.add, LEFT)
+    added = classes.answer()[2]
+    qtbot.mouseClick(classes.up, LEFT)
+    assert classes.answer() == (before[0], added, before[1])
+    qtbot.mouseClick(classes.up, LEFT)
+    assert classes.answer() == (added, *before)
+    assert not classes.up.isEnabled()
+    qtbot.mouseClick(classes.down, LEFT)
+    assert classes.answer() == (before[0], added, before[1])
+    classes.table.selectRow(2)
+    assert not classes.down.isEnabled()
+
+
 def test_a_class_goes_into_another_and_both_into_the_background(
     qtbot: QtBot, classes: ClassesDialog
 ) -> None:
