@@ -142,6 +142,8 @@ HOME_OF = {
     "platformdirs": {"project"},
     "zarr": {"project", "formats"},
     "pydicom": {"formats"},
+    "dicomweb_client": {"formats"},
+    "requests": {"formats"},
     "h5py": {"formats"},
     "tifffile": {"formats"},
     "nibabel": {"formats", "samples", "standalone"},

@@ -247,6 +247,12 @@ def export(
         typer.Option(help="Only these slices of one case: 10,44 or 10-20:2."),
     ] = None,
     axis: FileAxis = None,
+    dicomweb: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Send the DICOM files to this archive, and see that they arrive."
+        ),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Write files with the geometry of their images, and the provenance of each beside it.
@@ -256,7 +262,14 @@ def export(
     from napari_mlbseg.cli import studies
 
     written = studies.export(
-        study, out, what, form, names=case or (), slices=slices, file_axis=axis
+        study,
+        out,
+        what,
+        form,
+        names=case or (),
+        slices=slices,
+        file_axis=axis,
+        archive=dicomweb,
     )
     output.show(written, json=json, text=output.export_text)
 

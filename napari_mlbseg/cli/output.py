@@ -155,6 +155,8 @@ def export_text(written: Document) -> None:
         note(f"note: {text}")
     for text in (*written["files"], *written["tidied_summary"]):
         _line(text)
+    if written["arrived"]:
+        _line(f"Arrived at the archive as they are here: {len(written['arrived'])}.")
 
 
 def verified_text(found: Document) -> None:

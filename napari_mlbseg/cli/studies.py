@@ -21,8 +21,8 @@ from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.exporting.chosen import Chosen
 from napari_mlbseg.project.exporting.contents import Contents, Tell, contents_of
 from napari_mlbseg.project.exporting.export import export_contents
-from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
-from napari_mlbseg.project.exporting.notes import notes_of
+from napari_mlbseg.project.exporting.kinds import DICOM, ExportKind, OutFormat
+from napari_mlbseg.project.exporting.notes import forms_of, notes_of
 from napari_mlbseg.project.exporting.provenance import provenance_path, tidied_document
 from napari_mlbseg.project.importing.cohort import make_study
 from napari_mlbseg.project.importing.layout import FOUND_OUT, CaseFiles, Pairing, find_cases
@@ -130,14 +130,21 @@ def export(
     names: Sequence[str] = (),
     slices: str | None = None,
     file_axis: int | None = None,
+    archive: str | None = None,
 ) -> Document:
-    """Write the files of some cases, by default of all, or one table; or some slices of a case."""
+    """Write the files of some cases, by default of all, or one table; or some slices of a case.
+
+    DICOM files are sent to an archive, if one is given.
+    """
     tidied: dict[str, Tidied] = {}
     with Study.open(path, writable=False) as study, counting() as progress:
         chosen = None if slices is None else _chosen(study, names, slices, file_axis)
         cases = [study.named(name).id for name in dict.fromkeys(names)] or None
         contents = contents_of(study, kind, cases, chosen)
+        if archive is not None:
+            _require_dicom(contents, form, archive)
         files = _written(contents, out, form, progress, tidied.__setitem__)
+        arrived = [] if archive is None else _sent(files, archive)
         damage_notes(study.damage())
         return {
             "study": str(study.path),
@@ -146,10 +153,27 @@ def export(
             "format": form.value,
             "files": [str(file) for file in files],
             "provenance": [str(provenance_path(file)) for file in files],
+            "arrived": arrived,
             "tidied": {name: tidied_document(told) for name, told in tidied.items()},
             "tidied_summary": summary(tidied),
             "notes": list(notes_of(contents, form)),
         }
+
+
+def _require_dicom(contents: Contents, form: OutFormat, archive: str) -> None:
+    from napari_mlbseg.formats.dicom_out.dicomweb import require_archive
+
+    if not forms_of(contents, form) <= set(DICOM):
+        raise UserError(
+            "An archive takes DICOM: choose --format dicom-seg, dicom-labelmap or rtstruct."
+        )
+    require_archive(archive)
+
+
+def _sent(files: Sequence[Path], archive: str) -> list[str]:
+    from napari_mlbseg.formats.dicom_out.dicomweb import push
+
+    return list(push(files, archive))
 
 
 def report(path: Path, out: Path) -> Document:

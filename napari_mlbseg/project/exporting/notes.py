@@ -22,13 +22,13 @@ def notes_of(contents: Contents, form: OutFormat) -> tuple[str, ...]:
 def _left_out(contents: Contents) -> Iterator[str]:
     names = [case.name for case in contents.left_out]
     if names:
-        yield f"{len(names)} cases have no accepted slice and are left out: {shortened(names)}."
+        yield f"Left out, because no slice of them is accepted: {shortened(names)}."
 
 
 def _unsaid(contents: Contents, form: OutFormat) -> Iterator[str]:
     if not contents.partial or form is OutFormat.NNUNET:
         return
-    if _forms_in(contents, form) & set(SEGMENTS):
+    if forms_of(contents, form) & set(SEGMENTS):
         yield SAYS_NOTHING
     else:
         yield "Voxels of other slices are 255, which is no class."
@@ -45,7 +45,7 @@ def _names(contents: Contents, form: OutFormat) -> Iterator[str]:
             if itk_snap_name(c.name) != c.name:
                 written = itk_snap_name(c.name)
                 yield f"ITK-SNAP has no quotation marks: {c.name!r} is written as {written!r}."
-    if _forms_in(contents, form) & set(DICOM):
+    if forms_of(contents, form) & set(DICOM):
         yield from _dicom_names(contents)
 
 
@@ -60,7 +60,7 @@ def _dicom_names(contents: Contents) -> Iterator[str]:
             )
 
 
-def _forms_in(contents: Contents, form: OutFormat) -> set[OutFormat]:
+def forms_of(contents: Contents, form: OutFormat) -> set[OutFormat]:
     """The formats of the files that are written."""
     targets = (targets_of(case, Path(), contents.kind, form) for case in contents.cases)
     return {target.form for found in targets for target in found}
