@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from napari_mlbseg.project.catalogue.runs import RunRecord, Runs
     from napari_mlbseg.project.catalogue.unions import Union, Unions
     from napari_mlbseg.project.changes import Changes
+    from napari_mlbseg.project.exporting.chosen import Chosen
     from napari_mlbseg.project.exporting.export import export_case, export_study
     from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
     from napari_mlbseg.project.folder.lock import StudyLocked
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from napari_mlbseg.project.sharing.agreement import Agreement, agreement
     from napari_mlbseg.project.sharing.splitting import dealt, split
     from napari_mlbseg.project.study import Study
+    from napari_mlbseg.report.report import write_report
     from napari_mlbseg.samples import PhantomCohort, make_phantom_cohort
     from napari_mlbseg.volume import Geometry, Volume
 
@@ -113,6 +115,7 @@ __all__ = [
     "Changes",
     "CheckpointSaved",
     "Choice",
+    "Chosen",
     "CleanSlicesChanged",
     "Config",
     "CoverageChanged",
@@ -207,6 +210,7 @@ __all__ = [
     "verify",
     "write_labels",
     "write_map",
+    "write_report",
 ]
 
 _HOMES: Final = {
@@ -251,6 +255,7 @@ _HOMES: Final = {
     "project.catalogue.runs": ("RunRecord", "Runs"),
     "project.catalogue.unions": ("Union", "Unions"),
     "project.changes": ("Changes",),
+    "project.exporting.chosen": ("Chosen",),
     "project.exporting.export": ("export_case", "export_study"),
     "project.exporting.kinds": ("ExportKind", "OutFormat"),
     "project.folder.lock": ("StudyLocked",),
@@ -275,6 +280,7 @@ _HOMES: Final = {
     "project.sharing.agreement": ("Agreement", "agreement"),
     "project.sharing.splitting": ("dealt", "split"),
     "project.study": ("Study",),
+    "report.report": ("write_report",),
     "samples": ("PhantomCohort", "make_phantom_cohort"),
     "volume": ("Geometry", "Volume"),
 }

@@ -264,6 +264,37 @@ def test_export_of_volumes(accepted: Path, files: Path, mlbseg: Mlbseg) -> None:
     assert [row.split(",")[:3] for row in rows[1:]] == [[n, "1", "left atrium"] for n in CASES]
 
 
+def test_export_of_one_case_and_of_some_of_its_slices(
+    accepted: Path, files: Path, mlbseg: Mlbseg
+) -> None:
+    out = files / "out"
+    told = document(mlbseg("export", accepted, out, "--case", "b", "--slices", "2-4:2", "--json"))
+    [path] = map(Path, told["files"])
+    assert path.name == "b.nii.gz"
+    assert told["notes"] == ["Voxels of other slices are 255, which is no class."]
+    only = json.loads(Path(told["provenance"][0]).read_text())["only_slices"]
+    assert only == {"axis": 2, "slices": [2, 4]}
+    found = np.asarray(load_nifti(path).dataobj)
+    whole = document(mlbseg("export", accepted, files / "all", "--case", "b", "--json"))
+    expected = np.asarray(load_nifti(Path(whole["files"][0])).dataobj)
+    np.testing.assert_array_equal(found[..., [2, 4]], expected[..., [2, 4]])
+    assert (np.delete(found, [2, 4], axis=2) == 255).all()
+    refused = mlbseg("export", accepted, out, "--slices", "2", code=1)
+    assert "--case" in refused.stderr
+    assert "'z'" in mlbseg("export", accepted, out, "--case", "z", code=1).stderr
+    mlbseg("export", accepted, out, "--case", "b", "--slices", "999", code=1)
+
+
+def test_export_of_a_data_set(accepted: Path, files: Path, mlbseg: Mlbseg) -> None:
+    arguments = ("--format", "nnunet", "--what", "accepted", "--json")
+    told = document(mlbseg("export", accepted, files / "raw", *arguments))
+    root = Path(told["files"][0]).parents[1]
+    about = json.loads((root / "dataset.json").read_text())
+    assert about["numTraining"] == len(told["files"])
+    assert about["labels"] == {"background": 0, "left atrium": 1, "ignore": 2}
+    assert Path(told["provenance"][0]).is_file()
+
+
 def test_export_tells_what_it_tidied(accepted: Path, files: Path, mlbseg: Mlbseg) -> None:
     with Study.open(accepted) as study:
         labels = study.arrays.open("b", ArrayName.INITIAL_LABELS)

@@ -14,7 +14,8 @@ import napari_mlbseg
 
 ROOT = Path(napari_mlbseg.__file__).parent
 
-# cli -> simulation -> engine; cli, widgets -> engine -> project -> formats -> volume;
+# cli -> simulation -> engine; cli, widgets -> report -> engine;
+# cli, widgets -> engine -> project -> formats -> volume;
 # standalone leaves with a model
 MAY_IMPORT = {
     "__init__": set(),
@@ -26,13 +27,16 @@ MAY_IMPORT = {
     "project": {"former_names", "formats", "volume", "errors"},
     "standalone": set(),
     "engine": {"former_names", "standalone", "project", "formats", "volume", "errors"},
+    "report": {"engine", "project", "formats", "volume", "errors"},
     "samples": {"formats", "volume", "errors"},
     "demo": {"samples", "engine", "project", "formats", "volume", "errors"},
-    "widgets": {"samples", "window_needs", "engine", "project", "formats", "volume", "errors"},
+    "widgets": {
+        *("samples", "window_needs", "report", "engine", "project", "formats", "volume", "errors"),
+    },
     "simulation": {"engine", "project", "formats", "volume", "errors"},
-    "api": {"samples", "engine", "project", "formats", "volume", "errors"},
+    "api": {"samples", "report", "engine", "project", "formats", "volume", "errors"},
     "cli": {
-        *("former_names", "demo", "simulation", "engine", "project", "formats", "volume"),
+        *("former_names", "demo", "report", "simulation", "engine", "project", "formats", "volume"),
         *("errors", "window_needs"),
     },
 }
@@ -75,6 +79,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         },
     },
     "formats": {
+        "anatomy": set(),
         "limits": set(),
         "source": set(),
         "exchange": set(),
@@ -84,11 +89,13 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "overlaps": set(),
         "masks": {"limits", "overlaps", "scan"},
         "plain": {"scan", "source"},
-        "streamed": {"limits", "overlaps", "plain", "scan", "source"},
+        "streamed": {"anatomy", "limits", "overlaps", "plain", "scan", "source"},
         "chunked": {"limits", "plain", "scan", "source", "streamed"},
         "dicom": {"apart", "limits", "masks", "overlaps", "scan", "source"},
-        "dicom_out": {"dicom", "scan", "source", "streamed"},
-        "registry": {"dicom", "masks", "placing", "plain", "scan", "source"},
+        "dicom_out": {"anatomy", "dicom", "scan", "source", "streamed"},
+        "registry": {
+            *("anatomy", "dicom", "masks", "placing", "plain", "scan", "source", "streamed"),
+        },
         "grids": {"apart", "limits", "registry", "scan", "source"},
     },
     "widgets": {
@@ -137,6 +144,8 @@ HOME_OF = {
     "platformdirs": {"project"},
     "zarr": {"project", "formats"},
     "pydicom": {"formats"},
+    "dicomweb_client": {"formats"},
+    "requests": {"formats"},
     "h5py": {"formats"},
     "tifffile": {"formats"},
     "nibabel": {"formats", "samples", "standalone"},
@@ -145,7 +154,7 @@ HOME_OF = {
     "typer": {"cli"},
     "rich": {"cli"},
     "packaging": {"window_needs"},
-    "matplotlib": {"demo"},
+    "matplotlib": {"demo", "report"},
 }
 HEAVY: tuple[str, ...] = (
     "torch",

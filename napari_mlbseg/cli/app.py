@@ -239,13 +239,51 @@ def export(
         OutFormat,
         typer.Option("--format", help="auto: the format of the case; DICOM-SEG for DICOM."),
     ] = OutFormat.AUTO,
+    case: Annotated[
+        list[str] | None, typer.Option(help="Only this case; may be given several times.")
+    ] = None,
+    slices: Annotated[
+        str | None,
+        typer.Option(help="Only these slices of one case: 10,44 or 10-20:2."),
+    ] = None,
+    axis: FileAxis = None,
+    dicomweb: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Send the DICOM files to this archive, and see that they arrive."
+        ),
+    ] = None,
     json: AsJson = False,
 ) -> None:
-    """Write one file per case with the same geometry, and its provenance beside it."""
+    """Write files with the geometry of their images, and the provenance of each beside it.
+
+    nnunet and bids are new folders inside OUT.
+    """
     from napari_mlbseg.cli import studies
 
-    written = studies.export(study, out, what, form)
+    written = studies.export(
+        study,
+        out,
+        what,
+        form,
+        names=case or (),
+        slices=slices,
+        file_axis=axis,
+        archive=dicomweb,
+    )
     output.show(written, json=json, text=output.export_text)
+
+
+@app.command()
+def report(
+    study: StudyPath,
+    out: Annotated[Path, typer.Argument(metavar="OUT.html", help="The page to write.")],
+    json: AsJson = False,
+) -> None:
+    """Write one page about a study: progress, effort, estimated Dice, slices, settings."""
+    from napari_mlbseg.cli import studies
+
+    output.show(studies.report(study, out), json=json, text=output.report_text)
 
 
 @app.command()

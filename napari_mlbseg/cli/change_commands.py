@@ -109,6 +109,7 @@ def relabel(
         typer.Argument(metavar="[CASE...]", help="By default all that LABELS has labels for."),
     ] = None,
     *,
+    pair: PairNames = None,
     one_hot: OneHot = False,
     renumber: Renumber = None,
     json: AsJson = False,
@@ -118,10 +119,11 @@ def relabel(
     The predictions of these cases are made anew by the next run.
     """
     from napari_mlbseg.cli import changes
-    from napari_mlbseg.cli.folders import choice_of
+    from napari_mlbseg.cli.folders import choice_of, pairing_of
 
     choice = choice_of(None, None, one_hot=one_hot, renumber=renumber)
-    told = changes.relabel(study, labels, cases or (), choice)
+    rule = pairing_of(pair, None, "auto").rule
+    told = changes.relabel(study, labels, cases or (), choice, rule)
     show_import(told, json=json, text=output.files_text)
 
 
@@ -174,6 +176,9 @@ def classes(
     delete: Annotated[
         str | None, typer.Option(help='Classes that become background: "scar"; asks first.')
     ] = None,
+    order: Annotated[
+        str | None, typer.Option(help='Classes to come first, in this order: "scar,left atrium".')
+    ] = None,
     yes: Yes = False,
     json: AsJson = False,
 ) -> None:
@@ -189,11 +194,17 @@ def classes(
             f"In all labels and corrected slices: {' and '.join(what)}? The next training starts "
             "afresh.",
         )
-    if not (new_names or colour or merge or delete):
+    if not (new_names or colour or merge or delete or order):
         told = studies.classes(study, rules)
     else:
         told = changes.classes(
-            study, rules, rename=new_names, colour=colour, merge=merge, delete=delete
+            study,
+            rules,
+            rename=new_names,
+            colour=colour,
+            merge=merge,
+            delete=delete,
+            order=order,
         )
     output.show(told, json=json, text=output.classes_text)
 

@@ -12,6 +12,7 @@ from napari_mlbseg.formats.source import Choice
 from napari_mlbseg.project.importing.classes import BACKGROUND, change_classes, class_named
 from napari_mlbseg.project.importing.cohort import import_folder
 from napari_mlbseg.project.importing.layout import Pairing
+from napari_mlbseg.project.importing.names import Rule
 from napari_mlbseg.project.importing.relabelling import Changed
 from napari_mlbseg.project.importing.relabelling import relabel as relabel_cases
 from napari_mlbseg.project.importing.relocating import relocate as relocate_cases
@@ -77,10 +78,12 @@ def compact(path: Path) -> Document:
         return _cases(study, dropped=list(study.changes.compact()))
 
 
-def relabel(path: Path, labels: Path, names: Sequence[str], choice: Choice) -> Document:
+def relabel(
+    path: Path, labels: Path, names: Sequence[str], choice: Choice, rule: Rule | None
+) -> Document:
     """Take better rough labels for some cases."""
     with Study.open(path) as study, counting() as progress:
-        changed = relabel_cases(study, labels, names, choice=choice, progress=progress)
+        changed = relabel_cases(study, labels, names, rule=rule, choice=choice, progress=progress)
         return _changed(study, changed)
 
 
@@ -100,6 +103,7 @@ def classes(
     colour: str | None,
     merge: str | None,
     delete: str | None,
+    order: str | None,
 ) -> Document:
     """Change the classes of a study, all in one moment; names are those from before."""
     with Study.open(path) as study, counting() as progress:
@@ -113,11 +117,18 @@ def classes(
                 name=names.get(one.value, one.name),
                 color=colours.get(one.value, one.color),
             )
-            for one in now
+            for one in _ordered(now, order)
             if one.value not in becoming
         ]
         change_classes(study, kept, becoming=becoming, progress=progress)
         return {"study": str(study.path), "classes": described_classes(study)}
+
+
+def _ordered(classes: Sequence[LabelClass], order: str | None) -> list[LabelClass]:
+    """The classes that a text names, in its order, and then the others in theirs."""
+    names = [part.strip() for part in (order or "").split(",") if part.strip()]
+    first = [class_named(classes, name) for name in dict.fromkeys(names)]
+    return [*first, *(one for one in classes if one not in first)]
 
 
 def _becoming(

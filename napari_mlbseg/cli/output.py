@@ -155,6 +155,8 @@ def export_text(written: Document) -> None:
         note(f"note: {text}")
     for text in (*written["files"], *written["tidied_summary"]):
         _line(text)
+    if written["arrived"]:
+        _line(f"Arrived at the archive as they are here: {len(written['arrived'])}.")
 
 
 def verified_text(found: Document) -> None:
@@ -191,6 +193,11 @@ def log_text(told: Document) -> None:
         _line(f"{one['at'][:19]} {one['author']}: {one['action']}{where} ({details})")
     for line in told["unreadable"]:
         note(f"note: {line}")
+
+
+def report_text(written: Document) -> None:
+    """Tell where the page is."""
+    _line(written["report"])
 
 
 def damage_notes(damage: Sequence[str]) -> None:

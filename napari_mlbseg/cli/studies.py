@@ -4,7 +4,7 @@ Axes and indices are those of the file's array, as in every command.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.grids import on_grid_of
 from napari_mlbseg.formats.registry import Choice, open_labels
 from napari_mlbseg.project.arrays.store import ArrayName
-from napari_mlbseg.project.exporting.checks import name_notes
-from napari_mlbseg.project.exporting.export import Tell, export_study
-from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
+from napari_mlbseg.project.exporting.chosen import Chosen
+from napari_mlbseg.project.exporting.contents import Contents, Tell, contents_of
+from napari_mlbseg.project.exporting.export import export_contents
+from napari_mlbseg.project.exporting.kinds import DICOM, ExportKind, OutFormat
+from napari_mlbseg.project.exporting.notes import forms_of, notes_of
 from napari_mlbseg.project.exporting.provenance import provenance_path, tidied_document
 from napari_mlbseg.project.importing.cohort import make_study
 from napari_mlbseg.project.importing.layout import FOUND_OUT, CaseFiles, Pairing, find_cases
@@ -87,19 +89,15 @@ def accept(path: Path, name: str, slices: str, labels: Path, file_axis: int | No
         aligned = on_grid_of(found, case.geometry, labels, case.image_path, case.source)
         volume = aligned.volume()
         _check_classes(volume, study, labels)
-        geometry = case.geometry
-        if file_axis is None:
-            file_axis = geometry.file_axes[case.axis]
-        indices = parse_slices(slices, geometry.file_shape[file_axis])
-        axis = geometry.display_axis(file_axis)
+        axis, indices = slices_of(case, slices, file_axis)
         for index in indices:
-            key = SliceKey(case.id, axis, geometry.display_index(file_axis, index))
-            study.save_slice(key, volume.voxels.take(key.index, axis=axis), SliceState.CLEAN)
+            key = SliceKey(case.id, axis, index)
+            study.save_slice(key, volume.voxels.take(index, axis=axis), SliceState.CLEAN)
         return {
             "study": str(study.path),
             "case": case.name,
-            "axis": file_axis,
-            "slices": indices,
+            "axis": case.geometry.file_axes[axis],
+            "slices": [case.geometry.file_index(axis, index) for index in indices],
             "clean_slices": len(study.slices.clean()),
             "notes": [*aligned.notes, *aligned.found_later()],
         }
@@ -123,11 +121,30 @@ def planned(images: Path, labels: Path | None, pairing: Pairing) -> Document:
     }
 
 
-def export(path: Path, out: Path, kind: ExportKind, form: OutFormat) -> Document:
-    """Write the files of each case, or one table."""
+def export(
+    path: Path,
+    out: Path,
+    kind: ExportKind,
+    form: OutFormat,
+    *,
+    names: Sequence[str] = (),
+    slices: str | None = None,
+    file_axis: int | None = None,
+    archive: str | None = None,
+) -> Document:
+    """Write the files of some cases, by default of all, or one table; or some slices of a case.
+
+    DICOM files are sent to an archive, if one is given.
+    """
     tidied: dict[str, Tidied] = {}
     with Study.open(path, writable=False) as study, counting() as progress:
-        files = _written(study, out, kind, form, progress, tidied.__setitem__)
+        chosen = None if slices is None else _chosen(study, names, slices, file_axis)
+        cases = [study.named(name).id for name in dict.fromkeys(names)] or None
+        contents = contents_of(study, kind, cases, chosen)
+        if archive is not None:
+            _require_dicom(contents, form, archive)
+        files = _written(contents, out, form, progress, tidied.__setitem__)
+        arrived = [] if archive is None else _sent(files, archive)
         damage_notes(study.damage())
         return {
             "study": str(study.path),
@@ -136,26 +153,70 @@ def export(path: Path, out: Path, kind: ExportKind, form: OutFormat) -> Document
             "format": form.value,
             "files": [str(file) for file in files],
             "provenance": [str(provenance_path(file)) for file in files],
+            "arrived": arrived,
             "tidied": {name: tidied_document(told) for name, told in tidied.items()},
             "tidied_summary": summary(tidied),
-            "notes": list(name_notes(study, kind, form)),
+            "notes": list(notes_of(contents, form)),
         }
 
 
+def _require_dicom(contents: Contents, form: OutFormat, archive: str) -> None:
+    from napari_mlbseg.formats.dicom_out.dicomweb import require_archive
+
+    if not forms_of(contents, form) <= set(DICOM):
+        raise UserError(
+            "An archive takes DICOM: choose --format dicom-seg, dicom-labelmap or rtstruct."
+        )
+    require_archive(archive)
+
+
+def _sent(files: Sequence[Path], archive: str) -> list[str]:
+    from napari_mlbseg.formats.dicom_out.dicomweb import push
+
+    return list(push(files, archive))
+
+
+def report(path: Path, out: Path) -> Document:
+    """Write a page about a study."""
+    from napari_mlbseg.report.report import write_report
+
+    with Study.open(path, writable=False) as study, counting() as progress:
+        return {"study": str(study.path), "report": str(write_report(study, out, progress))}
+
+
+def _chosen(study: Study, names: Sequence[str], slices: str, file_axis: int | None) -> Chosen:
+    if len(names) != 1:
+        raise UserError("Slices are those of one case: name it with --case.")
+    case = study.named(names[0])
+    axis, indices = slices_of(case, slices, file_axis)
+    return Chosen(axis, tuple(indices))
+
+
+def slices_of(case: Case, slices: str, file_axis: int | None) -> tuple[int, list[int]]:
+    """The display axis and the indices along it that a text names, in the file's order."""
+    geometry = case.geometry
+    if file_axis is None:
+        file_axis = geometry.file_axes[case.axis]
+    found = parse_slices(slices, geometry.file_shape[file_axis])
+    axis = geometry.display_axis(file_axis)
+    return axis, [geometry.display_index(file_axis, index) for index in found]
+
+
 def _written(
-    study: Study,
-    out: Path,
-    kind: ExportKind,
-    form: OutFormat,
-    progress: Progress,
-    tell: Tell,
+    contents: Contents, out: Path, form: OutFormat, progress: Progress, tell: Tell
 ) -> list[Path]:
-    if kind is not ExportKind.PROBABILITIES:
-        return export_study(study, out, kind, progress, form=form, tell=tell)
-    check_trained(study)
+    if contents.kind is not ExportKind.PROBABILITIES:
+        return export_contents(contents, out, form=form, progress=progress, tell=tell)
+    check_trained(contents.study)
     from napari_mlbseg.engine.predictions.probabilities import export_predicted_probabilities
 
-    return export_predicted_probabilities(study, out, form=form, progress=progress)
+    study, cases = contents.study, contents.cases
+    each = [None] if cases == study.cases else [case.id for case in cases]
+    written = [
+        export_predicted_probabilities(study, out, case_id=one, form=form, progress=progress)
+        for one in each
+    ]
+    return [path for paths in written for path in paths]
 
 
 def parse_slices(text: str, size: int) -> list[int]:

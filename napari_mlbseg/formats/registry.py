@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, cast, runtime_checkable
 import numpy as np
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.anatomy import Segment
 from napari_mlbseg.formats.masks import MAX_LABEL, Part, renumbered, together
 from napari_mlbseg.formats.placing import replacing
 from napari_mlbseg.formats.plain import LABEL, MAP
@@ -38,6 +39,7 @@ __all__ = [
     "write_labels",
     "write_map",
     "write_plainly",
+    "write_segmentation",
     "written_along",
 ]
 
@@ -338,6 +340,16 @@ def write_plainly(path: Path, volume: Volume, source: SourceInfo, dtype: np.dtyp
     entry = _writable(path)
     framed = Volume(volume.voxels, _frame(entry, volume.geometry, source))
     cast(WritableFormat, _loaded(entry)).writes(path, framed, source, dtype)
+
+
+def write_segmentation(
+    path: Path, volume: Volume, source: SourceInfo, segments: Sequence[Segment]
+) -> None:
+    """Write labels as a segmentation of 3D Slicer, as `write_plainly` does."""
+    from napari_mlbseg.formats.streamed import slicer_out
+
+    framed = Volume(volume.voxels, _frame(_writable(path), volume.geometry, source))
+    slicer_out.write_segmentation(path, framed, source, segments)
 
 
 def _suffix_in(path: Path, entry: Entry) -> str | None:

@@ -210,11 +210,11 @@ class Study(AbstractContextManager["Study"]):
 
     @property
     def classes(self) -> tuple[LabelClass, ...]:
-        """The classes in order of their values, without the background."""
+        """The classes in the order that people gave them, without the background."""
         return self._catalogue.classes()
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
-        """Replace the classes; masks keep their values."""
+        """Replace the classes, in this order; masks keep their values."""
         self._catalogue.set_classes(classes)
 
     @property

@@ -134,6 +134,7 @@ class MLBSegDock(QWidget):
         self.training_panel.stop_requested.connect(lambda: bench.send(Stop()))
         self.export_panel.export_requested.connect(bench.export)
         self.export_panel.model_requested.connect(bench.export_model)
+        self.study_panel.report_requested.connect(bench.report)
         self.suggestions_panel.chosen.connect(bench.view.go_to)
         self.toolbox.asked.connect(lambda: self.bring(self.tools_panel))
 
@@ -143,6 +144,7 @@ class MLBSegDock(QWidget):
         for acted in (
             study.open_requested,
             study.create_requested,
+            study.report_requested,
             self.cases_panel.case_chosen,
             self.suggestions_panel.chosen,
             slices.axis_chosen,

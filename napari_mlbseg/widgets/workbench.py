@@ -210,6 +210,13 @@ class Workbench(QObject):
         with reporting(self.failed.emit):
             self._exports.write_model(opened(self.study), wanted)
 
+    def report(self, path: Path) -> None:
+        """Write a page about the study in the background."""
+        with reporting(self.failed.emit):
+            study = opened(self.study)
+            self.view.show(Annotation.flush)
+            self._exports.write_page(study, path)
+
     # --- inside --------------------------------------------------------------------------------
 
     def _take(self, study: Study, imported: Imported | None = None) -> None:

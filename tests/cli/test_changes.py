@@ -103,6 +103,28 @@ def test_labels_are_replaced_and_files_found_again(
     assert (shown.T[[0, 2, 3]] == 2).all()
 
 
+def test_classes_are_put_in_another_order(study: Path, tmp_path: Path, mlbseg: Mlbseg) -> None:
+    told = mlbseg("classes", study, "--order", "scar, core", "--rename", "core=wall", "--json")
+    names = [(one["value"], one["name"]) for one in document(told)["classes"]]
+    assert names == [(3, "scar"), (2, "wall"), (1, "organ")]
+    assert document(mlbseg("info", study, "--json"))["classes"] == document(told)["classes"]
+    assert "no class 'liver'" in mlbseg("classes", study, "--order", "liver", code=1).stderr
+    assert document(mlbseg("verify", study, "--json"))["sound"]
+
+
+def test_better_labels_by_a_rule(study: Path, tmp_path: Path, mlbseg: Mlbseg) -> None:
+    folder = tmp_path / "better"
+    write_labels(folder, "rater1-a-final", 9)
+    write_labels(folder, "rater2-a-final", 10)
+    mlbseg("relabel", study, folder, code=1)  # which of the two is not clear
+    told = document(mlbseg("relabel", study, folder, "--pair", "*=rater2-*-final", "--json"))
+    [case] = told["cases"]
+    assert (case["name"], Path(case["labels"]).name) == ("a", "rater2-a-final.nii.gz")
+    refused = mlbseg("relabel", study, folder, "b", "--pair", "*=rater2-*-final", code=1)
+    assert "by the rule *=rater2-*-final" in refused.stderr
+    assert "is no rule" in mlbseg("relabel", study, folder, "--pair", "x", code=1).stderr
+
+
 def test_classes_are_renamed_coloured_merged_and_deleted(study: Path, mlbseg: Mlbseg) -> None:
     told = mlbseg(
         *("classes", study, "--rename", "organ=left atrium, core=wall"),

@@ -1,6 +1,7 @@
 """The open study behind the panels, on a viewer without a window."""
 
 import dataclasses
+import re
 import shutil
 import sqlite3
 import threading
@@ -343,6 +344,15 @@ def test_export_writes_what_is_shown(
     voxels = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(files[0]))).transpose()
     shown = annotation.case.geometry.to_file(np.asarray(annotation.layers.working.data))
     assert np.array_equal(voxels, shown)
+
+
+def test_a_report_holds_what_is_on_view(qtbot: QtBot, bench: Workbench, tmp_path: Path) -> None:
+    paint(bench, 5)
+    with qtbot.waitSignal(bench.told) as told:
+        bench.report(tmp_path / "report.html")
+    assert told.args == [f"Wrote {tmp_path / 'report.html'}"]
+    page = (tmp_path / "report.html").read_text()
+    assert re.search(r"<td>draft</td><td class=\"number\">1</td>", page)
 
 
 def test_an_export_tells_what_it_tidied(qtbot: QtBot, bench: Workbench, tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from torch import nn
 
 from napari_mlbseg.engine.training.design import NetworkDesign
 from napari_mlbseg.engine.training.finite import is_finite
+from napari_mlbseg.engine.training.state import keys_of
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.former_names import with_new_names
 from napari_mlbseg.project.folder.durable import new_file
+from napari_mlbseg.project.records.slices import SliceKey
 
 
 class DamagedError(Exception):
@@ -43,6 +45,11 @@ class Checkpoint:
         """Number of training steps of the network that `network` returns."""
         steps: int = self._better["total"] if self._better else self.content["total"]
         return steps
+
+    @property
+    def validation(self) -> frozenset[SliceKey]:
+        """The validation slices when it was written."""
+        return keys_of(self.content["validation"])
 
     def network(self, *, teacher: bool) -> nn.Module:
         """The network used for predictions, with the parameters of the student or the teacher.

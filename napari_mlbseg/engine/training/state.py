@@ -233,8 +233,8 @@ class TrainingState:
         self.generator.set_state(content["generator"])
         self.stage = Stage(with_new_stage(content["stage"]))
         self.step, self.total, self.batch = content["step"], content["total"], content["batch"]
-        self.validation = _keys(content["validation"])
-        self.trained_on = _keys(content["trained_on"])
+        self.validation = keys_of(content["validation"])
+        self.trained_on = keys_of(content["trained_on"])
         kept, best = content.get("kept"), content.get("best")
         self.kept = None if kept is None else Kept.read(kept, device)
         self.best = None if best is None else _dices(best)
@@ -248,7 +248,8 @@ def _plain(keys: frozenset[SliceKey]) -> list[list[str | int]]:
     return [[k.case_id, k.axis, k.index] for k in sorted(keys)]
 
 
-def _keys(plain: Iterable[Sequence[Any]]) -> frozenset[SliceKey]:
+def keys_of(plain: Iterable[Sequence[Any]]) -> frozenset[SliceKey]:
+    """Slices as a checkpoint lists them."""
     return frozenset(SliceKey(case_id, int(axis), int(index)) for case_id, axis, index in plain)
 
 

@@ -107,7 +107,7 @@ class TrainedNetwork:
         return source
 
     def _require_classes(self, study: Study) -> None:
-        known, now = self.design.class_values, (0, *(c.value for c in study.classes))
+        known, now = self.design.class_values, (0, *sorted(c.value for c in study.classes))
         if known != now:
             raise UserError(
                 f"The network was trained for the classes {_listed(known)}, but the study has "

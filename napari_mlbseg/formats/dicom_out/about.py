@@ -2,21 +2,13 @@
 
 from dataclasses import dataclass
 
+from napari_mlbseg.formats.anatomy import Segment
 from napari_mlbseg.formats.dicom.marks import CLASS_MARK
 
 UTF_8 = "ISO_IR 192"
 """The character set of written files: it holds names in any script."""
 
 SOFTWARE = "napari-mlbseg"
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A class by value, name and colour (red, green, blue from 0 to 255)."""
-
-    value: int
-    name: str
-    color: tuple[int, int, int]
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,15 @@ from pydicom.tag import Tag
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.anatomy import Segment, anatomy_of
 from napari_mlbseg.formats.dicom.planes import Plane, quiet
 from napari_mlbseg.formats.dicom_out.about import (
     SOFTWARE,
     UTF_8,
     About,
-    Segment,
     dicom_name,
     whole_name,
 )
-from napari_mlbseg.formats.dicom_out.anatomy import anatomy_of
 from napari_mlbseg.formats.dicom_out.contours import Polygon, polygons_of
 from napari_mlbseg.formats.dicom_out.origin import Origin
 from napari_mlbseg.formats.streamed.stream import file_slabs

@@ -1,5 +1,6 @@
 """Labels and maps as DICOM segmentations that refer to the slices they belong to."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -10,20 +11,20 @@ from pydicom import Dataset
 from pydicom.uid import generate_uid
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.anatomy import Segment, anatomy_of
 from napari_mlbseg.formats.dicom.planes import quiet
 from napari_mlbseg.formats.dicom_out.about import (
     SOFTWARE,
     UTF_8,
     About,
-    Segment,
     dicom_name,
     whole_name,
 )
-from napari_mlbseg.formats.dicom_out.anatomy import anatomy_of
 from napari_mlbseg.formats.dicom_out.origin import Origin, planes_in_order
 from napari_mlbseg.volume import Volume
 
 _SERIES_NUMBER: Final = 900
+_MAP: Final = "LABELMAP"
 _LONGEST: Final = {"LO": 64, "ST": 1024}
 
 
@@ -32,13 +33,29 @@ def write_label_segmentation(path: Path, volume: Volume, origin: Origin, about: 
 
     Takes about four bytes of memory per voxel, and a few kB for each slice that a segment touches.
     """
-    if not about.segments:
+    numbers = {segment.value: number for number, segment in enumerate(about.segments, 1)}
+    _write(path, _numbered(path, volume, origin, numbers), "BINARY", origin, about)
+
+
+def write_label_map(path: Path, volume: Volume, origin: Origin, about: About) -> None:
+    """A label map: a frame for each slice that shows a class, with the class values as pixels.
+
+    Readers from before 2024 do not know this kind of segmentation.
+    """
+    numbers = {segment.value: segment.value for segment in about.segments}
+    _write(path, _numbered(path, volume, origin, numbers), _MAP, origin, about)
+
+
+def _numbered(
+    path: Path, volume: Volume, origin: Origin, numbers: Mapping[int, int]
+) -> NDArray[np.uint8]:
+    """The number of the segment of each voxel, or 0, in the order of the slices."""
+    if not numbers:
         raise UserError(f"{path} cannot be written: a segmentation needs a class. Name one first.")
-    numbers = np.zeros(256, np.uint8)
-    for number, segment in enumerate(about.segments, 1):
-        numbers[segment.value] = number
-    labels = numbers[planes_in_order(volume, origin, np.uint8)]
-    _write(path, labels, "BINARY", origin, about)
+    table = np.zeros(256, np.uint8)
+    for value, number in numbers.items():
+        table[value] = number
+    return np.asarray(table[planes_in_order(volume, origin, np.uint8)])
 
 
 def write_map_segmentation(path: Path, volume: Volume, origin: Origin, about: About) -> None:
@@ -69,7 +86,7 @@ def _write(path: Path, pixels: NDArray[Any], kind: str, origin: Origin, about: A
             pixel_array=pixels,
             segmentation_type=kind,
             segment_descriptions=[
-                _described(number, segment, origin, about)
+                _described(segment.value if kind == _MAP else number, segment, origin, about)
                 for number, segment in enumerate(about.segments, 1)
             ],
             series_instance_uid=generate_uid(),

@@ -1,10 +1,11 @@
 """NRRD files (.nrrd, and .nhdr with its voxels in a second file)."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +28,12 @@ from napari_mlbseg.formats.source import Choice, SourceInfo
 from napari_mlbseg.formats.streamed.detached import voxel_file
 from napari_mlbseg.formats.streamed.slicer_segments import Segment, masks_in, segments_in
 from napari_mlbseg.formats.streamed.stream import Stream, offset_from_end, packed
-from napari_mlbseg.formats.streamed.text_header import TextHeader, read_start, voxel_type
+from napari_mlbseg.formats.streamed.text_header import (
+    TextHeader,
+    escaped,
+    read_start,
+    voxel_type,
+)
 from napari_mlbseg.volume import Geometry, Volume
 
 _TYPES: Final = {
@@ -105,7 +111,7 @@ class NrrdFormat:
 
     def writes(self, path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
         """Write voxels of this type; the header of a source of the same format is repeated."""
-        _write(path, volume, source, dtype)
+        write_nrrd(path, volume, source, dtype)
 
     def forms(self, source: SourceInfo, geometry: Geometry) -> Forms:
         """Whether a kept header says how large the voxels are."""
@@ -316,7 +322,14 @@ def _kept(header: TextHeader) -> bytes:
     return "\n".join([header.lines[0], *header.kept(_NEEDED)]).encode()
 
 
-def _write(path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any]) -> None:
+def write_nrrd(
+    path: Path,
+    volume: Volume,
+    source: SourceInfo,
+    dtype: np.dtype[Any],
+    pairs: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Write voxels of this type, and what a file may say besides its fields."""
     axes, kept = 3, _geometry_lines(volume)
     if source.format == _NAME:
         own = TextHeader.parsed(path, "NRRD", ":", source.header)
@@ -330,6 +343,7 @@ def _write(path: Path, volume: Volume, source: SourceInfo, dtype: np.dtype[Any])
         "encoding: gzip",
         *(["endian: little"] if dtype.itemsize > 1 else []),
         *kept,
+        *(f"{key}:={escaped(value)}" for key, value in pairs.items()),
     ]
     with path.open("wb") as file:
         file.write(("\n".join(header) + "\n\n").encode())

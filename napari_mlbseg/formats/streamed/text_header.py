@@ -1,5 +1,6 @@
 """Text headers of ``name: value`` or ``name = value`` lines, which NRRD and MetaImage share."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.streamed.stream import explained
 
 _MOST_AXES: Final = 8
+_ESCAPED: Final = re.compile(r"\\(n|\\)")
 
 
 def read_start(path: Path, length: int) -> bytes:
@@ -76,7 +78,7 @@ class TextHeader:
     def pairs(self) -> Mapping[str, str]:
         """What an NRRD file says besides its fields: each ``key:=value``."""
         split = (line.split(":=", 1) for line in self.lines if not line.startswith("#"))
-        return {pair[0].strip(): pair[1].strip() for pair in split if len(pair) == 2}
+        return {pair[0].strip(): _unescaped(pair[1].strip()) for pair in split if len(pair) == 2}
 
     def first(self, *names: str, default: str = "") -> str:
         """The value of the first of several fields that is present."""
@@ -142,6 +144,19 @@ class TextHeader:
         if len(sizes) != self.integer(count) or min(sizes) < 1:
             raise self.damaged(name)
         return sizes
+
+
+def escaped(value: str) -> str:
+    r"""A value of a pair as NRRD writes it: on one line, with every backslash doubled.
+
+    >>> print(escaped("left\\right"))
+    left\\right
+    """
+    return value.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _unescaped(value: str) -> str:
+    return _ESCAPED.sub(lambda found: "\n" if found[1] == "n" else "\\", value)
 
 
 def voxel_type(kind: str, *, big_endian: bool) -> np.dtype[Any]:

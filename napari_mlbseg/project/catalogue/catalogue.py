@@ -19,7 +19,7 @@ from napari_mlbseg.project.catalogue.amendments import (
 from napari_mlbseg.project.catalogue.database import Database, Transaction, sha256_in
 from napari_mlbseg.project.catalogue.moves import Moves
 from napari_mlbseg.project.catalogue.reading import geometry_from, intensity_from, readable
-from napari_mlbseg.project.catalogue.schema import WITH_RULES
+from napari_mlbseg.project.catalogue.schema import WITH_PLACES, WITH_RULES
 from napari_mlbseg.project.folder.inside import require_case_id
 from napari_mlbseg.project.records.cases import Case, LabelClass
 
@@ -48,10 +48,11 @@ class Catalogue:
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32]
 
     def classes(self) -> tuple[LabelClass, ...]:
-        """The classes in order of their values."""
+        """The classes in the order in which they were set last; in older catalogues by value."""
         rules = "most_pieces, no_holes" if self._database.version >= WITH_RULES else "NULL, 0"
+        order = "place, value" if self._database.version >= WITH_PLACES else "value"
         rows = self._database.rows(
-            f"SELECT value, name, red, green, blue, {rules} FROM classes ORDER BY value"
+            f"SELECT value, name, red, green, blue, {rules} FROM classes ORDER BY {order}"
         )
         with readable("a class"):
             return tuple(
@@ -65,7 +66,7 @@ class Catalogue:
         becoming: Mapping[int, int] | None = None,
         amended: Mapping[str, Amendment] | None = None,
     ) -> None:
-        """Replace the classes; raises UserError where a value or a name comes twice.
+        """Replace the classes, in this order; UserError where a value or a name comes twice.
 
         `becoming` says which class (0: the background) takes the pixels of one that is gone, in
         all masks that there are; `amended` is what becomes of cases in the same moment.
@@ -223,11 +224,11 @@ def _set_classes(write: Transaction, classes: Sequence[LabelClass]) -> None:
         if len({getattr(c, what) for c in classes}) < len(classes):
             raise UserError(f"Two classes have the same {what}. Give each its own.")
     write.execute("DELETE FROM classes")
-    for c in classes:
+    for number, c in enumerate(classes):
         write.execute(
-            "INSERT INTO classes (value, name, red, green, blue, most_pieces, no_holes) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            *(c.value, c.name, *c.color, c.most_pieces, c.no_holes),
+            "INSERT INTO classes (value, name, red, green, blue, most_pieces, no_holes, place) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            *(c.value, c.name, *c.color, c.most_pieces, c.no_holes, number),
         )
     # A new class that takes the value of a removed one must not inherit its extents.
     marked = write.rows(f"{_MARKED} AND class NOT IN (SELECT value FROM classes)")

@@ -156,7 +156,8 @@ def _classes(found: Sources, log: Table) -> list[Row]:
     """The classes as the log has them, where it has them."""
     for line in reversed(log.values()):
         if line["action"] == "set classes":
-            return [_class(one) for one in json.loads(line["details"])["classes"]]
+            named = json.loads(line["details"])["classes"]
+            return [_class(one) | {"place": place} for place, one in enumerate(named)]
     return found.best("classes", is_class)
 
 

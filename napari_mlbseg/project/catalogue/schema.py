@@ -145,6 +145,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         *_append_only("amendments"),
         *_append_only("moves"),
     ),
+    # The place of a class among the others, as a person put them in order; ties go by value.
+    ("ALTER TABLE classes ADD COLUMN place INTEGER NOT NULL DEFAULT 0",),
     # Revisions that stand for several, because copies of the study were united, see unions.py.
     (
         """CREATE TABLE unions (
@@ -178,7 +180,10 @@ WITH_HASHES = 5
 WITH_AMENDMENTS = 6
 """The version from which on a catalogue has amendments and moves."""
 
-WITH_UNIONS = 7
+WITH_PLACES = 7
+"""The version from which on classes have places."""
+
+WITH_UNIONS = 8
 """The version from which on a catalogue has unions."""
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
-from napari_mlbseg.project.exporting.outputs import ARRAYS, formats_for, targets_of
+from napari_mlbseg.project.exporting.outputs import ARRAYS, formats_for
 from napari_mlbseg.project.importing.failures import shortened
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.study import Study
@@ -23,7 +23,8 @@ def require_format(cases: Sequence[Case], kind: ExportKind, form: OutFormat) -> 
         OutFormat.OME_ZARR: "OME-Zarr up to 0.5 knows no oblique slices",
         OutFormat.DICOM_SEG: "DICOM refers to the series that a case came from",
         OutFormat.RTSTRUCT: "contours are outlines of labels, in the series that a case came from",
-    }[form]
+        OutFormat.DICOM_LABELMAP: "it holds labels, in the series that a case came from",
+    }.get(form, "it holds labels")
     raise UserError(
         f"{kind.value} of {shortened(unfit)} cannot be written as {form.value}: {why}. Possible "
         f"for these cases: {possible}."
@@ -82,21 +83,3 @@ def _same_file(a: Path, b: Path) -> bool:
         return a.samefile(b)
     except OSError:
         return False
-
-
-def name_notes(study: Study, kind: ExportKind, form: OutFormat) -> tuple[str, ...]:
-    """What becomes of names of classes that the files of an export cannot hold, in sentences."""
-    if kind is ExportKind.VOLUMES:
-        return ()
-    cases = study.cases
-    forms = {target.form for case in cases for target in targets_of(case, Path(), kind, form)}
-    if not forms & {OutFormat.DICOM_SEG, OutFormat.RTSTRUCT}:
-        return ()
-    from napari_mlbseg.formats.dicom_out.about import dicom_name
-
-    return tuple(
-        f"DICOM names hold 64 characters and no backslash: {c.name!r} is written as "
-        f"{dicom_name(c.name)!r}. The whole name is kept beside it for this program."
-        for c in study.classes
-        if dicom_name(c.name) != c.name
-    )

@@ -1,6 +1,6 @@
 """Export: writes the files of each case, with their provenance beside them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +8,13 @@ from typing import cast
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.placing import Workplace, explained, workplace
+from napari_mlbseg.project.exporting import itk_snap
 from napari_mlbseg.project.exporting.checks import require_arrays, require_format, require_safe
+from napari_mlbseg.project.exporting.chosen import Chosen
 from napari_mlbseg.project.exporting.computed import Computed, kept_meanwhile
-from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
+from napari_mlbseg.project.exporting.contents import Contents, Tell, contents_of
+from napari_mlbseg.project.exporting.datasets import write_dataset
+from napari_mlbseg.project.exporting.kinds import DATASETS, LABEL_KINDS, ExportKind, OutFormat
 from napari_mlbseg.project.exporting.outputs import (
     Target,
     formats_for,
@@ -18,7 +22,7 @@ from napari_mlbseg.project.exporting.outputs import (
     targets_of,
 )
 from napari_mlbseg.project.exporting.provenance import maker_of, provenance_path, write_provenance
-from napari_mlbseg.project.exporting.tidied import TIDY_KINDS, tidy_labels
+from napari_mlbseg.project.exporting.tidied import labels_of
 from napari_mlbseg.project.exporting.volumes import write_volumes
 from napari_mlbseg.project.exporting.voxels import NotFiniteError, Windowed
 from napari_mlbseg.project.exporting.writing import CaseFile, write_case_file
@@ -37,9 +41,6 @@ __all__ = [
     "formats_for",
 ]
 
-Tell = Callable[[str, Tidied], None]
-"""Called with the name of a case that was written and what was tidied, if a class asks for it."""
-
 
 def _nobody(name: str, tidied: Tidied) -> None:
     """Nobody wants to know."""
@@ -52,12 +53,16 @@ def export_case(
     kind: ExportKind,
     form: OutFormat = OutFormat.AUTO,
     *,
+    chosen: Chosen | None = None,
     tell: Tell = _nobody,
 ) -> list[Path]:
     """Write the file or files of one case into a folder, which is created if needed.
 
     Labels and predictions are tidied: a class has as few pieces as the study says, and no holes if
     it has none; a person's slices stay as they are. `tell` is called with what was done.
+
+    `chosen` are the slices of which labels are written; voxels of the others are 255, which is no
+    class, or have no segment. Data sets are a new folder inside `folder`.
 
     Beside each file, ``NAME.provenance.json`` records its origin and hash. Existing files are
     replaced once all files of the case are complete, and a file never stands beside an older
@@ -79,10 +84,8 @@ def export_case(
     >>> path.name
     'phantom_02.mha'
     """
-    case = study.case(case_id)
-    if kind is ExportKind.VOLUMES:
-        return _table(study, [case], folder / f"{case.name}_volumes.csv", form, silent, tell)
-    return _export(study, [case], folder, kind, form=form, progress=silent, tell=tell)
+    contents = contents_of(study, kind, [case_id], chosen)
+    return export_contents(contents, folder, form=form, tell=tell)
 
 
 def export_study(
@@ -92,9 +95,12 @@ def export_study(
     progress: Progress | None = None,
     *,
     form: OutFormat = OutFormat.AUTO,
+    cases: Sequence[str] | None = None,
     tell: Tell = _nobody,
 ) -> list[Path]:
     """Write the files of all cases, see `export_case`; nothing is written unless all can be.
+
+    `cases` are the ids of some cases. Of ACCEPTED, cases without an accepted slice are left out.
 
     Cases with NaN or infinite voxels are an exception: they are left out, and the `UserError` at
     the end names them.
@@ -108,13 +114,8 @@ def export_study(
     >>> [path.name for path in written]
     ['phantom_01.nii.gz', 'phantom_02.nii.gz']
     """
-    if not study.cases:
-        raise UserError("The study has no cases yet. Import images first.")
-    if kind is ExportKind.VOLUMES:
-        return _table(study, study.cases, folder / "volumes.csv", form, progress or silent, tell)
-    return _export(
-        study, study.cases, folder, kind, form=form, progress=progress or silent, tell=tell
-    )
+    contents = contents_of(study, kind, cases)
+    return export_contents(contents, folder, form=form, progress=progress or silent, tell=tell)
 
 
 def export_probabilities(
@@ -129,44 +130,48 @@ def export_probabilities(
 
     One file for each class, otherwise as `export_case`. Nothing is written into the study.
     """
-    cases = study.cases if case_id is None else (study.case(case_id),)
     kind = ExportKind.PROBABILITIES
-    require_format(cases, kind, form)
-    found = [probability_targets(case, folder, form, study.classes) for case in cases]
-    return _write_all(study, list(zip(cases, found, strict=True)), folder, kind, computed=computed)
+    contents = contents_of(study, kind, None if case_id is None else [case_id])
+    require_format(contents.cases, kind, form)
+    by_value = sorted(study.classes, key=lambda c: c.value)
+    files = [(case, probability_targets(case, folder, form, by_value)) for case in contents.cases]
+    return _write_all(contents, files, folder, computed=computed)
 
 
-def _export(
-    study: Study,
-    cases: Sequence[Case],
+def export_contents(
+    contents: Contents,
     folder: Path,
-    kind: ExportKind,
     *,
-    form: OutFormat,
-    progress: Progress,
-    tell: Tell,
+    form: OutFormat = OutFormat.AUTO,
+    progress: Progress = silent,
+    tell: Tell = _nobody,
 ) -> list[Path]:
+    """Write what an export holds, see `export_study`."""
+    kind = contents.kind
     if kind is ExportKind.PROBABILITIES:
         raise ValueError(
             "probabilities are computed: see napari_mlbseg.engine.predictions.probabilities"
         )
-    require_format(cases, kind, form)
-    require_arrays(study, cases, kind)
-    found = [targets_of(case, folder, kind, form) for case in cases]
-    files = list(zip(cases, found, strict=True))
-    return _write_all(study, files, folder, kind, progress=progress, tell=tell)
+    require_format(contents.cases, kind, form)
+    require_arrays(contents.study, contents.cases, kind)
+    if kind is ExportKind.VOLUMES:
+        return _write_table(contents, folder / contents.table_name, progress, tell)
+    if form in DATASETS:
+        return write_dataset(contents, folder, form, progress, tell)
+    files = [(case, targets_of(case, folder, kind, form)) for case in contents.cases]
+    return _write_all(contents, files, folder, progress=progress, tell=tell)
 
 
 def _write_all(
-    study: Study,
+    contents: Contents,
     files: Sequence[tuple[Case, Sequence[Target]]],
     folder: Path,
-    kind: ExportKind,
     *,
     computed: Computed | None = None,
     progress: Progress = silent,
     tell: Tell = _nobody,
 ) -> list[Path]:
+    study = contents.study
     paths = [target.path for _, targets in files for target in targets]
     _prepare(study, folder, paths)
     maker = maker_of(study) if computed is None else computed.maker
@@ -174,18 +179,29 @@ def _write_all(
     with explained(folder), workplace(folder) as work:
         for done, (case, targets) in enumerate(files):
             progress(f"Exporting {case.name}", done, len(files))
-            own = [CaseFile(study, case, kind, target, maker) for target in targets]
+            own = [
+                CaseFile(study, case, contents.kind, target, maker, contents.chosen)
+                for target in targets
+            ]
             try:
-                with _content_of(study, case, kind, targets, computed) as content:
+                with _content_of(contents, case, targets, computed) as content:
                     _write_case(own, content, work)
                 if content.tidied is not None:
                     tell(case.name, content.tidied)
             except NotFiniteError as error:
                 refused[case.name] = error
+        if any(target.form is OutFormat.ITK_SNAP for _, targets in files for target in targets):
+            _describe_labels(contents, folder / itk_snap.DESCRIPTION_NAME, work)
     if refused:
         raise _not_finite(refused, len(files))
     progress("Exported", len(files), len(files))
     return paths
+
+
+def _describe_labels(contents: Contents, path: Path, work: Workplace) -> None:
+    text = itk_snap.description(contents.study.classes, partial=contents.partial)
+    work.new(path).write_text(text, encoding="utf-8", newline="\n")
+    work.place([path])
 
 
 @dataclass(frozen=True)
@@ -211,6 +227,7 @@ def _write_case(files: Sequence[CaseFile], content: _Content, work: Workplace) -
             maker=file.maker,
             label=file.target.label,
             tidied={} if content.tidied is None else {file.case.id: content.tidied},
+            chosen=file.chosen,
         )
     work.place(paths, told_by=[provenance_path(path) for path in paths])
 
@@ -224,15 +241,8 @@ def _not_finite(refused: Mapping[str, NotFiniteError], cases: int) -> UserError:
     return UserError(f"{len(refused)} of {cases} cases were not exported. {first}{more}")
 
 
-def _table(
-    study: Study,
-    cases: Sequence[Case],
-    path: Path,
-    form: OutFormat,
-    progress: Progress,
-    tell: Tell,
-) -> list[Path]:
-    require_format(cases, ExportKind.VOLUMES, form)
+def _write_table(contents: Contents, path: Path, progress: Progress, tell: Tell) -> list[Path]:
+    study, cases = contents.study, contents.cases
     _prepare(study, path.parent, [path])
     told = provenance_path(path)
     with explained(path), workplace(path.parent) as work:
@@ -259,20 +269,15 @@ def _prepare(study: Study, folder: Path, paths: Sequence[Path]) -> None:
 
 @contextmanager
 def _content_of(
-    study: Study,
-    case: Case,
-    kind: ExportKind,
-    targets: Sequence[Target],
-    computed: Computed | None,
+    contents: Contents, case: Case, targets: Sequence[Target], computed: Computed | None
 ) -> Iterator[_Content]:
     """What the files of a case hold."""
-    if kind in TIDY_KINDS:
-        [target] = targets
-        labels, tidied = tidy_labels(study, case, target.array)
+    if contents.kind in LABEL_KINDS:
+        labels, tidied = labels_of(contents.study, case, contents.kind, contents.chosen)
         yield _Content([labels], tidied)
         return
     if computed is None:
-        yield _Content([_stored(study, case, target) for target in targets])
+        yield _Content([_stored(contents.study, case, target) for target in targets])
         return
     values = [target.label.value for target in targets if target.label is not None]
     folder = targets[0].path.parent
@@ -281,5 +286,5 @@ def _content_of(
 
 
 def _stored(study: Study, case: Case, target: Target) -> Windowed:
-    assert target.array is not None, "labels on view are tidied, and probabilities computed"
+    assert target.array is not None, "probabilities are computed"
     return cast(Windowed, study.arrays.open(case.id, target.array))

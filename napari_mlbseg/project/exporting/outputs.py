@@ -7,11 +7,12 @@ from typing import Final
 
 from napari_mlbseg.formats.registry import export_suffix
 from napari_mlbseg.project.arrays.store import ArrayName
-from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
+from napari_mlbseg.project.exporting.kinds import LABEL_KINDS, ExportKind, OutFormat
 from napari_mlbseg.project.records.cases import Case, LabelClass
 
 ARRAYS: Final[dict[ExportKind, tuple[ArrayName, ...]]] = {
     ExportKind.LABELS: (),
+    ExportKind.ACCEPTED: (),
     ExportKind.PREDICTION: (ArrayName.PREDICTION,),
     ExportKind.INITIAL: (ArrayName.INITIAL_LABELS,),
     ExportKind.WEIGHTS: (ArrayName.META_WEIGHTS_INITIAL, ArrayName.META_WEIGHTS_PSEUDO),
@@ -19,13 +20,18 @@ ARRAYS: Final[dict[ExportKind, tuple[ArrayName, ...]]] = {
     ExportKind.PROBABILITIES: (),
     ExportKind.VOLUMES: (),
 }
-_LABEL_KINDS: Final = (ExportKind.LABELS, ExportKind.PREDICTION, ExportKind.INITIAL)
 _LONGEST_NAME: Final = 40
+_ENDINGS: Final = {
+    OutFormat.RTSTRUCT: "_rtstruct.dcm",
+    OutFormat.DICOM_LABELMAP: "_labelmap.dcm",
+}
 _SUFFIXES: Final = {
     OutFormat.NIFTI: ".nii.gz",
     OutFormat.NRRD: ".nrrd",
     OutFormat.MHA: ".mha",
     OutFormat.OME_ZARR: ".ome.zarr",
+    OutFormat.SEG_NRRD: ".seg.nrrd",
+    OutFormat.ITK_SNAP: ".nii.gz",
 }
 
 
@@ -50,8 +56,8 @@ class Target:
 def formats_for(cases: tuple[Case, ...], kind: ExportKind) -> tuple[OutFormat, ...]:
     """The formats in which all cases can be written.
 
-    OME-Zarr up to 0.5 has no oblique slices; DICOM needs the series that a case came from, and
-    contours outline labels only.
+    OME-Zarr up to 0.5 has no oblique slices; DICOM needs the series that a case came from.
+    Contours, segments and data sets hold labels only.
     """
     if kind is ExportKind.VOLUMES:
         return (OutFormat.AUTO,)
@@ -60,8 +66,10 @@ def formats_for(cases: tuple[Case, ...], kind: ExportKind) -> tuple[OutFormat, .
         found.append(OutFormat.OME_ZARR)
     if cases and all(case.source.format == "dicom" for case in cases):
         found.append(OutFormat.DICOM_SEG)
-        if kind in _LABEL_KINDS:
-            found.append(OutFormat.RTSTRUCT)
+        if kind in LABEL_KINDS:
+            found += [OutFormat.DICOM_LABELMAP, OutFormat.RTSTRUCT]
+    if kind in LABEL_KINDS:
+        found += [OutFormat.SEG_NRRD, OutFormat.ITK_SNAP, OutFormat.NNUNET, OutFormat.BIDS]
     return tuple(found)
 
 
@@ -78,7 +86,7 @@ def probability_targets(
 
 def targets_of(case: Case, folder: Path, kind: ExportKind, form: OutFormat) -> list[Target]:
     """The files of a case that hold stored arrays."""
-    if form is OutFormat.AUTO and case.source.format == "dicom" and kind in _LABEL_KINDS:
+    if form is OutFormat.AUTO and case.source.format == "dicom" and kind in LABEL_KINDS:
         form = OutFormat.DICOM_SEG
     several = len(ARRAYS[kind]) > 1
     return [
@@ -105,8 +113,8 @@ def _letters_and_digits(name: str) -> str:
 
 
 def _name(case: Case, part: str, form: OutFormat) -> str:
-    if form is OutFormat.RTSTRUCT:
-        return f"{case.name}_rtstruct.dcm"
+    if form in _ENDINGS:
+        return f"{case.name}{_ENDINGS[form]}"
     if form is OutFormat.DICOM_SEG:
         return f"{case.name}{part or '_seg'}.dcm"
     suffix = _SUFFIXES.get(form) or export_suffix(case.image_path, case.source)

@@ -20,6 +20,7 @@ from napari_mlbseg.formats.registry import stem_of
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.catalogue.reading import readable
 from napari_mlbseg.project.catalogue.runs import RunRecord
+from napari_mlbseg.project.exporting.chosen import Chosen
 from napari_mlbseg.project.exporting.hashes import sha256_of, source_hash
 from napari_mlbseg.project.exporting.kinds import ExportKind
 from napari_mlbseg.project.folder.lock import current_user
@@ -27,7 +28,7 @@ from napari_mlbseg.project.labels import along
 from napari_mlbseg.project.records.cases import Case, LabelClass
 from napari_mlbseg.project.records.coverage import looked_at
 from napari_mlbseg.project.records.extents import Extent, ExtentRecord, in_file
-from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT, SliceRecord
+from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT, SliceRecord, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.project.tidying.told import Tidied
 
@@ -78,11 +79,13 @@ def write_provenance(
     maker: Maker | None = None,
     label: LabelClass | None = None,
     tidied: Mapping[str, Tidied] = MappingProxyType({}),
+    chosen: Chosen | None = None,
 ) -> None:
     """Write the provenance of a complete exported file to `path`.
 
     `maker` is what made the predictions, by default the study's newest checkpoint; `label` is the
-    class that the file is about, if it is about one; `tidied` is what was tidied, by case.
+    class that the file is about, if it is about one; `tidied` is what was tidied, by case; `chosen`
+    are the slices that the file holds, if not all.
     """
     told = [_case(study, case, kind, maker, tidied.get(case.id)) for case in cases]
     document: dict[str, Any] = {
@@ -105,6 +108,8 @@ def write_provenance(
     }
     if label is not None:
         document["class"] = {"value": label.value, "name": label.name}
+    if chosen is not None:
+        document["only_slices"] = _chosen(cases[0], chosen)
     document |= told[0] if kind is not ExportKind.VOLUMES else {"cases": told}
     text = json.dumps(_without_nan(document), indent=2, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
@@ -128,6 +133,8 @@ def is_predicted(study: Study, case: Case, kind: ExportKind) -> bool:
     """Whether a model contributed to the exported file."""
     if kind in (ExportKind.LABELS, ExportKind.VOLUMES):
         return study.arrays.has(case.id, ArrayName.PREDICTION)
+    if kind is ExportKind.ACCEPTED:
+        return False
     return kind is not ExportKind.INITIAL or case.labels_path is None
 
 
@@ -190,13 +197,26 @@ def _case(
         "certified_empty": _certified_empty(study, case),
         "model": {"checkpoint_sha256": model} if model else None,
         "run": None if found.run is None else _run(found.run),
-        "slices_in_file": kind in (ExportKind.LABELS, ExportKind.VOLUMES),
-        "slices": [_slice(case, record) for record in study.slices.human(case.id)],
+        "slices_in_file": kind in (ExportKind.LABELS, ExportKind.ACCEPTED, ExportKind.VOLUMES),
+        "slices": [
+            _slice(case, record)
+            for record in study.slices.human(case.id)
+            if kind is not ExportKind.ACCEPTED or record.state is SliceState.CLEAN
+        ],
         "damaged": [
             str(one)
             for one in study.slices.damaged()
             if one.key is not None and one.key.case_id == case.id
         ],
+    }
+
+
+def _chosen(case: Case, chosen: Chosen) -> dict[str, Any]:
+    """The slices that a file holds, by axis and index of the file's array."""
+    place = case.geometry.file_index
+    return {
+        "axis": case.geometry.file_axes[chosen.axis],
+        "slices": sorted(place(chosen.axis, index) for index in chosen.indices),
     }
 
 
@@ -238,7 +258,7 @@ def _imported_labels(
 ) -> dict[str, Any] | None:
     """The file that initial labels came from, and the slices that still have those labels."""
     path = case.labels_path
-    if path is None or kind in _MAPS:
+    if path is None or kind in (*_MAPS, ExportKind.ACCEPTED):
         return None
     axis, found = case.axis, source_hash(path)
     changed = frozenset(() if tidied is None else tidied.slices)

@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.exporting.chosen import AcceptedLabels, Chosen, OnlyChosen
 from napari_mlbseg.project.exporting.kinds import ExportKind
+from napari_mlbseg.project.exporting.outputs import ARRAYS
 from napari_mlbseg.project.exporting.voxels import Windowed
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.study import Study
@@ -50,6 +52,29 @@ def tidy_labels(
         voxel_mm3=voxel_mm3(case.geometry),
         axis=case.axis,
     )
+
+
+def labels_of(
+    study: Study, case: Case, kind: ExportKind, chosen: Chosen | None = None
+) -> tuple[Windowed, Tidied | None]:
+    """The labels of a case as an export of this kind writes them; and what was tidied.
+
+    Voxels outside of accepted or chosen slices are `NO_LABEL`.
+    """
+    array = next(iter(ARRAYS[kind]), None)
+    labels, tidied = _whole(study, case, kind, array)
+    return (labels if chosen is None else OnlyChosen(labels, chosen)), tidied
+
+
+def _whole(
+    study: Study, case: Case, kind: ExportKind, array: ArrayName | None
+) -> tuple[Windowed, Tidied | None]:
+    if kind is ExportKind.ACCEPTED:
+        return AcceptedLabels(study, case), None
+    if kind in TIDY_KINDS:
+        return tidy_labels(study, case, array)
+    assert array is not None, "only labels on view and accepted ones are in no array"
+    return cast(Windowed, study.arrays.open(case.id, array)), None
 
 
 def _working(study: Study, case: Case) -> tuple[PersonsSlices, Windowed]:

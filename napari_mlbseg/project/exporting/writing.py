@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from napari_mlbseg.formats.dicom_out.about import About, Segment
+from napari_mlbseg.formats.anatomy import Segment
+from napari_mlbseg.formats.dicom_out.about import About
 from napari_mlbseg.formats.placing import explained
 from napari_mlbseg.formats.plain import LABEL, MAP
-from napari_mlbseg.formats.registry import write_plainly, written_along
-from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
+from napari_mlbseg.formats.registry import write_plainly, write_segmentation, written_along
+from napari_mlbseg.project.exporting.chosen import Chosen, Renumbered
+from napari_mlbseg.project.exporting.kinds import DICOM, ExportKind, OutFormat
 from napari_mlbseg.project.exporting.outputs import Target
 from napari_mlbseg.project.exporting.provenance import (
     NOBODY,
@@ -24,6 +26,9 @@ from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Volume
 
 _MAP_COLOR = (0, 158, 115)
+_BY_PERSONS: Final = (ExportKind.LABELS, ExportKind.ACCEPTED)
+SAYS_NOTHING: Final = "Slices without any class may not have been looked at."
+"""Of segmentations of some slices, which cannot tell background from what was left out."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class CaseFile:
     kind: ExportKind
     target: Target
     maker: Maker
+    chosen: Chosen | None = None
 
 
 def write_case_file(file: CaseFile, voxels: Windowed, place: Path) -> None:
@@ -46,17 +52,21 @@ def write_case_file(file: CaseFile, voxels: Windowed, place: Path) -> None:
         If it cannot be written; `NotFiniteError` if a voxel is not finite.
     """
     case, target = file.case, file.target
-    dicom = target.form in (OutFormat.DICOM_SEG, OutFormat.RTSTRUCT)
+    dicom = target.form in DICOM
     along = (
         case.geometry.display_axis(2)
         if dicom
         else written_along(target.path, case.geometry, case.source)
     )
+    if target.form is OutFormat.SEG_NRRD:
+        voxels = Renumbered(voxels, {c.value: c.value for c in file.study.classes})
     banded = Banded(Finite(voxels, f"{file.kind.value} of {case.name}"), along)
     volume = Volume(cast(Any, banded), case.geometry)
     with explained(target.path):
         if dicom:
             _write_dicom(file, volume, place)
+        elif target.form is OutFormat.SEG_NRRD:
+            write_segmentation(place, volume, case.source, segments_of(file.study))
         else:
             write_plainly(place, volume, case.source, MAP if voxels.dtype.kind == "f" else LABEL)
 
@@ -66,6 +76,7 @@ def _write_dicom(file: CaseFile, volume: Volume, place: Path) -> None:
     from napari_mlbseg.formats.dicom_out.origin import origin_of
     from napari_mlbseg.formats.dicom_out.rtstruct import write_rtstruct
     from napari_mlbseg.formats.dicom_out.segmentation import (
+        write_label_map,
         write_label_segmentation,
         write_map_segmentation,
     )
@@ -74,6 +85,8 @@ def _write_dicom(file: CaseFile, volume: Volume, place: Path) -> None:
     about = _about(file)
     if file.target.form is OutFormat.RTSTRUCT:
         write = write_rtstruct
+    elif file.target.form is OutFormat.DICOM_LABELMAP:
+        write = write_label_map
     elif volume.dtype.kind == "f":
         write = write_map_segmentation
         about = _of_map(about, file.target)
@@ -87,13 +100,25 @@ def _about(file: CaseFile) -> About:
     maker = file.maker if is_predicted(study, case, kind) else NOBODY
     return About(
         title=kind.value if array is None else array.value.replace("_", " "),
-        segments=tuple(Segment(c.value, c.name, c.color) for c in study.classes),
-        automatic=kind is not ExportKind.LABELS,
+        segments=tuple(sorted(segments_of(study), key=lambda one: one.value)),
+        automatic=kind not in _BY_PERSONS,
         author=current_user(),
         version=software_version(),
         model=maker.checkpoint_sha256,
-        comment=in_words(study, case) if kind is ExportKind.LABELS else "",
+        comment=_comment(file),
     )
+
+
+def _comment(file: CaseFile) -> str:
+    said = in_words(file.study, file.case) if file.kind in _BY_PERSONS else ""
+    if file.chosen is not None or file.kind is ExportKind.ACCEPTED:
+        return f"{SAYS_NOTHING} {said}".strip()
+    return said
+
+
+def segments_of(study: Study) -> tuple[Segment, ...]:
+    """The classes of a study, for files that list them."""
+    return tuple(Segment(c.value, c.name, c.color) for c in study.classes)
 
 
 def _of_map(about: About, target: Target) -> About:

@@ -58,11 +58,11 @@ def change_classes(
     becoming: Mapping[int, int] = MappingProxyType({}),
     progress: Progress | None = None,
 ) -> None:
-    """Replace the classes of a study: rename, recolour, add, merge or remove some.
+    """Replace the classes of a study: rename, recolour, reorder, add, merge or remove some.
 
-    A class keeps its value. Of one that is gone, `becoming` says which class its pixels become, in
-    every mask that a person saved and in the machine's labels, or that they become background (0).
-    The saved masks themselves stay as they are.
+    A class keeps its value, wherever it stands in the order. Of one that is gone, `becoming` says
+    which class its pixels become, in every mask that a person saved and in the machine's labels, or
+    that they become background (0). The saved masks themselves stay as they are.
 
     Raises
     ------

@@ -155,8 +155,10 @@ def find_cases(images: Path, labels: Path | None = None, pairing: Pairing = FOUN
     return Layout(tuple(cases), everything, tuple(notes))
 
 
-def labels_for(ids: Sequence[str], folder: Path) -> dict[str, CaseFiles]:
+def labels_for(ids: Sequence[str], folder: Path, rule: Rule | None = None) -> dict[str, CaseFiles]:
     """The labels in a folder that belong to cases, by their names; cases without are absent.
+
+    By a rule, names of images are those of cases; without one it is found out.
 
     Raises
     ------
@@ -164,7 +166,7 @@ def labels_for(ids: Sequence[str], folder: Path) -> dict[str, CaseFiles]:
         If the folder cannot be read or holds no labels.
     """
     listed = entries_of(folder, labels=True)
-    pairs, _, _ = _paired(ids, list(listed.paths), listed.paths, None)
+    pairs, _, _ = _paired(ids, list(listed.paths), listed.paths, rule)
     named = _structures(pairs, {case_id: case_id for case_id in ids}, listed.paths)
     return {
         case_id: found

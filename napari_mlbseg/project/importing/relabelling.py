@@ -18,6 +18,7 @@ from napari_mlbseg.project.folder.room import require_room
 from napari_mlbseg.project.importing.failures import Failure, shortened
 from napari_mlbseg.project.importing.gathering import LabelValues
 from napari_mlbseg.project.importing.layout import CaseFiles, labels_for
+from napari_mlbseg.project.importing.names import Rule
 from napari_mlbseg.project.importing.numbering import Numbering
 from napari_mlbseg.project.records.cases import Case, ClassesOnly
 from napari_mlbseg.project.records.progress import Progress, silent
@@ -48,6 +49,7 @@ def relabel(
     labels: Path,
     names: Sequence[str] = (),
     *,
+    rule: Rule | None = None,
     choice: Choice | None = None,
     progress: Progress = silent,
 ) -> Changed:
@@ -59,6 +61,8 @@ def relabel(
         A folder with labels that are named after the cases or their images, or one label file.
     names
         The cases, by their names; by default all that the folder has labels for.
+    rule
+        How label files are called after cases or their images; by default it is found out.
     choice
         How the labels are read.
 
@@ -78,7 +82,7 @@ def relabel(
     """
     study.runs.require_none("replace the labels")
     cases = [study.named(name) for name in names] or list(study.cases)
-    files = _files(study, labels, cases, by_name=bool(names))
+    files = _files(study, labels, cases, rule, by_name=bool(names))
     numbering = Numbering.of(list(files.values()), study.classes, choice or Choice())
     amended: dict[str, Amendment] = {}
     failures, notes = list[Failure](), list[Failure]()
@@ -106,7 +110,7 @@ def relabel(
 
 
 def _files(
-    study: Study, labels: Path, cases: Sequence[Case], *, by_name: bool
+    study: Study, labels: Path, cases: Sequence[Case], rule: Rule | None, *, by_name: bool
 ) -> dict[str, CaseFiles]:
     """The labels of each case, by its id: named after the case, or after its image."""
     if labels.is_file():
@@ -116,15 +120,16 @@ def _files(
     # Among the names of all cases, or labels of one would be taken for those of another.
     called = {case.name: case.id for case in study.cases}
     called |= {case.id: case.id for case in study.cases if case.id not in called}
-    found = {called[name]: files for name, files in labels_for(list(called), labels).items()}
+    found = {called[name]: files for name, files in labels_for(list(called), labels, rule).items()}
     images = {case.id: case.image_path for case in cases}
     known = {i: replace(found[i], id=i, image=images[i]) for i in images if i in found}
     lacking = [case.name for case in cases if case.id not in known]
     if not known or (by_name and lacking):
         raise UserError(
-            f"{labels} has no labels for {shortened(lacking)}. Label files have the name of their "
-            "case or of its image, or differ from it in the same way for all cases; for one case "
-            "name its label file."
+            f"{labels} has no labels for {shortened(lacking)}"
+            f"{'' if rule is None else f' by the rule {rule}'}. Label files have the name of their "
+            "case or of its image, or differ from it in the same way for all cases, or in the way "
+            "that a rule tells (--pair); for one case name its label file."
         )
     return known
 

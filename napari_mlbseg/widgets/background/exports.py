@@ -1,5 +1,7 @@
 """Exports of files and models, written in the background while the network is not being trained."""
 
+from pathlib import Path
+
 from napari_mlbseg.engine.training.untrained import check_trained
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.exporting.export import ExportKind
@@ -13,7 +15,7 @@ from napari_mlbseg.widgets.requests import Export, ModelExport
 class Exports:
     """Writes exports, and reports them through `errands`.
 
-    Both methods raise a `UserError` while the training changes what they would read.
+    They raise a `UserError` while the training changes what they would read.
     """
 
     def __init__(self, errands: Errands, bridge: EngineBridge) -> None:
@@ -29,6 +31,10 @@ class Exports:
                 )
             check_trained(study)
         self._errands.run(jobs.writing(study, export), self._errands.told.emit)
+
+    def write_page(self, study: Study, path: Path) -> None:
+        """Write a page about the study; possible while the training runs."""
+        self._errands.run(jobs.writing_page(study, path), self._errands.told.emit)
 
     def write_model(self, study: Study, wanted: ModelExport) -> None:
         """Write the trained model for use elsewhere."""

@@ -5,13 +5,10 @@ from pathlib import Path
 from typing import Final
 
 from napari_mlbseg.engine.predictions.suggestions import Suggestion, suggest
-from napari_mlbseg.project.exporting.checks import name_notes
-from napari_mlbseg.project.exporting.export import (
-    ExportKind,
-    Tell,
-    export_case,
-    export_study,
-)
+from napari_mlbseg.project.exporting.contents import Contents, Tell, contents_of
+from napari_mlbseg.project.exporting.export import export_contents
+from napari_mlbseg.project.exporting.kinds import ExportKind
+from napari_mlbseg.project.exporting.notes import notes_of
 from napari_mlbseg.project.importing.classes import change_classes
 from napari_mlbseg.project.importing.cohort import Imported, make_study
 from napari_mlbseg.project.importing.offers import Offer, offers_in
@@ -74,9 +71,11 @@ def writing(study: Study, export: Export) -> Callable[[Report], str]:
 
     def work(report: Report) -> str:
         tidied: dict[str, Tidied] = {}
-        files = _written(study, export, report, tidied.__setitem__)
+        ids = None if export.case_id is None else [export.case_id]
+        contents = contents_of(study, export.kind, ids)
+        files = _written(contents, export, report, tidied.__setitem__)
         count = "1 file" if len(files) == 1 else f"{len(files)} files"
-        lines = [*name_notes(study, export.kind, export.form), *summary(tidied)]
+        lines = [*notes_of(contents, export.form), *summary(tidied)]
         more = len(lines) - _LINES_SHOWN
         rest = [f"And {more} more: see the .provenance.json files."] if more > 0 else []
         return "\n".join([f"Wrote {count} to {export.folder}", *lines[:_LINES_SHOWN], *rest])
@@ -84,24 +83,35 @@ def writing(study: Study, export: Export) -> Callable[[Report], str]:
     return work
 
 
-def _written(study: Study, export: Export, report: Report, tell: Tell) -> list[Path]:
+def _written(contents: Contents, export: Export, report: Report, tell: Tell) -> list[Path]:
     if export.kind is ExportKind.PROBABILITIES:
         from napari_mlbseg.engine.predictions.probabilities import export_predicted_probabilities
 
         return export_predicted_probabilities(
-            study,
+            contents.study,
             export.folder,
             case_id=export.case_id,
             form=export.form,
             progress=lambda *step: report(step),
         )
-    if export.case_id is not None:
-        return export_case(
-            study, export.case_id, export.folder, export.kind, export.form, tell=tell
-        )
-    return export_study(
-        study, export.folder, export.kind, lambda *step: report(step), form=export.form, tell=tell
+    return export_contents(
+        contents,
+        export.folder,
+        form=export.form,
+        progress=lambda *step: report(step),
+        tell=tell,
     )
+
+
+def writing_page(study: Study, path: Path) -> Callable[[Report], str]:
+    """Write a page about a study; the result says where."""
+
+    def work(report: Report) -> str:
+        from napari_mlbseg.report.report import write_report
+
+        return f"Wrote {write_report(study, path, lambda *step: report(step))}"
+
+    return work
 
 
 def writing_model(study: Study, wanted: ModelExport) -> Callable[[Report], str]:

@@ -73,6 +73,8 @@ class ClassesDialog(QDialog):
         self._targets = QMenu(self)
         self.merge.setMenu(self._targets)
         self._targets.aboutToShow.connect(self._list_targets)
+        self.up = button("Up", "Move the selected class up", lambda: self._move(-1))
+        self.down = button("Down", "Move the selected class down", lambda: self._move(1))
         self.problem = Note("Fix this first")
         buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
@@ -122,6 +124,17 @@ class ClassesDialog(QDialog):
 
     def _remove(self) -> None:
         self.table.removeRow(self.table.currentRow())
+        self._check()
+
+    def _move(self, step: int) -> None:
+        """Let the selected class and the one above or below it change places."""
+        self.table.setFocus()  # which takes what is being typed
+        row, classes = self.table.currentRow(), list(self.answer())
+        classes[row], classes[row + step] = classes[row + step], classes[row]
+        self.table.setRowCount(0)
+        for one in classes:
+            self._append(one)
+        self.table.selectRow(row + step)
         self._check()
 
     def _list_targets(self) -> None:
@@ -218,6 +231,8 @@ class ClassesDialog(QDialog):
         self.add.setEnabled(len(self._taken) < MAX_CLASS)
         row = self.table.currentRow()
         self.merge.setEnabled(row >= 0)
+        self.up.setEnabled(not problem and row > 0)
+        self.down.setEnabled(not problem and 0 <= row < len(names) - 1)
         self.remove.setEnabled(row >= 0 and self._value(row) not in self.becoming.values())
 
     def _on_selected(self, selected: QItemSelection, deselected: QItemSelection) -> None:
@@ -237,6 +252,8 @@ class ClassesDialog(QDialog):
         row.addWidget(self.add)
         row.addWidget(self.remove)
         row.addWidget(self.merge)
+        row.addWidget(self.up)
+        row.addWidget(self.down)
         row.addStretch()
         layout = QVBoxLayout(self)
         layout.addWidget(self.table)

@@ -22,6 +22,7 @@ from napari_mlbseg.widgets.requests import Export, ModelExport
 
 _KINDS = {
     ExportKind.LABELS: "labels: your slices over the prediction",
+    ExportKind.ACCEPTED: "accepted slices only",
     ExportKind.PREDICTION: "prediction only",
     ExportKind.INITIAL: "initial labels",
     ExportKind.WEIGHTS: "meta-weight maps",
@@ -36,7 +37,12 @@ _FORMATS = {
     OutFormat.MHA: "MetaImage (MHA)",
     OutFormat.OME_ZARR: "OME-Zarr",
     OutFormat.DICOM_SEG: "DICOM segmentation",
+    OutFormat.DICOM_LABELMAP: "DICOM label map",
     OutFormat.RTSTRUCT: "DICOM contours (RTSTRUCT)",
+    OutFormat.SEG_NRRD: "3D Slicer (.seg.nrrd)",
+    OutFormat.ITK_SNAP: "ITK-SNAP (NIfTI)",
+    OutFormat.NNUNET: "nnU-Net data set",
+    OutFormat.BIDS: "BIDS derivatives",
 }
 
 _MODELS = {

@@ -56,6 +56,8 @@ class StudyPanel(QWidget):
         Open this study; True to open it for writing.
     create_requested(NewStudy)
         Create a study from folders.
+    report_requested(Path)
+        Write a page about the study to this file.
     close_requested()
         Close the open study.
     cancel_requested()
@@ -67,6 +69,7 @@ class StudyPanel(QWidget):
     sample_requested = Signal(object)
     open_requested = Signal(object, bool)
     create_requested = Signal(object)
+    report_requested = Signal(object)
     close_requested = Signal()
     cancel_requested = Signal()
 
@@ -84,6 +87,7 @@ class StudyPanel(QWidget):
         self.previous = arrow("◀", "Previous case of the list", lambda: self.case_asked.emit(-1))
         self.next = arrow("▶", "Next case of the list", lambda: self.case_asked.emit(1))
         self.menu = QMenu(self)
+        self.report = QAction("Report…", self)
         self.close_study = QAction("Close study", self)
         self._more = self._menu_button()
         self.progress = QProgressBar()
@@ -102,6 +106,7 @@ class StudyPanel(QWidget):
         """Show which study is open."""
         there = path is not None
         self.close_study.setEnabled(there)
+        self.report.setEnabled(there)
         self._beginning.setVisible(not there)
         self._head.setVisible(there)
         if path is None:
@@ -189,6 +194,13 @@ class StudyPanel(QWidget):
         dialog.accepted.connect(lambda: self._create(dialog.answer()))
         dialog.open()
 
+    def _ask_report(self) -> None:
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Write a report", f"{self.name.text()}.html", "Pages (*.html)"
+        )
+        if name:
+            self.report_requested.emit(Path(name))
+
     def _create(self, new: NewStudy) -> None:
         self._asked = new
         self.create_requested.emit(new)
@@ -200,10 +212,13 @@ class StudyPanel(QWidget):
             action.triggered.connect(lambda _=False, ask=ask: ask())
             self.menu.addAction(action)
         self.menu.addSeparator()
+        self.report.setToolTip("Write a page: progress, effort, Dice, slices, settings")
+        self.report.triggered.connect(lambda: self._ask_report())
+        self.menu.addAction(self.report)
         self.close_study.setToolTip("Save, stop the training and close the study")
         self.close_study.triggered.connect(lambda: self.close_requested.emit())
         self.menu.addAction(self.close_study)
-        made = arrow("☰", "New, open or close a study", lambda: None)
+        made = arrow("☰", "New study, open one, report, close", lambda: None)
         made.setMenu(self.menu)
         made.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         return made

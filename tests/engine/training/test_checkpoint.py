@@ -12,6 +12,7 @@ from napari_mlbseg.engine.training.checkpoint import read_checkpoint, write
 from napari_mlbseg.engine.training.design import NetworkDesign
 from napari_mlbseg.engine.training.state import TrainingState
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.records.slices import SliceKey
 
 
 def designed(**change: Any) -> dict[str, Any]:
@@ -32,6 +33,14 @@ def saved(path: Path, model: torch.nn.Module, fits: dict[str, Any]) -> TrainingS
     state.teacher = {name: 2 * value for name, value in state.teacher.items()}
     write(path, state.content(fits))
     return state
+
+
+def test_validation_slices_are_those_that_were_saved(tmp_path: Path) -> None:
+    network = build_network("unet", channels=3, classes=2, dims=2, large=False)
+    state = TrainingState.fresh(network, learning_rate=1e-3, seed=0, batch=1)
+    state.validation = frozenset({SliceKey("a", 0, 3), SliceKey("b", 2, 1)})
+    write(tmp_path / "latest.pt", state.content(designed()))
+    assert read_checkpoint(tmp_path / "latest.pt").validation == state.validation
 
 
 @pytest.mark.parametrize(("large", "dims"), [(False, 2), (True, 2), (False, 3)])

@@ -13,7 +13,8 @@ from pydicom.uid import RTStructureSetStorage
 from seg_files import write_seg
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.formats.dicom_out.about import About, Segment
+from napari_mlbseg.formats.anatomy import Segment
+from napari_mlbseg.formats.dicom_out.about import About
 from napari_mlbseg.formats.dicom_out.origin import origin_of
 from napari_mlbseg.formats.dicom_out.rtstruct import write_rtstruct
 from napari_mlbseg.formats.grids import on_grid_of

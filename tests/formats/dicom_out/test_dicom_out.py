@@ -16,7 +16,8 @@ from pydicom import Dataset
 from pydicom.dataset import FileDataset
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.formats.dicom_out.about import About, Segment
+from napari_mlbseg.formats.anatomy import Segment
+from napari_mlbseg.formats.dicom_out.about import About
 from napari_mlbseg.formats.dicom_out.origin import origin_of
 from napari_mlbseg.formats.dicom_out.rtstruct import write_rtstruct
 from napari_mlbseg.formats.dicom_out.segmentation import (

@@ -244,6 +244,23 @@ def test_probabilities_that_are_none_are_refused(study: Study, tmp_path: Path, b
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_probabilities_are_those_of_their_class_in_whatever_order_classes_stand(
+    study: Study, tmp_path: Path
+) -> None:
+    study.set_classes(study.classes[::-1])
+
+    def blocks(case: Case) -> Iterator[tuple[int, NDArray[Any]]]:
+        shape = (case.geometry.shape[case.axis], 1, *case.slice_shape(case.axis))
+        yield 0, np.concatenate([np.full(shape, k / 8, np.float32) for k in (1, 2)], axis=1)
+
+    written = export_probabilities(
+        study, tmp_path / "out", Computed(blocks, NOBODY), case_id=study.cases[0].id
+    )
+    for path in written:
+        told = json.loads(provenance_path(path).read_text())["class"]["value"]
+        assert set(np.unique(loaded(path))) == {told / 8}
+
+
 def test_provenance_has_no_number_that_is_none(study: Study, tmp_path: Path) -> None:
     study.arrays.create("phantom_01", ArrayName.PREDICTION)
     study.runs.start({"rates": [float("nan"), 0.5], "minutes": float("inf")}, seed=0, device="cpu")

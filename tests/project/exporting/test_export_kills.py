@@ -154,6 +154,26 @@ def test_the_same_after_a_kill_in_a_folder_that_was_empty(study: Study, tmp_path
     assert kills > 5
 
 
+def test_a_killed_data_set_is_whole_or_not_there(study: Study, tmp_path: Path) -> None:
+    out, kills, whole = tmp_path / "out", 0, 0
+    with killer(PROGRAM) as process:
+        while True:
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir()
+            step = 3 * kills + 1  # some of the many
+            if not process.killed(step, out, study.path, out, "labels", "nnunet", "yes"):
+                break
+            kills += 1
+            [*roots] = out.glob("Dataset*")
+            whole += len(roots)
+            for root in roots:
+                assert (root / "dataset.json").is_file(), step
+                assert told(root / "labelsTr" / f"{CASE}.nii.gz"), step
+            export_case(study, OTHER, out, ExportKind.LABELS, OutFormat.NIFTI)
+            assert not [p for p in out.iterdir() if p.name.startswith(".")], step
+    assert kills > 3
+
+
 def test_what_earlier_versions_left_is_swept(study: Study, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()

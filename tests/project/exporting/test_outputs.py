@@ -24,9 +24,10 @@ from seg_files import write_seg
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import read_labels
 from napari_mlbseg.project.arrays.store import ArrayName
-from napari_mlbseg.project.exporting.checks import name_notes
+from napari_mlbseg.project.exporting.contents import contents_of
 from napari_mlbseg.project.exporting.export import ExportKind, OutFormat, export_case, export_study
 from napari_mlbseg.project.exporting.hashes import sha256_of
+from napari_mlbseg.project.exporting.notes import notes_of
 from napari_mlbseg.project.exporting.outputs import formats_for, probability_targets
 from napari_mlbseg.project.exporting.provenance import in_words, maker_of, provenance_path
 from napari_mlbseg.project.importing.cohort import import_folder
@@ -71,10 +72,10 @@ def test_names_that_dicom_cannot_hold_are_told(study: Study) -> None:
     long = "x" * 70
     study.set_classes([replace(c, name=long if c.value == 1 else c.name) for c in study.classes])
     for form in (OutFormat.AUTO, OutFormat.RTSTRUCT):
-        (note,) = name_notes(study, ExportKind.LABELS, form)
+        (note,) = notes_of(contents_of(study, ExportKind.LABELS), form)
         assert f"{long!r} is written as {'x' * 64!r}" in note
-    assert name_notes(study, ExportKind.LABELS, OutFormat.NIFTI) == ()
-    assert name_notes(study, ExportKind.VOLUMES, OutFormat.AUTO) == ()
+    assert notes_of(contents_of(study, ExportKind.LABELS), OutFormat.NIFTI) == ()
+    assert notes_of(contents_of(study, ExportKind.VOLUMES), OutFormat.AUTO) == ()
 
 
 @pytest.mark.parametrize("form", VOXEL_FORMATS)

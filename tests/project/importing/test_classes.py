@@ -8,6 +8,7 @@ import changing
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from older_study import NEWEST, made_older
 from small_study import make_phantoms
 
 from napari_mlbseg.errors import UserError
@@ -217,3 +218,31 @@ def test_what_does_not_fit_together_changes_nothing(study: Study) -> None:
         with pytest.raises(ValueError, match="classes that are gone become others that stay"):
             change_classes(study, kept, becoming=becoming)
     assert (study.classes, study.log.entries()) == (before, log)
+
+
+def masks_in(study: Study) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(study.path / "catalogue.sqlite")) as connection:
+        return connection.execute("SELECT * FROM masks ORDER BY number").fetchall()
+
+
+def test_another_order_changes_no_byte_of_a_mask_and_no_value(study: Study) -> None:
+    masks, labels = masks_in(study), study.labels.working("a")
+    first, *others = study.classes
+    change_classes(study, [*others, first])
+    assert study.classes == (*others, first)
+    assert masks_in(study) == masks
+    np.testing.assert_array_equal(study.labels.working("a"), labels)
+    with Study.open(study.path, writable=False) as again:
+        assert again.classes == (*others, first)
+        assert again.check().flaws == ()
+
+
+def test_an_older_study_has_its_classes_by_value(tmp_path: Path) -> None:
+    with changing.make_study(tmp_path) as made:
+        change_classes(made, made.classes[::-1])
+    made_older(made.path, NEWEST - 1)
+    with Study.open(made.path, writable=False) as older:
+        assert [one.value for one in older.classes] == [1, 2, 3]
+    with Study.open(made.path) as newer:
+        change_classes(newer, newer.classes[::-1])
+        assert [one.value for one in newer.classes] == [3, 2, 1]

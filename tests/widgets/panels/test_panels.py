@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
     QComboBox,
+    QFileDialog,
     QLineEdit,
     QSpinBox,
     QWidget,
@@ -236,7 +237,7 @@ def test_without_a_study_there_are_three_ways_to_begin(qtbot: QtBot) -> None:
     assert not any(each.isVisible() for each in ways)
     assert panel.case.isVisible()
     names = [action.text() for action in panel.menu.actions() if action.text()]
-    assert names == ["New study…", "Open study…", "Close study"]
+    assert names == ["New study…", "Open study…", "Report…", "Close study"]
 
 
 # --- slices ---------------------------------------------------------------------------------------
@@ -370,6 +371,22 @@ def test_an_added_class_gets_a_free_value_and_a_removed_one_goes(
     assert [c.value for c in classes.answer()] == [4, 5]
 
 
+def test_classes_are_put_in_another_order(qtbot: QtBot, classes: ClassesDialog) -> None:
+    before = classes.answer()
+    assert not classes.up.isEnabled()
+    qtbot.mouseClick(classes.add, LEFT)
+    added = classes.answer()[2]
+    qtbot.mouseClick(classes.up, LEFT)
+    assert classes.answer() == (before[0], added, before[1])
+    qtbot.mouseClick(classes.up, LEFT)
+    assert classes.answer() == (added, *before)
+    assert not classes.up.isEnabled()
+    qtbot.mouseClick(classes.down, LEFT)
+    assert classes.answer() == (before[0], added, before[1])
+    classes.table.selectRow(2)
+    assert not classes.down.isEnabled()
+
+
 def test_a_class_goes_into_another_and_both_into_the_background(
     qtbot: QtBot, classes: ClassesDialog
 ) -> None:
@@ -497,6 +514,25 @@ def test_the_head_shows_what_is_open_and_what_goes_on(qtbot: QtBot) -> None:
     assert panel.open.isEnabled()
 
 
+def test_the_menu_asks_where_a_report_goes(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = StudyPanel()
+    qtbot.addWidget(panel)
+    told, answers = heard(panel.report_requested), iter(["", "/out/page.html"])
+    proposed: list[str] = []
+
+    def asked(parent: object, title: str, name: str, filters: str) -> tuple[str, str]:
+        proposed.append(name)
+        return next(answers), filters
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", asked)
+    assert not panel.report.isEnabled()
+    panel.set_study(Path("/data/Livers.mlbseg"), cases=2)
+    panel.report.trigger()
+    panel.report.trigger()
+    assert proposed == ["Livers.html", "Livers.html"]
+    assert told == [Path("/out/page.html")]
+
+
 def test_a_locked_study_can_be_opened_for_reading(qtbot: QtBot) -> None:
     panel = StudyPanel()
     qtbot.addWidget(panel)
@@ -532,10 +568,12 @@ def test_export_offers_the_formats_that_can_hold_the_images(qtbot: QtBot) -> Non
     panel = ExportPanel()
     qtbot.addWidget(panel)
     every = set(OutFormat)
-    dicom = {OutFormat.DICOM_SEG, OutFormat.RTSTRUCT}
+    dicom = {OutFormat.DICOM_SEG, OutFormat.DICOM_LABELMAP, OutFormat.RTSTRUCT}
+    maps = {OutFormat.NIFTI, OutFormat.NRRD, OutFormat.MHA, OutFormat.OME_ZARR}
     panel.set_available((series_case(),), "one")
     assert offered(panel, ExportKind.LABELS) == every
-    assert offered(panel, ExportKind.TRUST) == every - {OutFormat.RTSTRUCT}
+    assert offered(panel, ExportKind.ACCEPTED) == every
+    assert offered(panel, ExportKind.TRUST) == {OutFormat.AUTO, *maps, OutFormat.DICOM_SEG}
     assert offered(panel, ExportKind.VOLUMES) == {OutFormat.AUTO}
     panel.set_available((series_case(), series_case(tilted=True)), "one")
     assert offered(panel, ExportKind.LABELS) == every - {OutFormat.OME_ZARR}

@@ -1,8 +1,8 @@
 import pytest
 from pydicom.sr.codedict import codes
 
-from napari_mlbseg.formats.dicom_out import anatomy
-from napari_mlbseg.formats.dicom_out.anatomy import anatomy_of
+from napari_mlbseg.formats import anatomy
+from napari_mlbseg.formats.anatomy import anatomy_of
 
 
 @pytest.mark.parametrize(

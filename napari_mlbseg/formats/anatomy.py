@@ -1,4 +1,4 @@
-"""SNOMED CT codes for the names of classes, from pydicom's dictionary."""
+"""What files of segments call a class, and its SNOMED CT codes, from pydicom's dictionary."""
 
 import re
 from dataclasses import dataclass
@@ -28,6 +28,15 @@ _SYNONYMS: Final = {
 }
 _KNOWN: Final = {*_ORGAN_NAMES.split(), *_ABNORMAL_NAMES.split(), *_SYNONYMS.values()}
 _SIDES: Final = {"left": "Left", "right": "Right"}
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A class by value, name and colour (red, green, blue from 0 to 255)."""
+
+    value: int
+    name: str
+    color: tuple[int, int, int]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""A study told in one file, for people who were not there."""
