@@ -112,8 +112,6 @@ class Work:
             time.sleep(0.01)
 
     def _held(self) -> Held:
-        ours = [t for t in threading.enumerate() if t.name.startswith("mlbseg")]
-        self._until(lambda: not any(t.is_alive() for t in ours if t.name != "mlbseg-suggest"))
         gc.collect()
         return Held(
             (time.monotonic() - self._started) / 60,
