@@ -9,7 +9,10 @@ import pytest
 
 RUN = Path(__file__).with_name("run.py")
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks the kernel")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks the kernel"),
+    pytest.mark.skipif(os.environ.get("QT_API") == "pyqt5", reason="one binding is enough"),
+]
 
 
 def soak(*options: str) -> str:
@@ -23,7 +26,7 @@ def soak(*options: str) -> str:
 
 
 def test_a_few_starts_and_stops_leave_nothing_behind() -> None:
-    assert "6 rounds" in soak("--rounds", "6")
+    assert "4 rounds" in soak("--rounds", "4")
 
 
 @pytest.mark.slow
