@@ -14,7 +14,7 @@ QT := QT_API=$${QT_API:-pyqt6}
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-all coverage figures lowest newest lint format docs links screenshots \
+.PHONY: help run test test-all coverage figures lowest newest pythons soak lint format docs links screenshots \
     benchmarks audit lock clean setup system
 
 help: ## this list
@@ -32,10 +32,11 @@ run: setup ## the demo: a phantom cohort from rough labels to corrected ones, th
 test: setup ## lint, types, examples, all tests but the slow ones, windows with every Qt binding
 	@scripts/test.sh $(VENV) -q -m "not slow"
 
-test-all: setup ## the same with the slow tests, and the quick ones with the lowest and newest versions
+test-all: setup ## the same with the slow tests, with the lowest and newest versions, and every Python
 	@scripts/test.sh $(VENV) -q -o timeout=3600
 	@scripts/resolved.sh lowest-direct --if-reachable -m "not slow"
 	@scripts/resolved.sh highest --if-reachable -m "not slow"
+	@scripts/pythons.sh --if-reachable
 
 coverage: setup ## the same tests as `make test`, and which branches of the package they take
 	@scripts/coverage.sh $(VENV) -q -m "not slow"
@@ -45,6 +46,12 @@ figures: setup ## files per folder, arrows between rooms, long functions, tests 
 
 lowest: system ## the tests with the lowest versions that pyproject.toml allows, in a fresh environment
 	@scripts/resolved.sh lowest-direct -m "not slow"
+
+pythons: system ## wheel and sdist at work in an empty environment of each Python that is here
+	@scripts/pythons.sh
+
+soak: setup ## an hour of work in one window: memory, threads, handles and layers, round by round
+	$(QT) $(SCREEN) $(BIN)/python tests/widgets/soak/run.py --minutes 60
 
 newest: system ## windows from start to end with the newest napari, in a fresh environment
 	@scripts/newest.sh

@@ -1,35 +1,15 @@
 """A process that does everything is killed anywhere: nothing that was saved is lost."""
 
-import hashlib
-import json
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-from lives import SHAPE, Lives, painted
+from lives import SHAPE, Lives, check_exported, check_saved
 from small_study import make_phantoms
 
 from napari_mlbseg.project.repairing.verify import verify
-from napari_mlbseg.project.study import Study
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="lives are forked")
-
-
-def check_saved(path: Path, saved: dict[int, int]) -> None:
-    with Study.open(path, writable=False) as study:
-        for revision, seed in saved.items():
-            np.testing.assert_array_equal(study.slices.revision_mask(revision), painted(seed))
-
-
-def check_exported(out: Path) -> int:
-    """Each label file is the one that its provenance tells of; returns how many have one."""
-    told = list(out.glob("*.provenance.json"))
-    for path in told:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        file = out / document["file"]
-        assert hashlib.sha256(file.read_bytes()).hexdigest() == document["sha256"]
-    return len(told)
 
 
 def kill(folder: Path, count: int, seed: int) -> Lives:

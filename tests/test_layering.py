@@ -115,10 +115,10 @@ ROOMS: dict[str, dict[str, set[str]]] = {
             *("background", "case", "changes", "keeping", "on_view", "refusals", "requests"),
         },
         "toolbox": {"case", "panels", "workbench"},
-        "lifetime": {"background", "case", "keeping", "panels", "workbench"},
+        "lifetime": {"background", "case", "keeping", "panels", "refusals", "workbench"},
         "reading": {"background", "case", "focus", "panels", "workbench"},
         "dock": {
-            *("background", "case", "focus", "keeping", "lifetime", "panels", "reading"),
+            *("background", "case", "focus", "lifetime", "panels", "reading"),
             *("refusals", "requests", "sample_study", "shortcuts", "toolbox", "workbench"),
         },
         "reader": {"panels"},

@@ -6,6 +6,7 @@ from pathlib import Path
 from qtpy.QtCore import QObject, Signal
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background import jobs
 from napari_mlbseg.widgets.background.bridge import EngineBridge
@@ -49,12 +50,16 @@ class CaseChanges(QObject):
 
     def rename(self, case_id: str, name: str) -> None:
         """Call a case otherwise; possible while the training runs."""
-        with reporting(self.failed.emit):
-            for_writing(self._study()).changes.rename(case_id, name.strip())
+
+        def renamed(_: object) -> None:
             shown = self._view.annotation
             if shown is not None and shown.case.id == case_id:
                 self._view.show_anew(shown.key)
             self.changed.emit()
+
+        with reporting(self.failed.emit):
+            changes = for_writing(self._study()).changes
+            self._leaving.saves.do(lambda: changes.rename(case_id, name.strip()), renamed)
 
     def remove(self, case_id: str) -> None:
         """Take a case out of the study; another one is shown in its place."""
@@ -64,11 +69,15 @@ class CaseChanges(QObject):
 
     def restore(self, name: str) -> None:
         """Undo a removal."""
-        with reporting(self.failed.emit):
-            case = self._unused().changes.restore(name)
+
+        def restored(case: Case) -> None:
             self.changed.emit()
             if self._view.annotation is None:
                 self._view.choose(case.id)
+
+        with reporting(self.failed.emit):
+            changes = self._unused().changes
+            self._leaving.saves.do(lambda: changes.restore(name), restored)
 
     def relabel(self, case_id: str, labels: Path) -> None:
         """Take the rough labels of a file, in the background."""
@@ -89,16 +98,25 @@ class CaseChanges(QObject):
 
     def _remove(self, study: Study, case_id: str) -> None:
         with reporting(self.failed.emit):
-            name, shown = study.case(case_id).name, self._view.annotation
-            if shown is not None and shown.case.id == case_id:
-                others = [case.id for case in study.cases if case.id != case_id]
-                if others:
-                    self._view.choose(others[0])
-                else:
-                    self._view.close()
-            study.changes.remove([case_id])
-            self.changed.emit()
-            self.told.emit(f"{name} was removed. The menu of the list of cases restores it.")
+            name = study.case(case_id).name
+
+            def removed(_: object) -> None:
+                self._show_another(study, case_id)
+                self.changed.emit()
+                self.told.emit(f"{name} was removed. The menu of the list of cases restores it.")
+
+            self._show_another(study, case_id)
+            self._leaving.saves.do(lambda: study.changes.remove([case_id]), removed)
+
+    def _show_another(self, study: Study, case_id: str) -> None:
+        """Show another case if this one is on view."""
+        shown = self._view.annotation
+        if shown is not None and shown.case.id == case_id:
+            others = [case.id for case in study.cases if case.id != case_id]
+            if others:
+                self._view.choose(others[0])
+            else:
+                self._view.close()
 
     def _relabel(self, study: Study, case_id: str, labels: Path) -> None:
         shown = self._view.annotation

@@ -21,7 +21,6 @@ from napari_mlbseg.widgets.background.suggester import Suggester
 from napari_mlbseg.widgets.case.commands import BY_NAME, SliceCommands
 from napari_mlbseg.widgets.case.unseen import Unseen
 from napari_mlbseg.widgets.focus import FocusKeeper
-from napari_mlbseg.widgets.keeping.holding import Unsaved
 from napari_mlbseg.widgets.lifetime.dock_life import NAME, Lifetime
 from napari_mlbseg.widgets.panels.cases import CasesPanel
 from napari_mlbseg.widgets.panels.export import ExportPanel
@@ -244,7 +243,7 @@ class MLBSegDock(QWidget):
         bench.engine_event.connect(self._show_event)
         bench.failed.connect(self._show_failure)
         bench.told.connect(self.message.say)
-        bench.holding.changed.connect(self._show_unsaved)
+        bench.holding.changed.connect(lambda _: self._show_unsaved())
         bench.locked.connect(self.study_panel.ask_read_only)
         bench.errands.busy.connect(self.study_panel.show_busy)
         bench.errands.can_cancel.connect(self.study_panel.show_cancel)
@@ -406,8 +405,8 @@ class MLBSegDock(QWidget):
         if isinstance(event, Failed):
             self._show_failure(event.message)
 
-    def _show_unsaved(self, unsaved: Unsaved | None) -> None:
-        self.message.hold("" if unsaved is None else unsaved.text)
+    def _show_unsaved(self) -> None:
+        self.message.hold(self.workbench.holding.text)
 
     def _show_failure(self, text: str) -> None:
         self.message.say(text, error=True)

@@ -200,6 +200,7 @@ class CaseOnView(QObject):
                 self,
                 history=self._histories.of(case.id),
                 marks=self.marks,
+                saves=self._leaving.saves,
                 index=key.index if key is not None and key.axis == case.axis else None,
                 earlier=layers,
             )
@@ -235,8 +236,9 @@ class CaseOnView(QObject):
 
     def _turn(self, annotation: Annotation, axis: int) -> None:
         with reporting(self.failed.emit):
-            if opened(self._study).writable:
-                opened(self._study).set_axis(annotation.case.id, axis)
+            study, case_id = opened(self._study), annotation.case.id
+            if study.writable:
+                self._leaving.saves.put(lambda: study.set_axis(case_id, axis), _nothing)
             annotation.show_axis(axis)
 
     def _focus(self) -> None:

@@ -20,6 +20,7 @@ from napari_mlbseg.widgets.background.errands import Errands
 from napari_mlbseg.widgets.background.exports import Exports
 from napari_mlbseg.widgets.background.intake import Intake
 from napari_mlbseg.widgets.case.annotation import Annotation
+from napari_mlbseg.widgets.case.saving import waits_in_words
 from napari_mlbseg.widgets.changes import CaseChanges
 from napari_mlbseg.widgets.keeping.leaving import Leaving
 from napari_mlbseg.widgets.on_view import CaseOnView
@@ -138,6 +139,7 @@ class Workbench(QObject):
                     "Classes cannot be added or removed while the training runs. Stop it first."
                 )
             self.view.show(Annotation.flush)
+            self._require_saved("change the classes")
             come_back = self.view.put_aside() if becoming else _nothing
 
             def done(now: tuple[LabelClass, ...]) -> None:
@@ -187,6 +189,7 @@ class Workbench(QObject):
         with reporting(self.failed.emit):
             study = for_writing(self.study)
             self.view.show(Annotation.flush)
+            self._require_saved("start the training")
             self.bridge.start(self.engine(study, config))
             self.view.focus_soon()
             started = True
@@ -203,7 +206,7 @@ class Workbench(QObject):
         with reporting(self.failed.emit):
             study = opened(self.study)
             self.view.show(Annotation.flush)
-            self._exports.write(study, export)
+            self.leaving.saved(lambda: self._write(study, export), _nothing)
 
     def export_model(self, wanted: ModelExport) -> None:
         """Write the trained model in the background."""
@@ -218,6 +221,19 @@ class Workbench(QObject):
             self._exports.write_page(study, path)
 
     # --- inside --------------------------------------------------------------------------------
+
+    def _write(self, study: Study, export: Export) -> None:
+        with reporting(self.failed.emit):
+            self._exports.write(study, export)
+
+    def _require_saved(self, doing: str) -> None:
+        """Raise UserError if something waits to be saved that is needed now."""
+        saves = self.leaving.saves
+        if saves.waiting:
+            raise UserError(
+                f"{waits_in_words(saves.waiting, saves.problem)}\nTo {doing}, wait until it is "
+                "saved."
+            )
 
     def _take(self, study: Study, imported: Imported | None = None) -> None:
         if self._closing:

@@ -5,9 +5,11 @@ A file is given by its format and number alone, so that one that failed can be m
     python tests/fuzz/run.py --format nrrd --only 1234
 """
 
+import shutil
 import struct
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Literal
@@ -23,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 import dicom_files
 import seg_files
 from dicom_files import lps_of, write_multiframe, write_series
+from reading import BUNDLE, STUDY, TABLE
 from seg_files import write_seg
 from zarr_files import write_zarr
 
@@ -147,6 +150,89 @@ def seed_zarr(version: str) -> Callable[[Path], Path]:
     return seed
 
 
+def seed_seg_nrrd(path: Path) -> Path:
+    image = sitk.GetImageFromArray((voxels() % 3).astype(np.uint8).transpose(2, 1, 0))
+    for number, name in enumerate(("organ", "lesion")):
+        for key, value in {
+            "ID": f"Segment_{number + 1}",
+            "Name": name,
+            "LabelValue": str(number + 1),
+            "Layer": "0",
+            "Color": "0.5 0.2 0.9",
+            "Extent": "0 8 0 7 0 6",
+        }.items():
+            image.SetMetaData(f"Segment{number}_{key}", value)
+    sitk.WriteImage(image, str(path), useCompression=True)
+    return path
+
+
+def seed_patients(path: Path) -> Path:
+    """Two patients, each with an image and labels in a folder of their own."""
+    for name in ("anna", "bert"):
+        (path / name).mkdir(parents=True)
+        nib.save(nib.Nifti1Image(voxels(), AFFINE), path / name / "image.nii.gz")
+        labels = (voxels() % 3).astype(np.uint8)
+        nib.save(nib.Nifti1Image(labels, AFFINE), path / name / "label.nii.gz")
+    return path
+
+
+def seed_table(path: Path) -> Path:
+    """A table of these patients."""
+    seed_patients(path.parent)
+    rows = [f"{name},{name}/image.nii.gz,{name}/label.nii.gz" for name in ("anna", "bert")]
+    path.write_text("\n".join(["case,image,labels", *rows, ""]))
+    return path
+
+
+def seed_catalogue(path: Path) -> Path:
+    """A study with human work of every kind; its catalogue is what is damaged."""
+    from small_study import make_phantoms
+
+    from napari_mlbseg.project.records.extents import Extent
+    from napari_mlbseg.project.records.slices import SliceKey, SliceState
+
+    phantoms = make_phantoms(path.parent, cases=2, rough=True, shape=(4, 9, 8))
+    with phantoms.study as study:
+        phantoms.accept("phantom0", 0, 1)
+        study.slices.set_state(SliceKey("phantom0", 0, 2), SliceState.SKIPPED)
+        study.extents.mark("phantom0", 0, 1, Extent(0, 2))
+        study.changes.rename("phantom1", "bert")
+        study.back_up()
+    return path
+
+
+def seed_checkpoint(path: Path) -> Path:
+    _train(path.parent / "trained.mlbseg")
+    (path.parent / "trained.mlbseg" / "checkpoints" / path.name).replace(path)
+    shutil.rmtree(path.parent / "trained.mlbseg")
+    return path
+
+
+def seed_model(path: Path) -> Path:
+    from napari_mlbseg.api import ModelFormat, Study, export_model
+
+    trained = _train(path.parent / "trained.mlbseg")
+    with Study.open(trained, writable=False) as study:
+        export_model(study, ModelFormat.BUNDLE, path)
+    shutil.rmtree(trained)
+    return path
+
+
+def _train(path: Path) -> Path:
+    """A study with the checkpoint of a few steps."""
+    from small_study import QUICK, make_phantoms
+
+    from napari_mlbseg.api import Bootstrapper, Inbox
+
+    phantoms = make_phantoms(path, cases=1, shape=(4, 24, 24))
+    with phantoms.study as study:
+        phantoms.accept("phantom0", 0, 1, 2)
+        config = replace(QUICK, base_steps=2, steps=1, slice_size=32)
+        for _ in Bootstrapper(study, config).events(Inbox()):
+            pass
+    return path
+
+
 SEEDS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "nifti": ("a.nii", seed_nifti),
     "nifti-gz": ("a.nii.gz", seed_nifti),
@@ -164,6 +250,12 @@ SEEDS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "dicom-seg": ("a.dcm", seed_segmentation),
     "ome-zarr-0.4": ("a.zarr", seed_zarr("0.4")),
     "ome-zarr-0.5": ("a.zarr", seed_zarr("0.5")),
+    "seg-nrrd": ("a.seg.nrrd", seed_seg_nrrd),
+    "patients": ("patients", seed_patients),
+    "table": (f"patients/{TABLE}", seed_table),
+    "catalogue": (f"{STUDY}/catalogue.sqlite", seed_catalogue),
+    "checkpoint": ("latest.pt", seed_checkpoint),
+    "model": (BUNDLE, seed_model),
 }
 
 

@@ -1,5 +1,6 @@
 """A process that paints, accepts, trains, publishes, checkpoints and exports, until SIGKILL."""
 
+import hashlib
 import json
 import random
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_mlbseg.project.study import Study
 
 SHAPE = (10, 32, 30)
 PROGRAM = """
@@ -94,6 +97,23 @@ for line in sys.stdin:
 def painted(seed: int) -> NDArray[np.uint8]:
     """What is painted on a slice, by a number: classes 0, 1 and 7."""
     return np.random.default_rng(seed).choice([0, 1, 7], SHAPE[1:]).astype(np.uint8)
+
+
+def check_saved(path: Path, saved: dict[int, int]) -> None:
+    """Each revision that was said to be saved is there, as it was painted."""
+    with Study.open(path, writable=False) as study:
+        for revision, seed in saved.items():
+            np.testing.assert_array_equal(study.slices.revision_mask(revision), painted(seed))
+
+
+def check_exported(out: Path) -> int:
+    """Each label file is the one that its provenance tells of; returns how many have one."""
+    told = list(out.glob("*.provenance.json"))
+    for path in told:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        file = out / document["file"]
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == document["sha256"]
+    return len(told)
 
 
 @dataclass(frozen=True)

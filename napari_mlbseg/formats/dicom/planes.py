@@ -65,6 +65,7 @@ _TAGS: Final = [
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]
+_SORTED_BY: Final = ("SeriesInstanceUID", "Rows")
 PHASES: Final = {
     "TemporalPositionIdentifier": "temporal position",
     "TemporalPositionIndex": "temporal position",
@@ -161,22 +162,34 @@ class Header:
     @property
     def description(self) -> str:
         """What the scanner calls the series, without words that name the patient."""
-        said = str(self.dataset.get("SeriesDescription") or "")
-        private = f"{self.dataset.get('PatientName') or ''} {self.dataset.get('PatientID') or ''}"
+        said = self._told("SeriesDescription")
+        private = f"{self._told('PatientName')} {self._told('PatientID')}"
         names = set(re.findall(r"\w+", private.casefold().replace("_", " ")))
         words = re.split(r"(\W|_)+", said)
         return " ".join(w for w in words if w.strip("_ ") and w.casefold() not in names)[:_LONGEST]
 
     @property
+    def modality(self) -> str:
+        """What made the image, such as CT."""
+        return self._told("Modality")
+
+    @property
     def kind(self) -> str:
         """What a file that is no image is, for a person."""
         known = {**dict.fromkeys(SEGMENTATIONS, "a segmentation"), STRUCTURES: "a structure set"}
-        return known.get(self.sop_class, f"no image ({self.dataset.get('Modality') or 'unknown'})")
+        return known.get(self.sop_class, f"no image ({self.modality or 'unknown'})")
 
     @property
     def is_image(self) -> bool:
         """Whether the file holds an image and not a segmentation."""
         return self.sop_class not in SEGMENTATIONS and bool(self.dataset.get("Rows"))
+
+    def _told(self, name: str) -> str:
+        """An element that is only shown to people; empty if it is missing or damaged."""
+        try:
+            return str(self.dataset.get(name) or "")
+        except Exception:  # it is decoded now, and whatever it holds, pydicom may raise anything
+            return ""
 
 
 @contextmanager
@@ -222,6 +235,7 @@ def read_header(path: Path) -> Header:
         instance = dataset.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID") or ""
         if not sop_class and "Rows" not in dataset:
             raise UserError(f"{path} is not a valid DICOM file: it has no image and no class.")
+        _ = [dataset.get(name) for name in _SORTED_BY]  # decoded here, where damage is told
         return Header(path, dataset, str(UID(str(sop_class))), str(instance))
 
 

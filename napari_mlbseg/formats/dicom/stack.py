@@ -127,7 +127,7 @@ def _named(groups: Sequence[tuple[list[Header], list[Plane]]]) -> list[Series]:
         again = sum(other == name or other.startswith(f"{name}_") for other in names)
         names.append(f"{name}_{again + 1}" if again else name)
     return [
-        Series(name, str(found[0].dataset.get("Modality") or ""), tuple(found), tuple(planes))
+        Series(name, found[0].modality, tuple(found), tuple(planes))
         for name, (found, planes) in zip(names, (groups[k] for k in ordered), strict=True)
     ]
 
@@ -237,5 +237,5 @@ def _belongs(header: Header, plane: Plane, other: Header, theirs: Plane) -> bool
 def _series_number(header: Header) -> int:
     try:
         return int(header.dataset.get("SeriesNumber"))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, NotImplementedError):
         return -1

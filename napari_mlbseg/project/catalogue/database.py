@@ -1,43 +1,31 @@
-"""The SQLite file of a catalogue: connection, durable transactions, errors in plain words."""
+"""The SQLite file of a catalogue: connections, durable transactions, errors in plain words."""
 
 import json
 import logging
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from threading import RLock
+from threading import Event, Lock, RLock, get_ident
 from typing import Any
 
 from napari_mlbseg.errors import Damaged, UserError
 from napari_mlbseg.project.catalogue import hashes, schema
 from napari_mlbseg.project.catalogue.backups import BACKUPS_NAME, back_up, newest_day, sweep_backups
 from napari_mlbseg.project.catalogue.complaints import explained
+from napari_mlbseg.project.catalogue.connecting import BUSY_TIMEOUT_S, opened, opened_for_reading
 from napari_mlbseg.project.catalogue.counter import COUNTER_NAME, read_count, write_count
 from napari_mlbseg.project.folder.inside import require_own
 from napari_mlbseg.project.folder.place import Place
 
 logger = logging.getLogger(__name__)
 
-_BUSY_TIMEOUT_S = 30.0
+# A change waits for another program in steps, after which it notices that the study was closed.
+_BUSY_STEP_S = 0.05
 _COMPANIONS = ("-wal", "-shm", "-journal")
-# Far above what a study needs, far below what a file from a stranger could ask for.
-_LIMITS = {
-    sqlite3.SQLITE_LIMIT_LENGTH: 1 << 28,
-    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
-    sqlite3.SQLITE_LIMIT_COLUMN: 100,
-    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 50,
-    sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 10,
-    sqlite3.SQLITE_LIMIT_VDBE_OP: 25_000,
-    sqlite3.SQLITE_LIMIT_FUNCTION_ARG: 20,
-    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
-    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 100,
-    sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER: 100,
-    sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 4,
-    sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
-}
 
 
 # Every change but metrics writes a line into the log, which only grows.
@@ -67,11 +55,13 @@ class Transaction:
 
 
 class Database:
-    """One connection, safe to use from several threads.
+    """A connection that writes and one that reads, safe to use from several threads.
 
-    A finished transaction is on the disk, in the study at `place`: it survives a killed process and
-    a power cut, and lies in the file itself, not only in SQLite's log. Before the first one of a
-    day the catalogue is backed up. All errors of SQLite are raised as UserError.
+    So nothing that reads waits for a change, in this program or in another one, to be on the disk;
+    within a transaction its own thread reads what was changed so far. A finished transaction is on
+    the disk, in the study at `place`: it survives a killed process and a power cut, and lies in the
+    file itself, not only in SQLite's log. Before the first one of a day the catalogue is backed up.
+    All errors of SQLite are raised as UserError.
 
     Attributes
     ----------
@@ -85,16 +75,19 @@ class Database:
         self.writable = writable
         self.author = author
         self._place = place
-        self._lock = RLock()
+        self._lock, self._reading = RLock(), Lock()
+        self._closed = Event()
+        self._changing: int | None = None  # the thread with an open transaction
         self._backed_up: date | None = None
         self._changes = self.missing = 0
         own = (path.name, *(path.name + end for end in _COMPANIONS), COUNTER_NAME, BACKUPS_NAME)
         require_own(path.parent, *own)
         with explained(self.path):
-            self._connection = _connect(path, writable=writable)
+            self._connection = opened(path, "rw") if writable else opened_for_reading(path)
         try:
             with explained(self.path):
                 self._prepare()
+                self._reader = opened(path, "ro") if writable else self._connection
         except BaseException:
             self._connection.close()
             raise
@@ -105,7 +98,7 @@ class Database:
         """Make an empty catalogue; the file must not exist."""
         with explained(path):
             path.touch(mode=0o600, exist_ok=False)
-            with closing(_connect(path, writable=True)) as connection:
+            with closing(opened(path, "rw")) as connection:
                 # Before the tables, so that a reader never sees them in another journal mode.
                 connection.execute("PRAGMA journal_mode = WAL")
                 schema.migrate(connection)
@@ -117,10 +110,12 @@ class Database:
         return self.path, self.path.with_name(self.path.name + "-wal")
 
     def close(self) -> None:
-        """Close the connection; a second call does nothing."""
-        with self._lock:
-            # SQLite deletes the log when the last connection closes.
+        """Close the connections; a second call does nothing. A change that waits is given up."""
+        self._closed.set()
+        with self._lock, self._reading:
+            # SQLite deletes the log when the last connection closes, if that may write.
             self._place.let_go(*self._files)
+            self._reader.close()
             self._connection.close()
 
     @contextmanager
@@ -133,7 +128,8 @@ class Database:
         with self._lock, explained(self.path):
             self._place.check()
             self._back_up_today()
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._begin()
+            self._changing = get_ident()
             try:
                 yield Transaction(self._connection, self.author, datetime.now(UTC).isoformat())
                 self._place.check()
@@ -144,14 +140,19 @@ class Database:
                     if self._connection.in_transaction:
                         self._connection.execute("ROLLBACK")
                 raise
+            finally:
+                self._changing = None
             # If the folder was removed meanwhile, the commit went with it.
             self._place.check()
             self._settle()
 
     def rows(self, sql: str, *values: Any) -> Sequence[tuple[Any, ...]]:
         """All rows of a query, from one consistent snapshot."""
-        with self._lock, explained(self.path):
-            return self._connection.execute(sql, values).fetchall()
+        if self._changing == get_ident():
+            with explained(self.path):
+                return self._connection.execute(sql, values).fetchall()
+        with self._reading, explained(self.path):
+            return self._reader.execute(sql, values).fetchall()
 
     def back_up(self) -> Path:
         """Copy the catalogue as it stands into a new backup in the study; returns its path."""
@@ -168,6 +169,18 @@ class Database:
     def version(self) -> int:
         """The version of the catalogue; an older one that is open for reading stays as it is."""
         return int(self.rows("PRAGMA user_version")[0][0])
+
+    def _begin(self) -> None:
+        """Begin a transaction as soon as no other program has one."""
+        last = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > last or self._closed.is_set():
+                    raise
 
     def _back_up_today(self) -> None:
         """Back up what earlier days left, before the first change of a day; never in the way."""
@@ -237,6 +250,7 @@ class Database:
                 if version:
                     self.back_up()
                 schema.migrate(connection)
+            connection.execute(f"PRAGMA busy_timeout = {1000 * _BUSY_STEP_S:.0f}")
 
 
 def sha256_in(database: Database) -> str:
@@ -252,44 +266,6 @@ def in_words(path: Path, missing: int) -> str:
         "whole folder is still somewhere, copy all of it. Otherwise run `mlbseg repair`, which "
         "goes on without these changes."
     )
-
-
-def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
-    # Never "rwc": opening must not create an empty catalogue if it is missing.
-    uri = f"{path.absolute().as_uri()}?mode={'rw' if writable else 'ro'}"
-    connection = sqlite3.connect(
-        uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-    )
-    restrain(connection)
-    if writable:
-        return connection
-    try:
-        connection.execute("PRAGMA schema_version")
-    except sqlite3.OperationalError:
-        # A WAL database cannot be read if its index cannot be written (a read-only share), unless
-        # it is declared immutable. An empty or absent WAL hides no commit.
-        connection.close()
-        wal = path.with_name(path.name + "-wal")
-        if wal.exists() and wal.stat().st_size > 0:
-            raise
-        connection = sqlite3.connect(
-            uri + "&immutable=1", uri=True, isolation_level=None, check_same_thread=False
-        )
-        restrain(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def restrain(connection: sqlite3.Connection) -> None:
-    """Harden the connection: the file may come from a stranger."""
-    for limit, value in _LIMITS.items():
-        connection.setlimit(limit, value)
-    # A damaged text is read, and told by its hash.
-    connection.text_factory = lambda text: text.decode(errors="replace")
-    for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
-        connection.execute(f"PRAGMA {pragma}")
 
 
 def _check_integrity(connection: sqlite3.Connection) -> None:

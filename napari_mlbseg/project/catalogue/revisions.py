@@ -27,7 +27,7 @@ from napari_mlbseg.project.catalogue.newest import (
 from napari_mlbseg.project.catalogue.reading import readable
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.damage import DamagedRevision
-from napari_mlbseg.project.records.masks import PackedMask
+from napari_mlbseg.project.records.masks import PackedMask, require_values
 from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.records.values import require_classes, values_in
 
@@ -53,13 +53,7 @@ class Slices:
 
         Raises UserError for a clean one with values that are no class of the study.
         """
-        if state not in HUMAN:
-            raise ValueError(f"a saved slice is a draft or clean, not {state}")
-        expected = self._case_of(key).slice_shape(key.axis)
-        if mask.shape != expected:
-            raise ValueError(f"the mask of {key} has the shape {expected}, got {mask.shape}")
-        if state is SliceState.CLEAN:
-            require_classes(mask, self._catalogue.classes(), self.in_words(key))
+        self.require_savable(key, mask, state)
         packed = PackedMask.pack(mask)
         with self._database.transaction() as write:
             number = _store(write, packed)
@@ -69,6 +63,17 @@ class Slices:
         if state is SliceState.CLEAN:
             self._values[record.revision] = number, values_in(mask)
         return record
+
+    def require_savable(self, key: SliceKey, mask: NDArray[np.uint8], state: SliceState) -> None:
+        """Raise the UserError that `save` would raise because of what it is given."""
+        if state not in HUMAN:
+            raise ValueError(f"a saved slice is a draft or clean, not {state}")
+        expected = self._case_of(key).slice_shape(key.axis)
+        if mask.shape != expected:
+            raise ValueError(f"the mask of {key} has the shape {expected}, got {mask.shape}")
+        require_values(mask)
+        if state is SliceState.CLEAN:
+            require_classes(mask, self._catalogue.classes(), self.in_words(key))
 
     def set_state(self, key: SliceKey, state: SliceState) -> SliceRecord:
         """Change a slice's state and keep its newest mask.

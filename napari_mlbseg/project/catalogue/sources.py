@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from napari_mlbseg.project.catalogue.database import restrain
+from napari_mlbseg.project.catalogue.connecting import restrain
 from napari_mlbseg.project.catalogue.schema import first_columns
 from napari_mlbseg.project.catalogue.soundness import Row, holds
 

@@ -30,6 +30,7 @@ from napari_mlbseg.project.importing.names import (
     says_label,
     words_in,
 )
+from napari_mlbseg.project.importing.tables import table_rows
 
 
 @dataclass(frozen=True)
@@ -412,11 +413,12 @@ def _says_nothing(name: str, stem: str) -> bool:
 def _from_table(table: Path) -> Layout:
     """The cases that a CSV file lists; its paths are relative to its folder."""
     try:
-        text = table.read_text(encoding="utf-8-sig")
+        rows = table_rows(table.read_text(encoding="utf-8-sig"))
+    except csv.Error as error:
+        raise UserError(f"{table} cannot be read as a table: {error}.") from error
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
         raise UserError(f"{table} cannot be read: {reason}.") from error
-    rows = list(csv.DictReader(text.splitlines()))
     if not rows or not {"case", "image"} <= set(rows[0]):
         raise UserError(
             f"{table} lists no cases. Its first line names the columns case, image, labels; every "

@@ -14,6 +14,7 @@ from napari_mlbseg.formats.scan import Scan
 from napari_mlbseg.formats.source import Choice, Mask
 from napari_mlbseg.project.importing.layout import CaseFiles
 from napari_mlbseg.project.importing.names import normal
+from napari_mlbseg.project.importing.tables import table_rows
 from napari_mlbseg.project.records.cases import LabelClass
 
 _NAMING_FORMATS: Final = ("dicom", "nrrd")
@@ -143,8 +144,10 @@ def described_names(labels: Path) -> dict[int, str]:
 
 def _of_table(table: Path) -> dict[int, str]:
     """The columns index and name of a ``_dseg.tsv``."""
-    text = _text(table)
-    rows = csv.DictReader(text.splitlines(), delimiter="\t")
+    try:
+        rows = table_rows(_text(table), delimiter="\t")
+    except csv.Error:
+        return {}
     return _plain((row.get("index"), row.get("name")) for row in rows)
 
 

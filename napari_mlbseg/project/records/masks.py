@@ -27,11 +27,7 @@ class PackedMask:
         """Compress a slice; raises UserError if a value is not a class."""
         if mask.ndim != 2 or mask.dtype != np.uint8:
             raise ValueError(f"a mask is 2-D and uint8, got {mask.ndim}-D {mask.dtype}")
-        if mask.size and int(mask.max()) > MAX_CLASS:
-            raise UserError(
-                f"The mask holds the value {int(mask.max())}, but classes run from 0 to "
-                f"{MAX_CLASS}. Paint with one of the classes of the study."
-            )
+        require_values(mask)
         rows, columns = mask.shape
         return cls(rows, columns, mask.dtype.str, zlib.compress(mask.tobytes()))
 
@@ -58,6 +54,15 @@ class PackedMask:
         if int(mask.max()) > MAX_CLASS:
             raise ValueError(f"a value of {int(mask.max())}")
         return mask
+
+
+def require_values(mask: NDArray[np.uint8]) -> None:
+    """Raise UserError if a mask holds a value that no class can have."""
+    if mask.size and int(mask.max()) > MAX_CLASS:
+        raise UserError(
+            f"The mask holds the value {int(mask.max())}, but classes run from 0 to "
+            f"{MAX_CLASS}. Paint with one of the classes of the study."
+        )
 
 
 def plane(axis: int, start: int, stop: int | None = None) -> tuple[slice | int, ...]:

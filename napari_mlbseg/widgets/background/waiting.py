@@ -23,13 +23,13 @@ class Waiting(QObject):
 
     Signals
     -------
-    begun(str)
-        A wait has begun, and for what.
+    begun(str, str)
+        A wait has begun: for what, and what not to wait for it means.
     over()
         The wait is over.
     """
 
-    begun = Signal(str)
+    begun = Signal(str, str)
     over = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -43,15 +43,19 @@ class Waiting(QObject):
         what: str,
         go: Callable[[], object],
         stay: Callable[[], object],
+        at_once: str,
     ) -> None:
-        """Call `go` as soon as `ended()` is true, or `stay` if the wait is given up."""
+        """Call `go` as soon as `ended()` is true, or `stay` if the wait is given up.
+
+        `what` and `at_once` say what is waited for, and what follows if it is not.
+        """
         self.give_up()
         if ended():
             go()
             return
         self._awaited = _Awaited(ended, go, stay)
         self._timer.start()
-        self.begun.emit(what)
+        self.begun.emit(what, at_once)
 
     def go_on(self) -> None:
         """Stop waiting, and call `go`."""

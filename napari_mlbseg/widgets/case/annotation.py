@@ -11,8 +11,9 @@ from qtpy.QtCore import QObject, Signal
 from napari_mlbseg.engine.events import SlicesPublished
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.cases import Case, LabelClass
-from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceState
 from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.background.in_turn import InTurn
 from napari_mlbseg.widgets.background.task import timer
 from napari_mlbseg.widgets.case.answers import Answers
 from napari_mlbseg.widgets.case.class_marks import ClassMarks
@@ -49,6 +50,8 @@ class Annotation(QObject):
         Between which slices each class shows.
     unsaved
         Edited slices that could not be saved at the last attempt, and why.
+    saves
+        What is saved, in turn; something waits while the study is busy.
 
     Signals
     -------
@@ -92,24 +95,28 @@ class Annotation(QObject):
         *,
         history: History | None = None,
         marks: ClassMarks | None = None,
+        saves: InTurn | None = None,
         index: int | None = None,
         earlier: CaseLayers | None = None,
     ) -> None:
         """Show a case at a slice, or in the middle.
 
         `history` comes from an earlier visit, `earlier` are the layers of the case shown before;
-        `marks` say which classes are locked and hidden.
+        `marks` say which classes are locked and hidden, `saves` come with the study.
         """
         super().__init__(parent)
         self.case = case
         self.unsaved: dict[SliceKey, str] = {}
         self._study = study
         self._marks = marks = ClassMarks(self) if marks is None else marks
+        self.saves = saves = InTurn("mlbseg-saves", self) if saves is None else saves
         self._states = SliceStates(study, case)
         self._save_timer = timer(self, _SAVE_AFTER_MS, self.flush, single_shot=True)
         self._late = LateSlices(self)
         names = (*LAYER_NAMES, ArrayName.PROPOSED_LABELS)
-        self.extents = ExtentKeeper(study, case, changed=self._on_extent, request=self.request.emit)
+        self.extents = ExtentKeeper(
+            study, case, saves, changed=self._on_extent, request=self.request.emit
+        )
         self._arrays = CaseArrays(
             study, case, names, self._late.await_more, excluded=self.extents.excluded
         )
@@ -241,8 +248,9 @@ class Annotation(QObject):
         self.flushed.emit()
 
     def unsaved_masks(self) -> dict[SliceKey, NDArray[np.uint8]]:
-        """Return the labels of the slices that could not be saved."""
-        return {key: self._labels(key) for key in self.unsaved}
+        """Return the labels of the slices that could not be saved, or whose saving waits."""
+        waiting = [key for key, state in self._states.expected.items() if state in HUMAN]
+        return {key: self._labels(key) for key in (*self.unsaved, *waiting)}
 
     def discard(self) -> None:
         """Discard the edits that could not be saved, for good."""
@@ -287,6 +295,7 @@ class Annotation(QObject):
             self._study,
             self._states,
             self._working,
+            self.saves,
             changed=self._on_look,
             request=self.request.emit,
         )

@@ -15,6 +15,7 @@ from napari_mlbseg.project.records.extents import (
 )
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.background.in_turn import InTurn
 from napari_mlbseg.widgets.case.class_meant import class_meant
 
 
@@ -25,21 +26,24 @@ class ExtentKeeper:
         self,
         study: Study,
         case: Case,
+        saves: InTurn,
         *,
         changed: Callable[[], object],
         request: Callable[[ExtentMarked], object],
     ) -> None:
         """Call `changed` after a mark was set or taken away, and pass requests for the engine."""
-        self._study, self._case = study, case
+        self._study, self._case, self._saves = study, case, saves
         self._changed, self._request = changed, request
         self._marked: Mapping[tuple[int, int], Extent] = {}
+        self._expected: list[tuple[tuple[int, int], Extent]] = []  # marks not in the study yet
         self._excluded: Mapping[int, Excluded] = {}
         self.refresh()
 
     def refresh(self) -> bool:
         """Read the extents again; return whether other slices are excluded than before."""
         found = self._study.extents.of(self._case.id)
-        self._marked = {(one.axis, one.value): one.extent for one in found}
+        known = {(one.axis, one.value): one.extent for one in found}
+        self._marked = {**known, **dict(self._expected)}
         before = self._excluded
         self._excluded = self._study.extents.excluded_along(self._case.id) if found else {}
         return not _same(before, self._excluded)
@@ -63,11 +67,24 @@ class ExtentKeeper:
         return names.get(value, ""), _indices(outside), _indices(empty_by(found, names, count))
 
     def keep(self, axis: int, value: int, extent: Extent) -> None:
-        """Mark an extent: first in the study, then in memory; then tell the engine.
+        """Mark an extent: in the study, then on view; then tell the engine.
 
-        Raises UserError or OSError if it cannot be saved; then nothing has changed.
+        If the study is not ready for it, what it excludes is shown when the study has it. Raises
+        UserError or OSError if it cannot be saved; then nothing has changed.
         """
-        self._study.extents.mark(self._case.id, axis, value, extent)
+        study, case_id = self._study, self._case.id
+
+        def landed(_: object) -> None:
+            self._expected.pop(0)
+            self._settle()
+
+        if self._saves.put(lambda: study.extents.mark(case_id, axis, value, extent), landed):
+            self._settle()
+        else:
+            self._expected.append(((axis, value), extent))
+            self._marked = {**self._marked, (axis, value): extent}
+
+    def _settle(self) -> None:
         self.refresh()
         self._changed()
         self._request(ExtentMarked(self._case.id))

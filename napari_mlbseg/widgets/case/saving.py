@@ -28,6 +28,13 @@ def in_words(reasons: dict[SliceKey, str]) -> str:
     )
 
 
+def waits_in_words(saves: int, problem: str) -> str:
+    """Say how many saves wait, and why as far as it is known; for the annotator."""
+    how_many = "1 save waits" if saves == 1 else f"{saves} saves wait"
+    why = f"\n{problem}" if problem else ""
+    return f"{how_many}: another program holds the study, or the disk is busy.{why}"
+
+
 def slices_in_words(count: int) -> str:
     """Return a count in words: 1 slice, 2 slices."""
     return "1 slice" if count == 1 else f"{count} slices"

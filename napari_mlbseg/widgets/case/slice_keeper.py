@@ -1,13 +1,15 @@
 """The look of a slice, kept the same in the study and on view."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from napari_mlbseg.engine.events import SliceAccepted, SliceReopened
 from napari_mlbseg.project.labels import Labels
-from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceState
+from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.background.in_turn import InTurn
 from napari_mlbseg.widgets.case.history import Look, Packed
 from napari_mlbseg.widgets.case.slice_states import SliceStates
 from napari_mlbseg.widgets.case.working_labels import WorkingLabels
@@ -24,6 +26,7 @@ class SliceKeeper:
         study: Study,
         states: SliceStates,
         working: WorkingLabels,
+        saves: InTurn,
         *,
         changed: Callable[[SliceKey, bool], object],
         request: Callable[[SliceAccepted | SliceReopened], object],
@@ -35,6 +38,7 @@ class SliceKeeper:
         self._study = study
         self._states = states
         self._working = working
+        self._saves = saves
         self._changed = changed
         self._request = request
 
@@ -66,30 +70,67 @@ class SliceKeeper:
         return self._working.sparing((key.axis, key.index), labels)
 
     def keep(self, key: SliceKey, look: Look) -> None:
-        """Give a slice a look: first in the study, then in memory; then tell the engine.
+        """Give a slice a look: in the study and on view; then tell the engine.
 
-        Raises UserError or OSError if it cannot be saved; then nothing has changed.
+        If the study is not ready for it, the slice shows the look already, and the engine is told
+        when the study has it. Raises UserError or OSError if it cannot be saved; then nothing has
+        changed.
         """
         was, where, shown = self._states[key], (key.axis, key.index), self.shown(key)
-        if look.labels is not None:
-            labels = look.labels.unpack()
-            self._states.keep(self._study.save_slice(key, labels, look.state))
+        labels = None if look.labels is None else look.labels.unpack()
+        if labels is not None:
+            self._study.slices.require_savable(key, labels, look.state)
+        landed = partial(self._land, key, was, look.state)
+        saved = self._saves.put(self._writing(key, look, labels, was), landed)
+        if labels is not None:
             self._working.lay(where, labels, below=look.above)
-            for axis, index in look.above:
-                self._lift(SliceKey(key.case_id, axis, index))
         else:
-            if look.state is not was:
-                self._states.keep(self._study.slices.set_state(key, look.state))
             self._working.release(*where)
+        if saved is None:
+            self._states.expect(key, look.state)
+        else:
+            self._take(saved.result)
         other = not np.array_equal(shown, self.shown(key))
         if other or (was, look.state) != (SliceState.DRAFT, SliceState.DRAFT):
             self._changed(key, other)  # what is painted further on a draft, on view, is no news
-        if look.state is SliceState.CLEAN:
+        if saved is not None:
+            self._tell_engine(key, was, look.state)
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _writing(
+        self, key: SliceKey, look: Look, labels: Labels | None, was: SliceState
+    ) -> Callable[[], list[SliceRecord]]:
+        """Return what brings a look into the study, in any thread; it returns the revisions.
+
+        Slices that lie above are written once more: the study puts the newest revision on top.
+        """
+        study, above = self._study, [SliceKey(key.case_id, *where) for where in look.above]
+        lifted = [(other, state) for other in above if (state := self._states[other]) in HUMAN]
+
+        def write() -> list[SliceRecord]:
+            if labels is None:
+                return [] if look.state is was else [study.slices.set_state(key, look.state)]
+            saved = study.save_slice(key, labels, look.state)
+            return [saved, *(study.slices.set_state(other, state) for other, state in lifted)]
+
+        return write
+
+    def _land(
+        self, key: SliceKey, was: SliceState, state: SliceState, records: list[SliceRecord]
+    ) -> None:
+        """Take note that a look that waited is in the study now."""
+        self._states.arrived(key)
+        self._take(records)
+        self._changed(key, False)
+        self._tell_engine(key, was, state)
+
+    def _take(self, records: list[SliceRecord]) -> None:
+        for record in records:
+            self._states.keep(record)
+
+    def _tell_engine(self, key: SliceKey, was: SliceState, state: SliceState) -> None:
+        if state is SliceState.CLEAN:
             self._request(SliceAccepted(key))
         elif was is SliceState.CLEAN:
             self._request(SliceReopened(key))
-
-    def _lift(self, key: SliceKey) -> None:
-        """Write a slice that lies above once more: the study puts the newest revision on top."""
-        if self._states[key] in HUMAN:
-            self._states.keep(self._study.slices.set_state(key, self._states[key]))

@@ -1,5 +1,8 @@
 """The states of the slices of the case on view, in memory to avoid disk access."""
 
+from collections import deque
+from collections.abc import Mapping
+
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.study import Study
@@ -8,23 +11,26 @@ _DONE = (SliceState.CLEAN, SliceState.SKIPPED)
 
 
 class SliceStates:
-    """The newest state of every slice of a case; the study stores them."""
+    """The newest state of every slice of a case; the study stores them, or is about to."""
 
     def __init__(self, study: Study, case: Case) -> None:
         self._shape = case.geometry.shape
         self._records = {r.key: r for r in study.slices.records(case.id)}
+        self._expected: dict[SliceKey, deque[SliceState]] = {}
 
     def __getitem__(self, key: SliceKey) -> SliceState:
         """Return the state of a slice."""
+        if key in self._expected:
+            return self._expected[key][-1]
         record = self._records.get(key)
         return record.state if record else SliceState.UNTOUCHED
 
     def along(self, axis: int) -> tuple[SliceState, ...]:
         """Return the states of all slices along an axis."""
         states = [SliceState.UNTOUCHED] * self._shape[axis]
-        for key, record in self._records.items():
+        for key in {**self._records, **self._expected}:
             if key.axis == axis:
-                states[key.index] = record.state
+                states[key.index] = self[key]
         return tuple(states)
 
     def human(self) -> list[tuple[int, int]]:
@@ -40,3 +46,18 @@ class SliceStates:
     def keep(self, record: SliceRecord) -> None:
         """Take a newer revision of a slice."""
         self._records[record.key] = record
+
+    @property
+    def expected(self) -> Mapping[SliceKey, SliceState]:
+        """The states of slices that are not in the study yet."""
+        return {key: states[-1] for key, states in self._expected.items()}
+
+    def expect(self, key: SliceKey, state: SliceState) -> None:
+        """Take a state that the study will store later."""
+        self._expected.setdefault(key, deque()).append(state)
+
+    def arrived(self, key: SliceKey) -> None:
+        """Take note that the study stores the first of the states that were expected of a slice."""
+        self._expected[key].popleft()
+        if not self._expected[key]:
+            del self._expected[key]

@@ -76,10 +76,10 @@ class Asking(QObject):
         if question is not None:
             question.finish()
 
-    def _show_wait(self, what: str) -> None:
+    def _show_wait(self, what: str, at_once: str) -> None:
         waiting = self._bench.leaving.waiting
-        at_once = waiting.go_on if self.closing else None
-        self._wait = WaitQuestion(what, waiting.give_up, at_once, self._window())
+        go_on = waiting.go_on if self.closing else None
+        self._wait = WaitQuestion(what, waiting.give_up, go_on, at_once, self._window())
         self._wait.open()
 
     def _close_wait(self) -> None:

@@ -137,20 +137,17 @@ class WaitQuestion(Question):
         self,
         what: str,
         stay: Callable[[], object],
-        at_once: Callable[[], object] | None = None,
+        go_on: Callable[[], object] | None,
+        at_once: str,
         parent: QWidget | None = None,
     ) -> None:
+        """Offer to stay, and to `go_on` if possible; `at_once` says what that means."""
         super().__init__("One moment", f"{what}…", parent)
         bar = QProgressBar()
         bar.setRange(0, 0)
         self._column.addWidget(bar)
-        if at_once is not None:
-            self.add(
-                "Close at once",
-                at_once,
-                "Corrected slices are saved; what the network learnt since the last checkpoint is"
-                " lost.",
-            )
+        if go_on is not None:
+            self.add("Close at once", go_on, at_once)
         self.add("Stay", stay)
 
 

@@ -23,6 +23,7 @@ from napari_mlbseg.project.rescue import (
 )
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.case.saving import slices_in_words
+from napari_mlbseg.widgets.refusals import reporting
 from napari_mlbseg.widgets.workbench import Workbench
 
 
@@ -154,19 +155,24 @@ class Rescues(QObject):
         study = bench.study
         assert study is not None
         clean = set(study.slices.clean())
-        try:
-            back = restore(study, rescue)
-            for path in self._copies(found, back):
-                self._delete(path)
-            if back.problems and found.ours:
-                left = {key: rescue.masks[key] for key in back.problems}
-                write_rescue(found.path, replace(rescue, masks=left))
-        except (UserError, OSError) as error:
-            bench.failed.emit(str(error))
-            return
-        for key in clean.intersection(back.drafts):
-            bench.send(SliceReopened(key))
-        self._tell(study, back)
+
+        def restored(back: Restored) -> None:
+            with reporting(bench.failed.emit):
+                self._clear(found, back)
+            for key in clean.intersection(back.drafts):
+                bench.send(SliceReopened(key))
+            self._tell(study, back)
+
+        with reporting(bench.failed.emit):
+            bench.leaving.saves.do(lambda: restore(study, rescue), restored)
+
+    def _clear(self, found: FoundRescue, back: Restored) -> None:
+        """Delete the copies of what is restored; what could not be stays in the file."""
+        for path in self._copies(found, back):
+            self._delete(path)
+        if back.problems and found.ours:
+            left = {key: found.rescue.masks[key] for key in back.problems}
+            write_rescue(found.path, replace(found.rescue, masks=left))
 
     def _tell(self, study: Study, back: Restored) -> None:
         bench = self._bench

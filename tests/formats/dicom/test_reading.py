@@ -157,3 +157,30 @@ def test_padding_does_not_change_what_is_shown_and_learnt_from(tmp_path: Path) -
         assert padding_of(study.case("plain").source) is None
         study.arrays.remove("padded", ArrayName.IMAGE)
         rebuild_arrays(study.cases, study.arrays)
+
+
+def of_no_kind(file: Path, tag: bytes) -> None:
+    """Damage the type of an element that has been read so far (explicit little endian)."""
+    data = file.read_bytes()
+    assert data.count(tag) == 1
+    place = data.index(tag) + 4
+    file.write_bytes(data[:place] + b"Cx" + data[place + 2 :])
+
+
+MODALITY, SERIES, ROWS = b"\x08\x00\x60\x00CS", b"\x20\x00\x0e\x00UI", b"\x28\x00\x10\x00US"
+
+
+def test_damage_in_what_is_only_shown_is_no_hindrance(tmp_path: Path) -> None:
+    stored = voxels((6, 5, 4))
+    for file in write_series(tmp_path / "s", stored, lps_of()):
+        of_no_kind(file, MODALITY)
+    found = read_image(tmp_path / "s")[0].voxels
+    np.testing.assert_array_equal(np.sort(found, None), np.sort(stored, None))
+
+
+@pytest.mark.parametrize("tag", [SERIES, ROWS])
+def test_damage_in_what_sorts_files_is_told(tmp_path: Path, tag: bytes) -> None:
+    file = write_series(tmp_path / "s", voxels((6, 5, 4)), lps_of())[1]
+    of_no_kind(file, tag)
+    with pytest.raises(UserError, match=file.name):
+        read_image(tmp_path / "s")

@@ -1,4 +1,6 @@
 import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,11 +9,11 @@ import pytest
 from older_study import made_older
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.catalogue import schema
+from napari_mlbseg.project.catalogue import database, schema
 from napari_mlbseg.project.catalogue.complaints import explained
 from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.extents import Extent
-from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.study import Study
 
 KEY = SliceKey("a", 0, 0)
@@ -51,8 +53,9 @@ def test_history_can_only_grow(catalogue: Path, table: str, statement: str) -> N
 def test_the_file_is_durable_and_known(study: Study) -> None:
     (mode,) = sqlite_answer(study.path, "PRAGMA journal_mode")
     assert mode == "wal"
-    assert study._database.rows("PRAGMA synchronous") == [(2,)]  # FULL: fsync on every commit
-    assert study._database.rows("PRAGMA foreign_keys") == [(1,)]
+    with study._database.transaction() as write:
+        assert write.rows("PRAGMA synchronous") == [(2,)]  # FULL: fsync on every commit
+        assert write.rows("PRAGMA foreign_keys") == [(1,)]
     assert sqlite_answer(study.path, "PRAGMA user_version") == (len(schema.MIGRATIONS),)
 
 
@@ -174,15 +177,53 @@ def test_a_full_disk_is_told_and_the_next_save_works(study: Study) -> None:
     assert len(study.slices.history(KEY)) == saved + 1
 
 
-def test_a_catalogue_in_use_is_told_and_the_next_save_works(study: Study) -> None:
-    study._database._connection.execute("PRAGMA busy_timeout = 1")
-    other = sqlite3.connect(study.path / "catalogue.sqlite", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
+@pytest.fixture
+def other(study: Study) -> Iterator[sqlite3.Connection]:
+    """Another program, which holds the catalogue until it rolls back."""
+    connection = sqlite3.connect(study.path / "catalogue.sqlite", isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    yield connection
+    connection.close()
+
+
+def test_a_catalogue_in_use_is_told_and_the_next_save_works(
+    study: Study, other: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.0)
     with pytest.raises(UserError, match=r"in use by another program,.*try again"):
         study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
     other.execute("ROLLBACK")
-    other.close()
     study.save_slice(KEY, mask_of(0), SliceState.DRAFT)
+
+
+def waiting_save(study: Study, pool: ThreadPoolExecutor) -> "Future[SliceRecord]":
+    """A save in another thread, which waits for the other program by now."""
+    saved = pool.submit(study.save_slice, KEY, np.zeros((7, 8), np.uint8), SliceState.CLEAN)
+    lock = study._database._lock
+    while lock.acquire(blocking=False):
+        lock.release()
+    return saved
+
+
+def test_readers_do_not_wait_for_a_change_that_waits(
+    study: Study, other: sqlite3.Connection
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        saved = waiting_save(study, pool)
+        assert study.slices.clean() == ()
+        assert [case.id for case in study.cases] == ["a"]
+        assert not saved.done()
+        other.execute("ROLLBACK")
+        assert saved.result().state is SliceState.CLEAN
+    assert study.slices.clean() == (KEY,)
+
+
+def test_closing_gives_up_a_change_that_waits(study: Study, other: sqlite3.Connection) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        saved = waiting_save(study, pool)
+        study.close()
+        with pytest.raises(UserError, match=r"in use by another program|no longer open"):
+            saved.result()
 
 
 def test_a_catalogue_that_may_not_be_written_is_told(study: Study) -> None:

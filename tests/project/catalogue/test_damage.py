@@ -191,8 +191,17 @@ def test_a_case_that_changed_is_never_used(study: Study, column: str) -> None:
         again.case("a")
 
 
-@pytest.mark.parametrize("version", range(1, NEWEST))
-def test_a_study_of_each_earlier_version_opens_and_goes_on(
+def backed_up_versions(folder: Path) -> list[int]:
+    """The versions of the backups of a study: made before a migration, or the first change."""
+    found = []
+    for path in sorted((folder / "backups").glob("*.sqlite")):
+        with closing(sqlite3.connect(path)) as connection:
+            found += connection.execute("PRAGMA user_version").fetchone()
+    return found
+
+
+@pytest.mark.parametrize("version", range(1, NEWEST + 1))
+def test_a_study_of_each_version_opens_and_goes_on(
     study: Study, catalogue: Path, version: int
 ) -> None:
     made_older(catalogue.parent, version)
@@ -206,7 +215,9 @@ def test_a_study_of_each_earlier_version_opens_and_goes_on(
         again.slices.set_state(KEY, DRAFT)
         again.save_slice(SliceKey("a", 0, 4), mask_of(4), CLEAN)
         again.extents.mark("a", 0, 1, Extent(0, 4))
+        again.changes.rename("a", "anna")
         assert again.damage() == ()
+    assert backed_up_versions(catalogue.parent) == [version]
 
 
 @pytest.mark.parametrize("where", ["mask", "time"])

@@ -78,7 +78,7 @@ class Reads:
             return 0
 
         monkeypatch.setattr(Database, "rows", counting)
-        study._database._connection.set_progress_handler(step, 1)
+        study._database._reader.set_progress_handler(step, 1)
 
     def of(self, work: Callable[[], object]) -> tuple[int, int]:
         self.rows = self.steps = 0

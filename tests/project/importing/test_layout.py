@@ -93,6 +93,17 @@ def test_bids_with_the_names_of_its_table(tmp_path: Path) -> None:
     assert ".json is no known format: dataset_description.json" in told(imported.notes)
 
 
+def test_a_table_of_names_that_is_none_is_passed_over(tmp_path: Path) -> None:
+    put(tmp_path, "sub-01/anat/sub-01_T1w")
+    put(tmp_path, "derivatives/manual/sub-01/anat/sub-01_T1w_dseg", value=2)
+    table = tmp_path / "derivatives/manual/sub-01/anat/sub-01_T1w_dseg.tsv"
+    table.write_text(f"index\tname\n2\t{'a' * 200_000}\n")
+    study, imported = made(tmp_path, tmp_path)
+    with study:
+        assert [found.value for found in study.classes] == [2]
+    assert imported.failures == ()
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_nnunet_with_the_names_of_its_dataset(tmp_path: Path, turned: bool) -> None:
     put(tmp_path, "imagesTr/la_001_0000", "imagesTr/la_002_0000", "imagesTs/la_009_0000")
@@ -246,6 +257,8 @@ def test_a_table_says_everything(tmp_path: Path) -> None:
         ("", "lists no cases. Its first line names the columns case, image, labels"),
         ("a,b\n1,2\n", "lists no cases"),
         ("case,image\nx,\n", "names no image in line 2"),
+        ("case,image\nx,a\0.nii\n", "cannot be read as a table: it holds null characters"),
+        (f"case,image\nx,{'a' * 200_000}\n", "cannot be read as a table: field larger than"),
         (None, "cannot be read: No such file"),
     ],
 )

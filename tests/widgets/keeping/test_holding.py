@@ -337,7 +337,7 @@ def test_a_training_that_does_not_stop_keeps_the_study_until_it_ends(
     bench.engine = lambda *_: stubborn
     assert bench.train(Config())
     waits: list[str] = []
-    bench.leaving.waiting.begun.connect(waits.append)
+    bench.leaving.waiting.begun.connect(lambda what, _: waits.append(what))
     bench.close_study()
     assert waits == ["Stopping the training"]
     bench.leaving.waiting.give_up()  # rather not, then
