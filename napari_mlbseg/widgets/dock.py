@@ -391,8 +391,8 @@ class MLBSegDock(QWidget):
         annotation = self.workbench.annotation
         key = annotation.key if annotation else None
         following = self.suggester.after(key)
-        if annotation and following and following.case_id == annotation.case.id:
-            annotation.expect(following)
+        if following is not None:
+            self.workbench.view.expect(following)
         self.suggestions_panel.set_current(key)
         best = [one.key for one in self.suggester.best]
         self.slices_panel.strip.set_suggested(

@@ -97,6 +97,8 @@ class Workbench(QObject):
         self.changes = CaseChanges(
             lambda: self.study, self.view, self.leaving, self.errands, self.bridge, self
         )
+        for signal in (self.changes.changed, self.classes_changed):
+            signal.connect(self.view.expect_nothing)
         self.changes.failed.connect(self.failed)
         self.changes.told.connect(self.told)
 

@@ -94,11 +94,12 @@ class Annotation(QObject):
         marks: ClassMarks | None = None,
         index: int | None = None,
         earlier: CaseLayers | None = None,
+        ahead: CaseArrays | None = None,
     ) -> None:
         """Show a case at a slice, or in the middle.
 
         `history` comes from an earlier visit, `earlier` are the layers of the case shown before;
-        `marks` say which classes are locked and hidden.
+        `marks` say which classes are locked and hidden; `ahead` holds rows that were read ahead.
         """
         super().__init__(parent)
         self.case = case
@@ -113,6 +114,8 @@ class Annotation(QObject):
         self._arrays = CaseArrays(
             study, case, names, self._late.await_more, excluded=self.extents.excluded
         )
+        if ahead is not None:
+            self._arrays.take_over(ahead)
         self._working = WorkingLabels(
             case.geometry.shape,
             self._arrays.machine_slice,
