@@ -1,6 +1,6 @@
 """The look of a slice, kept the same in the study and on view."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -25,12 +25,12 @@ class SliceKeeper:
         states: SliceStates,
         working: WorkingLabels,
         *,
-        changed: Callable[[SliceKey, bool], object],
+        changed: Callable[[Sequence[SliceKey], bool], object],
         request: Callable[[SliceAccepted | SliceReopened], object],
     ) -> None:
-        """Pass every changed slice to `changed`, and every request for the engine to `request`.
+        """Pass changed slices to `changed`, and every request for the engine to `request`.
 
-        `changed` is also told whether the slice shows other labels now.
+        `changed` is also told whether one of the slices shows other labels now.
         """
         self._study = study
         self._states = states
@@ -66,28 +66,51 @@ class SliceKeeper:
         return self._working.sparing((key.axis, key.index), labels)
 
     def keep(self, key: SliceKey, look: Look) -> None:
-        """Give a slice a look: first in the study, then in memory; then tell the engine.
+        """Give a slice a look, see `keep_all`."""
+        self.keep_all({key: look})
 
-        Raises UserError or OSError if it cannot be saved; then nothing has changed.
+    def keep_all(self, looks: Mapping[SliceKey, Look]) -> None:
+        """Give slices looks: first in the study, then in memory; then tell the engine.
+
+        Raises UserError or OSError if they cannot be saved; then nothing has changed. Where others
+        lie over a slice, slices are saved one by one, since their order counts.
         """
-        was, where, shown = self._states[key], (key.axis, key.index), self.shown(key)
-        if look.labels is not None:
-            labels = look.labels.unpack()
-            self._states.keep(self._study.save_slice(key, labels, look.state))
-            self._working.lay(where, labels, below=look.above)
+        if len(looks) > 1 and any(look.above for look in looks.values()):
+            for key, look in looks.items():
+                self.keep(key, look)
+            return
+        was = {key: self._states[key] for key in looks}
+        wanted = [
+            (key, look.state, None if look.labels is None else look.labels.unpack())
+            for key, look in looks.items()
+            if look.labels is not None or look.state is not was[key]
+        ]
+        for record in self._study.slices.keep(wanted) if wanted else ():
+            self._states.keep(record)
+        news, other = [], False
+        for key, look in looks.items():
+            changed = self._lay(key, look)
+            if changed or (was[key], look.state) != (SliceState.DRAFT, SliceState.DRAFT):
+                news.append(key)  # what is painted further on a draft, on view, is no news
+                other |= changed
+        if news:
+            self._changed(news, other)
+        for key, look in looks.items():
+            if look.state is SliceState.CLEAN:
+                self._request(SliceAccepted(key))
+            elif was[key] is SliceState.CLEAN:
+                self._request(SliceReopened(key))
+
+    def _lay(self, key: SliceKey, look: Look) -> bool:
+        """Show a saved look; return whether the slice shows other labels now."""
+        where, shown = (key.axis, key.index), self.shown(key)
+        if look.labels is None:
+            self._working.release(*where)
+        else:
+            self._working.lay(where, look.labels.unpack(), below=look.above)
             for axis, index in look.above:
                 self._lift(SliceKey(key.case_id, axis, index))
-        else:
-            if look.state is not was:
-                self._states.keep(self._study.slices.set_state(key, look.state))
-            self._working.release(*where)
-        other = not np.array_equal(shown, self.shown(key))
-        if other or (was, look.state) != (SliceState.DRAFT, SliceState.DRAFT):
-            self._changed(key, other)  # what is painted further on a draft, on view, is no news
-        if look.state is SliceState.CLEAN:
-            self._request(SliceAccepted(key))
-        elif was is SliceState.CLEAN:
-            self._request(SliceReopened(key))
+        return not np.array_equal(shown, self.shown(key))
 
     def _lift(self, key: SliceKey) -> None:
         """Write a slice that lies above once more: the study puts the newest revision on top."""
