@@ -105,7 +105,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "workbench": {
             *("background", "case", "changes", "keeping", "on_view", "refusals", "requests"),
         },
-        "toolbox": {"case", "panels", "workbench"},
+        "toolbox": {"background", "case", "panels", "tools", "workbench"},
         "lifetime": {"background", "case", "keeping", "panels", "workbench"},
         "reading": {"background", "case", "focus", "panels", "workbench"},
         "dock": {

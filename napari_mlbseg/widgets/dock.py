@@ -1,5 +1,6 @@
 """The dock widget: builds the panels and connects them to the workbench."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -179,6 +180,12 @@ class MLBSegDock(QWidget):
             self.workbench.view.show(lambda annotation: annotation.layers.hide_all())
         elif name == shortcuts.READING_LAYOUT.name:
             self.habits.side_panels.toggle()
+        elif name == shortcuts.PLANES.name:
+            self.habits.planes.toggle()
+        elif name == shortcuts.PLANES_HERE.name:
+            self.habits.planes.look_here()
+        elif name == shortcuts.RULER.name:
+            self.habits.ruler.toggle()
         elif name == "next_suggested":
             self._go_to_suggested()
         elif name == "take_proposed_labels":
@@ -231,7 +238,7 @@ class MLBSegDock(QWidget):
         bench.view.changed.connect(self._show_case)
         bench.classes_changed.connect(self._show_classes)
         bench.changes.changed.connect(self._show_cases)
-        bench.view.slice_changed.connect(self._show_slice_state)
+        bench.view.slices_changed.connect(self._show_slice_states)
         bench.view.moved.connect(self._show_slice)
         bench.view.extent_changed.connect(self._show_extent)
         bench.view.label_picked.connect(self.slices_panel.set_label)
@@ -252,7 +259,7 @@ class MLBSegDock(QWidget):
     def _connect_suggester(self) -> None:
         bench, suggester = self.workbench, self.suggester
         bench.study_changed.connect(lambda: suggester.set_study(bench.study))
-        bench.view.slice_changed.connect(suggester.slice_changed)
+        bench.view.slices_changed.connect(suggester.slices_changed)
         bench.view.extent_changed.connect(suggester.extent_changed)
         bench.engine_event.connect(suggester.hear)
         # Connected after the workbench: suggestions lie along the axes of the cases.
@@ -340,11 +347,12 @@ class MLBSegDock(QWidget):
             accepted, trained = len(study.slices.clean()), is_trained(study)
             self.training_panel.set_accepted(accepted, trained=trained)
 
-    def _show_slice_state(self, key: SliceKey) -> None:
+    def _show_slice_states(self, keys: Sequence[SliceKey]) -> None:
         self._unseen.forget()
         study = self.workbench.study
         assert study is not None, "slices change in an open study"
-        self.cases_panel.set_row(CaseRow.of(study, key.case_id))
+        for case_id in {key.case_id for key in keys}:
+            self.cases_panel.set_row(CaseRow.of(study, case_id))
         self._show_accepted()
         self._show_slice()
 

@@ -44,7 +44,7 @@ class CaseOnView(QObject):
     -------
     changed()
         Another case is shown, or none.
-    slice_changed(SliceKey), extent_changed(str), moved(SliceKey), label_picked(int),
+    slices_changed(Sequence[SliceKey]), extent_changed(str), moved(SliceKey), label_picked(int),
     history_changed(), overlays_changed()
         See `Annotation`.
     request(object)
@@ -54,7 +54,7 @@ class CaseOnView(QObject):
     """
 
     changed = Signal()
-    slice_changed = Signal(object)
+    slices_changed = Signal(object)
     extent_changed = Signal(str)
     moved = Signal(object)
     label_picked = Signal(int)
@@ -241,7 +241,7 @@ class CaseOnView(QObject):
             annotation.deleteLater()
 
     def _pass_on(self, annotation: Annotation) -> None:
-        annotation.slice_changed.connect(self.slice_changed)
+        annotation.slices_changed.connect(self.slices_changed)
         annotation.extent_changed.connect(self.extent_changed)
         annotation.moved.connect(self.moved)
         annotation.moved.connect(lambda _: self.focus_soon())
