@@ -16,8 +16,9 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Failed, Pause, Resume, Stop
 from napari_mlbseg.engine.training.untrained import is_trained
 from napari_mlbseg.project.arrays.store import ArrayName
-from napari_mlbseg.project.records.slices import SliceKey
-from napari_mlbseg.widgets import shortcuts
+from napari_mlbseg.project.records.pace import pace_of
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.widgets import preferences, shortcuts
 from napari_mlbseg.widgets.background.suggester import Suggester
 from napari_mlbseg.widgets.case.commands import BY_NAME, SliceCommands
 from napari_mlbseg.widgets.case.unseen import Unseen
@@ -36,7 +37,7 @@ from napari_mlbseg.widgets.panels.tools import ToolsPanel
 from napari_mlbseg.widgets.panels.training import TrainingPanel
 from napari_mlbseg.widgets.reading.habits import Habits
 from napari_mlbseg.widgets.refusals import reporting
-from napari_mlbseg.widgets.requests import CaseRow, case_rows
+from napari_mlbseg.widgets.requests import CaseRow, case_rows, cohort_in_words
 from napari_mlbseg.widgets.sample_study import PHANTOM_STUDY, phantom_study
 from napari_mlbseg.widgets.toolbox import Toolbox
 from napari_mlbseg.widgets.workbench import Workbench
@@ -63,6 +64,7 @@ class MLBSegDock(QWidget):
         self.cases_panel = CasesPanel()
         self.slices_panel = SlicesPanel()
         self.training_panel = TrainingPanel()
+        self.training_panel.form.choose_device(preferences.device())
         self.suggester = Suggester(self)
         self._unseen = Unseen()
         self.suggestions_panel = SuggestionsPanel()
@@ -229,6 +231,7 @@ class MLBSegDock(QWidget):
     def _begin(self, config: Config) -> None:
         if self.workbench.train(config):
             self.training_panel.begin()
+            preferences.prefer_device(config.device)
 
     # --- the workbench tells ---------------------------------------------------------------------
 
@@ -283,12 +286,19 @@ class MLBSegDock(QWidget):
         study = self.workbench.study
         rows = case_rows(study)
         self.cases_panel.set_rows(rows)
+        self._show_cohort()
         if study is None:
             self.study_panel.set_study(None)
             return
         removed = [case.name for case in study.changes.removed]
         self.cases_panel.set_removed(removed, writable=study.writable)
         self.study_panel.set_study(study.path, cases=len(rows), writable=study.writable)
+
+    def _show_cohort(self) -> None:
+        study = self.workbench.study
+        clean = study.slices.records(state=SliceState.CLEAN) if study is not None else ()
+        pace = pace_of([record.created_at for record in clean])
+        self.cases_panel.summary.say(cohort_in_words(self.cases_panel.model.rows, pace))
 
     def _show_cases(self) -> None:
         """Cases came, went, or are called otherwise."""
@@ -353,6 +363,7 @@ class MLBSegDock(QWidget):
         assert study is not None, "slices change in an open study"
         for case_id in {key.case_id for key in keys}:
             self.cases_panel.set_row(CaseRow.of(study, case_id))
+        self._show_cohort()
         self._show_accepted()
         self._show_slice()
 
@@ -403,6 +414,10 @@ class MLBSegDock(QWidget):
             self.workbench.view.expect(following)
         self.suggestions_panel.set_current(key)
         best = [one.key for one in self.suggester.best]
+        suggested: dict[str, set[int]] = {}
+        for one in best:
+            suggested.setdefault(one.case_id, set()).add(one.index)
+        self.cases_panel.model.set_suggested(suggested)
         self.slices_panel.strip.set_suggested(
             k.index for k in best if key and (k.case_id, k.axis) == (key.case_id, key.axis)
         )

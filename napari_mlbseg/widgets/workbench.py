@@ -23,6 +23,7 @@ from napari_mlbseg.widgets.case.annotation import Annotation
 from napari_mlbseg.widgets.changes import CaseChanges
 from napari_mlbseg.widgets.keeping.leaving import Leaving
 from napari_mlbseg.widgets.on_view import CaseOnView
+from napari_mlbseg.widgets.preferences import annotator
 from napari_mlbseg.widgets.refusals import for_writing, opened, reporting
 from napari_mlbseg.widgets.requests import Export, ModelExport, NewStudy
 
@@ -115,7 +116,7 @@ class Workbench(QObject):
             if self.study is not None and self.study.path.resolve() == Path(path).resolve():
                 return
             try:
-                study = Study.open(Path(path), writable=writable)
+                study = Study.open(Path(path), writable=writable, author=annotator())
             except StudyLocked as error:
                 self.locked.emit(Path(path), str(error))
                 return

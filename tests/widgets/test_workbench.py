@@ -17,6 +17,7 @@ from at_work import on_view, paint
 from dicom_files import lps_of, voxels, write_series
 from flipped import flip
 from napari.components import ViewerModel
+from napari.settings import get_plugin_settings
 from pytestqt.qtbot import QtBot
 from scripted import ScriptedEngine
 
@@ -52,6 +53,18 @@ def bench(
     made.open_study(study_path)
     yield made
     made.shut_down()
+
+
+def test_whoever_is_named_in_the_preferences_stands_in_the_log(
+    bench: Workbench, study_path: Path
+) -> None:
+    bench.close_study()
+    kept = get_plugin_settings("napari-mlbseg")
+    kept.work.annotator = " Dr. Ada "
+    bench.open_study(study_path)
+    bench.view.act(SliceCommands.accept)
+    assert bench.study is not None
+    assert bench.study.log.entries(1)[0].author == "Dr. Ada"
 
 
 def test_a_slice_of_another_case_is_read_ahead_and_not_once_more(

@@ -12,6 +12,7 @@ from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background import jobs
 from napari_mlbseg.widgets.background.errands import Errands
 from napari_mlbseg.widgets.background.task import Report
+from napari_mlbseg.widgets.preferences import annotator
 from napari_mlbseg.widgets.requests import NewStudy
 
 
@@ -48,7 +49,7 @@ class Intake(QObject):
         if new.choices is None:
             self._run(jobs.survey(new.images), looked)
         else:
-            self._run(jobs.creation(new), made)
+            self._run(jobs.creation(new, annotator()), made)
 
     def _run(self, work: Callable[[Report], Any], done: Callable[[Any], None]) -> None:
         told = "Cancelled. Nothing was imported, and nothing changed."

@@ -12,11 +12,11 @@ from napari_mlbseg.widgets.case.carried import Limits, window_of
 from napari_mlbseg.widgets.case.layers import contrast_limits
 from napari_mlbseg.widgets.focus import canvas_beside, main_window_of
 from napari_mlbseg.widgets.panels.reading import ReadingPanel
+from napari_mlbseg.widgets.preferences import prefer_wheel_scrolls, wheel_scrolls
 from napari_mlbseg.widgets.reading.grey_levels import GreyLevelDrag
 from napari_mlbseg.widgets.reading.letters import EdgeLetters
 from napari_mlbseg.widgets.reading.planes import Planes
 from napari_mlbseg.widgets.reading.pointer import Pointer
-from napari_mlbseg.widgets.reading.preferences import prefer_wheel_scrolls, wheel_scrolls
 from napari_mlbseg.widgets.reading.presets import grey_levels_for
 from napari_mlbseg.widgets.reading.ruler import Ruler
 from napari_mlbseg.widgets.reading.side_panels import SidePanels

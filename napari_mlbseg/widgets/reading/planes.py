@@ -32,6 +32,11 @@ _LARGEST_BYTES: Final = 2 << 30
 _DRAW_MS: Final = 30
 _RENEW_MS: Final = 3_000
 
+_CORNERS: Final = (
+    (Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea),
+    (Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea),
+)
+
 
 class Planes(QObject):
     """Shows the other planes in a panel of their own, from the first `toggle` on.
@@ -104,6 +109,8 @@ class Planes(QObject):
         place.setWidget(panel)
         place.visibilityChanged.connect(self._on_visible)
         place.destroyed.connect(self._lose)
+        for corner, side in _CORNERS:  # below the image alone, so that no other panel shrinks
+            window.setCorner(corner, side)
         window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, place)
         self._follow()
 

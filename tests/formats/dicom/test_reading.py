@@ -151,7 +151,7 @@ def test_the_windows_of_a_series_are_kept_with_their_names(tmp_path: Path) -> No
     several: dict[str, Any] = {
         "WindowCenter": ["40", "-600", "40", "7"],
         "WindowWidth": ["400", "1500", "400", "0"],
-        "WindowCenterWidthExplanation": [f"SOFT {PATIENT.split('^')[0]}", "LUNG"],
+        "WindowCenterWidthExplanation": [f"SOFT {PATIENT.split('^')[0]}", "LUNG", "ID 12345"],
     }
     write_series(tmp_path / "several", voxels(), lps_of(), **several)
     write_series(tmp_path / "one", voxels(), lps_of(), WindowCenter="40.5", WindowWidth="400")
