@@ -234,7 +234,7 @@ def train(camera: Camera) -> None:
 
 
 def look(camera: Camera) -> None:
-    """Trust, meta-weights, and the other tabs."""
+    """Trust, meta-weights, the other tabs, and the tour."""
     dock = camera.dock
     for name in ("trust", "weights"):
         dock.run(name)
@@ -247,6 +247,9 @@ def look(camera: Camera) -> None:
     ):
         dock.bring(panel)
         camera.take(state)
+    dock.tour.begin()
+    camera.take("tour")
+    dock.tour.end()
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from napari_mlbseg.widgets.panels.study import StudyPanel
 from napari_mlbseg.widgets.panels.style import quiet_sheet, restyle
 from napari_mlbseg.widgets.panels.suggestions import SuggestionsPanel
 from napari_mlbseg.widgets.panels.tools import ToolsPanel
+from napari_mlbseg.widgets.panels.tour import Station, Tour
 from napari_mlbseg.widgets.panels.training import TrainingPanel
 from napari_mlbseg.widgets.reading.habits import Habits
 from napari_mlbseg.widgets.refusals import reporting
@@ -74,6 +75,8 @@ class MLBSegDock(QWidget):
         self.toolbox = Toolbox(self.workbench, self.tools_panel, self)
         self.habits = Habits(self, napari_viewer, self.workbench)
         self.tabs = QTabWidget()
+        self.tour = Tour(self, self._stops())
+        self._touring = False
         self._work = QWidget()
         self._lay_out()
         self._follow_theme()
@@ -114,6 +117,7 @@ class MLBSegDock(QWidget):
         self.study_panel.cancel_requested.connect(bench.errands.cancel)
         self.study_panel.sample_requested.connect(self._show_sample)
         self.study_panel.case_asked.connect(self.cases_panel.step)
+        self.study_panel.tour_asked.connect(self.tour.begin)
         self.study_panel.list_asked.connect(lambda: self.bring(self.cases_panel))
         self.cases_panel.case_chosen.connect(bench.view.choose)
         self.cases_panel.rename_asked.connect(bench.changes.rename)
@@ -158,6 +162,7 @@ class MLBSegDock(QWidget):
             acted.connect(lambda *_: self.message.clear())
 
     def _show_sample(self, folder: Path) -> None:
+        self._touring = True
         with reporting(self._show_failure):
             path = folder / PHANTOM_STUDY
             if path.exists():
@@ -281,6 +286,11 @@ class MLBSegDock(QWidget):
         self._show_accepted()
         self._show_past_run()
         self._show_case()
+        if study is None:
+            self.tour.end()
+        elif self._touring:
+            self._touring = False
+            self.tour.begin()
 
     def _show_rows(self) -> None:
         study = self.workbench.study
@@ -444,6 +454,24 @@ class MLBSegDock(QWidget):
         text, ground = (QColor(color.as_hex()) for color in (theme.text, theme.background))
         restyle(self, quiet_sheet(text, ground))
 
+    def _stops(self) -> list[Station]:
+        slices = self.slices_panel
+        return [
+            (slices.strip, "These are the slices of the case. Click one, or turn the wheel."),
+            (
+                slices.chips,
+                "Choose a class, and paint or erase on the image. All is saved at once.",
+            ),
+            (slices.buttons["accept"], "When a slice is right, accept it (A): the network learns."),
+            (self.training_panel.line, "After a few slices, start the training. Go on meanwhile."),
+            (slices.buttons["prediction"], "The prediction appears as an outline and improves."),
+            (
+                slices.buttons["next_suggested"],
+                "This leads to the slice that would teach most (G).",
+            ),
+            (self.tabs, "Tools that spare strokes, all cases, export, and all keys are here."),
+        ]
+
     # --- looks -----------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
@@ -474,6 +502,7 @@ class MLBSegDock(QWidget):
         layout.addWidget(UprightArea(inside), 1)
         foot = QVBoxLayout()
         foot.setContentsMargins(6, 2, 6, 4)
+        foot.addWidget(self.tour)
         foot.addWidget(self.message)
         layout.addLayout(foot)
 

@@ -79,11 +79,11 @@ def cohort_in_words(rows: Sequence[CaseRow], pace: Pace | None) -> str:
     slices, clean, drafts, skipped = (
         sum(getattr(row, name) for row in rows) for name in ("slices", "clean", "drafts", "skipped")
     )
-    time = "too few accepted to tell how long a slice takes"
+    time = "time of a slice: too few to tell"
     if pace is not None:
-        time = f"a slice takes {pace.seconds:.0f} s (average of {pace.slices})"
+        time = f"{pace.seconds:.0f} s a slice (mean of {pace.slices})"
     skips = f", {skipped} skipped" if skipped else ""
-    return f"{clean} of {slices} slices clean, {drafts} drafts{skips}; {time}."
+    return f"{clean} of {slices} clean, {drafts} drafts{skips}; {time}"
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,9 @@ class StudyPanel(QWidget):
     close_requested()
         Close the open study.
     cancel_requested()
-        Cancel the running import.
+        Cancel the running job.
+    tour_asked()
+        Show what is where in the dock.
     """
 
     case_asked = Signal(int)
@@ -69,6 +71,7 @@ class StudyPanel(QWidget):
     create_requested = Signal(object)
     close_requested = Signal()
     cancel_requested = Signal()
+    tour_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,12 +88,11 @@ class StudyPanel(QWidget):
         self.next = arrow("▶", "Next case of the list", lambda: self.case_asked.emit(1))
         self.menu = QMenu(self)
         self.close_study = QAction("Close study", self)
+        self.tour = QAction("Tour", self)
         self._more = self._menu_button()
         self.progress = QProgressBar()
-        self.progress.setToolTip("Progress of the import or export")
-        self.cancel = button(
-            "Cancel", "Cancel the import and keep nothing of it", self.cancel_requested.emit
-        )
+        self.progress.setToolTip("Progress of what is under way")
+        self.cancel = button("Cancel", "Cancel what is under way", self.cancel_requested.emit)
         self.cancel.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self._lay_out()
         self.show_cancel(False)
@@ -102,6 +104,7 @@ class StudyPanel(QWidget):
         """Show which study is open."""
         there = path is not None
         self.close_study.setEnabled(there)
+        self.tour.setEnabled(there)
         self._beginning.setVisible(not there)
         self._head.setVisible(there)
         if path is None:
@@ -203,6 +206,9 @@ class StudyPanel(QWidget):
         self.close_study.setToolTip("Save, stop the training and close the study")
         self.close_study.triggered.connect(lambda: self.close_requested.emit())
         self.menu.addAction(self.close_study)
+        self.tour.setToolTip("Show what is where in the dock")
+        self.tour.triggered.connect(lambda: self.tour_asked.emit())
+        self.menu.addAction(self.tour)
         made = arrow("☰", "New, open or close a study", lambda: None)
         made.setMenu(self.menu)
         made.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)

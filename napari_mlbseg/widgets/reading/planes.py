@@ -6,10 +6,11 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, Qt
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QDockWidget, QWidget
 
 from napari_mlbseg.engine.events import Event, SlicesPublished
+from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.labels import Labels
 from napari_mlbseg.project.records.masks import plane
@@ -48,6 +49,7 @@ class Planes(QObject):
         super().__init__(dock)
         self.panel: PlanesPanel | None = None
         self._place: QDockWidget | None = None
+        self._corners: dict[Qt.Corner, Qt.DockWidgetArea] = {}
         self._dock, self._viewer, self._bench = dock, viewer, bench
         self._annotation: Annotation | None = None
         self._image: Image | None = None
@@ -88,12 +90,22 @@ class Planes(QObject):
 
     def close(self) -> None:
         """Close the panel, and forget what was read."""
-        place = self._place
+        place, window = self._place, main_window_of(self._dock)
         self._lose()
+        if window is not None:
+            window.removeEventFilter(self)
+            for corner, side in self._corners.items():
+                window.setCorner(corner, side)
         if place is not None:
             place.destroyed.disconnect(self._lose)
             place.close()
             place.deleteLater()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Close before the window does: napari keeps how its window looks at the end."""
+        if event is not None and event.type() == QEvent.Type.Close:
+            self.close()
+        return False
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -109,8 +121,10 @@ class Planes(QObject):
         place.setWidget(panel)
         place.visibilityChanged.connect(self._on_visible)
         place.destroyed.connect(self._lose)
+        self._corners = {corner: window.corner(corner) for corner, _ in _CORNERS}
         for corner, side in _CORNERS:  # below the image alone, so that no other panel shrinks
             window.setCorner(corner, side)
+        window.installEventFilter(self)
         window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, place)
         self._follow()
 
@@ -150,7 +164,11 @@ class Planes(QObject):
         if annotation is None or study is None or self._task is not None:
             return
         case = annotation.case
-        stored = study.arrays.open(case.id, ArrayName.IMAGE)
+        try:
+            stored = study.arrays.open(case.id, ArrayName.IMAGE)
+        except (UserError, OSError) as error:
+            self._blank(str(error))
+            return
         size = stored.dtype.itemsize * stored.size + stored.size
         if size > _LARGEST_BYTES:
             self._blank(f"The case would take {size / 2**30:.1f} GiB of memory: more than 2.")

@@ -238,7 +238,10 @@ def test_without_a_study_there_are_three_ways_to_begin(qtbot: QtBot) -> None:
     assert not any(each.isVisible() for each in ways)
     assert panel.case.isVisible()
     names = [action.text() for action in panel.menu.actions() if action.text()]
-    assert names == ["New study…", "Open study…", "Close study"]
+    assert names == ["New study…", "Open study…", "Close study", "Tour"]
+    asked = heard(panel.tour_asked)
+    panel.tour.trigger()
+    assert asked == [()]
 
 
 # --- slices ---------------------------------------------------------------------------------------
@@ -777,7 +780,7 @@ def test_how_far_a_study_has_come_is_told_with_what_it_is_known_from() -> None:
     times = [start + timedelta(seconds=40 * k) for k in range(6)]
     times.append(times[-1] + timedelta(hours=20))  # a night
     assert cohort_in_words(rows, pace_of(times)) == (
-        "4 of 30 slices clean, 2 drafts, 1 skipped; a slice takes 40 s (average of 5)."
+        "4 of 30 clean, 2 drafts, 1 skipped; 40 s a slice (mean of 5)"
     )
-    assert "too few accepted" in cohort_in_words(rows, pace_of(times[2:]))
+    assert "too few to tell" in cohort_in_words(rows, pace_of(times[2:]))
     assert cohort_in_words([], None) == ""

@@ -60,8 +60,13 @@ def colored(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def test_the_other_planes_show_the_labels_and_a_click_goes_there(
     qtbot: QtBot, bench: WindowAtWork
 ) -> None:
+    window = main_window_of(bench.dock)
+    assert window is not None
+    corner = Qt.Corner.BottomRightCorner
+    before, height = window.corner(corner), bench.dock.height()
     bench.hand.press(Qt.Key.Key_F9)
     qtbot.waitUntil(lambda: views(bench)[1].picture is not None)
+    assert bench.dock.height() == height  # the image alone gives room
     coronal, sagittal = views(bench)
     _, y, x = planes_of(bench)._at
     assert np.array_equal(colored(seen(coronal)), bench.labels[:, y] > 0)
@@ -77,6 +82,7 @@ def test_the_other_planes_show_the_labels_and_a_click_goes_there(
     qtbot.waitUntil(lambda: np.array_equal(colored(seen(sagittal)), bench.labels[:, :, 11] > 0))
     bench.hand.press(Qt.Key.Key_F9)
     assert panels(bench) == []
+    assert window.corner(corner) == before
     assert planes_of(bench)._volumes is None
 
 
