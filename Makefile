@@ -71,8 +71,9 @@ docs: setup ## the documentation as a site, build/docs/index.html; its links wit
 links: setup ## whether the links of the documentation to elsewhere still lead somewhere
 	$(BIN)/python -m sphinx -W --keep-going -q -b linkcheck docs build/links
 
-screenshots: setup ## the pictures in docs/images: a short training on real scans, or phantoms
+screenshots: setup ## the pictures in docs/images, and of every state of the window in build/screens
 	$(QT) $(SCREEN) $(BIN)/python scripts/screenshots.py
+	$(QT) $(SCREEN) $(BIN)/python scripts/screens.py
 
 benchmarks: setup ## scripts in benchmarks/ (not peers.py, which takes a day); each prints a table
 	@for script in $(filter-out benchmarks/peers.py,$(wildcard benchmarks/[a-z]*.py)); do \

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from math import isfinite
 
 
 @dataclass(frozen=True)
@@ -81,3 +82,18 @@ def padding_of(source: SourceInfo) -> tuple[float, float] | None:
         return float(low), float(high)
     except (ValueError, LookupError, TypeError):  # there is none, or the header is a stranger's
         return None
+
+
+def windows_of(source: SourceInfo) -> tuple[tuple[str, float, float], ...]:
+    """Name, width and level of the grey levels that a DICOM series proposes for itself, if any.
+
+    The name is empty where the series has none.
+    """
+    if source.format != "dicom":
+        return ()
+    try:
+        found = json.loads(source.header)["windows"]
+        windows = tuple((str(name), float(width), float(level)) for name, width, level in found)
+    except (ValueError, LookupError, TypeError):  # there are none, or the header is a stranger's
+        return ()
+    return tuple(one for one in windows if isfinite(one[1] + one[2]) and one[1] > 0)

@@ -93,7 +93,9 @@ class CaseChanges(QObject):
         if self._bridge.running:
             raise UserError("A training is going on, and it uses all cases. Stop it first.")
         if self._errands.running:
-            raise UserError("Another import or export is running. Wait until it has finished.")
+            raise UserError(
+                "Another import, export or clean-up is running. Wait until it has finished."
+            )
         return study
 
     def _remove(self, study: Study, case_id: str) -> None:

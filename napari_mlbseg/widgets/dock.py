@@ -1,5 +1,6 @@
 """The dock widget: builds the panels and connects them to the workbench."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -15,8 +16,9 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Failed, Pause, Resume, Stop
 from napari_mlbseg.engine.training.untrained import is_trained
 from napari_mlbseg.project.arrays.store import ArrayName
-from napari_mlbseg.project.records.slices import SliceKey
-from napari_mlbseg.widgets import shortcuts
+from napari_mlbseg.project.records.pace import pace_of
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.widgets import preferences, shortcuts
 from napari_mlbseg.widgets.background.suggester import Suggester
 from napari_mlbseg.widgets.case.commands import BY_NAME, SliceCommands
 from napari_mlbseg.widgets.case.unseen import Unseen
@@ -31,10 +33,11 @@ from napari_mlbseg.widgets.panels.study import StudyPanel
 from napari_mlbseg.widgets.panels.style import quiet_sheet, restyle
 from napari_mlbseg.widgets.panels.suggestions import SuggestionsPanel
 from napari_mlbseg.widgets.panels.tools import ToolsPanel
+from napari_mlbseg.widgets.panels.tour import Station, Tour
 from napari_mlbseg.widgets.panels.training import TrainingPanel
 from napari_mlbseg.widgets.reading.habits import Habits
 from napari_mlbseg.widgets.refusals import reporting
-from napari_mlbseg.widgets.requests import CaseRow, case_rows
+from napari_mlbseg.widgets.requests import CaseRow, case_rows, cohort_in_words
 from napari_mlbseg.widgets.sample_study import PHANTOM_STUDY, phantom_study
 from napari_mlbseg.widgets.toolbox import Toolbox
 from napari_mlbseg.widgets.workbench import Workbench
@@ -61,6 +64,7 @@ class MLBSegDock(QWidget):
         self.cases_panel = CasesPanel()
         self.slices_panel = SlicesPanel()
         self.training_panel = TrainingPanel()
+        self.training_panel.form.choose_device(preferences.device())
         self.suggester = Suggester(self)
         self._unseen = Unseen()
         self.suggestions_panel = SuggestionsPanel()
@@ -70,6 +74,8 @@ class MLBSegDock(QWidget):
         self.toolbox = Toolbox(self.workbench, self.tools_panel, self)
         self.habits = Habits(self, napari_viewer, self.workbench)
         self.tabs = QTabWidget()
+        self.tour = Tour(self, self._stops())
+        self._touring = False
         self._work = QWidget()
         self._lay_out()
         self._follow_theme()
@@ -110,6 +116,7 @@ class MLBSegDock(QWidget):
         self.study_panel.cancel_requested.connect(bench.errands.cancel)
         self.study_panel.sample_requested.connect(self._show_sample)
         self.study_panel.case_asked.connect(self.cases_panel.step)
+        self.study_panel.tour_asked.connect(self.tour.begin)
         self.study_panel.list_asked.connect(lambda: self.bring(self.cases_panel))
         self.cases_panel.case_chosen.connect(bench.view.choose)
         self.cases_panel.rename_asked.connect(bench.changes.rename)
@@ -156,6 +163,7 @@ class MLBSegDock(QWidget):
             acted.connect(lambda *_: self.message.clear())
 
     def _show_sample(self, folder: Path) -> None:
+        self._touring = True
         with reporting(self._show_failure):
             path = folder / PHANTOM_STUDY
             if path.exists():
@@ -180,6 +188,12 @@ class MLBSegDock(QWidget):
             self.workbench.view.show(lambda annotation: annotation.layers.hide_all())
         elif name == shortcuts.READING_LAYOUT.name:
             self.habits.side_panels.toggle()
+        elif name == shortcuts.PLANES.name:
+            self.habits.planes.toggle()
+        elif name == shortcuts.PLANES_HERE.name:
+            self.habits.planes.look_here()
+        elif name == shortcuts.RULER.name:
+            self.habits.ruler.toggle()
         elif name == "next_suggested":
             self._go_to_suggested()
         elif name == "take_proposed_labels":
@@ -223,6 +237,7 @@ class MLBSegDock(QWidget):
     def _begin(self, config: Config) -> None:
         if self.workbench.train(config):
             self.training_panel.begin()
+            preferences.prefer_device(config.device)
 
     # --- the workbench tells ---------------------------------------------------------------------
 
@@ -232,7 +247,7 @@ class MLBSegDock(QWidget):
         bench.view.changed.connect(self._show_case)
         bench.classes_changed.connect(self._show_classes)
         bench.changes.changed.connect(self._show_cases)
-        bench.view.slice_changed.connect(self._show_slice_state)
+        bench.view.slices_changed.connect(self._show_slice_states)
         bench.view.moved.connect(self._show_slice)
         bench.view.extent_changed.connect(self._show_extent)
         bench.view.label_picked.connect(self.slices_panel.set_label)
@@ -253,7 +268,7 @@ class MLBSegDock(QWidget):
     def _connect_suggester(self) -> None:
         bench, suggester = self.workbench, self.suggester
         bench.study_changed.connect(lambda: suggester.set_study(bench.study))
-        bench.view.slice_changed.connect(suggester.slice_changed)
+        bench.view.slices_changed.connect(suggester.slices_changed)
         bench.view.extent_changed.connect(suggester.extent_changed)
         bench.engine_event.connect(suggester.hear)
         # Connected after the workbench: suggestions lie along the axes of the cases.
@@ -272,17 +287,29 @@ class MLBSegDock(QWidget):
         self._show_accepted()
         self._show_past_run()
         self._show_case()
+        if study is None:
+            self.tour.end()
+        elif self._touring:
+            self._touring = False
+            self.tour.begin()
 
     def _show_rows(self) -> None:
         study = self.workbench.study
         rows = case_rows(study)
         self.cases_panel.set_rows(rows)
+        self._show_cohort()
         if study is None:
             self.study_panel.set_study(None)
             return
         removed = [case.name for case in study.changes.removed]
         self.cases_panel.set_removed(removed, writable=study.writable)
         self.study_panel.set_study(study.path, cases=len(rows), writable=study.writable)
+
+    def _show_cohort(self) -> None:
+        study = self.workbench.study
+        clean = study.slices.records(state=SliceState.CLEAN) if study is not None else ()
+        pace = pace_of([record.created_at for record in clean])
+        self.cases_panel.summary.say(cohort_in_words(self.cases_panel.model.rows, pace))
 
     def _show_cases(self) -> None:
         """Cases came, went, or are called otherwise."""
@@ -341,11 +368,13 @@ class MLBSegDock(QWidget):
             accepted, trained = len(study.slices.clean()), is_trained(study)
             self.training_panel.set_accepted(accepted, trained=trained)
 
-    def _show_slice_state(self, key: SliceKey) -> None:
+    def _show_slice_states(self, keys: Sequence[SliceKey]) -> None:
         self._unseen.forget()
         study = self.workbench.study
         assert study is not None, "slices change in an open study"
-        self.cases_panel.set_row(CaseRow.of(study, key.case_id))
+        for case_id in {key.case_id for key in keys}:
+            self.cases_panel.set_row(CaseRow.of(study, case_id))
+        self._show_cohort()
         self._show_accepted()
         self._show_slice()
 
@@ -392,10 +421,14 @@ class MLBSegDock(QWidget):
         annotation = self.workbench.annotation
         key = annotation.key if annotation else None
         following = self.suggester.after(key)
-        if annotation and following and following.case_id == annotation.case.id:
-            annotation.expect(following)
+        if following is not None:
+            self.workbench.view.expect(following)
         self.suggestions_panel.set_current(key)
         best = [one.key for one in self.suggester.best]
+        suggested: dict[str, set[int]] = {}
+        for one in best:
+            suggested.setdefault(one.case_id, set()).add(one.index)
+        self.cases_panel.model.set_suggested(suggested)
         self.slices_panel.strip.set_suggested(
             k.index for k in best if key and (k.case_id, k.axis) == (key.case_id, key.axis)
         )
@@ -421,6 +454,24 @@ class MLBSegDock(QWidget):
         theme = get_theme(self._viewer.theme)
         text, ground = (QColor(color.as_hex()) for color in (theme.text, theme.background))
         restyle(self, quiet_sheet(text, ground))
+
+    def _stops(self) -> list[Station]:
+        slices = self.slices_panel
+        return [
+            (slices.strip, "These are the slices of the case. Click one, or turn the wheel."),
+            (
+                slices.chips,
+                "Choose a class, and paint or erase on the image. All is saved at once.",
+            ),
+            (slices.buttons["accept"], "When a slice is right, accept it (A): the network learns."),
+            (self.training_panel.line, "After a few slices, start the training. Go on meanwhile."),
+            (slices.buttons["prediction"], "The prediction appears as an outline and improves."),
+            (
+                slices.buttons["next_suggested"],
+                "This leads to the slice that would teach most (G).",
+            ),
+            (self.tabs, "Tools that spare strokes, all cases, export, and all keys are here."),
+        ]
 
     # --- looks -----------------------------------------------------------------------------------
 
@@ -452,6 +503,7 @@ class MLBSegDock(QWidget):
         layout.addWidget(UprightArea(inside), 1)
         foot = QVBoxLayout()
         foot.setContentsMargins(6, 2, 6, 4)
+        foot.addWidget(self.tour)
         foot.addWidget(self.message)
         layout.addLayout(foot)
 

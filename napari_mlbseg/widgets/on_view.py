@@ -14,6 +14,7 @@ from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background.errands import Errands
 from napari_mlbseg.widgets.background.task import timer
+from napari_mlbseg.widgets.case.ahead import Ahead
 from napari_mlbseg.widgets.case.annotation import Annotation
 from napari_mlbseg.widgets.case.class_marks import ClassMarks
 from napari_mlbseg.widgets.case.commands import SliceCommands
@@ -43,7 +44,7 @@ class CaseOnView(QObject):
     -------
     changed()
         Another case is shown, or none.
-    slice_changed(SliceKey), extent_changed(str), moved(SliceKey), label_picked(int),
+    slices_changed(Sequence[SliceKey]), extent_changed(str), moved(SliceKey), label_picked(int),
     history_changed(), overlays_changed()
         See `Annotation`.
     request(object)
@@ -53,7 +54,7 @@ class CaseOnView(QObject):
     """
 
     changed = Signal()
-    slice_changed = Signal(object)
+    slices_changed = Signal(object)
     extent_changed = Signal(str)
     moved = Signal(object)
     label_picked = Signal(int)
@@ -72,6 +73,7 @@ class CaseOnView(QObject):
         self._viewer, self._leaving, self._errands = viewer, leaving, errands
         self._study: Study | None = None
         self._histories = Histories()
+        self._ahead = Ahead()
         self._places: dict[str, SliceKey] = {}
         self._last: str | None = None
         self._focus_timer = timer(self, _FOCUS_AFTER_MS, self._focus, single_shot=True)
@@ -79,6 +81,7 @@ class CaseOnView(QObject):
     def set_study(self, study: Study | None) -> None:
         """Show cases of this study from now on; None for no study."""
         self._remember()
+        self._ahead.drop()
         self._study, self._histories = study, Histories()
         self.marks.forget()
         self._places, self._last = ({}, None) if study is None else recall(study)
@@ -106,6 +109,20 @@ class CaseOnView(QObject):
         with reporting(self.failed.emit):
             case = opened(self._study).case(key.case_id)
             self._leaving.case(lambda: self._show(case, key), self.changed.emit)
+
+    def expect(self, key: SliceKey) -> None:
+        """Read a slice of any case ahead, in the background, because it will be wanted soon."""
+        shown, study = self.annotation, self._study
+        if shown is None or study is None:
+            return
+        if shown.case.id == key.case_id:
+            shown.expect(key)
+        else:
+            self._ahead.expect(study, key, shown.layers.shown())
+
+    def expect_nothing(self) -> None:
+        """Forget what was read ahead of other cases, because their labels were replaced."""
+        self._ahead.drop()
 
     def show_anew(self, key: SliceKey) -> None:
         """Reload a slice from the study and show it."""
@@ -151,6 +168,7 @@ class CaseOnView(QObject):
         annotation = self.annotation
         if annotation is None or not isinstance(event, SlicesPublished):
             return
+        self._ahead.published(event)
         if annotation.case.id == event.case_id:
             with reporting(self.failed.emit):
                 annotation.published(event)
@@ -203,6 +221,7 @@ class CaseOnView(QObject):
                 saves=self._leaving.saves,
                 index=key.index if key is not None and key.axis == case.axis else None,
                 earlier=layers,
+                ahead=self._ahead.take(case.id),
             )
         finally:
             if self.annotation is None and layers is not None:
@@ -223,7 +242,7 @@ class CaseOnView(QObject):
             annotation.deleteLater()
 
     def _pass_on(self, annotation: Annotation) -> None:
-        annotation.slice_changed.connect(self.slice_changed)
+        annotation.slices_changed.connect(self.slices_changed)
         annotation.extent_changed.connect(self.extent_changed)
         annotation.moved.connect(self.moved)
         annotation.moved.connect(lambda _: self.focus_soon())

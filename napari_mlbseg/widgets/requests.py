@@ -7,6 +7,7 @@ from pathlib import Path
 from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.formats.source import Choice
 from napari_mlbseg.project.exporting.export import ExportKind, OutFormat
+from napari_mlbseg.project.records.pace import Pace
 from napari_mlbseg.project.records.slices import SliceState
 from napari_mlbseg.project.study import Study
 
@@ -32,7 +33,10 @@ STATES = ("untouched", "in progress", "done")
 
 @dataclass(frozen=True)
 class CaseRow:
-    """One row of the list of cases; it counts slices along the case's own axis."""
+    """One row of the list of cases; it counts slices along the case's own axis.
+
+    `touched` holds index and state of each slice that somebody worked on.
+    """
 
     case_id: str
     slices: int
@@ -40,16 +44,19 @@ class CaseRow:
     drafts: int
     skipped: int
     name: str
+    touched: tuple[tuple[int, SliceState], ...] = ()
 
     @classmethod
     def of(cls, study: Study, case_id: str) -> "CaseRow":
         """Count the progress of a case of a study."""
         case = study.case(case_id)
-        states = [r.state for r in study.slices.records(case_id) if r.key.axis == case.axis]
+        records = [r for r in study.slices.records(case_id) if r.key.axis == case.axis]
+        states = [r.state for r in records]
         counts = [states.count(s) for s in (SliceState.CLEAN, SliceState.DRAFT, SliceState.SKIPPED)]
         clean, drafts, skipped = counts
         shape = case.geometry.shape
-        return cls(case_id, shape[case.axis], clean, drafts, skipped, case.name)
+        touched = tuple((r.key.index, r.state) for r in records)
+        return cls(case_id, shape[case.axis], clean, drafts, skipped, case.name, touched)
 
     @property
     def state(self) -> str:
@@ -63,6 +70,20 @@ class CaseRow:
 def case_rows(study: Study | None) -> list[CaseRow]:
     """Return the cases of a study with their progress; no rows without a study."""
     return [CaseRow.of(study, case.id) for case in study.cases] if study else []
+
+
+def cohort_in_words(rows: Sequence[CaseRow], pace: Pace | None) -> str:
+    """Say how far a study has come, and how long a slice takes; nothing without a case."""
+    if not rows:
+        return ""
+    slices, clean, drafts, skipped = (
+        sum(getattr(row, name) for row in rows) for name in ("slices", "clean", "drafts", "skipped")
+    )
+    time = "time of a slice: too few to tell"
+    if pace is not None:
+        time = f"{pace.seconds:.0f} s a slice (mean of {pace.slices})"
+    skips = f", {skipped} skipped" if skipped else ""
+    return f"{clean} of {slices} clean, {drafts} drafts{skips}; {time}"
 
 
 @dataclass(frozen=True)

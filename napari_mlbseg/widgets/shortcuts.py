@@ -32,8 +32,8 @@ class SliceCommand:
 
     @property
     def keys(self) -> str:
-        """The keys in words."""
-        both = (self.quick, self.key) if self.quick else (self.key,)
+        """The keys in words; none for a command that has but a button and the palette."""
+        both = filter(None, (self.quick, self.key))
         return " or ".join(key.replace("-", "+") for key in both)
 
     @property
@@ -43,7 +43,7 @@ class SliceCommand:
 
     def tip(self, text: str) -> str:
         """A text and the key in one line."""
-        return f"{text} ({self.keys})"
+        return f"{text} ({self.keys})" if self.keys else text
 
 
 COMMANDS = (
@@ -224,13 +224,70 @@ TOOLS = (
         "go_to_number", "Shift-J", "Go to slice", "Type the number of a slice and press Enter"
     ),
 )
+_AS_DRAFTS = (
+    "slices of yours, skipped slices and locked classes stay, and undo takes all of it back at once"
+)
+IN_VOLUME = (
+    SliceCommand(
+        "grow_in_volume",
+        "",
+        "Grow",
+        f"The class to paint with grows by a pixel in all three directions, as drafts;"
+        f" {_AS_DRAFTS}",
+    ),
+    SliceCommand(
+        "shrink_in_volume",
+        "",
+        "Shrink",
+        f"The class to paint with shrinks by a pixel in all three directions, as drafts;"
+        f" {_AS_DRAFTS}",
+    ),
+    SliceCommand(
+        "smooth_in_volume",
+        "",
+        "Smooth",
+        f"Round off the surface of the class to paint with, as drafts; {_AS_DRAFTS}",
+    ),
+    SliceCommand(
+        "fill_holes_in_volume",
+        "",
+        "Fill holes",
+        f"Fill what the class to paint with encloses on all sides, as drafts; {_AS_DRAFTS}",
+    ),
+    SliceCommand(
+        "keep_largest_in_volume",
+        "",
+        "Keep largest",
+        f"Keep the largest piece of the class to paint with in the volume, as drafts; {_AS_DRAFTS}",
+    ),
+    SliceCommand(
+        "remove_islands_in_volume",
+        "",
+        "Remove islands",
+        f"Remove small pieces of the class to paint with from the volume, as drafts; {_AS_DRAFTS}",
+    ),
+)
 READING_LAYOUT = SliceCommand(
     "reading_layout",
     "F8",
     "Reading layout",
     "Fold napari's side panels away, to leave their room to the image; once more brings them back",
 )
-EVERY = (*OF_A_SLICE, *TOOLS, READING_LAYOUT)
+PLANES = SliceCommand(
+    "planes",
+    "F9",
+    "Other planes",
+    "Show the two other planes through the pointer, with a crosshair; a click on them goes there."
+    " Once more closes them",
+)
+PLANES_HERE = SliceCommand(
+    "planes_here", "Shift-F9", "Planes here", "Move the crosshair to where the pointer is"
+)
+RULER = SliceCommand(
+    "ruler", "F10", "Ruler", "Measure distances by dragging; once more goes back to the brush"
+)
+READING = (READING_LAYOUT, PLANES, PLANES_HERE, RULER)
+EVERY = (*OF_A_SLICE, *TOOLS, *IN_VOLUME, *READING)
 BLINK = SliceCommand(
     "blink", "D", "Blink", "Hold to see the image alone; what was shown comes back"
 )
@@ -297,7 +354,7 @@ def every_key() -> tuple[str, ...]:
 def sheet() -> str:
     """All keys as a table in HTML."""
     classes = f"{CLASS_KEYS[0]} to {CLASS_KEYS[-1][-1]}".replace("-", "+")
-    rows = [(c.keys, c.help) for c in (*EVERY, BLINK)]
+    rows = [(c.keys, c.help) for c in (*EVERY, BLINK) if c.keys]
     rows += [(classes, "Choose one of the first nine classes to paint with")]
     rows += [*ANSWER_KEYS, *MOUSE, *NAPARI_KEYS]
     lines = (f"<tr><td><b>{key}</b>&nbsp;&nbsp;</td><td>{text}</td></tr>" for key, text in rows)

@@ -7,10 +7,12 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.widgets.background.task import Report
 from napari_mlbseg.widgets.case.annotation import Annotation
 from napari_mlbseg.widgets.case.tool_commands import ToolCommands
 from napari_mlbseg.widgets.case.working_layer import Labels
 from napari_mlbseg.widgets.panels.tools import ToolsPanel
+from napari_mlbseg.widgets.tools.whole_volume import CLEANINGS
 from napari_mlbseg.widgets.workbench import Workbench
 
 _HOW_TO_FIX = (
@@ -49,6 +51,7 @@ class Toolbox(QObject):
             "remove_islands": partial(
                 self._act, lambda do: do.remove_islands(panel.island.value())
             ),
+            **{f"{name}_in_volume": partial(self._clean_volume, name) for name in CLEANINGS},
             "range_from": lambda: panel.first.setValue(panel.number.value()),
             "accept_range": partial(self._act, lambda do: do.accept_range(panel.first.value())),
             "go_to_number": self._ask_number,
@@ -72,6 +75,23 @@ class Toolbox(QObject):
 
     def _act(self, command: Callable[[ToolCommands], None]) -> None:
         self._on_annotation(lambda annotation: command(annotation.tools))
+
+    def _clean_volume(self, name: str) -> None:
+        below = self._panel.volume_island.value()
+        self._on_annotation(lambda annotation: annotation.volume.clean_up(name, below, self._run))
+
+    def _run(self, work: Callable[[Report], Any], done: Callable[[Any], None]) -> None:
+        """Run work on the case on view, and drop what it found if another one is shown then."""
+        annotation = self._bench.annotation
+
+        def ended(found: Any) -> None:
+            if self._bench.annotation is annotation:
+                self._bench.view.act(lambda _: done(found))
+            else:
+                self._bench.told.emit("Another case is on view now, so nothing changed.")
+
+        cancelled = "Cancelled. Nothing changed."
+        self._bench.errands.run(work, ended, cancelled=cancelled, doing="Reading the labels")
 
     def _on_annotation(self, action: Callable[[Annotation], None]) -> None:
         """Act on the case on view if that is possible; else say why not."""

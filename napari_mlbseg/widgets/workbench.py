@@ -24,6 +24,7 @@ from napari_mlbseg.widgets.case.saving import waits_in_words
 from napari_mlbseg.widgets.changes import CaseChanges
 from napari_mlbseg.widgets.keeping.leaving import Leaving
 from napari_mlbseg.widgets.on_view import CaseOnView
+from napari_mlbseg.widgets.preferences import annotator
 from napari_mlbseg.widgets.refusals import for_writing, opened, reporting
 from napari_mlbseg.widgets.requests import Export, ModelExport, NewStudy
 
@@ -98,6 +99,8 @@ class Workbench(QObject):
         self.changes = CaseChanges(
             lambda: self.study, self.view, self.leaving, self.errands, self.bridge, self
         )
+        for signal in (self.changes.changed, self.classes_changed):
+            signal.connect(self.view.expect_nothing)
         self.changes.failed.connect(self.failed)
         self.changes.told.connect(self.told)
 
@@ -114,7 +117,7 @@ class Workbench(QObject):
             if self.study is not None and self.study.path.resolve() == Path(path).resolve():
                 return
             try:
-                study = Study.open(Path(path), writable=writable)
+                study = Study.open(Path(path), writable=writable, author=annotator())
             except StudyLocked as error:
                 self.locked.emit(Path(path), str(error))
                 return

@@ -184,6 +184,22 @@ def test_a_value_without_a_class_may_be_drafted_but_never_becomes_clean(study: S
     assert study.slices.set_state(key, SliceState.CLEAN).state is SliceState.CLEAN
 
 
+def test_slices_are_kept_all_or_none(study: Study) -> None:
+    study.set_classes(CLASSES)
+    first, second = (SliceKey("a", 0, k) for k in (1, 2))
+    mask, odd = mask_of((7, 8)), np.full((7, 8), 9, np.uint8)
+    with pytest.raises(UserError, match="9"):
+        study.slices.keep([(first, SliceState.CLEAN, mask), (second, SliceState.CLEAN, odd)])
+    with pytest.raises(UserError, match="no corrected mask"):
+        study.slices.keep([(first, SliceState.CLEAN, mask), (second, SliceState.DRAFT, None)])
+    assert study.slices.records() == ()
+    kept = study.slices.keep([(first, SliceState.CLEAN, mask), (second, SliceState.SKIPPED, None)])
+    assert study.slices.records() == kept
+    assert [one.has_mask for one in kept] == [True, False]
+    np.testing.assert_array_equal(study.slices.mask(first), mask)
+    assert study.slices.values(kept[0].revision) == set(np.unique(mask).tolist())
+
+
 def test_cases_come_in_all_or_none(study: Study, make_case: Callable[..., Any]) -> None:
     def cases() -> Iterator[NewCase]:
         yield make_case("b")

@@ -141,10 +141,14 @@ def test_a_command_opens_a_study_of_phantoms_where_the_user_says(
     qtbot.waitUntil(lambda: bench.annotation is not None)
     assert bench.study is not None
     assert bench.study.path == home / "phantoms.mlbseg"
+    tour = open_dock(window).tour
+    assert not tour.isHidden()
+    assert tour.text.text().startswith("1 of ")
     assert len(case_rows(bench.study)) == 4
     assert list(elsewhere.iterdir()) == []
     identity = bench.study.identity
     bench.close_study()
+    assert tour.isHidden()
     contributions.open_phantom_study(window)
     assert bench.study is not None
     assert bench.study.identity == identity

@@ -18,6 +18,7 @@ from scripted import ScriptedEngine
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets import preferences
 from napari_mlbseg.widgets.background.suggester import SHOWN
 from napari_mlbseg.widgets.dock import _VIEWS, MLBSegDock, open_dock
 
@@ -127,8 +128,10 @@ def test_another_axis_from_the_panel(dock: MLBSegDock, window: napari.Viewer) ->
 
 
 def test_suggested_slices_from_the_key_the_button_and_the_list(
-    qtbot: QtBot, dock: MLBSegDock, window: napari.Viewer
+    qtbot: QtBot, dock: MLBSegDock, window: napari.Viewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ahead: list[SliceKey] = []
+    monkeypatch.setattr(dock.workbench.view, "expect", ahead.append)
     qtbot.waitUntil(lambda: len(dock.suggester.best) == SHOWN)
     keys = [one.key for one in dock.suggester.best]
     assert {key.case_id for key in keys} == {"phantom_01", "phantom_02"}
@@ -144,6 +147,11 @@ def test_suggested_slices_from_the_key_the_button_and_the_list(
     press = {str(key): action for key, action in window.keymap.items()}
     press["Shift+G"](window)
     assert on_view() == keys[0]
+    assert ahead[-1] == keys[1]  # in whatever case it lies
+    marked = {key.case_id: set[int]() for key in keys}
+    for key in keys:
+        marked[key.case_id].add(key.index)
+    assert dock.cases_panel.model.suggested == marked
     qtbot.mouseClick(dock.slices_panel.buttons["next_suggested"], LEFT)
     assert on_view() == keys[1]
     dock.suggestions_panel.table.cellClicked.emit(5, 0)
@@ -166,11 +174,20 @@ def test_the_strip_marks_what_nobody_looked_at(qtbot: QtBot, dock: MLBSegDock) -
     assert "never" not in strip.said_of(free)
 
 
+@pytest.fixture
+def prefers_cpu() -> None:
+    preferences.prefer_device("cpu")
+
+
+@pytest.mark.usefixtures("prefers_cpu")
 def test_training_is_shown_and_can_be_held_and_stopped(qtbot: QtBot, dock: MLBSegDock) -> None:
     engine = ScriptedEngine()
     dock.workbench.engine = engine
     panel = dock.training_panel
+    assert panel.config().device == "cpu"
+    panel.form.choose_device("auto")
     qtbot.mouseClick(panel.start, LEFT)
+    assert preferences.device() == "auto"
     qtbot.waitUntil(lambda: "scripted" in panel.run.text())
     engine.tell(ev.StageStarted(ev.Stage.BOOTSTRAPPING, 100))
     engine.tell(ev.StepDone(ev.Stage.BOOTSTRAPPING, 10, 100, {"clean": 0.5}, 8.0, 20.0))

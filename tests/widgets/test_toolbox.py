@@ -101,14 +101,25 @@ def test_keys_clean_the_slice_up_and_undo_takes_it_back(bench: Bench) -> None:
 
 
 def test_buttons_do_what_keys_do_and_name_the_class(qtbot: QtBot, bench: Bench) -> None:
-    assert bench.panel.cleaned.text() == "Clean up: class 1"
+    assert bench.panel.cleaned.text() == "Clean up the slice: class 1"
     bench.hand.press(Key.Key_Equal)
-    assert bench.panel.cleaned.text() == "Clean up: class 2"
+    assert bench.panel.cleaned.text() == "Clean up the slice: class 2"
     before = bench.labels
     qtbot.mouseClick(bench.panel.buttons["grow"], LEFT)
     index = bench.annotation.key.index
     assert np.array_equal(bench.labels[index], cleaning.grow(before[index], 2, (1.0, 1.0)))
     assert bench.message.startswith(f"Slice {index}, grow 'class 2':")
+
+
+def test_a_button_cleans_the_volume_up_in_the_background(qtbot: QtBot, bench: Bench) -> None:
+    before, busy = bench.labels, heard(bench.dock.workbench.errands.busy)
+    with qtbot.waitSignal(bench.annotation.volume.told):
+        qtbot.mouseClick(bench.panel.buttons["grow_in_volume"], LEFT)
+    assert ("In the volume: grow 'class 1'", 0, 0) in busy
+    assert bench.message.startswith("In the volume, grow 'class 1':")
+    assert len(np.unique(np.nonzero(bench.labels != before)[0])) > 5
+    bench.hand.undo()
+    assert np.array_equal(bench.labels, before)
 
 
 def test_what_lies_between_two_corrected_slices_is_drafted_by_one_key(bench: Bench) -> None:

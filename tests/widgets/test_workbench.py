@@ -18,6 +18,7 @@ from at_work import on_view, paint
 from dicom_files import lps_of, voxels, write_series
 from flipped import flip
 from napari.components import ViewerModel
+from napari.settings import get_plugin_settings
 from pytestqt.qtbot import QtBot
 from scripted import ScriptedEngine
 
@@ -35,6 +36,7 @@ from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import PhantomCohort
 from napari_mlbseg.widgets.case.commands import SliceCommands
+from napari_mlbseg.widgets.case.stored import Row, StoredArray
 from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy, case_rows
 from napari_mlbseg.widgets.workbench import Workbench
 
@@ -52,6 +54,65 @@ def bench(
     made.open_study(study_path)
     yield made
     made.shut_down()
+
+
+def test_whoever_is_named_in_the_preferences_stands_in_the_log(
+    bench: Workbench, study_path: Path
+) -> None:
+    bench.close_study()
+    kept = get_plugin_settings("napari-mlbseg")
+    kept.work.annotator = " Dr. Ada "
+    bench.open_study(study_path)
+    bench.view.act(SliceCommands.accept)
+    assert bench.study is not None
+    assert bench.study.log.entries(1)[0].author == "Dr. Ada"
+
+
+def test_a_slice_of_another_case_is_read_ahead_and_not_once_more(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[tuple[str, str]] = []
+    read = StoredArray._read
+
+    def spy(array: StoredArray, row: Row) -> Any:
+        rows.append((array._case.id, array.name))
+        return read(array, row)
+
+    monkeypatch.setattr(StoredArray, "_read", spy)
+    study, there = bench.study, SliceKey("phantom_02", 0, 5)
+    assert study is not None
+    needed = {("phantom_02", ArrayName.IMAGE), ("phantom_02", ArrayName.INITIAL_LABELS)}
+    bench.view.expect(SliceKey("gone", 0, 5))  # a suggestion of a case that was removed meanwhile
+    for _ in range(2):
+        bench.view.expect(there)
+    bench.view.go_to(there)
+    assert on_view(bench).key == there
+    shown = on_view(bench).layers.image.data[5]
+    np.testing.assert_array_equal(shown, study.arrays.open("phantom_02", ArrayName.IMAGE)[5])
+    assert len(rows) == 2
+    assert set(rows) == needed
+
+
+def test_what_was_read_ahead_is_read_again_once_it_was_replaced(bench: Workbench) -> None:
+    study, there = bench.study, SliceKey("phantom_02", 0, 5)
+    assert study is not None
+    shape = study.case("phantom_02").geometry.shape
+    bench.view.expect(there)
+    study.arrays.create("phantom_02", ArrayName.PREDICTION)
+    for value in (1, 2):
+        block = np.full(shape, value, np.uint8)
+        study.arrays.write("phantom_02", ArrayName.PREDICTION, 0, 0, block)
+        told = ev.SlicesPublished("phantom_02", 0, 0, len(block), (ArrayName.PREDICTION.value,), 1)
+        bench.view.hear(told)
+        bench.view.expect(there)
+    bench.view.go_to(there)
+    assert (on_view(bench).layers.working.data[5] == 2).all()
+    bench.view.choose("phantom_01")
+    bench.view.expect(there)
+    study.arrays.write("phantom_02", ArrayName.PREDICTION, 0, 0, np.ones(shape, np.uint8))
+    bench.classes_changed.emit()
+    bench.view.go_to(there)
+    assert (on_view(bench).layers.working.data[5] == 1).all()
 
 
 def test_opening_shows_the_first_case(bench: Workbench, viewer: ViewerModel) -> None:

@@ -33,6 +33,7 @@ from napari_mlbseg.formats.dicom.stack import (
     stack_of,
 )
 from napari_mlbseg.formats.dicom.structures import open_structures
+from napari_mlbseg.formats.dicom.windows import windows_in
 from napari_mlbseg.formats.masks import Part, numbered_together, together
 from napari_mlbseg.formats.scan import (
     Scan,
@@ -228,6 +229,9 @@ def _header(series: Series, stack: Stack) -> bytes:
     padding = _padding(dataset, stack.planes)
     if padding is not None:
         known["padding"] = padding
+    windows = windows_in(series.headers[len(series.headers) // 2])
+    if windows:
+        known["windows"] = windows
     return json.dumps(known).encode()
 
 

@@ -61,6 +61,9 @@ _TAGS: Final = [
     "ImageOrientationPatient",
     "RescaleSlope",
     "RescaleIntercept",
+    "WindowCenter",
+    "WindowWidth",
+    "WindowCenterWidthExplanation",
     "ModalityLUTSequence",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
@@ -162,7 +165,10 @@ class Header:
     @property
     def description(self) -> str:
         """What the scanner calls the series, without words that name the patient."""
-        said = self._told("SeriesDescription")
+        return self.without_names(self._told("SeriesDescription"))
+
+    def without_names(self, said: str) -> str:
+        """Free text of a scanner, without words that name the patient."""
         private = f"{self._told('PatientName')} {self._told('PatientID')}"
         names = set(re.findall(r"\w+", private.casefold().replace("_", " ")))
         words = re.split(r"(\W|_)+", said)
@@ -260,6 +266,15 @@ def planes_of(header: Header) -> list[Plane]:
             )
         shared = list(dataset.get("SharedFunctionalGroupsSequence") or [])
         return [_plane(header, k, _levels(group, shared)) for k, group in enumerate(groups)]
+
+
+def levels_of(header: Header, frame: int) -> list[Dataset]:
+    """The places of the elements of a frame; of a file without frames, the file itself."""
+    dataset = header.dataset
+    groups = dataset.get("PerFrameFunctionalGroupsSequence")
+    if groups is None or frame >= len(groups):
+        return [dataset]
+    return _levels(groups[frame], list(dataset.get("SharedFunctionalGroupsSequence") or []))
 
 
 def _levels(group: Dataset, shared: list[Dataset]) -> list[Dataset]:

@@ -1,10 +1,10 @@
 """What a person did to the slices: every revision of every slice that was worked on."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_mlbseg.errors import Damaged, UserError
 from napari_mlbseg.project.catalogue import hashes
 from napari_mlbseg.project.catalogue.amendments import Standing
+from napari_mlbseg.project.catalogue.appending import Ready
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.catalogue.database import Database, Transaction
 from napari_mlbseg.project.catalogue.newest import (
@@ -32,6 +33,7 @@ from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceRecord, S
 from napari_mlbseg.project.records.values import require_classes, values_in
 
 T = TypeVar("T")
+Wanted = tuple[SliceKey, SliceState, NDArray[np.uint8] | None]
 
 
 class Slices:
@@ -53,16 +55,7 @@ class Slices:
 
         Raises UserError for a clean one with values that are no class of the study.
         """
-        self.require_savable(key, mask, state)
-        packed = PackedMask.pack(mask)
-        with self._database.transaction() as write:
-            number = _store(write, packed)
-            record = _append(write, key, state, (number, hashes.sha256_of_mask(packed)))
-            write.note("save slice", key.case_id, **_details(record))
-        self._saved.add(number)
-        if state is SliceState.CLEAN:
-            self._values[record.revision] = number, values_in(mask)
-        return record
+        return self.keep([(key, state, mask)])[0]
 
     def require_savable(self, key: SliceKey, mask: NDArray[np.uint8], state: SliceState) -> None:
         """Raise the UserError that `save` would raise because of what it is given."""
@@ -80,6 +73,33 @@ class Slices:
 
         Raises UserError for clean without a mask, or with values that are no class of the study.
         """
+        return self.keep([(key, state, None)])[0]
+
+    def keep(self, wanted: Iterable[Wanted]) -> tuple[SliceRecord, ...]:
+        """Keep masks and states of several slices, in one transaction: all of them or none.
+
+        Each is a slice, its state, and its mask, or None for the newest mask that it has; raises
+        what `save` and `set_state` raise.
+        """
+        ready = [
+            self._with_its_mask(key, state) if mask is None else self._with_mask(key, state, mask)
+            for key, state, mask in wanted
+        ]
+        with self._database.transaction() as write:
+            kept = [one.write(write) for one in ready]
+        for one, (record, number) in zip(ready, kept, strict=True):
+            if number is not None and one.packed is not None:
+                self._saved.add(number)
+                if one.values is not None:
+                    self._values[record.revision] = number, one.values
+        return tuple(record for record, _ in kept)
+
+    def _with_mask(self, key: SliceKey, state: SliceState, mask: NDArray[np.uint8]) -> Ready:
+        self.require_savable(key, mask, state)
+        values = values_in(mask) if state is SliceState.CLEAN else None
+        return Ready(key, state, packed=PackedMask.pack(mask), values=values)
+
+    def _with_its_mask(self, key: SliceKey, state: SliceState) -> Ready:
         self._case_of(key)
         record = self.record(key)
         if state is SliceState.CLEAN and record is not None and record.has_mask:
@@ -91,10 +111,7 @@ class Slices:
                 f"{self.in_words(key)} has no corrected mask "
                 f"to become {state.value}. Save its labels first."
             )
-        with self._database.transaction() as write:
-            record = _append(write, key, state, mask)
-            write.note("set slice state", key.case_id, **_details(record))
-        return record
+        return Ready(key, state, mask=mask)
 
     def take(
         self, write: Transaction, record: SliceRecord, mask: NDArray[np.uint8] | None
@@ -104,13 +121,11 @@ class Slices:
         The mask is that of a revision that was checked there; classes are the same.
         """
         self._case_of(record.key)
-        place: tuple[int | None, bytes | None] = (None, None)
-        if mask is not None:
-            packed = PackedMask.pack(mask)
-            place = _store(write, packed), hashes.sha256_of_mask(packed)
-        taken = _append(write, record.key, record.state, place, record.author, record.created_at)
-        write.note("take slice", record.key.case_id, author=record.author, **_details(taken))
-        return taken
+        packed = None if mask is None else PackedMask.pack(mask)
+        ready = Ready(
+            record.key, record.state, packed=packed, author=record.author, at=record.created_at
+        )
+        return ready.write(write)[0]
 
     def record(self, key: SliceKey) -> SliceRecord | None:
         """The newest revision of a slice; None for one that nobody touched."""
@@ -292,39 +307,6 @@ class Slices:
             f"the catalogue of the study names slice {index} along axis {axis} of {case_id!r}, "
             f"{where}"
         )
-
-
-def _store(write: Transaction, packed: PackedMask) -> int:
-    """Add a mask; returns its number."""
-    return write.execute(
-        "INSERT INTO masks (rows, columns, dtype, data) VALUES (?, ?, ?, ?)",
-        *(packed.rows, packed.columns, packed.dtype, packed.data),
-    )
-
-
-def _append(
-    write: Transaction,
-    key: SliceKey,
-    state: SliceState,
-    mask: tuple[int | None, bytes | None],
-    author: str | None = None,
-    at: datetime | None = None,
-) -> SliceRecord:
-    """Add a revision; `mask` is the number of its mask, and the hash of that."""
-    [(number,)] = write.rows("SELECT coalesce(max(number), 0) + 1 FROM revisions")
-    who, when = author or write.author, at or datetime.fromisoformat(write.at)
-    row = (number, key.case_id, key.axis, key.index, state.value, mask[0], who, when.isoformat())
-    hashes.insert(write.connection, "revisions", hashes.REVISION, (*row, mask[1]))
-    return SliceRecord(key, state, number, mask[0] is not None, who, when)
-
-
-def _details(record: SliceRecord) -> dict[str, Any]:
-    return {
-        "axis": record.key.axis,
-        "slice": record.key.index,
-        "state": record.state.value,
-        "revision": record.revision,
-    }
 
 
 def _record(key: SliceKey, row: Row) -> SliceRecord:

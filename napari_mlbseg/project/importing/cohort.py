@@ -63,6 +63,7 @@ def make_study(
     choices: Mapping[Path, Sequence[Choice]] | None = None,
     progress: Progress | None = None,
     rules: Rules = NO_RULES,
+    author: str | None = None,
 ) -> tuple[Study, Imported]:
     """Make a study from folders; returns it, open for writing, and the outcome of the import.
 
@@ -79,6 +80,8 @@ def make_study(
         files, or a single class named ``class 1`` if there are none.
     rules
         What is said of the classes.
+    author
+        Who makes it; the user of the account by default.
 
     Examples
     --------
@@ -89,7 +92,7 @@ def make_study(
     (['phantom_01', 'phantom_02'], ['organ', 'lesion'])
     >>> study.close()
     """
-    study = Study.create(path)
+    study = Study.create(path, author=author)
     try:
         if classes is not None:
             study.set_classes(rules.applied(named(classes)))

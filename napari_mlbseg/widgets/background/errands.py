@@ -31,7 +31,7 @@ class Errands(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._task: BackgroundTask | None = None
-        self._cancellable = self._cancelled = False
+        self._cancellable = self._cancelled = self._keeping = False
 
     def run(
         self,
@@ -39,15 +39,19 @@ class Errands(QObject):
         done: Callable[[Any], None],
         *,
         otherwise: Callable[[], None] | None = None,
-        cancellable: bool = False,
+        cancelled: str = "",
+        keeping: bool = True,
         doing: str = "Working",
     ) -> None:
         """Start a job, and say what it does; `done` gets the result on the main thread.
 
-        `otherwise` is called instead if it fails or is cancelled.
+        `otherwise` is called instead if it fails or is cancelled. It can be cancelled if there is
+        something to say then, `cancelled`. See `keeping`.
         """
         if self._task is not None:
-            raise UserError("Another import or export is running. Wait until it has finished.")
+            raise UserError(
+                "Another import, export or clean-up is running. Wait until it has finished."
+            )
 
         def ended(result: object, error: BaseException | None) -> None:
             self._task = None
@@ -59,7 +63,7 @@ class Errands(QObject):
             if error is None:
                 done(result)
             elif isinstance(error, CancelledError):
-                self.told.emit("Cancelled. Nothing was imported, and nothing changed.")
+                self.told.emit(cancelled)
             else:
                 prefix = "" if isinstance(error, UserError) else "Unexpected error: "
                 self.failed.emit(f"{prefix}{error}")
@@ -67,9 +71,9 @@ class Errands(QObject):
         self._task = task = BackgroundTask(work, "mlbseg-files", self)
         task.reported.connect(lambda progress: self.busy.emit(*progress))
         task.ended.connect(ended)
-        self._cancellable, self._cancelled = cancellable, False
+        self._cancellable, self._cancelled, self._keeping = bool(cancelled), False, keeping
         self.busy.emit(doing, 0, 0)
-        self.can_cancel.emit(cancellable)
+        self.can_cancel.emit(bool(cancelled))
         task.start()
 
     @property
@@ -80,10 +84,10 @@ class Errands(QObject):
     @property
     def keeping(self) -> bool:
         """Whether the job needs the open study until it ends; making a new study does not."""
-        return self._task is not None and (self._cancelled or not self._cancellable)
+        return self._task is not None and (self._cancelled or self._keeping)
 
     def cancel(self) -> None:
-        """Cancel a running import as if it had never begun."""
+        """Cancel the running job, if it can be cancelled."""
         if self._task is not None and self._cancellable:
             self._cancelled = True
             self._task.cancel()

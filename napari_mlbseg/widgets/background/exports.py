@@ -11,6 +11,8 @@ from napari_mlbseg.widgets.background.bridge import EngineBridge
 from napari_mlbseg.widgets.background.errands import Errands
 from napari_mlbseg.widgets.requests import Export, ModelExport
 
+_CANCELLED = "Cancelled. The files of the cases that were written before stay."
+
 
 class Exports:
     """Writes exports, and reports them through `errands`.
@@ -30,7 +32,12 @@ class Exports:
                     "training, or wait until it has finished, then export again."
                 )
             check_trained(study)
-        self._errands.run(jobs.writing(study, export), self._errands.told.emit)
+        several = export.case_id is None  # each is written as a whole
+        self._errands.run(
+            jobs.writing(study, export),
+            self._errands.told.emit,
+            cancelled=_CANCELLED if several else "",
+        )
 
     def write_page(self, study: Study, path: Path) -> None:
         """Write a page about the study; possible while the training runs."""

@@ -1,6 +1,8 @@
 """Makes studies from folders in the background, and asks which series and frames to import."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
@@ -9,6 +11,8 @@ from napari_mlbseg.project.importing.offers import Offer
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background import jobs
 from napari_mlbseg.widgets.background.errands import Errands
+from napari_mlbseg.widgets.background.task import Report
+from napari_mlbseg.widgets.preferences import annotator
 from napari_mlbseg.widgets.requests import NewStudy
 
 
@@ -43,6 +47,10 @@ class Intake(QObject):
             self.made.emit(*study_and_imported)
 
         if new.choices is None:
-            self._errands.run(jobs.survey(new.images), looked, cancellable=True)
+            self._run(jobs.survey(new.images), looked)
         else:
-            self._errands.run(jobs.creation(new), made, cancellable=True)
+            self._run(jobs.creation(new, annotator()), made)
+
+    def _run(self, work: Callable[[Report], Any], done: Callable[[Any], None]) -> None:
+        told = "Cancelled. Nothing was imported, and nothing changed."
+        self._errands.run(work, done, cancelled=told, keeping=False)

@@ -31,13 +31,14 @@ def survey(images: Path) -> Callable[[Report], tuple[Offer, ...]]:
     return work
 
 
-def creation(new: NewStudy) -> Callable[[Report], tuple[Study, Imported]]:
+def creation(new: NewStudy, author: str | None) -> Callable[[Report], tuple[Study, Imported]]:
     """Make a study from folders; the result is open for writing, and lists what was left out."""
 
     def work(report: Report) -> tuple[Study, Imported]:
         return make_study(
             *(new.path, new.images, new.labels, new.classes),
             choices=new.choices,
+            author=author,
             progress=lambda *step: report(step),
         )
 

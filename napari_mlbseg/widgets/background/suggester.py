@@ -107,8 +107,12 @@ class Suggester(QObject):
             self._timer.start(after_ms)
             self.changed.emit()
 
-    def slice_changed(self, key: SliceKey) -> None:
-        """Take note that a person changed the state of a slice."""
+    def slices_changed(self, keys: Sequence[SliceKey]) -> None:
+        """Take note that a person changed the states of slices."""
+        for key in keys:
+            self._slice_changed(key)
+
+    def _slice_changed(self, key: SliceKey) -> None:
         record = self._study.slices.record(key) if self._study is not None else None
         state = record.state if record is not None else SliceState.UNTOUCHED
         if state not in _CLOSED:

@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_mlbseg.engine.events import SlicesPublished
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.labels import Labels
 from napari_mlbseg.project.records.cases import Case, LabelClass
 from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceState
 from napari_mlbseg.project.study import Study
@@ -30,6 +31,7 @@ from napari_mlbseg.widgets.case.slice_keeper import SliceKeeper
 from napari_mlbseg.widgets.case.slice_states import SliceStates
 from napari_mlbseg.widgets.case.stored import CaseArrays
 from napari_mlbseg.widgets.case.tool_commands import ToolCommands
+from napari_mlbseg.widgets.case.volume_commands import VolumeCommands
 from napari_mlbseg.widgets.case.working_labels import WorkingLabels
 
 _SAVE_AFTER_MS = 250
@@ -44,6 +46,8 @@ class Annotation(QObject):
         The commands for the slice on view.
     tools
         The commands of the tools that spare strokes.
+    volume
+        Those that clean the whole volume up.
     answers
         Answers at once, from strokes on the slice on view.
     extents
@@ -55,8 +59,8 @@ class Annotation(QObject):
 
     Signals
     -------
-    slice_changed(SliceKey)
-        The state of a slice has changed; the study has the new one.
+    slices_changed(Sequence[SliceKey])
+        The states of slices have changed; the study has the new ones.
     extent_changed(str)
         An extent in the case of this name was marked, or a mark was taken away.
     moved(SliceKey)
@@ -75,7 +79,7 @@ class Annotation(QObject):
         The program has tried to save every edit; `unsaved` has the failures.
     """
 
-    slice_changed = Signal(object)
+    slices_changed = Signal(object)
     extent_changed = Signal(str)
     moved = Signal(object)
     label_picked = Signal(int)
@@ -98,11 +102,13 @@ class Annotation(QObject):
         saves: InTurn | None = None,
         index: int | None = None,
         earlier: CaseLayers | None = None,
+        ahead: CaseArrays | None = None,
     ) -> None:
         """Show a case at a slice, or in the middle.
 
         `history` comes from an earlier visit, `earlier` are the layers of the case shown before;
-        `marks` say which classes are locked and hidden, `saves` come with the study.
+        `marks` say which classes are locked and hidden, `saves` come with the study; `ahead` holds
+        rows that were read ahead.
         """
         super().__init__(parent)
         self.case = case
@@ -120,6 +126,8 @@ class Annotation(QObject):
         self._arrays = CaseArrays(
             study, case, names, self._late.await_more, excluded=self.extents.excluded
         )
+        if ahead is not None:
+            self._arrays.take_over(ahead)
         self._working = WorkingLabels(
             case.geometry.shape,
             self._arrays.machine_slice,
@@ -161,8 +169,18 @@ class Annotation(QObject):
             sides_mm=case.sides_mm,
             parent=self,
         )
+        self.volume = VolumeCommands(
+            study,
+            case,
+            self.commands.ready,
+            self._journal,
+            self._working,
+            meant=lambda wanted: class_meant(study.classes, self.label, wanted),
+            parent=self,
+        )
         self.answers = self._await_strokes(viewer)
         self.tools.told.connect(self.told)
+        self.volume.told.connect(self.told)
         self.layers.working.intensities = self._arrays[ArrayName.IMAGE].slice
         self.commands.failed.connect(self.failed)
         self.commands.told.connect(self.told)
@@ -229,6 +247,10 @@ class Annotation(QObject):
         `reading` is called if it is not known yet.
         """
         return self._arrays[name].at(voxel, self._axis, reading)
+
+    def across(self, axis: int, index: int, machine: Callable[[], Labels]) -> Labels:
+        """Return the labels of a slice, with a person's over those that `machine` returns."""
+        return self._working.over(axis, index, machine)
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Show these classes; if the class to paint with is gone, another one takes its place."""
@@ -352,12 +374,12 @@ class Annotation(QObject):
         if not self._save_timer.isActive():
             self._save_timer.start()
 
-    def _on_look(self, key: SliceKey, other_labels: bool) -> None:
+    def _on_look(self, keys: Sequence[SliceKey], other_labels: bool) -> None:
         # Accepted slices widen extents.
         widened = self.extents.refresh()
         if widened or other_labels:
             self.layers.draw((ArrayName.PREDICTION,) if widened else (), working=True)
-        self.slice_changed.emit(key)
+        self.slices_changed.emit(keys)
 
     def _on_extent(self) -> None:
         self.layers.draw((ArrayName.PREDICTION,), working=True)

@@ -96,11 +96,15 @@ class Marking:
 
 @dataclass(frozen=True)
 class Step:
-    """A step that is undone as one; `name` completes "Undo ...", `where` is the slice to show."""
+    """A step that is undone as one; `name` completes "Undo ...", `where` is the slice to show.
+
+    `in_volume` if a clean-up of the whole volume made it.
+    """
 
     name: str
     where: SliceKey
     changes: tuple[Change | Marking, ...]
+    in_volume: bool = False
 
     @property
     def size(self) -> int:
@@ -139,6 +143,16 @@ class History:
                 break
             found = changes[0].painted_over if changes else found
         return None if found is None else found.unpack()
+
+    def drafted_in_volume(self) -> frozenset[SliceKey]:
+        """Return the slices that a clean-up of the whole volume changed last."""
+        last = {
+            one.key: step.in_volume
+            for step in self._done
+            for one in step.changes
+            if isinstance(one, Change)
+        }
+        return frozenset(key for key, in_volume in last.items() if in_volume)
 
     def add(self, step: Step) -> None:
         """Add a step; steps that were undone before can no longer be redone."""

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.labels import Labels
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.widgets.case.extent_keeper import ExtentKeeper
 from napari_mlbseg.widgets.case.history import Change, History, Look, Marking, Packed, Step
-from napari_mlbseg.widgets.case.saving import slices_in_words
 from napari_mlbseg.widgets.case.slice_keeper import SliceKeeper
 
 
@@ -102,29 +100,34 @@ class Journal:
         """Give a slice another look as one step, unless that fails or changes nothing."""
         self.change_all(f"{name} slice {key.index}", key, {key: look})
 
-    def change_all(self, name: str, where: SliceKey, looks: Mapping[SliceKey, Look]) -> None:
+    def change_all(
+        self,
+        name: str,
+        where: SliceKey,
+        looks: Mapping[SliceKey, Look],
+        *,
+        in_volume: bool = False,
+    ) -> None:
         """Give several slices other looks as one step, which shows the slice `where`.
 
-        Pixels of locked classes stay. If a slice cannot be saved, those before it are the step;
-        raises UserError or OSError.
+        Pixels of locked classes stay. If one of the slices cannot be saved, none changes; raises
+        UserError or OSError.
         """
         self.close()
-        changes: list[Change] = []
-        try:
-            for key, look in looks.items():
-                before = self._keeper.look(key)
-                self._keeper.keep(key, self._keeper.sparing(key, look))
-                after = self._keeper.look(key)
-                if after != before:
-                    changes.append(Change(key, before, after))
-        except (UserError, OSError) as error:
-            if not changes:
-                raise
-            done = f"{slices_in_words(len(changes))} of {len(looks)} changed before that"
-            raise UserError(f"{error} ({done}; undo takes them back.)") from error
-        finally:
-            if changes:
-                self._add(Step(name, where, tuple(changes)))
+        before = {key: self._keeper.look(key) for key in looks}
+        self._keeper.keep_all({k: self._keeper.sparing(k, look) for k, look in looks.items()})
+        changes = [
+            Change(key, before[key], after)
+            for key in looks
+            if (after := self._keeper.look(key)) != before[key]
+        ]
+        if changes:
+            self._add(Step(name, where, tuple(changes), in_volume))
+
+    def drafted_in_volume(self) -> frozenset[SliceKey]:
+        """Return the slices that a clean-up of the whole volume changed last."""
+        self.close()
+        return self._history.drafted_in_volume()
 
     def draft(self, name: str, key: SliceKey, labels: Labels) -> None:
         """Turn a slice into a draft with these labels, unless it already shows them."""
@@ -150,12 +153,14 @@ class Journal:
     def travel(self, *, back: bool) -> None:
         """Undo or redo a step; UserError or OSError if the result cannot be saved."""
         step = self.following(back=back)
+        looks: dict[SliceKey, Look] = {}
         for change in step.changes if step else ():
             if isinstance(change, Marking):
                 extent = change.before if back else change.after
                 self._extents.keep(change.axis, change.value, extent)
             else:
-                self._keeper.keep(change.key, change.before if back else change.after)
+                looks[change.key] = change.before if back else change.after
+        self._keeper.keep_all(looks)
         self._history.went(back=back)
         self._changed()
 

@@ -5,23 +5,24 @@ from typing import Final
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.study import Study
-from napari_mlbseg.widgets.case.layers import label_colors, placement
+from napari_mlbseg.widgets.case.layers import placement
 
 ANSWER: Final = "answer"
 _TO_BACKGROUND: Final = 256
 """Above every class; the background itself would have no outline."""
-_LIME: Final = (0.4, 1.0, 0.2, 1.0)
+_LIME: Final = DirectLabelColormap(color_dict={0: (0, 0, 0, 0), None: (0.4, 1.0, 0.2, 1.0)})
 
 
 class Outline:
-    """Outlines of the pixels that would change, in the colours of their new classes.
+    """Outlines of the pixels that would change, one for each new class.
 
-    What would become background is outlined in lime, which no class has by default. The layer is
-    there only while it shows something.
+    They are lime, which no class has by default: in the colour of a class they would look like the
+    outlines of a prediction. The layer is there only while it shows something.
     """
 
     def __init__(self, viewer: ViewerModel, study: Study, case: Case) -> None:
@@ -37,13 +38,11 @@ class Outline:
         where = placement(self._study, self._case)
         place = list(where["translate"])
         place[axis] += index * where["scale"][axis]
-        colors = label_colors(self._study.classes)
-        colors.color_dict[_TO_BACKGROUND] = np.array(_LIME, np.float32)
         active = self._viewer.layers.selection.active
         self._layer = self._viewer.add_labels(
             np.expand_dims(np.where(before == after, 0, changes).astype(np.uint16), axis),
             name=ANSWER,
-            colormap=colors,
+            colormap=_LIME,
             opacity=1.0,
             **(where | {"translate": place}),
         )

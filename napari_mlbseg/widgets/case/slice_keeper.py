@@ -1,6 +1,6 @@
 """The look of a slice, kept the same in the study and on view."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -28,12 +28,12 @@ class SliceKeeper:
         working: WorkingLabels,
         saves: InTurn,
         *,
-        changed: Callable[[SliceKey, bool], object],
+        changed: Callable[[Sequence[SliceKey], bool], object],
         request: Callable[[SliceAccepted | SliceReopened], object],
     ) -> None:
-        """Pass every changed slice to `changed`, and every request for the engine to `request`.
+        """Pass changed slices to `changed`, and every request for the engine to `request`.
 
-        `changed` is also told whether the slice shows other labels now.
+        `changed` is also told whether one of the slices shows other labels now.
         """
         self._study = study
         self._states = states
@@ -70,67 +70,101 @@ class SliceKeeper:
         return self._working.sparing((key.axis, key.index), labels)
 
     def keep(self, key: SliceKey, look: Look) -> None:
-        """Give a slice a look: in the study and on view; then tell the engine.
+        """Give a slice a look, see `keep_all`."""
+        self.keep_all({key: look})
 
-        If the study is not ready for it, the slice shows the look already, and the engine is told
-        when the study has it. Raises UserError or OSError if it cannot be saved; then nothing has
-        changed.
+    def keep_all(self, looks: Mapping[SliceKey, Look]) -> None:
+        """Give slices looks: in the study and on view; then tell the engine.
+
+        If the study is not ready for them, the slices show them already, and the engine is told
+        when the study has them. Raises UserError or OSError if they cannot be saved; then nothing
+        has changed. Where others lie over a slice, slices are saved one by one, since their order
+        counts.
         """
-        was, where, shown = self._states[key], (key.axis, key.index), self.shown(key)
-        labels = None if look.labels is None else look.labels.unpack()
-        if labels is not None:
-            self._study.slices.require_savable(key, labels, look.state)
-        landed = partial(self._land, key, was, look.state)
-        saved = self._saves.put(self._writing(key, look, labels, was), landed)
-        if labels is not None:
-            self._working.lay(where, labels, below=look.above)
-        else:
-            self._working.release(*where)
+        if len(looks) > 1 and any(look.above for look in looks.values()):
+            for key, look in looks.items():
+                self.keep(key, look)
+            return
+        was = {key: self._states[key] for key in looks}
+        labels = {
+            key: None if look.labels is None else look.labels.unpack()
+            for key, look in looks.items()
+        }
+        for key, mask in labels.items():
+            if mask is not None:
+                self._study.slices.require_savable(key, mask, looks[key].state)
+        states = {key: (was[key], look.state) for key, look in looks.items()}
+        saved = self._saves.put(self._writing(looks, labels, was), partial(self._land, states))
+        changed = {key: self._lay(key, looks[key], mask) for key, mask in labels.items()}
         if saved is None:
-            self._states.expect(key, look.state)
+            for key, look in looks.items():
+                self._states.expect(key, look.state)
         else:
             self._take(saved.result)
-        other = not np.array_equal(shown, self.shown(key))
-        if other or (was, look.state) != (SliceState.DRAFT, SliceState.DRAFT):
-            self._changed(key, other)  # what is painted further on a draft, on view, is no news
+        # What is painted further on a draft, on view, is no news.
+        drafted = (SliceState.DRAFT, SliceState.DRAFT)
+        news = [key for key in looks if changed[key] or states[key] != drafted]
+        if news:
+            self._changed(news, any(changed.values()))
         if saved is not None:
-            self._tell_engine(key, was, look.state)
+            self._tell_engine(states)
 
     # --- inside ----------------------------------------------------------------------------------
 
     def _writing(
-        self, key: SliceKey, look: Look, labels: Labels | None, was: SliceState
+        self,
+        looks: Mapping[SliceKey, Look],
+        labels: Mapping[SliceKey, Labels | None],
+        was: Mapping[SliceKey, SliceState],
     ) -> Callable[[], list[SliceRecord]]:
-        """Return what brings a look into the study, in any thread; it returns the revisions.
+        """Return what brings looks into the study, in any thread; it returns the revisions.
 
         Slices that lie above are written once more: the study puts the newest revision on top.
         """
-        study, above = self._study, [SliceKey(key.case_id, *where) for where in look.above]
-        lifted = [(other, state) for other in above if (state := self._states[other]) in HUMAN]
+        slices = self._study.slices
+        wanted = [
+            (key, look.state, labels[key])
+            for key, look in looks.items()
+            if labels[key] is not None or look.state is not was[key]
+        ]
+        above = [
+            SliceKey(key.case_id, *where) for key, look in looks.items() for where in look.above
+        ]
+        lifted = [(key, state) for key in above if (state := self._states[key]) in HUMAN]
 
         def write() -> list[SliceRecord]:
-            if labels is None:
-                return [] if look.state is was else [study.slices.set_state(key, look.state)]
-            saved = study.save_slice(key, labels, look.state)
-            return [saved, *(study.slices.set_state(other, state) for other, state in lifted)]
+            kept = slices.keep(wanted) if wanted else ()
+            return [*kept, *(slices.set_state(key, state) for key, state in lifted)]
 
         return write
 
+    def _lay(self, key: SliceKey, look: Look, labels: Labels | None) -> bool:
+        """Show a look; return whether the slice shows other labels now."""
+        where, shown = (key.axis, key.index), self.shown(key)
+        if labels is None:
+            self._working.release(*where)
+        else:
+            self._working.lay(where, labels, below=look.above)
+        return not np.array_equal(shown, self.shown(key))
+
     def _land(
-        self, key: SliceKey, was: SliceState, state: SliceState, records: list[SliceRecord]
+        self, states: Mapping[SliceKey, tuple[SliceState, SliceState]], records: list[SliceRecord]
     ) -> None:
-        """Take note that a look that waited is in the study now."""
-        self._states.arrived(key)
+        """Take note that looks that waited are in the study now."""
+        for key in states:
+            self._states.arrived(key)
         self._take(records)
-        self._changed(key, False)
-        self._tell_engine(key, was, state)
+        self._changed(list(states), False)
+        self._tell_engine(states)
 
     def _take(self, records: list[SliceRecord]) -> None:
         for record in records:
             self._states.keep(record)
 
-    def _tell_engine(self, key: SliceKey, was: SliceState, state: SliceState) -> None:
-        if state is SliceState.CLEAN:
-            self._request(SliceAccepted(key))
-        elif was is SliceState.CLEAN:
-            self._request(SliceReopened(key))
+    def _tell_engine(self, states: Mapping[SliceKey, tuple[SliceState, SliceState]]) -> None:
+        """Ask the engine to take slices up or to leave them, by their states before and now."""
+        for key, (was, state) in states.items():
+            if state is SliceState.CLEAN:
+                self._request(SliceAccepted(key))
+            elif was is SliceState.CLEAN:
+                self._request(SliceReopened(key))

@@ -140,6 +140,10 @@ class StoredArray:
         if row not in self._rows and self._bytes(row) <= _AHEAD_BYTES:
             self._request(row)
 
+    def take_over(self, earlier: "StoredArray") -> None:
+        """Take the rows that another one of the same array has read or is reading."""
+        self._rows.update(earlier._rows)
+
     @property
     def awaited(self) -> bool:
         """Whether a slice that was shown empty is still being read."""
@@ -289,6 +293,12 @@ class CaseArrays:
     def awaited(self) -> bool:
         """Whether a slice that was shown empty is still being read, in any array."""
         return any(array.awaited for array in self._arrays.values())
+
+    def take_over(self, earlier: "CaseArrays") -> None:
+        """Take the rows that others of the same case have read or are reading, and end those."""
+        for name in self._arrays.keys() & earlier._arrays.keys():
+            self._arrays[name].take_over(earlier[name])
+        earlier._reader.shutdown(wait=False)
 
     def close(self) -> None:
         """Stop reading."""

@@ -112,6 +112,10 @@ class WorkingLabels:
         """Return labels for a slice, with the pixels of locked classes as the slice shows them."""
         return self._spared(self.read(*key), labels) if self.locked else labels
 
+    def over(self, axis: int, index: int, machine: Callable[[], Labels]) -> Labels:
+        """Return a slice with a person's slices over what `machine` returns (a fresh copy)."""
+        return self._composed(axis, index, self._planes, machine)
+
     def beneath(self, key: SliceId) -> Labels:
         """Return what a slice shows without a person's labels of its own."""
         others = [other for other in self._planes if other != key]
@@ -177,11 +181,17 @@ class WorkingLabels:
 
     # --- inside --------------------------------------------------------------------------------
 
-    def _composed(self, axis: int, index: int, planes: Iterable[SliceId]) -> Labels:
+    def _composed(
+        self,
+        axis: int,
+        index: int,
+        planes: Iterable[SliceId],
+        machine: Callable[[], Labels] | None = None,
+    ) -> Labels:
         sides = enumerate(self.shape)
         z, y, x = (slice(index, index + 1) if k == axis else slice(0, n) for k, n in sides)
         slab = laid_over(
-            lambda: np.expand_dims(self._machine(axis, index), axis),
+            lambda: np.expand_dims(machine() if machine else self._machine(axis, index), axis),
             (z, y, x),
             planes,
             self._plane,

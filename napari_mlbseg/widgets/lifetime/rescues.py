@@ -178,8 +178,7 @@ class Rescues(QObject):
         bench = self._bench
         if back.drafts:
             bench.view.show_anew(back.drafts[0])
-            for key in back.drafts:
-                bench.view.slice_changed.emit(key)
+            bench.view.slices_changed.emit(back.drafts)
         words = f"Restored as drafts of {study.name}: {slices_in_words(len(back.drafts))}."
         if back.problems:
             reasons = "\n".join(f"Slice {k.index}: {text}" for k, text in back.problems.items())

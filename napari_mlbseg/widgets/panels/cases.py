@@ -1,6 +1,6 @@
 """The list of cases and the progress of each."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,14 +33,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mlbseg.project.records.slices import SliceState
-from napari_mlbseg.widgets.panels.style import STATE_COLORS, Hinted
+from napari_mlbseg.widgets.panels.style import STATE_COLORS, SUGGESTED, Hinted, Line, legible
 from napari_mlbseg.widgets.requests import STATES, CaseRow
 
 SORTED_BY = Qt.ItemDataRole.UserRole + 1
 _ANY_STATE = "any state"
 _COLUMNS = ("Case", "State", "Clean", "Drafts", "Progress")
 _PROGRESS = 4
-_WIDTHS = (74, 44, 46, 60)
+_WIDTHS = (74, 44, 46, 84)
 """Of all columns but the first, which gets the rest."""
 _NARROWEST = 30
 # Header and two rows; more if the window has room.
@@ -53,6 +53,7 @@ class CasesModel(QAbstractTableModel):
     def __init__(self) -> None:
         super().__init__()
         self.rows: list[CaseRow] = []
+        self.suggested: Mapping[str, Collection[int]] = {}
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
         """One row per case."""
@@ -74,7 +75,7 @@ class CasesModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             return (
                 f"{row.name}: {row.clean} clean, {row.drafts} drafts and {row.skipped} skipped"
-                f" of {row.slices} slices"
+                f" of {row.slices} slices, {len(self.suggested.get(row.case_id, ()))} suggested"
             )
         if role == Qt.ItemDataRole.UserRole:
             return row
@@ -100,6 +101,13 @@ class CasesModel(QAbstractTableModel):
         self.beginResetModel()
         self.rows = list(rows)
         self.endResetModel()
+
+    def set_suggested(self, suggested: Mapping[str, Collection[int]]) -> None:
+        """Mark the slices of each case that are suggested."""
+        if suggested != self.suggested:
+            self.suggested = suggested
+            last = len(self.rows) - 1
+            self.dataChanged.emit(self.index(0, _PROGRESS), self.index(last, _PROGRESS))
 
     def set_row(self, row: CaseRow) -> None:
         """Update one case."""
@@ -144,8 +152,21 @@ class ShownCases(QSortFilterProxyModel):
         return self._part in case.name.casefold() and self._state in ("", case.state)
 
 
+def strip_of(row: CaseRow, width: int) -> list[tuple[int, int, SliceState]]:
+    """Return where to draw the slices of a case that was worked on: left, width (px) and state."""
+    found = []
+    for index, state in row.touched:
+        left, right = (round(width * place / row.slices) for place in (index, index + 1))
+        found.append((left, max(right - left, 1), state))
+    return found
+
+
 class _ProgressDelegate(QStyledItemDelegate):
-    """Draws clean, draft and skipped slices as parts of a bar."""
+    """Draws the slices of a case as a strip, and a tick below those that are suggested."""
+
+    def __init__(self, model: CasesModel, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._model = model
 
     def paint(
         self, painter: QPainter | None, option: QStyleOptionViewItem, index: QModelIndex
@@ -157,16 +178,14 @@ class _ProgressDelegate(QStyledItemDelegate):
         bar = option.rect.adjusted(4, 0, -4, 0)
         bar = QRect(bar.left(), bar.center().y() - 3, bar.width(), 7)
         painter.fillRect(bar, STATE_COLORS[SliceState.UNTOUCHED])
-        left = float(bar.left())
-        parts = (
-            (row.clean, SliceState.CLEAN),
-            (row.drafts, SliceState.DRAFT),
-            (row.skipped, SliceState.SKIPPED),
-        )
-        for count, state in parts:
-            width = bar.width() * count / row.slices
-            painter.fillRect(QRect(round(left), bar.top(), round(width), 7), STATE_COLORS[state])
-            left += width
+        for left, width, state in strip_of(row, bar.width()):
+            part = QRect(bar.left() + left, bar.top(), width, bar.height())
+            painter.fillRect(part, STATE_COLORS[state])
+        for place in self._model.suggested.get(row.case_id, ()):
+            left = bar.left() + round(bar.width() * place / row.slices)
+            painter.fillRect(
+                QRect(left, bar.bottom() + 2, 2, 3), legible(SUGGESTED, option.palette)
+            )
 
 
 class CasesPanel(QWidget):
@@ -206,6 +225,7 @@ class CasesPanel(QWidget):
             lambda text: self.shown.keep("" if text == _ANY_STATE else text)
         )
         self.state.currentTextChanged.connect(lambda _: self.set_current(self._current))
+        self.summary = Line("How far the study has come")
         self._current: str | None = None
         self._removed: Sequence[str] = ()
         self._can_change = False
@@ -218,7 +238,7 @@ class CasesPanel(QWidget):
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setShowGrid(False)
-        self.table.setItemDelegateForColumn(_PROGRESS, _ProgressDelegate(self.table))
+        self.table.setItemDelegateForColumn(_PROGRESS, _ProgressDelegate(self.model, self.table))
         self._size_columns()
         self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.table.customContextMenuRequested.connect(self._show_menu)
@@ -234,6 +254,7 @@ class CasesPanel(QWidget):
         filters.addWidget(self.state, 1)
         layout.addLayout(filters)
         layout.addWidget(self.table)
+        layout.addWidget(self.summary)
 
     def set_rows(self, rows: Sequence[CaseRow]) -> None:
         """Show these cases."""

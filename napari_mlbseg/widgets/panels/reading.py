@@ -5,11 +5,11 @@ from functools import partial
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QAction
-from qtpy.QtWidgets import QGridLayout, QMenu, QWidget
+from qtpy.QtWidgets import QGridLayout, QMenu, QPushButton, QWidget
 from superqt import QElidingLabel
 
 from napari_mlbseg.widgets.panels.style import button
-from napari_mlbseg.widgets.shortcuts import READING_LAYOUT
+from napari_mlbseg.widgets.shortcuts import PLANES, READING_LAYOUT, RULER
 
 Limits = tuple[float, float]
 
@@ -23,13 +23,16 @@ class ReadingPanel(QWidget):
         Grey levels: what is shown as black and as white.
     wheel_chosen(bool)
         Whether the wheel is to go through the slices.
-    layout_asked()
-        Fold napari's side panels away, or bring them back.
+    layout_asked(), planes_asked(), ruler_asked()
+        Fold napari's side panels away, or bring them back; show or close the other planes; take the
+        ruler up, or go back to the brush.
     """
 
     levels_chosen = Signal(object)
     wheel_chosen = Signal(bool)
     layout_asked = Signal()
+    planes_asked = Signal()
+    ruler_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,9 +45,7 @@ class ReadingPanel(QWidget):
             lambda: None,
         )
         self.levels.setMenu(self.menu)
-        self.layout_button = button(
-            READING_LAYOUT.text, READING_LAYOUT.tooltip, self.layout_asked.emit
-        )
+        self.layout_button = button("Layout", READING_LAYOUT.tooltip, self.layout_asked.emit)
         self.layout_button.setCheckable(True)
         self._wheel = QAction("The wheel goes through the slices", self)
         self.menu.addAction(self._wheel)
@@ -58,9 +59,16 @@ class ReadingPanel(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(2)
         grid.addWidget(self.levels, 0, 0)
-        grid.addWidget(self.layout_button, 0, 1)
-        grid.addWidget(self.line, 1, 0, 1, 2)
+        for column, widget in enumerate((self.layout_button, *self._tools()), 1):
+            grid.addWidget(widget, 0, column)
+        grid.addWidget(self.line, 1, 0, 1, 4)
         self.offer(())
+
+    def _tools(self) -> tuple[QPushButton, QPushButton]:
+        return (
+            button("Planes", PLANES.tooltip, self.planes_asked.emit),
+            button("Ruler", RULER.tooltip, self.ruler_asked.emit),
+        )
 
     def offer(self, levels: Sequence[tuple[str, Limits]]) -> None:
         """Offer grey levels by name; none without a case."""

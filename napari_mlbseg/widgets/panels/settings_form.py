@@ -133,6 +133,10 @@ class SettingsForm(QWidget):
         self._controls["resume"].value = False
         self._controls["begin_with"].value = None
 
+    def choose_device(self, name: str) -> None:
+        """Show another device, as `Config` names it."""
+        self._controls["device"].value = name
+
     def allow(self, on: bool) -> None:
         """Set whether settings can be changed."""
         self._first.enabled = self._further.enabled = on

@@ -16,11 +16,10 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT, SliceState
-from napari_mlbseg.widgets.panels.style import STATE_COLORS, STATE_TEXTS
+from napari_mlbseg.widgets.panels.style import STATE_COLORS, STATE_TEXTS, SUGGESTED
 
 _GAP_FROM_PX = 5.0
 _MARKER = QColor(255, 255, 255)
-_SUGGESTED = QColor(120, 200, 255)
 _UNSEEN = _RIM = QColor(0, 0, 0)
 _OUTSIDE = QBrush(QColor(225, 230, 240, 170), Qt.BrushStyle.BDiagPattern)
 _EMPTY = QColor(20, 24, 32, 150)
@@ -150,7 +149,7 @@ class SliceStrip(QWidget):
 
     def _mark_suggested(self, painter: QPainter, width: float) -> None:
         painter.setPen(QPen(QColor(20, 24, 32), 1))
-        painter.setBrush(_SUGGESTED)
+        painter.setBrush(SUGGESTED)
         half, high = _TRIANGLE_PX / 2, self.height() - 1.0
         for index in sorted(self._suggested):
             if index < len(self._states):

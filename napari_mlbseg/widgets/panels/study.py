@@ -61,7 +61,9 @@ class StudyPanel(QWidget):
     close_requested()
         Close the open study.
     cancel_requested()
-        Cancel the running import.
+        Cancel the running job.
+    tour_asked()
+        Show what is where in the dock.
     """
 
     case_asked = Signal(int)
@@ -72,6 +74,7 @@ class StudyPanel(QWidget):
     report_requested = Signal(object)
     close_requested = Signal()
     cancel_requested = Signal()
+    tour_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,12 +92,11 @@ class StudyPanel(QWidget):
         self.menu = QMenu(self)
         self.report = QAction("Report…", self)
         self.close_study = QAction("Close study", self)
+        self.tour = QAction("Tour", self)
         self._more = self._menu_button()
         self.progress = QProgressBar()
-        self.progress.setToolTip("Progress of the import or export")
-        self.cancel = button(
-            "Cancel", "Cancel the import and keep nothing of it", self.cancel_requested.emit
-        )
+        self.progress.setToolTip("Progress of what is under way")
+        self.cancel = button("Cancel", "Cancel what is under way", self.cancel_requested.emit)
         self.cancel.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self._lay_out()
         self.show_cancel(False)
@@ -107,6 +109,7 @@ class StudyPanel(QWidget):
         there = path is not None
         self.close_study.setEnabled(there)
         self.report.setEnabled(there)
+        self.tour.setEnabled(there)
         self._beginning.setVisible(not there)
         self._head.setVisible(there)
         if path is None:
@@ -218,7 +221,10 @@ class StudyPanel(QWidget):
         self.close_study.setToolTip("Save, stop the training and close the study")
         self.close_study.triggered.connect(lambda: self.close_requested.emit())
         self.menu.addAction(self.close_study)
-        made = arrow("☰", "New study, open one, report, close", lambda: None)
+        self.tour.setToolTip("Show what is where in the dock")
+        self.tour.triggered.connect(lambda: self.tour_asked.emit())
+        self.menu.addAction(self.tour)
+        made = arrow("☰", "New study, open one, report, close, tour", lambda: None)
         made.setMenu(self.menu)
         made.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         return made

@@ -26,6 +26,8 @@ STATE_COLORS = {
     SliceState.CLEAN: QColor(38, 162, 105),
     SliceState.SKIPPED: QColor(140, 146, 158),
 }
+SUGGESTED = QColor(120, 200, 255)
+"""Marks a slice that is suggested."""
 _QUIET, _FAINT = 5.0, 3.5
 """Least contrasts of secondary text and of lines; the guideline WCAG asks for 4.5 and 3."""
 _HINT_PX = 3

@@ -14,11 +14,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mlbseg.widgets.panels.style import button, enable, heading, quiet
-from napari_mlbseg.widgets.shortcuts import TOOLS
+from napari_mlbseg.widgets.shortcuts import IN_VOLUME, TOOLS
 
-_ISLAND_MM2 = 20.0
+_ISLAND_MM2, _ISLAND_MM3 = 20.0, 500.0
 _SWITCHES = ("smart_brush", "fix_region")
-_CLEAN_UP = "Clean up"
+_CLEAN_UP, _IN_VOLUME = "Clean up the slice", "Clean up the volume"
 _COLUMNS = 6
 
 
@@ -40,13 +40,13 @@ class ToolsPanel(QWidget):
         super().__init__()
         self.buttons = {
             c.name: button(c.text, c.tooltip, partial(self.command.emit, c.name))
-            for c in TOOLS
+            for c in (*TOOLS, *IN_VOLUME)
             if c.name != "go_to_number"  # a key for the field
         }
         for name in _SWITCHES:
             self.buttons[name].setCheckable(True)
         tips = {c.name: c.tooltip for c in TOOLS}
-        self.cleaned = heading(_CLEAN_UP)
+        self.cleaned, self.cleaned_in_volume = heading(_CLEAN_UP), heading(_IN_VOLUME)
         self.island = QDoubleSpinBox()
         self.island.setRange(0.1, 10_000.0)
         self.island.setDecimals(1)
@@ -54,6 +54,13 @@ class ToolsPanel(QWidget):
         self.island.setPrefix("below ")
         self.island.setSuffix(" mm²")
         self.island.setToolTip("Pieces that cover less than this area on the slice are islands")
+        self.volume_island = QDoubleSpinBox()
+        self.volume_island.setRange(0.1, 1_000_000.0)
+        self.volume_island.setDecimals(1)
+        self.volume_island.setValue(_ISLAND_MM3)
+        self.volume_island.setPrefix("below ")
+        self.volume_island.setSuffix(" mm³")
+        self.volume_island.setToolTip("Pieces of the volume that are smaller than this are islands")
         self.number = _slice_field(tips["go_to_number"])
         self.number.setKeyboardTracking(False)
         self.number.valueChanged.connect(self.slice_chosen)
@@ -66,7 +73,10 @@ class ToolsPanel(QWidget):
         """Show the slice on view of `count` along its axis; None if there is no case."""
         there = index is not None
         enable([self.number], there)
-        enable([self.first, self.island, *self.buttons.values()], there and writable)
+        enable(
+            [self.first, self.island, self.volume_island, *self.buttons.values()],
+            there and writable,
+        )
         self.number.blockSignals(True)
         for field in (self.number, self.first):
             field.setMaximum(max(count - 1, 0))
@@ -76,7 +86,8 @@ class ToolsPanel(QWidget):
 
     def set_class(self, name: str) -> None:
         """Name the class to paint with, which is cleaned up."""
-        self.cleaned.setText(f"{_CLEAN_UP}: {name}" if name else _CLEAN_UP)
+        for label, text in ((self.cleaned, _CLEAN_UP), (self.cleaned_in_volume, _IN_VOLUME)):
+            label.setText(f"{text}: {name}" if name else text)
 
     def set_tool(self, *, smart: bool, fixing: bool) -> None:
         """Show which tools are switched on."""
@@ -109,6 +120,10 @@ class ToolsPanel(QWidget):
             self._named("grow", "shrink", "smooth"),
             self._named("fill_holes", "keep_largest"),
             (*self._named("remove_islands"), self.island),
+            self.cleaned_in_volume,
+            self._named("grow_in_volume", "shrink_in_volume", "smooth_in_volume"),
+            self._named("fill_holes_in_volume", "keep_largest_in_volume"),
+            (*self._named("remove_islands_in_volume"), self.volume_island),
             heading("Several slices"),
             (quiet("Go to slice"), self.number),
             (quiet("Range from slice"), self.first),

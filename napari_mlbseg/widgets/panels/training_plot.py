@@ -152,6 +152,7 @@ class TrainingPlot(QWidget):
         plot.setMouseEnabled(x=False, y=False)
         plot.showGrid(x=False, y=True, alpha=0.15)
         plot.getAxis("left").setWidth(48)
+        plot.getAxis("left").enableAutoSIPrefix(False)  # no room for "loss (x0.001)"
         return plot
 
     def _ink(self, color: str) -> QColor:

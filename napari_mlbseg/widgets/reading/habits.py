@@ -12,11 +12,13 @@ from napari_mlbseg.widgets.case.carried import Limits, window_of
 from napari_mlbseg.widgets.case.layers import contrast_limits
 from napari_mlbseg.widgets.focus import canvas_beside, main_window_of
 from napari_mlbseg.widgets.panels.reading import ReadingPanel
+from napari_mlbseg.widgets.preferences import prefer_wheel_scrolls, wheel_scrolls
 from napari_mlbseg.widgets.reading.grey_levels import GreyLevelDrag
 from napari_mlbseg.widgets.reading.letters import EdgeLetters
+from napari_mlbseg.widgets.reading.planes import Planes
 from napari_mlbseg.widgets.reading.pointer import Pointer
-from napari_mlbseg.widgets.reading.preferences import prefer_wheel_scrolls, wheel_scrolls
 from napari_mlbseg.widgets.reading.presets import grey_levels_for
+from napari_mlbseg.widgets.reading.ruler import Ruler
 from napari_mlbseg.widgets.reading.side_panels import SidePanels
 from napari_mlbseg.widgets.reading.wheel import Wheel
 from napari_mlbseg.widgets.workbench import Workbench
@@ -31,6 +33,8 @@ class Habits(QObject):
         Shows them in the dock.
     side_panels
         The reading layout.
+    planes, ruler
+        The two other planes; lines with their lengths.
     """
 
     def __init__(self, dock: QWidget, viewer: ViewerModel, bench: Workbench) -> None:
@@ -41,6 +45,10 @@ class Habits(QObject):
         self._attached = False
         self.panel = panel = ReadingPanel()
         self.side_panels = SidePanels(lambda: main_window_of(dock), panel.show_layout, self)
+        self.planes = Planes(dock, viewer, bench)
+        self.ruler = Ruler(viewer, bench, self)
+        panel.planes_asked.connect(self.planes.toggle)
+        panel.ruler_asked.connect(self.ruler.toggle)
         self._wheel = Wheel(self._scroll, self)
         self._drag = GreyLevelDrag(self._levels_for, self._show_levels, self._reset_levels, self)
         self._letters = EdgeLetters(viewer)
@@ -54,7 +62,7 @@ class Habits(QObject):
         bench.study_changed.connect(self._read_classes)
         bench.classes_changed.connect(self._read_classes)
         bench.study_changed.connect(self._end_with_study)
-        for signal in (bench.view.moved, bench.view.slice_changed, bench.view.history_changed):
+        for signal in (bench.view.moved, bench.view.slices_changed, bench.view.history_changed):
             signal.connect(self._pointer.look)
 
     # --- with a case, and without one ------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 
+from napari_mlbseg.formats.source import windows_of
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.widgets.case.carried import Limits
 from napari_mlbseg.widgets.case.layers import contrast_limits
@@ -43,10 +44,14 @@ def in_hounsfield(case: Case) -> bool:
 
 
 def grey_levels_for(case: Case) -> tuple[tuple[str, Limits], ...]:
-    """Return the grey levels on offer, with their names: those of the case itself first."""
+    """Return the grey levels on offer, with their names: those of the case itself first.
+
+    Then come those that its DICOM series proposes, by the names that the scanner gave them.
+    """
     ct = _CT if in_hounsfield(case) else {}
     own = (OWN, contrast_limits(case))
-    return (own, *((name, limits_of(*shown)) for name, shown in ct.items()))
+    proposed = [(f"DICOM {name}".strip(), shown) for name, *shown in windows_of(case.source)]
+    return (own, *((name, limits_of(*shown)) for name, shown in (*proposed, *ct.items())))
 
 
 def _modality(case: Case) -> str:

@@ -6,8 +6,8 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
+from napari_mlbseg.widgets.preferences import wheel_scrolls
 from napari_mlbseg.widgets.reading.canvas_filter import CanvasFilter
-from napari_mlbseg.widgets.reading.preferences import wheel_scrolls
 
 _NOTCH = 120
 """What Qt reports for one notch of a wheel; touchpads report parts of it."""

@@ -1,9 +1,12 @@
-"""Clean-up of one class on one slice.
+"""Clean-up of one class, on a slice or in a volume.
 
-Labels are uint8 (y x), `value` is the class, and a new slice is returned. Pixels that the class
-loses get the label beside them, so that a structure inside another one leaves no gap. Pieces touch
-by an edge or a corner. Lengths are in mm, as `spacing_mm` (y x) is.
+Labels are uint8 (y x, or z y x), `value` is the class, and new labels are returned. Pixels that the
+class loses get the label beside them, so that a structure inside another one leaves no gap. Pieces
+touch by a face, an edge or a corner. Lengths are in mm, as `spacing_mm` (in the same order) is; by
+`step_mm` a border moves, by default by a pixel.
 """
+
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +14,8 @@ from scipy import ndimage
 
 Labels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-Spacing = tuple[float, float]
+Spacing = tuple[float, ...]
 
-_TOUCHING = np.ones((3, 3), np.bool_)
 _ROUNDING = 1 + 1e-6
 
 
@@ -22,29 +24,29 @@ def one_pixel_mm(spacing_mm: Spacing) -> float:
     return max(spacing_mm)
 
 
-def grow(labels: Labels, value: int, spacing_mm: Spacing) -> Labels:
-    """Let a class grow by one pixel into the background; other classes stay."""
+def grow(labels: Labels, value: int, spacing_mm: Spacing, step_mm: float | None = None) -> Labels:
+    """Let a class grow by a step into the background; other classes stay."""
     mask = labels == value
     if not mask.any():
         return labels.copy()
     away = ndimage.distance_transform_edt(~mask, sampling=spacing_mm)
-    near = away <= one_pixel_mm(spacing_mm) * _ROUNDING
+    near = away <= (step_mm or one_pixel_mm(spacing_mm)) * _ROUNDING
     return _with(labels, near & (labels == 0), value)
 
 
-def shrink(labels: Labels, value: int, spacing_mm: Spacing) -> Labels:
-    """Let a class shrink by one pixel; it does not move away from the rim of the slice."""
+def shrink(labels: Labels, value: int, spacing_mm: Spacing, step_mm: float | None = None) -> Labels:
+    """Let a class shrink by a step; it does not move away from the rim of the image."""
     mask = labels == value
     if mask.all():
         return labels.copy()
     depth = ndimage.distance_transform_edt(mask, sampling=spacing_mm)
-    return _without(labels, mask & (depth <= one_pixel_mm(spacing_mm) * _ROUNDING))
+    return _without(labels, mask & (depth <= (step_mm or one_pixel_mm(spacing_mm)) * _ROUNDING))
 
 
-def smooth(labels: Labels, value: int, spacing_mm: Spacing) -> Labels:
+def smooth(labels: Labels, value: int, spacing_mm: Spacing, step_mm: float | None = None) -> Labels:
     """Round off the border of a class, in both directions; specks and gaps of a pixel go."""
     mask = labels == value
-    sigma = [one_pixel_mm(spacing_mm) / side for side in spacing_mm]
+    sigma = [(step_mm or one_pixel_mm(spacing_mm)) / side for side in spacing_mm]
     smoothed = ndimage.gaussian_filter(mask.astype(np.float32), sigma, mode="nearest") > 0.5
     return _with(_without(labels, mask & ~smoothed), smoothed, value)
 
@@ -59,10 +61,10 @@ def fill_holes(labels: Labels, value: int) -> Labels:
     return _with(labels, holes, value)
 
 
-def remove_islands(labels: Labels, value: int, below_mm2: float, spacing_mm: Spacing) -> Labels:
-    """Remove the pieces of a class that cover less than an area; the largest one stays."""
+def remove_islands(labels: Labels, value: int, below: float, spacing_mm: Spacing) -> Labels:
+    """Remove the pieces of a class below a size, in mm² or mm³; the largest one stays."""
     pieces, sizes = _pieces(labels == value)
-    small = sizes * spacing_mm[0] * spacing_mm[1] < below_mm2
+    small = sizes * prod(spacing_mm) < below
     small[0] = small[sizes.argmax()] = False
     return _without(labels, small[pieces])
 
@@ -75,7 +77,7 @@ def keep_largest(labels: Labels, value: int) -> Labels:
 
 def _pieces(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """The number of the piece of each pixel, and the pixels in each piece; 0 is no piece."""
-    pieces, _ = ndimage.label(mask, _TOUCHING)
+    pieces, _ = ndimage.label(mask, np.ones((3,) * mask.ndim, np.bool_))
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     return pieces, sizes
@@ -85,8 +87,10 @@ def _room(labels: Labels, value: int) -> NDArray[np.int64]:
     """For each pixel the size of the room around it that a class walls in; 0 if it is open."""
     rooms, count = ndimage.label(labels != value)
     sizes = np.bincount(rooms.ravel(), minlength=count + 1)
-    rim = (rooms[0], rooms[-1], rooms[:, 0], rooms[:, -1])
-    sizes[[0, *np.unique(np.concatenate(rim))]] = 0
+    for axis in range(rooms.ndim):
+        for end in (0, -1):
+            sizes[np.unique(rooms.take(end, axis))] = 0
+    sizes[0] = 0
     return np.asarray(sizes[rooms])
 
 

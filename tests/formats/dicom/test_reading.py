@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from dicom_files import PATIENT, dataset_of, lps_of, set_pixels, voxels, write_series
+from dicom_files import (
+    PATIENT,
+    dataset_of,
+    lps_of,
+    set_pixels,
+    voxels,
+    write_multiframe,
+    write_series,
+)
+from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -17,7 +26,7 @@ from pydicom.uid import (
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import Choice, format_of, open_image, read_image
-from napari_mlbseg.formats.source import padding_of
+from napari_mlbseg.formats.source import padding_of, windows_of
 from napari_mlbseg.project.arrays.adding import rebuild_arrays
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.importing.cohort import make_study
@@ -133,6 +142,36 @@ def test_the_largest_series_is_taken_when_asked_for_and_the_others_are_told(
     assert scan.source.choice == Choice(series="series_3")
     assert any("series_3 is taken; left out are series_1" in note for note in scan.notes)
     assert not any("DOE" in note or "JANE" in note for note in scan.notes)
+
+
+# --- grey levels ----------------------------------------------------------------------------------
+
+
+def test_the_windows_of_a_series_are_kept_with_their_names(tmp_path: Path) -> None:
+    several: dict[str, Any] = {
+        "WindowCenter": ["40", "-600", "40", "7"],
+        "WindowWidth": ["400", "1500", "400", "0"],
+        "WindowCenterWidthExplanation": [f"SOFT {PATIENT.split('^')[0]}", "LUNG", "ID 12345"],
+    }
+    write_series(tmp_path / "several", voxels(), lps_of(), **several)
+    write_series(tmp_path / "one", voxels(), lps_of(), WindowCenter="40.5", WindowWidth="400")
+    write_series(tmp_path / "none", voxels(), lps_of())
+    found = {
+        name: windows_of(open_image(tmp_path / name).source) for name in ("several", "one", "none")
+    }
+    assert found["several"] == (("SOFT", 400, 40), ("LUNG", 1500, -600), ("", 400, 40))
+    assert found["one"] == (("", 400, 40.5),)
+    assert found["none"] == ()
+
+
+def test_the_windows_of_a_file_with_frames_are_those_of_its_first(tmp_path: Path) -> None:
+    path = write_multiframe(tmp_path / "frames.dcm", voxels(), lps_of())
+    dataset = pydicom.dcmread(path)
+    item = Dataset()
+    item.WindowCenter, item.WindowWidth = "300", "600"
+    dataset.PerFrameFunctionalGroupsSequence[0].FrameVOILUTSequence = [item]
+    dataset.save_as(path)
+    assert windows_of(open_image(path).source) == (("", 600, 300),)
 
 
 # --- padding --------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def say(watching: Suggester, study: Study, key: SliceKey, state: SliceState) -> 
         study.save_slice(key, shown, state)
     else:
         study.slices.set_state(key, state)
-    watching.slice_changed(key)
+    watching.slices_changed([key])
 
 
 def published(study: Study, share: float) -> list[ev.SlicesPublished]:

@@ -84,16 +84,16 @@ def test_the_slice_that_is_accepted_next_is_read_ahead(
 
 
 def test_a_draft_that_is_painted_on_is_saved_without_drawing_it_again(desk: Desk) -> None:
-    told, drawn = heard(desk.annotation.slice_changed), []
+    told, drawn = heard(desk.annotation.slices_changed), []
     desk.paint(7)
     desk.layer.events.set_data.connect(lambda event: drawn.append(event))
     desk.annotation.flush()
-    assert told == [desk.key(7)]  # untouched before
+    assert told == [[desk.key(7)]]  # untouched before
     desk.paint(7, y=12)
     drawn.clear()
     desk.annotation.flush()
     assert np.array_equal(desk.study.slices.mask(desk.key(7)), desk.layer.data[7])
-    assert (told, drawn) == ([desk.key(7)], [])
+    assert (told, drawn) == ([[desk.key(7)]], [])
     desk.annotation.commands.undo()
     assert drawn
 
@@ -488,7 +488,7 @@ def test_what_cannot_be_undone_can_be_tried_again(
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(desk.study, "save_slice", full)
+        patch.setattr(desk.study.slices, "keep", full)
         desk.layer.undo()
     assert desk.failures == ["Could not undo accept slice 5: no space left"]
     assert desk.state(5) is CLEAN
@@ -589,7 +589,7 @@ def test_a_failure_to_save_is_told_and_nothing_is_forgotten(
         raise UserError("The disk is full.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(study, "save_slice", full)
+        patch.setattr(study.slices, "keep", full)
         desk.paint(5)
         desk.annotation.flush()
     assert desk.annotation.unsaved == {desk.annotation.key: "The disk is full."}

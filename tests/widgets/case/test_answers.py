@@ -69,6 +69,10 @@ def test_an_answer_is_outlined_and_changes_nothing_until_it_is_taken_as_one_step
     assert np.array_equal(desk.labels, before)
     layer = viewer.layers[ANSWER]
     assert np.array_equal(np.squeeze(layer.data) != 0, changed)
+    # In no class's colour, and nothing where nothing changes.
+    shown = layer.colormap.map(np.array([0, 1, 2, 256], np.uint16))
+    assert shown[0, 3] == 0
+    assert (shown[1:] == shown[1]).all()
     assert layer.data_to_world((0, 0, 0))[0] == pytest.approx(
         desk.annotation.layers.working.data_to_world((SLICE, 0, 0))[0]
     )

@@ -1,6 +1,6 @@
 """The tools on a case of a real study, on a viewer without a window."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from napari_mlbseg.engine.events import SliceAccepted, SlicesPublished
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.catalogue.revisions import Wanted
 from napari_mlbseg.project.records.extents import End
-from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
+from napari_mlbseg.project.records.slices import SliceRecord, SliceState
 from napari_mlbseg.widgets.case.tool_commands import ToolCommands
 from napari_mlbseg.widgets.tools import cleaning
 from napari_mlbseg.widgets.tools.interpolation import interpolated
@@ -179,15 +180,15 @@ def test_interpolation_leaves_what_a_person_painted_across(desk: Desk) -> None:
 @contextmanager
 def refused(desk: Desk, index: int) -> Iterator[None]:
     """One slice cannot be saved meanwhile."""
-    save = desk.study.save_slice
+    keep = desk.study.slices.keep
 
-    def saved(key: SliceKey, labels: Labels, state: SliceState) -> SliceRecord:
-        if key.index == index:
+    def kept(wanted: Sequence[Wanted]) -> tuple[SliceRecord, ...]:
+        if any(key.index == index for key, _, _ in wanted):
             raise UserError("The disk is full.")
-        return save(key, labels, state)
+        return keep(wanted)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(desk.study, "save_slice", saved)
+        patch.setattr(desk.study.slices, "keep", kept)
         yield
 
 
@@ -233,19 +234,17 @@ def test_interpolation_shows_no_class_where_it_is_excluded(desk: Desk) -> None:
     assert (desk.labels[6] == 1).any()
 
 
-def test_a_full_disk_half_way_leaves_a_step_that_can_be_undone(desk: Desk) -> None:
+def test_a_full_disk_half_way_changes_nothing(desk: Desk) -> None:
     desk.draw(5, desk.disc(30))
     desk.draw(9, desk.disc(50))
     before = desk.labels
     desk.annotation.go_to(7)
     with (
         refused(desk, 8),
-        pytest.raises(UserError, match=r"disk is full. \(2 slices of 3 changed before"),
+        pytest.raises(UserError, match="disk is full"),
     ):
         desk.tools.interpolate(only_here=False)
-    assert desk.states() == {5: DRAFT, 6: DRAFT, 7: DRAFT, 9: DRAFT}
-    assert np.array_equal(desk.labels[8], before[8])
-    desk.commands.undo()
+    assert desk.states() == {5: DRAFT, 9: DRAFT}
     assert np.array_equal(desk.labels, before)
 
 

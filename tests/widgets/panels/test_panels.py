@@ -1,5 +1,6 @@
 import dataclasses
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,10 @@ from napari_mlbseg.formats.source import SourceInfo
 from napari_mlbseg.project.exporting.export import ExportKind, OutFormat
 from napari_mlbseg.project.records.cases import Case, Intensity, LabelClass
 from napari_mlbseg.project.records.extents import End
+from napari_mlbseg.project.records.pace import pace_of
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.volume import Geometry
-from napari_mlbseg.widgets.panels.cases import CasesPanel
+from napari_mlbseg.widgets.panels.cases import CasesPanel, strip_of
 from napari_mlbseg.widgets.panels.classes_dialog import ClassesDialog
 from napari_mlbseg.widgets.panels.export import ExportPanel
 from napari_mlbseg.widgets.panels.reading import ReadingPanel
@@ -39,7 +41,7 @@ from napari_mlbseg.widgets.panels.style import duration
 from napari_mlbseg.widgets.panels.suggestions import UNSEEN, SuggestionsPanel, why
 from napari_mlbseg.widgets.panels.tools import ToolsPanel
 from napari_mlbseg.widgets.panels.training import TrainingPanel
-from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy
+from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy, cohort_in_words
 from napari_mlbseg.widgets.shortcuts import EVERY, MOVES, OF_A_SLICE, VIEWS, sheet
 
 LEFT = Qt.MouseButton.LeftButton
@@ -237,7 +239,10 @@ def test_without_a_study_there_are_three_ways_to_begin(qtbot: QtBot) -> None:
     assert not any(each.isVisible() for each in ways)
     assert panel.case.isVisible()
     names = [action.text() for action in panel.menu.actions() if action.text()]
-    assert names == ["New study…", "Open study…", "Report…", "Close study"]
+    assert names == ["New study…", "Open study…", "Report…", "Close study", "Tour"]
+    asked = heard(panel.tour_asked)
+    panel.tour.trigger()
+    assert asked == [()]
 
 
 # --- slices ---------------------------------------------------------------------------------------
@@ -793,3 +798,27 @@ def test_durations_are_for_people(seconds: float, text: str) -> None:
 
 def test_the_sheet_lists_every_key() -> None:
     assert all(command.key.replace("-", "+") in sheet() for command in EVERY)
+
+
+@pytest.mark.parametrize("width", [3, 52, 400])
+def test_the_strip_of_a_case_shows_each_slice_where_it_lies(width: int) -> None:
+    touched = ((0, SliceState.CLEAN), (5, SliceState.DRAFT), (9, SliceState.SKIPPED))
+    row = CaseRow("a", 10, 1, 1, 1, "a", touched)
+    strip = strip_of(row, width)
+    assert [state for _, _, state in strip] == [state for _, state in touched]
+    for (left, part, _), (index, _) in zip(strip, touched, strict=True):
+        assert part >= 1
+        assert abs(left - width * index / 10) <= 0.5
+    assert width < 10 or strip[-1][0] + strip[-1][1] == width
+
+
+def test_how_far_a_study_has_come_is_told_with_what_it_is_known_from() -> None:
+    rows = [CaseRow("a", 10, 1, 2, 0, "a"), CaseRow("b", 20, 3, 0, 1, "b")]
+    start = datetime(2026, 1, 1)
+    times = [start + timedelta(seconds=40 * k) for k in range(6)]
+    times.append(times[-1] + timedelta(hours=20))  # a night
+    assert cohort_in_words(rows, pace_of(times)) == (
+        "4 of 30 clean, 2 drafts, 1 skipped; 40 s a slice (mean of 5)"
+    )
+    assert "too few to tell" in cohort_in_words(rows, pace_of(times[2:]))
+    assert cohort_in_words([], None) == ""

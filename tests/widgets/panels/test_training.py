@@ -68,6 +68,14 @@ def test_a_run_from_start_to_end(qtbot: QtBot) -> None:
     assert [len(a) for a in asked] == [1, 1, 1, 1]
 
 
+def test_the_axis_of_the_losses_has_room_for_its_name(qtbot: QtBot) -> None:
+    panel = TrainingPanel()
+    qtbot.addWidget(panel)
+    assert all(
+        not plot.getAxis("left").autoSIPrefix for plot in (panel.plot._losses, panel.plot._scores)
+    )
+
+
 def test_settings_become_a_configuration(qtbot: QtBot) -> None:
     panel = TrainingPanel()
     qtbot.addWidget(panel)

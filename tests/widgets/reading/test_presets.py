@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from bench import WindowAtWork
 
-from napari_mlbseg.formats.source import SourceInfo
+from napari_mlbseg.formats.source import SourceInfo, windows_of
 from napari_mlbseg.project.records.cases import Case, Intensity
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.case.carried import window_of
@@ -50,6 +50,17 @@ def test_dicom_says_what_an_image_is(case: Case, modality: str, expected: bool) 
 
 def test_the_first_window_is_that_of_the_case(case: Case) -> None:
     assert grey_levels_for(case)[0] == (OWN, contrast_limits(case))
+
+
+def test_the_windows_of_a_dicom_series_come_before_those_of_ct(case: Case) -> None:
+    windows = [["LUNG", 1200, -500], ["", 300, 50], ["flat", 0, 1], ["odd", float("nan"), 1]]
+    header = json.dumps({"modality": "CT", "windows": windows}).encode()
+    seen = replace(case, source=SourceInfo("dicom", header))
+    names = [name for name, _ in grey_levels_for(seen)]
+    assert names[:4] == [OWN, "DICOM LUNG", "DICOM", "Soft tissue"]
+    assert grey_levels_for(seen)[1][1] == (-1100, 100)
+    for odd in (b'{"windows": 3}', b'{"windows": [["a", 1]]}', b"[]", b"no JSON"):
+        assert windows_of(SourceInfo("dicom", odd)) == ()
 
 
 def test_a_window_is_chosen_from_the_menu(bench: WindowAtWork) -> None:

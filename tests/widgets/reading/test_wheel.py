@@ -10,7 +10,13 @@ from canvas import CTRL, SHIFT
 from napari import settings
 from pytestqt.qtbot import QtBot
 
-from napari_mlbseg.widgets.reading.preferences import prefer_wheel_scrolls, wheel_scrolls
+from napari_mlbseg.widgets.preferences import (
+    annotator,
+    device,
+    prefer_device,
+    prefer_wheel_scrolls,
+    wheel_scrolls,
+)
 
 
 def zoom(bench: WindowAtWork) -> float:
@@ -89,10 +95,18 @@ def test_napari_lists_the_preference() -> None:
     assert "Ctrl+wheel" in field.description
 
 
+def test_the_device_of_the_last_training_is_kept() -> None:
+    assert (annotator(), device()) == (None, "auto")
+    prefer_device("cpu")
+    settings._clear_plugin_settings_cache()  # as at the next start
+    assert device() == "cpu"
+
+
 def test_a_plugin_that_is_switched_off_has_its_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_mlbseg.widgets.reading.preferences.get_plugin_settings", lambda: {})
+    monkeypatch.setattr("napari_mlbseg.widgets.preferences.get_plugin_settings", lambda: {})
     prefer_wheel_scrolls(False)
-    assert wheel_scrolls()
+    prefer_device("cpu")
+    assert (wheel_scrolls(), annotator(), device()) == (True, None, "auto")
 
 
 # napari shows no contours in 3-D, and says so

@@ -25,7 +25,7 @@ EVERY: dict[str, Callable[[Labels, int], Labels]] = {
     "shrink": partial(shrink, spacing_mm=SQUARE),
     "smooth": partial(smooth, spacing_mm=SQUARE),
     "fill holes": fill_holes,
-    "remove islands": partial(remove_islands, below_mm2=4.0, spacing_mm=SQUARE),
+    "remove islands": partial(remove_islands, below=4.0, spacing_mm=SQUARE),
     "keep largest": keep_largest,
 }
 sides = st.tuples(st.integers(1, 9), st.integers(1, 9))
