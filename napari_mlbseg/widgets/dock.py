@@ -22,6 +22,7 @@ from napari_mlbseg.widgets import preferences, shortcuts
 from napari_mlbseg.widgets.background.suggester import Suggester
 from napari_mlbseg.widgets.case.commands import BY_NAME, SliceCommands
 from napari_mlbseg.widgets.case.unseen import Unseen
+from napari_mlbseg.widgets.conflicts import Conflicts
 from napari_mlbseg.widgets.focus import FocusKeeper
 from napari_mlbseg.widgets.lifetime.dock_life import NAME, Lifetime
 from napari_mlbseg.widgets.panels.cases import CasesPanel
@@ -73,6 +74,7 @@ class MLBSegDock(QWidget):
         self.tools_panel = ToolsPanel()
         self.toolbox = Toolbox(self.workbench, self.tools_panel, self)
         self.habits = Habits(self, napari_viewer, self.workbench)
+        self.conflicts = Conflicts(self, self.workbench)
         self.tabs = QTabWidget()
         self.tour = Tour(self, self._stops())
         self._touring = False
@@ -141,6 +143,7 @@ class MLBSegDock(QWidget):
         self.export_panel.export_requested.connect(bench.export)
         self.export_panel.model_requested.connect(bench.export_model)
         self.study_panel.report_requested.connect(bench.report)
+        self.study_panel.conflicts_requested.connect(self.conflicts.open)
         self.suggestions_panel.chosen.connect(bench.view.go_to)
         self.toolbox.asked.connect(lambda: self.bring(self.tools_panel))
 
@@ -244,6 +247,8 @@ class MLBSegDock(QWidget):
     def _connect_workbench(self) -> None:
         bench = self.workbench
         bench.study_changed.connect(self._show_study)
+        bench.study_changed.connect(self.conflicts.read)  # after what clears the message
+        self.conflicts.changed.connect(self._show_conflicts)
         bench.view.changed.connect(self._show_case)
         bench.classes_changed.connect(self._show_classes)
         bench.changes.changed.connect(self._show_cases)
@@ -437,6 +442,15 @@ class MLBSegDock(QWidget):
         self.training_panel.apply(event)
         if isinstance(event, Failed):
             self._show_failure(event.message)
+
+    def _show_conflicts(self, count: int) -> None:
+        self.study_panel.conflicts.setVisible(bool(count))
+        if count:
+            slices = "1 slice was" if count == 1 else f"{count} slices were"
+            self.message.say(
+                f"{slices} accepted differently by several people, and nothing is learnt of them: "
+                "☰ > Accepted differently…"
+            )
 
     def _show_unsaved(self) -> None:
         self.message.hold(self.workbench.holding.text)

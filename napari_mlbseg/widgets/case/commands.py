@@ -87,6 +87,11 @@ class SliceCommands(QObject):
                 "up to it."
             )
 
+    def choose(self, mask: NDArray[np.uint8]) -> None:
+        """Make the slice clean with one of the masks that people accepted for it."""
+        key = self.ready("choose a mask")
+        self._journal.change("choose", key, Look.human(SliceState.CLEAN, mask))
+
     def reopen(self) -> None:
         """Turn a clean slice into a draft, and a skipped slice into an untouched one."""
         key = self.ready("reopen a slice")

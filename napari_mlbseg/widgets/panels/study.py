@@ -58,6 +58,8 @@ class StudyPanel(QWidget):
         Create a study from folders.
     report_requested(Path)
         Write a page about the study to this file.
+    conflicts_requested()
+        Show slices that several people accepted with different masks.
     close_requested()
         Close the open study.
     cancel_requested()
@@ -72,6 +74,7 @@ class StudyPanel(QWidget):
     open_requested = Signal(object, bool)
     create_requested = Signal(object)
     report_requested = Signal(object)
+    conflicts_requested = Signal()
     close_requested = Signal()
     cancel_requested = Signal()
     tour_asked = Signal()
@@ -91,6 +94,7 @@ class StudyPanel(QWidget):
         self.next = arrow("▶", "Next case of the list", lambda: self.case_asked.emit(1))
         self.menu = QMenu(self)
         self.report = QAction("Report…", self)
+        self.conflicts = QAction("Accepted differently…", self)
         self.close_study = QAction("Close study", self)
         self.tour = QAction("Tour", self)
         self._more = self._menu_button()
@@ -218,6 +222,10 @@ class StudyPanel(QWidget):
         self.report.setToolTip("Write a page: progress, effort, Dice, slices, settings")
         self.report.triggered.connect(lambda: self._ask_report())
         self.menu.addAction(self.report)
+        self.conflicts.setToolTip("Slices that several people accepted with different masks")
+        self.conflicts.triggered.connect(lambda: self.conflicts_requested.emit())
+        self.conflicts.setVisible(False)
+        self.menu.addAction(self.conflicts)
         self.close_study.setToolTip("Save, stop the training and close the study")
         self.close_study.triggered.connect(lambda: self.close_requested.emit())
         self.menu.addAction(self.close_study)
