@@ -259,9 +259,9 @@ def export(
 
     nnunet and bids are new folders inside OUT.
     """
-    from napari_mlbseg.cli import studies
+    from napari_mlbseg.cli import exports
 
-    written = studies.export(
+    written = exports.export(
         study,
         out,
         what,
@@ -281,9 +281,9 @@ def report(
     json: AsJson = False,
 ) -> None:
     """Write one page about a study: progress, effort, estimated Dice, slices, settings."""
-    from napari_mlbseg.cli import studies
+    from napari_mlbseg.cli import exports
 
-    output.show(studies.report(study, out), json=json, text=output.report_text)
+    output.show(exports.report(study, out), json=json, text=output.report_text)
 
 
 @app.command()

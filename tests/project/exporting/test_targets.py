@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import open_labels
+from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.exporting import bids, nnunet
 from napari_mlbseg.project.exporting.chosen import NO_LABEL, Chosen
 from napari_mlbseg.project.exporting.contents import contents_of
@@ -298,3 +299,29 @@ def test_a_dicom_label_map_holds_the_class_values(tmp_path: Path) -> None:
     with Study.create(tmp_path / "again.mlbseg") as again:
         import_folder(again, tmp_path / "in", tmp_path / "out")
         np.testing.assert_array_equal(again.labels.working("scan"), expected)
+
+
+@pytest.mark.parametrize(
+    "form", [OutFormat.DICOM_SEG, OutFormat.DICOM_LABELMAP, OutFormat.RTSTRUCT]
+)
+def test_accepted_slices_as_dicom_say_that_others_are_not_known(
+    tmp_path: Path, form: OutFormat
+) -> None:
+    write_series(tmp_path / "in" / "scan", voxels((12, 10, 7)), lps_of())
+    with Study.create(tmp_path / "s.mlbseg") as study:
+        import_folder(study, tmp_path / "in")
+        study.set_classes([ORGAN])
+        study.arrays.create("scan", ArrayName.PREDICTION)[:] = 1
+        mask = np.zeros(study.cases[0].slice_shape(0), np.uint8)
+        mask[2:6, 3:7] = 1
+        study.save_slice(SliceKey("scan", 0, 4), mask, SliceState.CLEAN)
+        export_study(study, tmp_path / "out", ExportKind.ACCEPTED, form=form)
+        [path] = (tmp_path / "out").glob("*.dcm")
+        with Study.create(tmp_path / "again.mlbseg") as again:
+            import_folder(again, tmp_path / "in", tmp_path / "out")
+            found = again.labels.working("scan")
+    np.testing.assert_array_equal(found[4], mask)
+    assert not np.delete(found, 4, axis=0).any()
+    if form is not OutFormat.RTSTRUCT:
+        [*_, segment] = pydicom.dcmread(path).SegmentSequence
+        assert "may not have been looked at. 1 slices by" in segment.SegmentDescription
