@@ -52,6 +52,7 @@ class PlaneView(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.picture: Picture | None = None
+        self._image = QImage()
         self.setMinimumSize(_SIDE_PX // 2, _SIDE_PX // 2)
         self.setCursor(Qt.CursorShape.CrossCursor)
 
@@ -62,6 +63,7 @@ class PlaneView(QWidget):
     def show_picture(self, picture: Picture | None) -> None:
         """Show a picture; nothing for None."""
         self.picture = picture
+        self._image = QImage() if picture is None else _image_of(picture.pixels)
         self.update()
 
     def place_of(self, row: int, column: int) -> QPointF:
@@ -107,11 +109,7 @@ class PlaneView(QWidget):
 
     def _paint(self, painter: QPainter, picture: Picture) -> None:
         room = self._room()
-        rows, columns = picture.pixels.shape[:2]
-        data = np.ascontiguousarray(picture.pixels)
-        image = QImage(data.tobytes(), columns, rows, 3 * columns, QImage.Format.Format_RGB888)
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.drawImage(room, image)
+        painter.drawImage(room, self._image)
         cross = self.place_of(*picture.crosshair)
         painter.setPen(_CROSSHAIR)
         painter.drawLine(QPointF(room.left(), cross.y()), QPointF(room.right(), cross.y()))
@@ -128,6 +126,15 @@ class PlaneView(QWidget):
         inside = self.rect().adjusted(3, 1, -3, -1)
         for letter, one, other in zip(picture.letters, middle, ends, strict=True):
             painter.drawText(inside, one | other, letter)
+
+
+def _image_of(pixels: NDArray[np.uint8]) -> QImage:
+    """An image with memory of its own: Qt does not copy what it is made from, and may read on."""
+    rows, columns = pixels.shape[:2]
+    padded = np.full((rows, columns, 4), 255, np.uint8)
+    padded[..., :3] = pixels[..., ::-1]  # blue first, as a little-endian word
+    data = padded.tobytes()
+    return QImage(data, columns, rows, 4 * columns, QImage.Format.Format_RGB32).copy()
 
 
 class PlanesPanel(QWidget):

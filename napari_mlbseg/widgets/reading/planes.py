@@ -6,7 +6,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
 from numpy.typing import NDArray
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QDockWidget, QWidget
 
 from napari_mlbseg.engine.events import Event, SlicesPublished
@@ -57,6 +57,7 @@ class Planes(QObject):
         self._task: BackgroundTask | None = None
         self._at = [0, 0, 0]
         self._draw_soon = timer(self, _DRAW_MS, self._draw, single_shot=True)
+        self._close_soon = timer(self, 0, self.close, single_shot=True)
         self._renew_soon = timer(self, _RENEW_MS, self._load, single_shot=True)
         bench.view.changed.connect(self._follow)
         bench.engine_event.connect(self._hear)
@@ -93,19 +94,12 @@ class Planes(QObject):
         place, window = self._place, main_window_of(self._dock)
         self._lose()
         if window is not None:
-            window.removeEventFilter(self)
             for corner, side in self._corners.items():
                 window.setCorner(corner, side)
         if place is not None:
             place.destroyed.disconnect(self._lose)
             place.close()
             place.deleteLater()
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Close before the window does: napari keeps how its window looks at the end."""
-        if event is not None and event.type() == QEvent.Type.Close:
-            self.close()
-        return False
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -124,13 +118,12 @@ class Planes(QObject):
         self._corners = {corner: window.corner(corner) for corner, _ in _CORNERS}
         for corner, side in _CORNERS:  # below the image alone, so that no other panel shrinks
             window.setCorner(corner, side)
-        window.installEventFilter(self)
         window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, place)
         self._follow()
 
     def _on_visible(self, visible: bool) -> None:
         if self._place is not None and self._place.isHidden():  # closed by its own button
-            self.close()
+            self._close_soon.start()  # not while Qt is hiding it
 
     def _lose(self) -> None:
         self.panel = self._place = None

@@ -101,7 +101,7 @@ def test_they_follow_the_case_the_prediction_and_the_end(qtbot: QtBot, bench: Wi
     bench.dock.workbench.close_study()
     assert views(bench)[0].picture is None
     panels(bench)[0].close()
-    assert planes.panel is None
+    qtbot.waitUntil(lambda: planes.panel is None)
 
 
 def test_a_case_too_large_to_hold_is_refused(
