@@ -39,6 +39,8 @@ def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
 @pytest.mark.timeout(7200)  # a second and a half of the processor for each
 def test_five_hundred_kills_lose_nothing(tmp_path: Path) -> None:
     fell = kill(tmp_path, 500, seed=2).fell
-    assert {"base model", "publishing", "CheckpointSaved", "exporting", "draft", "clean"} <= set(
+    # A checkpoint is written after slices were published; the word that it is saved is never the
+    # last one, since nothing is done between it and the next.
+    assert {"base model", "SlicesPublished", "publishing", "exporting", "draft", "clean"} <= set(
         fell
     )
