@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from functools import partialmethod
 from pathlib import Path
+from typing import Any
 
 import napari
 import pytest
@@ -9,7 +10,7 @@ from full_disk import Disk
 from napari import settings
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_mlbseg.project.importing.cohort import import_folder
 from napari_mlbseg.project.study import Study
@@ -22,7 +23,20 @@ PATIENCE_MS = 300_000
 
 
 class PatientBot(QtBot):
-    """Waits as long as a busy machine may take; what never comes fails all the same."""
+    """Waits as long as a busy machine may take; what never comes fails all the same.
+
+    Widgets live until they are closed: pytest-qt refers to them weakly, and what is collected as
+    garbage while Qt paints it takes the process along.
+    """
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        super().__init__(request)
+        self._alive: list[QWidget] = []
+
+    def addWidget(self, widget: QWidget, **options: Any) -> None:  # noqa: N802
+        """Close a widget at the end of the test, and keep it until then."""
+        self._alive.append(widget)
+        super().addWidget(widget, **options)
 
     waitSignal = partialmethod(QtBot.waitSignal, timeout=PATIENCE_MS)  # noqa: N815
     waitUntil = partialmethod(QtBot.waitUntil, timeout=PATIENCE_MS)  # noqa: N815
