@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from functools import partialmethod
 from pathlib import Path
@@ -20,6 +21,16 @@ from napari_mlbseg.widgets.case import stored
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
 
 PATIENCE_MS = 300_000
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out under other bindings what one of them is enough for."""
+    if os.environ.get("QT_API", "pyqt6") == "pyqt6":
+        return
+    enough = [item for item in items if item.get_closest_marker("one_binding")]
+    if enough:
+        items[:] = [item for item in items if not item.get_closest_marker("one_binding")]
+        config.hook.pytest_deselected(items=enough)
 
 
 class PatientBot(QtBot):

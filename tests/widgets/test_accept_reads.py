@@ -15,6 +15,8 @@ from napari_mlbseg.project.records.masks import PackedMask
 from napari_mlbseg.project.records.slices import SliceState
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
 
+pytestmark = pytest.mark.one_binding
+
 LEFT = Qt.MouseButton.LeftButton
 
 

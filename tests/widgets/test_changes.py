@@ -18,6 +18,8 @@ from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.samples import PhantomCohort
 from napari_mlbseg.widgets.dock import MLBSegDock
 
+pytestmark = pytest.mark.one_binding
+
 LEFT, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
 
 

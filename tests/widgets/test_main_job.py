@@ -7,6 +7,7 @@ from typing import Any
 
 import napari
 import numpy as np
+import pytest
 import SimpleITK
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
@@ -17,6 +18,8 @@ from napari_mlbseg.project.records.slices import SliceState
 from napari_mlbseg.samples import PhantomCohort
 from napari_mlbseg.widgets.background.bridge import EventSource, engine_of
 from napari_mlbseg.widgets.dock import open_dock
+
+pytestmark = pytest.mark.one_binding
 
 LEFT = Qt.MouseButton.LeftButton
 # Imported labels would stand in place of what so short a training makes of them, but for "none".

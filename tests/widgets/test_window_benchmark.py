@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.one_binding
+
 ROOT = Path(__file__).parents[2]
 TICKS = ("ticks, hands off", "ticks, painting")
 

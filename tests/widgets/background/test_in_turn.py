@@ -10,6 +10,8 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.widgets.background import in_turn
 from napari_mlbseg.widgets.background.in_turn import Done, InTurn
 
+pytestmark = pytest.mark.one_binding
+
 
 @pytest.fixture
 def turns(qtbot: QtBot) -> Iterator[InTurn]:

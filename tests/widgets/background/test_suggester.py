@@ -19,6 +19,8 @@ from napari_mlbseg.widgets.background import jobs, suggester
 from napari_mlbseg.widgets.background.suggester import BATCH, SHOWN, Suggester
 from napari_mlbseg.widgets.background.task import Report
 
+pytestmark = pytest.mark.one_binding
+
 
 @pytest.fixture
 def study(study: Study) -> Study:

@@ -19,6 +19,8 @@ from napari_mlbseg.widgets.case.annotation import Annotation
 from napari_mlbseg.widgets.case.commands import SliceCommands
 from napari_mlbseg.widgets.case.stored import StoredArray
 
+pytestmark = pytest.mark.one_binding
+
 DRAFT, CLEAN = SliceState.DRAFT, SliceState.CLEAN
 SKIPPED, UNTOUCHED = SliceState.SKIPPED, SliceState.UNTOUCHED
 

@@ -16,6 +16,8 @@ from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.case.outline import ANSWER
 from napari_mlbseg.widgets.tools.answer import answered
 
+pytestmark = pytest.mark.one_binding
+
 SLICE = 7
 
 

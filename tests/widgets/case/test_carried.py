@@ -20,6 +20,8 @@ from napari_mlbseg.widgets.case.carried import Framing, carried_limits
 from napari_mlbseg.widgets.dock import open_dock
 from napari_mlbseg.widgets.workbench import Workbench
 
+pytestmark = pytest.mark.one_binding
+
 SHAPES = {"a": (30, 28, 16), "b": (44, 36, 20)}
 ORIGINS = {"a": (0, 0, 0), "b": (70, -50, 30)}
 

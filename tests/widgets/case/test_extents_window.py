@@ -20,6 +20,8 @@ from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
 
+pytestmark = pytest.mark.one_binding
+
 Key = Qt.Key
 
 

@@ -9,6 +9,8 @@ from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.widgets.case.history import Change, Histories, History, Look, Packed, Step
 from napari_mlbseg.widgets.case.working_layer import nearest
 
+pytestmark = pytest.mark.one_binding
+
 UNTOUCHED, DRAFT = Look(SliceState.UNTOUCHED), SliceState.DRAFT
 
 

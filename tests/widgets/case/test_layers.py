@@ -12,6 +12,8 @@ from napari_mlbseg.widgets.case.layers import LAYER_NAMES, CaseLayers, label_col
 from napari_mlbseg.widgets.case.stored import CaseArrays
 from napari_mlbseg.widgets.case.working_labels import WorkingLabels
 
+pytestmark = pytest.mark.one_binding
+
 
 @pytest.fixture
 def layers(viewer: ViewerModel, study: Study) -> Iterator[CaseLayers]:

@@ -15,6 +15,8 @@ from napari_mlbseg.volume import Geometry, Volume
 from napari_mlbseg.widgets.case import stored
 from napari_mlbseg.widgets.case.stored import CaseArrays
 
+pytestmark = pytest.mark.one_binding
+
 SHAPE = (70, 20, 24)
 IMAGE, PREDICTION, TRUST = ArrayName.IMAGE, ArrayName.PREDICTION, ArrayName.TRUST
 

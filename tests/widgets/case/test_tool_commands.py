@@ -18,6 +18,8 @@ from napari_mlbseg.widgets.case.tool_commands import ToolCommands
 from napari_mlbseg.widgets.tools import cleaning
 from napari_mlbseg.widgets.tools.interpolation import interpolated
 
+pytestmark = pytest.mark.one_binding
+
 DRAFT, CLEAN = SliceState.DRAFT, SliceState.CLEAN
 SKIPPED, UNTOUCHED = SliceState.SKIPPED, SliceState.UNTOUCHED
 Labels = NDArray[np.uint8]

@@ -12,6 +12,8 @@ from napari_mlbseg.project.labels import Labels
 from napari_mlbseg.project.records.slices import SliceState
 from napari_mlbseg.widgets.tools import cleaning
 
+pytestmark = pytest.mark.one_binding
+
 DRAFT, CLEAN, SKIPPED = SliceState.DRAFT, SliceState.CLEAN, SliceState.SKIPPED
 
 

@@ -11,6 +11,8 @@ from napari_mlbseg.project.labels import Labels
 from napari_mlbseg.project.records.masks import plane
 from napari_mlbseg.widgets.case.working_labels import WorkingLabels
 
+pytestmark = pytest.mark.one_binding
+
 SHAPE = (4, 5, 6)
 
 

@@ -1,6 +1,5 @@
 """A real second program holds the study: the window goes on and tells what waits."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -183,7 +182,7 @@ def test_a_window_that_closes_at_once_keeps_what_waits_in_a_copy(
         assert study.slices.records() == ()
 
 
-@pytest.mark.skipif(os.environ.get("QT_API") == "pyqt5", reason="one binding is enough")
+@pytest.mark.one_binding
 def test_a_kill_loses_nothing_that_was_said_to_be_saved_and_no_labels_that_wait(
     study_path: Path,
 ) -> None:

@@ -25,6 +25,8 @@ from napari_mlbseg.widgets.keeping.holding import Unsaved
 from napari_mlbseg.widgets.requests import CaseRow, NewStudy
 from napari_mlbseg.widgets.workbench import Workbench
 
+pytestmark = pytest.mark.one_binding
+
 KEY = SliceKey("phantom_01", 0, 5)
 LONG = 60_000
 

@@ -239,7 +239,14 @@ def test_without_a_study_there_are_three_ways_to_begin(qtbot: QtBot) -> None:
     assert not any(each.isVisible() for each in ways)
     assert panel.case.isVisible()
     names = [action.text() for action in panel.menu.actions() if action.text()]
-    expected = ["New study…", "Open study…", "Report…", "Accepted differently…", "Close study", "Tour"]
+    expected = [
+        "New study…",
+        "Open study…",
+        "Report…",
+        "Accepted differently…",
+        "Close study",
+        "Tour",
+    ]
     assert names == expected
     asked = heard(panel.tour_asked)
     panel.tour.trigger()

@@ -24,6 +24,7 @@ def test_a_closed_study_is_kept_alive_by_no_habit(bench: WindowAtWork) -> None:
     assert [one() for one in gone] == [None, None, None]
 
 
+@pytest.mark.slow
 def test_a_study_opened_again_finds_the_habits_once(bench: WindowAtWork) -> None:
     study = bench.dock.workbench.study
     assert study is not None

@@ -14,6 +14,8 @@ from orientations import ORIENTATIONS, Grid, grids, oriented, rotation
 from napari_mlbseg.volume import Geometry
 from napari_mlbseg.widgets.reading.letters import EdgeLetters, Edges, edge_letters, towards
 
+pytestmark = pytest.mark.one_binding
+
 OPPOSITE = dict(zip("LRAPSI", "RLPAIS", strict=True))
 SHAPE = (4, 5, 6)
 KEYS = {edge: f"mlbseg_letter_{edge}" for edge in Edges._fields}

@@ -13,6 +13,8 @@ from napari_mlbseg.widgets.case.carried import window_of
 from napari_mlbseg.widgets.case.layers import contrast_limits
 from napari_mlbseg.widgets.reading.presets import OWN, grey_levels_for, in_hounsfield
 
+pytestmark = pytest.mark.one_binding
+
 
 @pytest.fixture
 def case(study: Study) -> Case:

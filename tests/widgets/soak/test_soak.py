@@ -11,7 +11,7 @@ RUN = Path(__file__).with_name("run.py")
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks the kernel"),
-    pytest.mark.skipif(os.environ.get("QT_API") == "pyqt5", reason="one binding is enough"),
+    pytest.mark.one_binding,
 ]
 
 

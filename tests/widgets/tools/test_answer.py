@@ -9,6 +9,8 @@ from scipy import ndimage
 
 from napari_mlbseg.widgets.tools.answer import REACH_MM, answered
 
+pytestmark = pytest.mark.one_binding
+
 Labels = NDArray[np.uint8]
 SIDE = 1.0, 1.0
 SHAPE = 60, 64

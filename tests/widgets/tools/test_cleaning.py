@@ -18,6 +18,8 @@ from napari_mlbseg.widgets.tools.cleaning import (
     smooth,
 )
 
+pytestmark = pytest.mark.one_binding
+
 Labels = NDArray[np.uint8]
 SQUARE = (1.0, 1.0)
 EVERY: dict[str, Callable[[Labels, int], Labels]] = {

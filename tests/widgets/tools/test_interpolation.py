@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.widgets.tools.interpolation import interpolated
 
+pytestmark = pytest.mark.one_binding
+
 Labels = NDArray[np.uint8]
 SQUARE = (1.0, 1.0)
 SHAPE = (80, 100)

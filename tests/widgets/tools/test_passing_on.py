@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_mlbseg.widgets.tools.passing_on import passed_on
+
+pytestmark = pytest.mark.one_binding
 
 Labels = NDArray[np.uint8]
 SHAPE = 50, 50

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -6,6 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_mlbseg.widgets.tools.regions import region
+
+pytestmark = pytest.mark.one_binding
 
 Mask = NDArray[np.bool_]
 volumes = arrays(np.bool_, st.tuples(*[st.integers(1, 6)] * 3))

@@ -5,6 +5,8 @@ from scipy import ndimage
 
 from napari_mlbseg.widgets.tools.smart_brush import smart_dab
 
+pytestmark = pytest.mark.one_binding
+
 SQUARE = (1.0, 1.0)
 
 

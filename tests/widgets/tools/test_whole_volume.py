@@ -11,6 +11,8 @@ from scipy import ndimage
 from napari_mlbseg.project.records.masks import plane
 from napari_mlbseg.widgets.tools.whole_volume import CLEANINGS, Cleaned, Fixed, cleaned
 
+pytestmark = pytest.mark.one_binding
+
 Labels = NDArray[np.uint8]
 NOTHING = Fixed((), (), {})
 CUBE = (1.0, 1.0, 1.0)
