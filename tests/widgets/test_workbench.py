@@ -35,6 +35,7 @@ from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import PhantomCohort
+from napari_mlbseg.widgets.background import jobs
 from napari_mlbseg.widgets.case.commands import SliceCommands
 from napari_mlbseg.widgets.case.stored import Row, StoredArray
 from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy, case_rows
@@ -581,14 +582,25 @@ def test_closing_the_window_ends_an_import(
     assert not (tmp_path / "new.mlbseg").exists()
 
 
-def test_an_export_cannot_be_cancelled_as_if_it_had_never_begun(
-    qtbot: QtBot, bench: Workbench, tmp_path: Path
+def test_a_cancelled_export_says_that_what_was_written_stays(
+    qtbot: QtBot, bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    contents_of = jobs.contents_of
+
+    def when_told(*args: Any, **options: Any) -> Any:
+        begun.set()
+        go_on.wait()
+        return contents_of(*args, **options)
+
+    monkeypatch.setattr(jobs, "contents_of", when_told)
     with qtbot.waitSignal(bench.told) as told:
         bench.export(Export(ExportKind.LABELS, tmp_path / "out", None))
+        begun.wait()
         bench.errands.cancel()
-    assert told.args is not None
-    assert told.args[0].startswith("Wrote 2 files")
+        go_on.set()
+    assert told.args == ["Cancelled. The files of the cases that were written before stay."]
+    assert len(list(tmp_path.glob("out/*.nii.gz"))) < 2
 
 
 def test_several_series_and_frames_are_asked_for_before_the_import(

@@ -99,13 +99,13 @@ class InTurn(QObject):
         if begin:
             Thread(target=self._run, name=self._name, daemon=True).start()
         if not piece.kept:
-            piece.done.wait(_PATIENCE_S)
+            if not self._given_up.is_set():  # or nothing is ever said to be done
+                piece.done.wait(_PATIENCE_S)
             with self._lock:
                 piece.kept = not piece.done.is_set()
         if piece.kept:
             self._kept.append(piece)
-            self._timer.start()
-            self._tell()
+            self._timer.start()  # tells it, too: whoever asked has not taken note of it yet
             return None
         if piece.error is not None:
             raise piece.error

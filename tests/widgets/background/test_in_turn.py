@@ -65,12 +65,13 @@ def test_all_that_waits_is_done_in_order_and_told_on_the_main_thread(
         assert turns.put(work, lambda v: landed.append((v, current_thread() is main_thread()))) is (
             None
         )
+    assert counts == []  # whoever asked has to take note of it first
+    qtbot.waitUntil(lambda: counts == [4])
     assert not turns.settle(0)
     assert landed == []
     gate.set()
     qtbot.waitUntil(lambda: not turns.waiting)
     assert landed == [(value, True) for value in range(4)]
-    assert counts[:4] == [1, 2, 3, 4]
     assert counts[-1] == 0
 
 

@@ -100,6 +100,7 @@ def test_painting_and_accepting_go_on_while_another_program_holds_the_study(
     assert annotation.states()[first : first + 4] == (*[SliceState.CLEAN] * 3, SliceState.DRAFT)
     assert states(study_path) == []  # nobody said that it is saved
     qtbot.waitUntil(lambda: bool(kept()) and len(kept()[0].masks) == 4)
+    assert not bench.leaving.saves.problem  # the copy waits for no failure
     assert not bench.train(Config())
     assert "To start the training, wait until it is saved." in failures[0]
     assert engine.started == []

@@ -3,6 +3,7 @@
 import gc
 import weakref
 
+import pytest
 from bench import WindowAtWork
 from canvas import RIGHT
 from qtpy.QtWidgets import QDockWidget, QPushButton
