@@ -29,6 +29,7 @@ from napari_mlbseg.engine.events import Inbox
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.formats.source import Choice
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.exporting.contents import contents_of
 from napari_mlbseg.project.exporting.export import ExportKind
 from napari_mlbseg.project.importing import gathering
 from napari_mlbseg.project.records.cases import LabelClass
@@ -586,7 +587,6 @@ def test_a_cancelled_export_says_that_what_was_written_stays(
     qtbot: QtBot, bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
-    contents_of = jobs.contents_of
 
     def when_told(*args: Any, **options: Any) -> Any:
         begun.set()
