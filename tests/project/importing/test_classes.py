@@ -8,12 +8,13 @@ import changing
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from older_study import NEWEST, made_older
+from older_study import made_older
 from small_study import make_phantoms
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.adding import rebuild_arrays
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.catalogue.schema import WITH_PLACES
 from napari_mlbseg.project.importing.classes import change_classes, named
 from napari_mlbseg.project.importing.cohort import make_study
 from napari_mlbseg.project.records.cases import LabelClass
@@ -240,7 +241,7 @@ def test_another_order_changes_no_byte_of_a_mask_and_no_value(study: Study) -> N
 def test_an_older_study_has_its_classes_by_value(tmp_path: Path) -> None:
     with changing.make_study(tmp_path) as made:
         change_classes(made, made.classes[::-1])
-    made_older(made.path, NEWEST - 1)
+    made_older(made.path, WITH_PLACES - 1)
     with Study.open(made.path, writable=False) as older:
         assert [one.value for one in older.classes] == [1, 2, 3]
     with Study.open(made.path) as newer:
