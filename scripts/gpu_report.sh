@@ -8,7 +8,7 @@
 set -euo pipefail
 usage="usage: scripts/gpu_report.sh WHEELS DATA OUT [--minutes N] [--parts A,B] [--device cpu] [--tiny]"
 wheels=$(realpath "${1:?$usage}")
-data=$(realpath "${2:?$usage}")
+data=$(realpath -m "${2:?$usage}")
 out=$(realpath -m "${3:?$usage}")
 shift 3
 cd "$(dirname "$0")/.."

@@ -64,7 +64,7 @@ def test_tests_that_the_reliability_page_names_exist() -> None:
     missing = []
     for row in rows:
         tests = TEST.findall(row.rsplit("|", 2)[1])
-        assert tests, f"no test in: {row}"
+        assert tests or "`make " in row, f"no test in: {row}"
         for test in tests:
             file, _, function = test.partition("::")
             path = REPOSITORY / "tests" / f"{file}.py"

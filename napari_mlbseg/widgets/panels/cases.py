@@ -44,7 +44,7 @@ _WIDTHS = (74, 44, 46, 84)
 """Of all columns but the first, which gets the rest."""
 _NARROWEST = 30
 # Header and two rows; more if the window has room.
-_HEIGHT = 76
+_HEIGHT = 50
 
 
 class CasesModel(QAbstractTableModel):
