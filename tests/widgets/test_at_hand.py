@@ -19,6 +19,8 @@ from napari_mlbseg.project.records.slices import SliceState
 from napari_mlbseg.widgets.dock import open_dock
 from napari_mlbseg.widgets.panels.class_chips import ClassChips
 
+pytestmark = pytest.mark.one_binding
+
 Key = Qt.Key
 
 

@@ -16,6 +16,8 @@ from napari_mlbseg.project.sharing.splitting import split
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.dock import open_dock
 
+pytestmark = pytest.mark.one_binding
+
 PLACES = ((0, 5), (1, 7))
 """Axis and index of slices that both accepted."""
 

@@ -396,6 +396,7 @@ def faint_in_any_theme(window: napari.Viewer, dock: MLBSegDock) -> dict[str, flo
     return faint
 
 
+@pytest.mark.slow
 def test_names_are_shown_as_they_are_even_if_they_look_like_markup(
     dock: MLBSegDock, study_path: Path, tmp_path: Path
 ) -> None:

@@ -24,6 +24,8 @@ from napari_mlbseg.widgets.panels.tools import ToolsPanel
 from napari_mlbseg.widgets.shortcuts import every_key
 from napari_mlbseg.widgets.tools import cleaning
 
+pytestmark = pytest.mark.one_binding
+
 DRAFT, CLEAN, UNTOUCHED = SliceState.DRAFT, SliceState.CLEAN, SliceState.UNTOUCHED
 Key = Qt.Key
 

@@ -52,6 +52,7 @@ def run(
     return events
 
 
+@pytest.mark.slow
 def test_a_run_in_3d_improves_on_its_initial_labels(tmp_path: Path) -> None:
     phantoms = solid_phantoms(tmp_path / "solid.mlbseg")
     axis = phantoms.study.cases[0].axis

@@ -241,6 +241,7 @@ def test_a_read_only_study_stays_read_only(two: Path, viewer: ViewerModel, qtbot
     made.shut_down()
 
 
+@pytest.mark.slow
 def test_the_canvas_looks_as_if_the_case_had_been_opened_first(
     make_napari_viewer: Callable[..., napari.Viewer], two: Path
 ) -> None:

@@ -27,6 +27,8 @@ from napari_mlbseg.widgets.case.commands import BY_NAME
 from napari_mlbseg.widgets.dock import MLBSegDock
 from napari_mlbseg.widgets.workbench import Workbench
 
+pytestmark = pytest.mark.one_binding
+
 PROGRAM = Path(__file__).with_name("busy.py")
 
 

@@ -15,6 +15,8 @@ from napari_mlbseg.widgets.dock import open_dock
 from napari_mlbseg.widgets.keeping.last_view import recall
 from napari_mlbseg.widgets.workbench import Workbench
 
+pytestmark = pytest.mark.one_binding
+
 
 @pytest.fixture
 def opened(

@@ -12,7 +12,10 @@ from napari_mlbseg.widgets.case.carried import window_of
 from napari_mlbseg.widgets.dock import open_dock
 from napari_mlbseg.widgets.reading.letters import Edges
 
+pytestmark = pytest.mark.one_binding
 
+
+@pytest.mark.slow
 def test_a_closed_study_is_kept_alive_by_no_habit(bench: WindowAtWork) -> None:
     bench.hand.pull(RIGHT, (20, 0))
     bench.hand.wheel(-1)
@@ -43,6 +46,7 @@ def test_a_study_opened_again_finds_the_habits_once(bench: WindowAtWork) -> None
     assert window_of(bench.annotation.layers.image) != before
 
 
+@pytest.mark.slow
 def test_a_closed_dock_keeps_its_study_and_the_habits(bench: WindowAtWork) -> None:
     place = bench.dock.parentWidget()
     assert isinstance(place, QDockWidget)

@@ -143,6 +143,7 @@ def test_released_letters_are_gone_for_good(letters: EdgeLetters, viewer: Viewer
     assert not set(KEYS.values()) & set(viewer.canvas.overlays)
 
 
+@pytest.mark.slow
 def test_the_three_planes_of_a_case_lie_as_radiologists_expect(bench: WindowAtWork) -> None:
     view, viewer = bench.dock.workbench.view, bench.viewer
     expected = {

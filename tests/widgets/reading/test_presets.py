@@ -65,6 +65,7 @@ def test_the_windows_of_a_dicom_series_come_before_those_of_ct(case: Case) -> No
         assert windows_of(SourceInfo("dicom", odd)) == ()
 
 
+@pytest.mark.slow
 def test_a_window_is_chosen_from_the_menu(bench: WindowAtWork) -> None:
     panel, image = bench.dock.habits.panel, bench.viewer.layers["image"]
 

@@ -6,6 +6,8 @@ from qtpy.QtCore import Qt
 
 from napari_mlbseg.widgets.reading.ruler import RULER
 
+pytestmark = pytest.mark.one_binding
+
 
 def test_a_drag_measures_in_millimetres_and_the_brush_comes_back(bench: WindowAtWork) -> None:
     before = bench.labels

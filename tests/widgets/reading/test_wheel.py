@@ -121,6 +121,7 @@ def test_in_3d_and_with_other_keys_the_wheel_is_naparis(qtbot: QtBot, bench: Win
     assert bench.annotation.key.index == index
 
 
+@pytest.mark.slow
 def test_without_a_study_the_wheel_is_naparis(qtbot: QtBot, bench: WindowAtWork) -> None:
     bench.dock.workbench.close_study()
     bench.viewer.add_image(np.zeros((9, 30, 30)))
