@@ -165,12 +165,17 @@ def require_same_image(image: VoxelSource, case: Case, arrays: ArrayStore) -> No
     if arrays.flaw(case.id, ArrayName.IMAGE) is not None:
         _store_again(image, case, arrays)
         return
+    if not is_same_image(image, case, arrays):
+        raise _another_image(case)
+
+
+def is_same_image(image: VoxelSource, case: Case, arrays: ArrayStore) -> bool:
+    """Whether an image is the stored one of a case, voxel by voxel and in its place."""
     voxels = arrays.open(case.id, ArrayName.IMAGE)
-    if image.geometry != case.geometry or not all(
+    return image.geometry == case.geometry and all(
         np.array_equal(slab, np.asarray(voxels[plane(axis, start, start + slab.shape[axis])]))
         for axis, start, slab in image.slabs()
-    ):
-        raise _another_image(case)
+    )
 
 
 def _store_again(image: VoxelSource, case: Case, arrays: ArrayStore) -> None:

@@ -8,6 +8,7 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays.adding import is_same_image
 from napari_mlbseg.project.arrays.store import ArrayName, ArrayStore
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.masks import plane
@@ -60,12 +61,8 @@ def copy_predictions(case: Case, mine: ArrayStore, theirs: ArrayStore) -> None:
 
 def require_same_image(case: Case, other: Case, mine: ArrayStore, theirs: ArrayStore) -> None:
     """Raise UserError unless two studies have the same voxels at the same place in a case."""
-    image, axis = mine.open(case.id, ArrayName.IMAGE), case.axis
-    same = case.geometry == other.geometry and all(
-        np.array_equal(slab, np.asarray(image[plane(axis, start, start + slab.shape[axis])]))
-        for start, slab in blocks(theirs.open(other.id, ArrayName.IMAGE), axis)
-    )
-    if not same:
+    image = Stored(other.geometry, theirs.open(other.id, ArrayName.IMAGE), other.axis)
+    if not is_same_image(image, case, mine):
         raise UserError(
             f"Both studies have a case {other.name!r}, but its image differs. Only copies of one "
             "study can be merged; rename the case in one of them before it is imported."

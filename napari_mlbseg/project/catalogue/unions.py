@@ -66,14 +66,14 @@ class Unions:
     def conflicts(self) -> tuple[Union, ...]:
         """Slices that several people accepted with different masks, until one of them is chosen.
 
-        Meanwhile such a slice is a draft, with the mask that was accepted last.
+        Meanwhile such a slice is a draft, with the mask that was accepted last. Those of removed
+        cases are left out.
         """
+        drafts = {record.key for record in self._slices.records(state=SliceState.DRAFT)}
         return tuple(
             one
             for one in self.all()
-            if not one.settled
-            and len(one.opinions) > 1
-            and self._state(one.key) is SliceState.DRAFT
+            if not one.settled and len(one.opinions) > 1 and one.key in drafts
         )
 
     def choose(self, key: SliceKey, revision: int) -> SliceRecord:
@@ -85,10 +85,6 @@ class Unions:
         rows = self._rows()
         keys = [record.key for record in self._slices.records(case_id)]
         return {key: _slot(self._slices.history(key), rows) for key in keys}
-
-    def _state(self, key: SliceKey) -> SliceState | None:
-        record = self._slices.record(key)
-        return None if record is None else record.state
 
     def _rows(self) -> dict[int, tuple[SliceKey, tuple[int, ...]]]:
         """By the revision that stands for them: the slice, and the revisions of the heads."""

@@ -146,6 +146,18 @@ def test_two_masks_for_one_slice_are_a_conflict_until_somebody_chooses(
     assert verify(study.path).findings == ()
 
 
+def test_conflicts_of_a_removed_case_come_back_with_it(
+    study: Study, copies: tuple[Study, Study]
+) -> None:
+    for size, copy in zip((2, 3), copies, strict=True):
+        copy.save_slice(key(1), mask(1, size), CLEAN)
+        study.merge(copy)
+    study.changes.remove(["a"])
+    assert study.unions.conflicts() == ()
+    study.changes.restore("a")
+    assert [one.key for one in study.unions.conflicts()] == [key(1)]
+
+
 def test_the_same_mask_from_both_is_no_conflict(study: Study, copies: tuple[Study, Study]) -> None:
     for copy in copies:
         copy.save_slice(key(1), mask(1, 2), CLEAN)
