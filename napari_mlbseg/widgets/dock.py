@@ -448,8 +448,7 @@ class MLBSegDock(QWidget):
         if count:
             slices = "1 slice was" if count == 1 else f"{count} slices were"
             self.message.say(
-                f"{slices} accepted differently by several people, and nothing is learnt of them: "
-                "☰ > Accepted differently…"
+                f"{slices} accepted differently by several people: ☰ > Accepted differently…"
             )
 
     def _show_unsaved(self) -> None:
