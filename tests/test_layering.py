@@ -70,7 +70,8 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "study": {"arrays", "catalogue", "changes", "folder", "labels", "merging", "records"},
         "sharing": {"folder", "records", "study"},
         "tidying": {"records"},
-        "rescue": {"folder", "records", "study"},
+        "rescue": {"records", "study"},
+        "rescue_files": {"folder", "records", "rescue", "study"},
         "repairing": {"arrays", "catalogue", "folder", "records", "study"},
         "importing": {"arrays", "catalogue", "folder", "records", "study"},
         "exporting": {
