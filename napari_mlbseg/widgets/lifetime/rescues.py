@@ -90,7 +90,8 @@ class Rescues(QObject):
         else:
             self._wanted = found.path
             self._bench.open_study(found.rescue.study)
-            self._wanted = None
+            if not self._bench.opening.going_on:
+                self._wanted = None
         self._next()
 
     def discard(self, found: FoundRescue) -> None:

@@ -71,6 +71,7 @@ def test_ctrl_and_the_wheel_zoom_where_the_pointer_is_as_napari_does(
     assert bench.annotation.key.index == index
 
 
+@pytest.mark.one_binding
 def test_what_somebody_prefers_is_kept(qtbot: QtBot, bench: WindowAtWork) -> None:
     assert wheel_scrolls()
     panel = bench.dock.habits.panel
@@ -115,6 +116,7 @@ def test_a_plugin_that_is_switched_off_has_its_defaults(monkeypatch: pytest.Monk
 
 
 # napari shows no contours in 3-D, and says so
+@pytest.mark.one_binding
 @pytest.mark.filterwarnings("ignore:Contours are not displayed")
 def test_in_3d_and_with_other_keys_the_wheel_is_naparis(qtbot: QtBot, bench: WindowAtWork) -> None:
     index, seen = bench.annotation.key.index, zoom(bench)
