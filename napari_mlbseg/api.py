@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from napari_mlbseg.formats.source import Choice, Mask, SourceInfo
     from napari_mlbseg.project.arrays.store import ArrayName, ArrayStore
     from napari_mlbseg.project.catalogue.extents import Extents
+    from napari_mlbseg.project.catalogue.reviews import Reviews
     from napari_mlbseg.project.catalogue.revisions import Slices
     from napari_mlbseg.project.catalogue.runs import RunRecord, Runs
     from napari_mlbseg.project.catalogue.unions import Union, Unions
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     from napari_mlbseg.project.records.damage import CatalogueReport, DamagedRevision
     from napari_mlbseg.project.records.extents import End, Extent, ExtentRecord
     from napari_mlbseg.project.records.reach import Reach
+    from napari_mlbseg.project.records.reviews import Review, Verdict
     from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
     from napari_mlbseg.project.repairing.repair import Repaired, repair
     from napari_mlbseg.project.repairing.verify import Finding, Verified, verify
@@ -158,6 +160,8 @@ __all__ = [
     "Request",
     "Resume",
     "Resumed",
+    "Review",
+    "Reviews",
     "Rule",
     "RunRecord",
     "RunStarted",
@@ -183,6 +187,7 @@ __all__ = [
     "Unions",
     "UserError",
     "ValidationScored",
+    "Verdict",
     "Verified",
     "Volume",
     "agreement",
@@ -251,6 +256,7 @@ _HOMES: Final = {
     "formats.source": ("Choice", "Mask", "SourceInfo"),
     "project.arrays.store": ("ArrayName", "ArrayStore"),
     "project.catalogue.extents": ("Extents",),
+    "project.catalogue.reviews": ("Reviews",),
     "project.catalogue.revisions": ("Slices",),
     "project.catalogue.runs": ("RunRecord", "Runs"),
     "project.catalogue.unions": ("Union", "Unions"),
@@ -274,6 +280,7 @@ _HOMES: Final = {
     "project.records.damage": ("CatalogueReport", "DamagedRevision"),
     "project.records.extents": ("End", "Extent", "ExtentRecord"),
     "project.records.reach": ("Reach",),
+    "project.records.reviews": ("Review", "Verdict"),
     "project.records.slices": ("SliceKey", "SliceRecord", "SliceState"),
     "project.repairing.repair": ("Repaired", "repair"),
     "project.repairing.verify": ("Finding", "Verified", "verify"),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from napari_mlbseg.cli import change_commands, output, sharing_commands
+from napari_mlbseg.cli import change_commands, output, review_commands, sharing_commands
 from napari_mlbseg.cli.exits import Commands, ExitCode, show_import
 from napari_mlbseg.cli.folder_options import (
     DryRun,
@@ -93,6 +93,9 @@ def init(
     layout: FolderLayout = "auto",
     one_hot: OneHot = False,
     renumber: Renumber = None,
+    only_approved: Annotated[
+        bool, typer.Option("--only-approved", help="Only slices teach that a reviewer approved.")
+    ] = False,
     dry_run: DryRun = False,
     json: AsJson = False,
 ) -> None:
@@ -110,7 +113,9 @@ def init(
         return
     rules = Rules.parsed(pieces, no_holes)
     choice = choice_of(frame, series, one_hot=one_hot, renumber=renumber)
-    made = studies.init(study, images, labels, classes, choice, rules, pairing)
+    made = studies.init(
+        *(study, images, labels, classes, choice, rules, pairing), only_approved=only_approved
+    )
     show_import(made, json=json, text=output.study_text)
 
 
@@ -125,6 +130,7 @@ def info(study: StudyPath, json: AsJson = False) -> None:
 
 app.add_typer(change_commands.commands)
 app.add_typer(sharing_commands.commands)
+app.add_typer(review_commands.commands)
 
 
 @app.command()

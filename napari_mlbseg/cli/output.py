@@ -57,6 +57,10 @@ def study_text(study: Document) -> None:
     _line(f"{study['study']}\nclasses: {classes}")
     Console().print(table)
     _line(ends_in_words(study["cases"]))
+    reviewed = {w: sum(case[w] for case in study["cases"]) for w in ("approved", "returned")}
+    if study["only_approved"] or any(reviewed.values()):
+        said = ", ".join(f"{count} {what}" for what, count in reviewed.items())
+        _line(f"reviews: {said}. {_teaching_in_words(study)}")
     if study["removed_cases"]:
         _line(f"removed: {listed(study['removed_cases'])}")
     if study["not_corrected"]:
@@ -233,7 +237,8 @@ def merged_text(told: Document) -> None:
     for one in told["merged"]:
         cases = f", the cases {listed(one['cases'])}" if one["cases"] else ""
         ends = f", {one['extents']} extents" if one["extents"] else ""
-        _line(f"{one['study']}: {one['revisions']} revisions of slices{ends}{cases}")
+        said = f", {one['reviews']} reviews" if one["reviews"] else ""
+        _line(f"{one['study']}: {one['revisions']} revisions of slices{ends}{said}{cases}")
     if told["conflicts"]:
         conflicts_text(told)
 
@@ -249,6 +254,37 @@ def conflicts_text(told: Document) -> None:
         table.add_row(one["case"], str(one["axis"]), str(one["slice"]), ", ".join(people))
     Console().print(table)
     _line("They are drafts until one is accepted: mlbseg choose STUDY CASE --slice N --by NAME")
+
+
+def reviewed_text(told: Document) -> None:
+    """Tell how many slices were reviewed, and what is left."""
+    _line(f"{len(told['reviewed'])} slices were reviewed; {told['to_review']} are to be reviewed.")
+
+
+def reviews_text(told: Document) -> None:
+    """What was said of slices as a table."""
+    table = Table("case", "axis", "slice", "review", "accepted by", "reviewed by", "note")
+    for one in told["slices"]:
+        row = (one["case"], str(one["axis"]), str(one["slice"]), one["review"])
+        table.add_row(*row, one["accepted_by"], one["reviewed_by"] or "", one["note"] or "")
+    if told["slices"]:
+        Console().print(table)
+    _line(
+        f"{told['to_review']} slices to review, {told['approved']} approved, "
+        f"{told['returned']} returned. {_teaching_in_words(told)}"
+    )
+
+
+def teaching_text(told: Document) -> None:
+    """Tell which slices teach, and how many there are."""
+    _line(
+        f"{_teaching_in_words(told)} {told['teaching_slices']} of {told['clean_slices']} accepted "
+        "slices do."
+    )
+
+
+def _teaching_in_words(told: Document) -> str:
+    return "Only approved slices teach." if told["only_approved"] else "All accepted slices teach."
 
 
 def agreement_text(told: Document) -> None:

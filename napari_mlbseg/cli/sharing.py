@@ -45,6 +45,7 @@ def merge(path: Path, others: Sequence[Path]) -> Document:
                     "cases": list(merged.cases),
                     "revisions": merged.revisions,
                     "extents": merged.extents,
+                    "reviews": merged.reviews,
                     "left_out": list(merged.left_out),
                 }
             )

@@ -37,6 +37,8 @@ def init(
     choice: Choice,
     rules: Rules,
     pairing: Pairing = FOUND_OUT,
+    *,
+    only_approved: bool = False,
 ) -> Document:
     """Make a study of all sound files; nothing is left behind where there are none."""
     with counting() as progress:
@@ -48,6 +50,7 @@ def init(
             rules=rules,
         )
     with study:
+        study.reviews.let_teach(only_approved=only_approved)
         return {
             **_describe(study),
             "failures": [{"path": str(f.path), "reason": f.reason} for f in imported.failures],
@@ -159,6 +162,7 @@ def _describe(study: Study) -> Document:
         "name": study.name,
         "damage": list(study.damage()),
         "classes": described_classes(study),
+        "only_approved": study.reviews.only_approved,
         "cases": [_describe_case(study, case) for case in study.cases],
         "removed_cases": [case.name for case in study.changes.removed],
         "not_corrected": not_corrected(study),
@@ -208,6 +212,9 @@ def _describe_case(study: Study, case: Case) -> Document:
             for r in records
             if r.state is SliceState.CLEAN
         ],
+        "to_review": sum(record.to_review for record in records),
+        "approved": sum(record.approved for record in records),
+        "returned": sum(record.returned for record in records),
         "extents": extents_of(study, case),
         "ends_unknown": unknown_ends(study, case),
         "arrays": [name.value for name in ArrayName if study.arrays.has(case.id, name)],

@@ -1,20 +1,26 @@
 """Human work of a copy of a study taken into another copy: united, never overwritten."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from napari_mlbseg.errors import Damaged, UserError
 from napari_mlbseg.project.arrays.copying import copy_arrays, copy_predictions, require_same_image
 from napari_mlbseg.project.arrays.store import ArrayStore
-from napari_mlbseg.project.catalogue import extents, unions
+from napari_mlbseg.project.catalogue import amendments, extents, reviews, unions
+from napari_mlbseg.project.catalogue.amendments import Renamed
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.catalogue.database import Database, Transaction
 from napari_mlbseg.project.catalogue.extents import Extents
+from napari_mlbseg.project.catalogue.reviews import Reviews
 from napari_mlbseg.project.catalogue.revisions import Slices
 from napari_mlbseg.project.catalogue.runs import Runs
 from napari_mlbseg.project.catalogue.unions import Slot, Unions, version
+from napari_mlbseg.project.catalogue.verdicts import Teaching
 from napari_mlbseg.project.folder.inside import spelled
 from napari_mlbseg.project.records.cases import Case, LabelClass
+from napari_mlbseg.project.records.reviews import Review
 from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.records.versions import Known, accepted, counting, united
 
@@ -30,6 +36,7 @@ class Parts:
     slices: Slices
     extents: Extents
     unions: Unions
+    reviews: Reviews
     runs: Runs
 
 
@@ -45,6 +52,8 @@ class Merged:
         How many revisions of slices were taken.
     extents
         How many marked extents were taken.
+    reviews
+        How many reviews were taken.
     conflicts
         Slices that several people accepted with different masks, whenever that happened.
     left_out
@@ -54,6 +63,7 @@ class Merged:
     cases: tuple[str, ...]
     revisions: int
     extents: int
+    reviews: int
     conflicts: tuple[SliceKey, ...]
     left_out: tuple[str, ...]
 
@@ -68,16 +78,9 @@ def merge(mine: Parts, theirs: Parts, chosen: Collection[str] | None = None) -> 
     UserError
         If the classes differ, or the image of a case; nothing is taken then.
     """
-    mine.runs.require_none("merge another study into this one")
-    if mine.identity == theirs.identity:
-        raise UserError("This is the same study. Name a copy of it that somebody else worked on.")
-    _require_same_classes(mine.catalogue.classes(), theirs.catalogue.classes())
-    standing, left_out = mine.catalogue.ids(), []
-    cases = [case for case in theirs.catalogue.cases() if chosen is None or case.id in chosen]
+    _require_copy(mine, theirs)
+    cases, left_out = _at_hand(mine, theirs, chosen)
     known = {case.id: case for case in mine.catalogue.cases()}
-    for case in [case for case in cases if case.id in standing and case.id not in known]:
-        left_out.append(f"{case.name} was removed from this study; restore it to take its slices.")
-        cases.remove(case)
     for case in cases:
         if case.id in known:
             require_same_image(known[case.id], case, mine.arrays, theirs.arrays)
@@ -85,6 +88,9 @@ def merge(mine: Parts, theirs: Parts, chosen: Collection[str] | None = None) -> 
     _require_free_names(new, known.values())
     _add(new, mine, theirs)
     plans = [plan for case in cases for plan in _plans(case, mine.unions, theirs.unions)]
+    said = _unheard({case.id for case in cases}, mine.reviews, theirs.reviews)
+    names = _later_names(cases, mine.catalogue, theirs.catalogue, left_out)
+    teaching = _later_teaching(mine.reviews.teaching, theirs.reviews.teaching)
     revisions = taken = 0
     with mine.database.transaction() as write:
         for plan in plans:
@@ -94,14 +100,45 @@ def merge(mine: Parts, theirs: Parts, chosen: Collection[str] | None = None) -> 
                 left_out.append(f"{mine.slices.in_words(plan.key)} was left out: {error}")
         for case in cases:
             taken += _take_extents(write, case.id, mine.extents, theirs.extents)
-        write.note("merge study", study=theirs.identity, revisions=revisions, extents=taken)
-    return Merged(
-        tuple(case.name for case in new),
-        revisions,
-        taken,
-        tuple(one.key for one in mine.unions.conflicts()),
-        tuple(left_out),
-    )
+        for key, review in said:
+            reviews.take(write, key, review)
+        for case_id, renamed in names.items():
+            amended = replace(mine.catalogue.amendments.of(case_id), name=renamed.name)
+            amendments.add(write, case_id, amended, renamed)
+            write.note("take name", case_id, author=renamed.author, name=renamed.name)
+        if teaching is not None:
+            reviews.take_teaching(write, teaching)
+        counts = {"extents": taken, "reviews": len(said), "names": len(names)}
+        write.note("merge study", None, study=theirs.identity, revisions=revisions, **counts)
+    mine.catalogue.amendments.forget()
+    conflicts = tuple(one.key for one in mine.unions.conflicts())
+    added = tuple(case.name for case in new)
+    return Merged(added, revisions, taken, len(said), conflicts, tuple(left_out))
+
+
+def _require_copy(mine: Parts, theirs: Parts) -> None:
+    mine.runs.require_none("merge another study into this one")
+    if mine.identity == theirs.identity:
+        raise UserError("This is the same study. Name a copy of it that somebody else worked on.")
+    _require_same_classes(mine.catalogue.classes(), theirs.catalogue.classes())
+
+
+def _at_hand(
+    mine: Parts, theirs: Parts, chosen: Collection[str] | None
+) -> tuple[list[Case], list[str]]:
+    """The cases to merge, and what is left out, in sentences: cases that were removed here."""
+    cases, left_out = [], []
+    here, standing = {case.id for case in mine.catalogue.cases()}, mine.catalogue.ids()
+    for case in theirs.catalogue.cases():
+        if chosen is not None and case.id not in chosen:
+            continue
+        if case.id in standing and case.id not in here:
+            left_out.append(
+                f"{case.name} was removed from this study; restore it to take its slices."
+            )
+        else:
+            cases.append(case)
+    return cases, left_out
 
 
 @dataclass(frozen=True)
@@ -169,6 +206,51 @@ def _take_extents(write: Transaction, case_id: str, mine: Extents, theirs: Exten
     return taken
 
 
+def _unheard(
+    case_ids: Collection[str], mine: Reviews, theirs: Reviews
+) -> list[tuple[SliceKey, Review]]:
+    """The reviews of these cases that are not here; what they are about may come with them."""
+    here = mine.all()
+    return [
+        (key, review)
+        for key, found in theirs.all().items()
+        for review in found
+        if key.case_id in case_ids and review not in here.get(key, ())
+    ]
+
+
+def _later_names(
+    cases: Iterable[Case], mine: Catalogue, theirs: Catalogue, left_out: list[str]
+) -> Mapping[str, Renamed]:
+    """Names that were given to cases later than those here, and that no other case has then."""
+    found = {}
+    for case in cases:
+        here, there = (one.amendments.renamed(case.id) for one in (mine, theirs))
+        if there is not None and (here is None or here < there):
+            found[case.id] = there
+    names = {case.id: case.name for case in mine.cases()}
+    names |= {case_id: one.name for case_id, one in found.items()}
+    counts = Counter(map(spelled, names.values()))
+    for case_id in [one for one in found if counts[spelled(names[one])] > 1]:
+        left_out.append(
+            f"{mine.name(case_id)} is called {names[case_id]} in the other study, which is the "
+            "name of another case here. Rename one of them, and merge again."
+        )
+        del found[case_id]
+    return found
+
+
+def _later_teaching(mine: Teaching | None, theirs: Teaching | None) -> Teaching | None:
+    """What the other study says of the slices that teach, if that was said later."""
+    if theirs is None or (mine is not None and _when(mine) >= _when(theirs)):
+        return None
+    return theirs
+
+
+def _when(teaching: Teaching) -> tuple[datetime, str]:
+    return teaching.created_at, teaching.author
+
+
 def _add(cases: Sequence[Case], mine: Parts, theirs: Parts) -> None:
     """Add cases with their arrays, all of them or none."""
     added = []
@@ -178,7 +260,9 @@ def _add(cases: Sequence[Case], mine: Parts, theirs: Parts) -> None:
                 copy_arrays(case, mine.arrays, theirs.arrays)
             added.append(case.id)
         if cases:
-            mine.catalogue.add_cases(cases)
+            named = {case.id: theirs.catalogue.amendments.renamed(case.id) for case in cases}
+            renamed = {case_id: one for case_id, one in named.items() if one is not None}
+            mine.catalogue.add_cases(cases, renamed=renamed)
     except BaseException:
         for case_id in added:
             mine.arrays.discard(case_id)

@@ -22,9 +22,11 @@ from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.catalogue.database import Database, in_words
 from napari_mlbseg.project.catalogue.extents import Extents
 from napari_mlbseg.project.catalogue.log import AuditLog
+from napari_mlbseg.project.catalogue.reviews import Reviews
 from napari_mlbseg.project.catalogue.revisions import Slices
 from napari_mlbseg.project.catalogue.runs import Runs
 from napari_mlbseg.project.catalogue.unions import Unions
+from napari_mlbseg.project.catalogue.verdicts import Verdicts
 from napari_mlbseg.project.changes import Changes
 from napari_mlbseg.project.folder.durable import make_folder
 from napari_mlbseg.project.folder.inside import require_own
@@ -57,6 +59,8 @@ class Study(AbstractContextManager["Study"]):
         before writing there.
     slices
         Human work: the revisions and states of the slices.
+    reviews
+        Human work: what others said of accepted slices, and whether only approved ones teach.
     extents
         Human work: between which slices each class shows, and which slices that certifies as empty.
     arrays
@@ -96,7 +100,9 @@ class Study(AbstractContextManager["Study"]):
         self._lock = lock
         self._database = database
         self._catalogue = Catalogue(database)
-        self.slices = Slices(database, self._catalogue)
+        verdicts = Verdicts(database)
+        self.slices = Slices(database, self._catalogue, verdicts)
+        self.reviews = Reviews(database, self.slices, verdicts)
         self.arrays = ArrayStore(self.path, place, self._catalogue)
         self.extents = Extents(database, self._catalogue, self.slices)
         self.labels = StudyLabels(self.arrays, self.slices, self._catalogue, self.extents)
@@ -244,7 +250,8 @@ class Study(AbstractContextManager["Study"]):
         missing = self._database.missing
         lost = [in_words(self._database.path, missing)] if missing else []
         revisions = map(str, self.slices.damaged())
-        return (*lost, *revisions, *self.extents.damaged(), *self.runs.damaged())
+        marks = (*self.extents.damaged(), *self.reviews.damaged())
+        return (*lost, *revisions, *marks, *self.runs.damaged())
 
     def check(self) -> CatalogueReport:
         """Look at all that the catalogue holds, also at what was superseded."""
@@ -295,6 +302,7 @@ class Study(AbstractContextManager["Study"]):
             self.slices,
             self.extents,
             self.unions,
+            self.reviews,
             self.runs,
         )
 

@@ -378,7 +378,7 @@ class MLBSegDock(QWidget):
     def _show_accepted(self) -> None:
         study = self.workbench.study
         if study is not None:
-            accepted, trained = len(study.slices.clean()), is_trained(study)
+            accepted, trained = len(study.slices.teaching()), is_trained(study)
             self.training_panel.set_accepted(accepted, trained=trained)
 
     def _show_slice_states(self, keys: Sequence[SliceKey]) -> None:

@@ -251,7 +251,7 @@ def _provenance(study: Study, checkpoint: Checkpoint, run: RunRecord | None) -> 
         "stage": content["stage"],
         "steps": checkpoint.steps,
         "cases": len(study.cases),
-        "clean_slices": len(study.slices.clean()),
+        "clean_slices": len(study.slices.teaching()),
         "validation_slices": len(content["validation"]),
         "validation_dice": scores[-1][1] if scores and math.isfinite(scores[-1][1]) else None,
         # A path may name a patient.

@@ -104,5 +104,6 @@ def brake_for(study: Study, *, keep_labels: bool) -> Brake:
     """The brake for the current clean slices; keeps no imported labels unless `keep_labels`."""
     cases = study.cases
     imported = (case.id for case in cases if keep_labels and case.labels_path is not None)
-    looked_at = looked_at_everywhere(cases, study.slices.clean(), study.extents.certified())
+    known = [record.key for record in study.slices.teaching()]
+    looked_at = looked_at_everywhere(cases, known, study.extents.certified())
     return Brake(looked_at, frozenset(imported))

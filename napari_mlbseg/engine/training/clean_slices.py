@@ -6,7 +6,7 @@ from itertools import chain
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.records.cases import has_imported_labels
-from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
 FEWEST_FOR_VALIDATION = 6
@@ -79,7 +79,12 @@ def check_enough(study: Study, *, has_model: bool) -> None:
         )
     if has_model:
         return
-    records = study.slices.records(state=SliceState.CLEAN)
+    records = study.slices.teaching()
+    if not records and study.slices.clean():
+        raise UserError(
+            "Only approved slices teach in this study, and none is approved yet. Have somebody "
+            "else review the accepted slices (mlbseg gui STUDY --review)."
+        )
     if not records:
         raise UserError(
             "No slice has been accepted yet. Correct and accept at least one slice, so that "

@@ -95,8 +95,9 @@ class Labelling:
         There neither the network can be trusted, which never saw their like, nor the imported
         label, which may be wrong everywhere in the same way.
         """
-        clean, certified = self._study.slices.clean(), self._study.extents.certified()
-        looked_at = looked_at_everywhere(self._study.cases, clean, certified)
+        known = [record.key for record in self._study.slices.teaching()]
+        certified = self._study.extents.certified()
+        looked_at = looked_at_everywhere(self._study.cases, known, certified)
         for case in self._study.cases:
             if case.labels_path is not None:
                 for index in np.flatnonzero(~looked_at[case.id]).tolist():

@@ -123,8 +123,8 @@ class Trainer:
         release_memory(self.device)
 
     def read_clean_slices(self) -> None:
-        """Read the clean slices from the catalogue and choose the validation slices."""
-        known = self._known.of(self._study.slices.records(state=SliceState.CLEAN))
+        """Read the slices that teach from the catalogue and choose the validation slices."""
+        known = self._known.of(self._study.slices.teaching())
         validation = choose_validation(
             {key: one.shown for key, one in known.items()},
             self.state.validation,

@@ -6,6 +6,7 @@ person's name for a case is an amendment; its `id`, by which all else knows it, 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -43,6 +44,15 @@ class Amendment:
     standing: Standing = Standing.KEPT
 
 
+@dataclass(frozen=True, order=True)
+class Renamed:
+    """When a case was called so, and by whom; of two copies of a study the later one counts."""
+
+    created_at: datetime
+    author: str
+    name: str
+
+
 AS_IMPORTED: Final = Amendment()
 OF_A_NAMESAKE: Final = "~"
 """Stands in the id of a case before a number if an earlier case has its name as id."""
@@ -51,6 +61,7 @@ _NEWEST: Final = (
     "(SELECT max(number) FROM amendments GROUP BY case_id)"
 )
 _EDITION: Final = "SELECT edition FROM amendments WHERE case_id = ? ORDER BY number DESC LIMIT 1"
+_HISTORY: Final = f"SELECT {hashes.AMENDMENT} FROM amendments WHERE case_id = ? ORDER BY number"
 _NAMES: Final = "SELECT name FROM amendments WHERE case_id = ? AND name IS NOT NULL ORDER BY number"
 
 
@@ -92,6 +103,18 @@ class Amendments:
         made = bool(later) and case_id.rpartition(OF_A_NAMESAKE)[0] == later[0]
         return tuple(dict.fromkeys(later if made else [case_id, *later]))
 
+    def renamed(self, case_id: str) -> Renamed | None:
+        """When a case was given its name; None if it never had another one than at its import."""
+        if self._database.version < WITH_AMENDMENTS:
+            return None
+        found, before = None, (None,)
+        for _, *values, author, at in self._database.rows(_HISTORY, case_id):
+            # A row that changes nothing says that another copy was given the same name later.
+            if values[0] is not None and (values[0] != before[0] or tuple(values) == before):
+                found = Renamed(datetime.fromisoformat(at), author, values[0])
+            before = tuple(values)
+        return found
+
     def forget(self) -> None:
         """Read the amendments again: some were added."""
         self._known = None
@@ -110,8 +133,18 @@ class Amendments:
         return found
 
 
-def add(write: Transaction, case_id: str, amendment: Amendment) -> None:
-    """Add an amendment, which supersedes what was changed of the case before."""
+def add(
+    write: Transaction, case_id: str, amendment: Amendment, renamed: Renamed | None = None
+) -> None:
+    """Add an amendment, which supersedes what was changed of the case before.
+
+    `renamed` says who gave the name and when, if that was in another copy of the study.
+    """
     values = (getattr(amendment, field.name) for field in fields(Amendment))
-    row: tuple[Any, ...] = (case_id, *values, write.author, write.at)
+    by, at = (write.author, write.at) if renamed is None else _signed(renamed)
+    row: tuple[Any, ...] = (case_id, *values, by, at)
     hashes.insert(write.connection, "amendments", hashes.AMENDMENT, row)
+
+
+def _signed(renamed: Renamed) -> tuple[str, str]:
+    return renamed.author, renamed.created_at.isoformat()

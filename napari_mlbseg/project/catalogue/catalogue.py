@@ -14,6 +14,7 @@ from napari_mlbseg.project.catalogue.amendments import (
     AS_IMPORTED,
     Amendment,
     Amendments,
+    Renamed,
     Standing,
 )
 from napari_mlbseg.project.catalogue.database import Database, Transaction, sha256_in
@@ -22,6 +23,8 @@ from napari_mlbseg.project.catalogue.reading import geometry_from, intensity_fro
 from napari_mlbseg.project.catalogue.schema import WITH_PLACES, WITH_RULES
 from napari_mlbseg.project.folder.inside import require_case_id
 from napari_mlbseg.project.records.cases import Case, LabelClass
+
+_NEVER: Final[Mapping[str, Renamed]] = {}
 
 
 class Catalogue:
@@ -158,8 +161,16 @@ class Catalogue:
             self._shapes[case_id] = _case(rows[0], known).geometry.shape
         return self._shapes[case_id]
 
-    def add_cases(self, cases: Sequence[Case], classes: Sequence[LabelClass] = ()) -> None:
-        """Add cases, and replace the classes where some are given; all or nothing."""
+    def add_cases(
+        self,
+        cases: Sequence[Case],
+        classes: Sequence[LabelClass] = (),
+        renamed: Mapping[str, Renamed] = _NEVER,
+    ) -> None:
+        """Add cases, and replace the classes where some are given; all or nothing.
+
+        `renamed` says of cases from another copy of the study when they were given their names.
+        """
         with self._database.transaction() as write:
             if classes:
                 _set_classes(write, classes)
@@ -173,8 +184,8 @@ class Catalogue:
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     *(*row, c.axis, hashes.sha256_of(*row)),
                 )
-                if c.name != c.id:
-                    amendments.add(write, c.id, Amendment(name=c.name))
+                if c.name != c.id or c.id in renamed:
+                    amendments.add(write, c.id, Amendment(name=c.name), renamed.get(c.id))
                 write.note("add case", c.id, image=str(c.image_path), labels=labels_path)
         self.amendments.forget()
 

@@ -74,7 +74,7 @@ class NewestRevisions:
         self._slices: dict[SliceKey, _Slice] = {}
         self._nowhere: list[DamagedRevision] = []
 
-    def records(self, case_id: str | None, state: str | None) -> tuple[SliceRecord, ...]:
+    def records(self, case_id: str | None) -> tuple[SliceRecord, ...]:
         """The newest revision of each slice, in order of revision."""
         with self._read():
             found = [
@@ -82,8 +82,7 @@ class NewestRevisions:
                 for key, one in self._slices.items()
                 if case_id in (None, key.case_id) and (record := self._settled(one)) is not None
             ]
-        chosen = (record for record in found if state in (None, record.state))
-        return tuple(sorted(chosen, key=lambda record: record.revision))
+        return tuple(sorted(found, key=lambda record: record.revision))
 
     def record(self, key: SliceKey) -> SliceRecord | None:
         """The newest revision of a slice."""

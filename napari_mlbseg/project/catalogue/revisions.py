@@ -26,6 +26,7 @@ from napari_mlbseg.project.catalogue.newest import (
     columns_of,
 )
 from napari_mlbseg.project.catalogue.reading import readable
+from napari_mlbseg.project.catalogue.verdicts import Verdicts
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.damage import DamagedRevision
 from napari_mlbseg.project.records.masks import PackedMask, require_values
@@ -40,11 +41,12 @@ class Slices:
     """The slices of a study; nothing is ever overwritten, only superseded.
 
     Whatever records human work returns when it is on the disk. Each revision has a hash: where the
-    newest one of a slice is damaged, `damaged` tells, and the one before counts as a draft.
+    newest one of a slice is damaged, `damaged` tells, and the one before counts as a draft. So does
+    an accepted slice that a reviewer sent back.
     """
 
-    def __init__(self, database: Database, catalogue: Catalogue) -> None:
-        self._database, self._catalogue = database, catalogue
+    def __init__(self, database: Database, catalogue: Catalogue, verdicts: Verdicts) -> None:
+        self._database, self._catalogue, self._verdicts = database, catalogue, verdicts
         checks = Checks(self._row_damage, self._mask_damage, self._place_of, self._understood)
         self._newest = NewestRevisions(database, checks)
         self._values: dict[int, tuple[int, frozenset[int]]] = {}
@@ -129,7 +131,13 @@ class Slices:
 
     def record(self, key: SliceKey) -> SliceRecord | None:
         """The newest revision of a slice; None for one that nobody touched."""
-        return self._newest.record(key)
+        record = self._newest.record(key)
+        return None if record is None else self._verdicts.judged([record], self.history)[0]
+
+    def accepted(self, key: SliceKey) -> SliceRecord | None:
+        """The newest revision of a slice if a person accepted it, whatever reviewers said of it."""
+        record = self._newest.record(key)
+        return record if record is not None and record.state is SliceState.CLEAN else None
 
     def records(
         self, case_id: str | None = None, *, state: SliceState | None = None
@@ -138,7 +146,8 @@ class Slices:
 
         Those of removed cases only if one is asked for.
         """
-        found = self._newest.records(case_id, None if state is None else state.value)
+        judged = self._verdicts.judged(self._newest.records(case_id), self.history)
+        found = tuple(record for record in judged if state in (None, record.state))
         return found if case_id is not None else self._kept(found, lambda record: record.key)
 
     def history(self, key: SliceKey) -> tuple[SliceRecord, ...]:
@@ -168,6 +177,16 @@ class Slices:
     def clean(self) -> tuple[SliceKey, ...]:
         """The slices that a person accepted, in order of revision."""
         return tuple(record.key for record in self.records(state=SliceState.CLEAN))
+
+    def teaching(self, case_id: str | None = None) -> tuple[SliceRecord, ...]:
+        """The slices that teach: clean ones, or approved ones if the study asks for reviews.
+
+        A run learns from them and is measured on them, and an export of accepted slices holds them.
+        """
+        clean = self.records(case_id, state=SliceState.CLEAN)
+        if not self._verdicts.only_approved:
+            return clean
+        return tuple(record for record in clean if record.approved)
 
     def flaws(self) -> Iterator[tuple[int, str]]:
         """Every damaged revision, also a superseded one, and why it cannot be what was saved."""

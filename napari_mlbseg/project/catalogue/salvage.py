@@ -8,7 +8,6 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,18 +17,23 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.catalogue import hashes, schema
 from napari_mlbseg.project.catalogue.checking import REPAIR, is_whole
 from napari_mlbseg.project.catalogue.counter import read_count
+from napari_mlbseg.project.catalogue.salvaged import (
+    Salvaged,
+    amendments_in,
+    extents_in,
+    moves_in,
+    reviews_in,
+    teaching_in,
+)
 from napari_mlbseg.project.catalogue.soundness import (
     Row,
     hash_of,
     holds,
-    is_amendment,
     is_case,
     is_class,
-    is_extent,
     is_line,
     is_mask_of,
     is_metric,
-    is_move,
     is_revision,
     is_run,
     is_union,
@@ -37,14 +41,6 @@ from napari_mlbseg.project.catalogue.soundness import (
 )
 from napari_mlbseg.project.catalogue.sources import Sources, Table, opened
 from napari_mlbseg.project.records.slices import SliceState
-
-
-@dataclass
-class Salvaged:
-    """What became of what was damaged, in sentences, and which revisions are lost."""
-
-    told: list[str] = field(default_factory=list)
-    lost: list[int] = field(default_factory=list)
 
 
 def salvage(sources: Sequence[Path], to: Path, *, author: str) -> Salvaged:
@@ -105,8 +101,9 @@ def _fill(new: sqlite3.Connection, found: Sources, said: Salvaged) -> None:
             said.told.append(f"Line {number} of the log is damaged; it is kept as it was found.")
     runs = found.table("runs", is_run)
     metrics = [row for row in found.best("metrics", is_metric) if row["run"] in runs]
-    extents = _extents(found, {row["id"] for row in cases.values()}, said)
-    amendments, moves = _amendments(found, said), _moves(found, log, said)
+    extents = extents_in(found, {row["id"] for row in cases.values()}, said)
+    amendments, moves = amendments_in(found, said), moves_in(found, log, said)
+    reviews, teaching = reviews_in(found, said), teaching_in(found, said)
     united = found.table("unions", is_union).values()
     unions = [one for one in united if one["revision"] in revisions]
     said.told += [
@@ -124,6 +121,8 @@ def _fill(new: sqlite3.Connection, found: Sources, said: Salvaged) -> None:
         ("amendments", [amendments[number] for number in sorted(amendments)]),
         ("moves", [moves[number] for number in sorted(moves)]),
         ("unions", unions),
+        ("reviews", [reviews[number] for number in sorted(reviews)]),
+        ("teaching", [teaching[number] for number in sorted(teaching)]),
     ):
         _insert(new, table, rows)
 
@@ -267,47 +266,3 @@ def _logged(log: Table) -> Iterator[tuple[int, Row]]:
             same = {name: line[name] for name in ("case_id", "author", "created_at")}
             if isinstance(details.get("revision"), int):
                 yield details["revision"], {"number": details["revision"]} | row | same
-
-
-def _extents(found: Sources, cases: set[Any], said: Salvaged) -> Table:
-    """All marks by number; a lost one no longer counts, nor do those that it superseded."""
-    kept = found.table("extents", is_extent)
-    for number in sorted(found.numbers("extents") - set(kept)):
-        said.told.append(f"Mark {number} of the ends of a class is lost. Mark them again.")
-        for row in found.candidates("extents", number):
-            place = {name: row.get(name) for name in ("case_id", "axis", "class")}
-            unmarked = {"number": number, **place, "first_slice": None, "last_slice": None}
-            unmarked |= {"author": REPAIR, "created_at": datetime.now(UTC).isoformat()}
-            unmarked["sha256"] = hash_of(unmarked, hashes.EXTENT)
-            if place["case_id"] in cases:
-                kept[number] = unmarked
-            break
-    return kept
-
-
-def _amendments(found: Sources, said: Salvaged) -> Table:
-    """What was changed of cases, by number; where one is lost, the one before it counts."""
-    kept = found.table("amendments", is_amendment)
-    for number in sorted(found.numbers("amendments") - set(kept)):
-        names = (row.get("case_id") for row in found.candidates("amendments", number))
-        said.told.append(
-            f"Change {number}, of the case {next(names, None)!r}, is lost: its name, its files and "
-            "whether it is in the study are as before. Look at the log, and change it again."
-        )
-    return kept
-
-
-def _moves(found: Sources, log: Table, said: Salvaged) -> Table:
-    """The classes that were merged, by number; the log has them, too."""
-    kept = found.table("moves", is_move)
-    logged = {}
-    for line in log.values():
-        if line["action"] == "move class":
-            details = json.loads(line["details"])
-            row = {"class": details["value"]} | {k: details[k] for k in ("becomes", "masks")}
-            row |= {name: line[name] for name in ("author", "created_at")}
-            logged[details["move"]] = row | {"number": details["move"]}
-    for number in sorted(set(logged) - set(kept)):
-        kept[number] = logged[number] | {"sha256": hash_of(logged[number], hashes.MOVE)}
-        said.told.append(f"Move {number} of a class was made again from the log.")
-    return kept

@@ -162,6 +162,31 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         *_append_only("unions"),
     ),
+    # What others said of accepted slices, see reviews.py, and whether only approved ones teach.
+    (
+        """CREATE TABLE reviews (
+            number INTEGER PRIMARY KEY,
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            axis INTEGER NOT NULL CHECK (axis BETWEEN 0 AND 2),
+            slice INTEGER NOT NULL CHECK (slice >= 0),
+            accepted_by TEXT NOT NULL,
+            accepted_at TEXT NOT NULL,
+            verdict TEXT NOT NULL CHECK (verdict IN ('approved', 'returned')),
+            note TEXT NOT NULL,
+            author TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            sha256 BLOB NOT NULL
+        )""",
+        """CREATE TABLE teaching (
+            number INTEGER PRIMARY KEY,
+            only_approved INTEGER NOT NULL CHECK (only_approved IN (0, 1)),
+            author TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            sha256 BLOB NOT NULL
+        )""",
+        *_append_only("reviews"),
+        *_append_only("teaching"),
+    ),
 )
 """`MIGRATIONS[n]` leads from version n to version n + 1; a released entry never changes."""
 
@@ -185,6 +210,9 @@ WITH_PLACES = 7
 
 WITH_UNIONS = 8
 """The version from which on a catalogue has unions."""
+
+WITH_REVIEWS = 9
+"""The version from which on a catalogue has reviews, and says which slices teach."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:

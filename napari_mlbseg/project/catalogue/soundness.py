@@ -8,6 +8,7 @@ from typing import Any
 
 from napari_mlbseg.project.catalogue import hashes
 from napari_mlbseg.project.records.masks import PackedMask
+from napari_mlbseg.project.records.reviews import Verdict
 from napari_mlbseg.project.records.slices import SliceState
 
 Row = dict[str, Any]
@@ -82,6 +83,17 @@ def is_move(row: Row) -> bool:
 def is_union(row: Row) -> bool:
     """Whether a union is as it was saved."""
     return isinstance(json.loads(row["heads"]), list) and fits(row, hashes.UNION)
+
+
+def is_review(row: Row) -> bool:
+    """Whether a review is as it was saved."""
+    _ = Verdict(row["verdict"]), datetime.fromisoformat(row["accepted_at"])
+    return isinstance(row["case_id"], str) and fits(row, hashes.REVIEW)
+
+
+def is_teaching(row: Row) -> bool:
+    """Whether a choice of the slices that teach is as it was saved."""
+    return row["only_approved"] in (0, 1) and fits(row, hashes.TEACHING)
 
 
 def is_class(row: Row) -> bool:

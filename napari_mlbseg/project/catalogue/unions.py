@@ -69,11 +69,15 @@ class Unions:
         Meanwhile such a slice is a draft, with the mask that was accepted last. Those of removed
         cases are left out.
         """
-        drafts = {record.key for record in self._slices.records(state=SliceState.DRAFT)}
+        there = {record.key for record in self._slices.records()}
         return tuple(
             one
             for one in self.all()
-            if not one.settled and len(one.opinions) > 1 and one.key in drafts
+            if not one.settled
+            and len(one.opinions) > 1
+            and one.key in there
+            # A slice that a reviewer sent back counts as a draft, too, but is saved as accepted.
+            and self._slices.accepted(one.key) is None
         )
 
     def choose(self, key: SliceKey, revision: int) -> SliceRecord:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from napari_mlbseg.project.exporting.voxels import Windowed
 from napari_mlbseg.project.labels import Window, laid_over
 from napari_mlbseg.project.records.cases import Case
-from napari_mlbseg.project.records.slices import SliceState
 from napari_mlbseg.project.study import Study
 
 NO_LABEL: Final = 255
@@ -26,15 +25,15 @@ class Chosen:
 
 
 class AcceptedLabels:
-    """The masks of a case's clean slices, read window by window; `NO_LABEL` everywhere else."""
+    """The masks of the slices of a case that teach, read window by window; else `NO_LABEL`."""
 
     dtype = np.dtype(np.uint8)
 
     def __init__(self, study: Study, case: Case) -> None:
         self.shape = case.geometry.shape
         self._slices = study.slices
-        clean = [r for r in study.slices.human(case.id) if r.state is SliceState.CLEAN]
-        self._revisions = {(r.key.axis, r.key.index): r.revision for r in clean}
+        accepted = study.slices.teaching(case.id)
+        self._revisions = {(r.key.axis, r.key.index): r.revision for r in accepted}
 
     def __getitem__(self, window: Window) -> NDArray[np.uint8]:
         """A fresh copy of a window."""

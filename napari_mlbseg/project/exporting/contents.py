@@ -7,7 +7,6 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.exporting.chosen import Chosen
 from napari_mlbseg.project.exporting.kinds import LABEL_KINDS, ExportKind
 from napari_mlbseg.project.records.cases import Case
-from napari_mlbseg.project.records.slices import SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.project.tidying.told import Tidied
 
@@ -70,13 +69,18 @@ def contents_of(
     if chosen is not None and kind not in LABEL_KINDS:
         raise UserError(f"Slices can be chosen of labels, not of {kind.value}.")
     if kind is ExportKind.ACCEPTED:
-        some = tuple(case for case in cases if _has_accepted(study, case))
+        some = tuple(case for case in cases if study.slices.teaching(case.id))
         if not some:
-            raise UserError("No slice of these cases is accepted yet. Accept some first.")
+            raise UserError(_nothing(study))
         left_out = tuple(case for case in cases if case not in some)
         return Contents(study, some, kind, chosen, left_out)
     return Contents(study, cases, kind, chosen, alone=case_ids is not None and len(cases) == 1)
 
 
-def _has_accepted(study: Study, case: Case) -> bool:
-    return any(r.state is SliceState.CLEAN for r in study.slices.human(case.id))
+def _nothing(study: Study) -> str:
+    if study.reviews.only_approved:
+        return (
+            "Only approved slices teach in this study, and none of these cases has one yet. Review "
+            "some first."
+        )
+    return "No slice of these cases is accepted yet. Accept some first."

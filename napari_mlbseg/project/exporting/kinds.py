@@ -8,7 +8,8 @@ class ExportKind(StrEnum):
     """What is written for a case.
 
     LABELS are the labels on view: the machine's labels with every corrected slice on top.
-    ACCEPTED are the accepted slices alone, and 255, which is no class, everywhere else.
+    ACCEPTED are the accepted slices alone (the approved ones where only these teach), and 255,
+    which is no class, everywhere else.
     PREDICTION and INITIAL are the machine's alone. WEIGHTS are two float32 maps per case,
     ``ID_meta_weights_initial`` and ``ID_meta_weights_pseudo``, in multiples of the uniform weight.
     TRUST is ``ID_trust``, float32 from 0 to 1, how far the clean slices bear out the prediction,

@@ -22,7 +22,8 @@ def notes_of(contents: Contents, form: OutFormat) -> tuple[str, ...]:
 def _left_out(contents: Contents) -> Iterator[str]:
     names = [case.name for case in contents.left_out]
     if names:
-        yield f"Left out, because no slice of them is accepted: {shortened(names)}."
+        said = "approved" if contents.study.reviews.only_approved else "accepted"
+        yield f"Left out, because no slice of them is {said}: {shortened(names)}."
 
 
 def _unsaid(contents: Contents, form: OutFormat) -> Iterator[str]:

@@ -28,7 +28,8 @@ from napari_mlbseg.project.labels import along
 from napari_mlbseg.project.records.cases import Case, LabelClass
 from napari_mlbseg.project.records.coverage import looked_at
 from napari_mlbseg.project.records.extents import Extent, ExtentRecord, in_file
-from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT, SliceRecord, SliceState
+from napari_mlbseg.project.records.reviews import Review
+from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT, SliceRecord
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.project.tidying.told import Tidied
 
@@ -96,6 +97,7 @@ def write_provenance(
         "exported_by": current_user(),
         "software": {"name": SOFTWARE, "version": software_version()},
         "study": study.name,
+        "only_approved_teach": study.reviews.only_approved,
         "classes": [
             {
                 "value": c.value,
@@ -177,7 +179,16 @@ def in_words(study: Study, case: Case) -> str:
     )
     names = ", ".join(sorted({record.author for record in records}))
     last = max(record.created_at for record in records)
-    return f"{len(records)} slices by {names} until {last:%Y-%m-%d} ({where}).{beyond}"
+    reviewed = _approvals(records)
+    return f"{len(records)} slices by {names} until {last:%Y-%m-%d} ({where}).{reviewed}{beyond}"
+
+
+def _approvals(records: Sequence[SliceRecord]) -> str:
+    approved = [one.review for one in records if one.approved and one.review is not None]
+    if not approved:
+        return ""
+    names = ", ".join(sorted({review.author for review in approved}))
+    return f" {len(approved)} of them were approved by {names}."
 
 
 def _case(
@@ -198,17 +209,19 @@ def _case(
         "model": {"checkpoint_sha256": model} if model else None,
         "run": None if found.run is None else _run(found.run),
         "slices_in_file": kind in (ExportKind.LABELS, ExportKind.ACCEPTED, ExportKind.VOLUMES),
-        "slices": [
-            _slice(case, record)
-            for record in study.slices.human(case.id)
-            if kind is not ExportKind.ACCEPTED or record.state is SliceState.CLEAN
-        ],
+        "slices": [_slice(case, record) for record in _in_file(study, case, kind)],
         "damaged": [
             str(one)
             for one in study.slices.damaged()
             if one.key is not None and one.key.case_id == case.id
         ],
     }
+
+
+def _in_file(study: Study, case: Case, kind: ExportKind) -> tuple[SliceRecord, ...]:
+    if kind is ExportKind.ACCEPTED:
+        return study.slices.teaching(case.id)
+    return study.slices.human(case.id)
 
 
 def _chosen(case: Case, chosen: Chosen) -> dict[str, Any]:
@@ -332,6 +345,17 @@ def _slice(case: Case, record: SliceRecord) -> dict[str, Any]:
         "author": record.author,
         "at": record.created_at.isoformat(),
         "revision": record.revision,
+        "review": None if record.review is None else _review(record.review),
+    }
+
+
+def _review(review: Review) -> dict[str, Any]:
+    return {
+        "verdict": review.verdict.value,
+        "author": review.author,
+        "at": review.created_at.isoformat(),
+        "note": review.note,
+        "accepted_by": review.accepted_by,
     }
 
 

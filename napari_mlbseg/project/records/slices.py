@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from napari_mlbseg.project.records.reviews import Review, Verdict
+
 NEVER_LOOKED_AT: Final = "never looked at"
 """What the user interface calls slices without a clean slice nearby, as found by
 `napari_mlbseg.project.records.coverage`."""
@@ -48,6 +50,9 @@ class SliceRecord:
         Whether it has a person's mask (drafts, clean slices and reopened slices).
     instead_of
         The damaged revision in whose stead this older one is offered, as a draft.
+    review
+        What a reviewer said last of a clean slice, or of a draft that was sent back and has not
+        been accepted anew. A slice that is sent back counts as a draft.
     """
 
     key: SliceKey
@@ -57,3 +62,19 @@ class SliceRecord:
     author: str
     created_at: datetime
     instead_of: int | None = None
+    review: Review | None = None
+
+    @property
+    def approved(self) -> bool:
+        """Whether it is clean and a reviewer agreed."""
+        return self.review is not None and self.review.verdict is Verdict.APPROVED
+
+    @property
+    def returned(self) -> bool:
+        """Whether it was sent back and has not been accepted anew."""
+        return self.review is not None and self.review.verdict is Verdict.RETURNED
+
+    @property
+    def to_review(self) -> bool:
+        """Whether it is clean and nobody reviewed it since it was accepted."""
+        return self.state is SliceState.CLEAN and self.review is None

@@ -16,6 +16,7 @@ from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.catalogue import schema
 from napari_mlbseg.project.records.cases import LabelClass, NewCase
 from napari_mlbseg.project.records.extents import Extent
+from napari_mlbseg.project.records.reviews import Review, Verdict
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.repairing.repair import repair
 from napari_mlbseg.project.repairing.verify import verify
@@ -23,6 +24,7 @@ from napari_mlbseg.project.sharing.splitting import dealt, split
 from napari_mlbseg.project.study import Study
 
 CLEAN, DRAFT, SKIPPED = SliceState.CLEAN, SliceState.DRAFT, SliceState.SKIPPED
+APPROVED, RETURNED = Verdict.APPROVED, Verdict.RETURNED
 ORGAN = LabelClass(1, "organ", (1, 2, 3))
 
 
@@ -55,11 +57,12 @@ def copies(study: Study, tmp_path: Path) -> Iterator[tuple[Study, Study]]:
         yield ada, ben
 
 
-def shown(study: Study) -> dict[SliceKey, tuple[str, bytes | None]]:
+def shown(study: Study) -> dict[SliceKey, tuple[str, Review | None, bytes | None]]:
     """What counts of each slice, whatever its number."""
     return {
         one.key: (
             one.state,
+            one.review,
             study.slices.revision_mask(one.revision).tobytes() if one.has_mask else None,
         )
         for one in study.slices.records()
@@ -191,11 +194,8 @@ def test_any_order_leads_to_the_same(study: Study, tmp_path: Path, seed: int) ->
             if who != other:
                 copies[who].merge(copies[other])
             else:
-                state = (CLEAN, CLEAN, DRAFT)[rng.integers(0, 3)]
-                copies[who].save_slice(
-                    key(int(rng.integers(0, 3))), mask(1, int(rng.integers(1, 4))), state
-                )
-        found: list[tuple[object, object]] = []
+                work(copies[who], rng)
+        found: list[object] = []
         for order in itertools.permutations(copies):
             together = tmp_path / f"{len(found)}.mlbseg"
             with Study.create(together, author="dora") as united:
@@ -206,8 +206,73 @@ def test_any_order_leads_to_the_same(study: Study, tmp_path: Path, seed: int) ->
                     (one.key, tuple(o.author for o in one.opinions))
                     for one in united.unions.conflicts()
                 }
-                found.append((shown(united), conflicts))
+                teaching = united.reviews.only_approved
+                said = {slot: frozenset(one) for slot, one in united.reviews.all().items()}
+                found.append((shown(united), conflicts, said, teaching, united.case("a").name))
     assert all(one == found[0] for one in found[1:])
+
+
+def work(copy: Study, rng: np.random.Generator) -> None:
+    """Something that somebody does to a copy."""
+    match rng.choice(["save", "save", "review", "review", "rename", "teach"]):
+        case "save":
+            state = (CLEAN, CLEAN, DRAFT)[rng.integers(0, 3)]
+            copy.save_slice(key(int(rng.integers(0, 3))), mask(1, int(rng.integers(1, 4))), state)
+        case "review":
+            others = [one.key for one in copy.slices.records() if copy.reviews.may_review(one)]
+            if others:
+                copy.reviews.give(others[:1], (APPROVED, RETURNED)[rng.integers(0, 2)], "why")
+        case "rename":
+            copy.changes.rename("a", ("first", "second", "a")[rng.integers(0, 3)])
+        case "teach":
+            copy.reviews.let_teach(only_approved=not copy.reviews.only_approved)
+
+
+def test_reviews_come_with_a_merge_and_only_once(study: Study, copies: tuple[Study, Study]) -> None:
+    ada, ben = copies
+    ada.save_slice(key(1), mask(1, 2), CLEAN)
+    ben.merge(ada)
+    ben.reviews.give([key(1)], RETURNED, "too small")
+    ben.reviews.let_teach(only_approved=True)
+    assert study.merge(ada).reviews == 0
+    assert study.merge(ben).reviews == 1
+    assert study.merge(ben).reviews == 0
+    assert study.reviews.only_approved
+    returned = study.slices.record(key(1))
+    assert returned is not None
+    assert returned.returned
+    assert study.unions.conflicts() == ()
+    ada.merge(study)
+    mine = ada.slices.record(key(1))
+    assert mine is not None
+    assert ada.reviews.returned_to_me(mine)
+    ada.save_slice(key(1), mask(1, 3), CLEAN)
+    study.merge(ada)
+    again = study.slices.record(key(1))
+    assert again is not None
+    assert again.to_review
+    assert [one.action for one in study.log.entries()].count("take review") == 1
+    assert verify(study.path).findings == ()
+
+
+def test_a_name_that_was_given_later_counts(
+    study: Study, copies: tuple[Study, Study], make_case: Callable[..., NewCase]
+) -> None:
+    ada, ben = copies
+    ada.changes.rename("a", "first")
+    ben.changes.rename("a", "second")
+    for copy in (ben, ada, ben):
+        study.merge(copy)
+    assert study.case("a").name == "second"
+    assert study.changes.former_names("a") == ("a",)
+    study.changes.rename("a", "third")
+    study.merge(ben)
+    assert study.case("a").name == "third"
+    study.add_cases([make_case("b")])
+    ada.changes.rename("a", "B")
+    [told] = study.merge(ada).left_out
+    assert "third is called B in the other study, which is the name of another case" in told
+    assert study.case("a").name == "third"
 
 
 def test_cases_that_are_not_there_come_with_everything(
