@@ -120,6 +120,16 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         },
         "toolbox": {"background", "case", "panels", "tools", "workbench"},
         "conflicts": {"panels", "refusals", "workbench"},
+        "reviewing": {"preferences", "refusals", "requests", "workbench"},
+        "review_dock": {
+            "focus",
+            "panels",
+            "reading",
+            "requests",
+            "reviewing",
+            "shortcuts",
+            "workbench",
+        },
         "lifetime": {"background", "case", "keeping", "panels", "refusals", "workbench"},
         "reading": {"background", "case", "focus", "panels", "preferences", "workbench"},
         "dock": {

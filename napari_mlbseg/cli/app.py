@@ -36,6 +36,7 @@ from napari_mlbseg.cli.options import (
 )
 from napari_mlbseg.cli.timing_options import MarkEnds, Marks, MarksClock, Threads
 from napari_mlbseg.engine.deploy.formats import ModelFormat
+from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
 
 app = typer.Typer(
@@ -422,17 +423,28 @@ def simulate(
 @app.command()
 def gui(
     study: Annotated[Path | None, typer.Argument(metavar="[STUDY]", show_default=False)] = None,
+    *,
+    review: Annotated[
+        bool, typer.Option("--review", help="Review what others accepted; needs no torch.")
+    ] = False,
 ) -> None:
     """Open the window, with a study if you name one."""
     from napari_mlbseg.window_needs import check_window
 
+    if review and study is None:
+        raise UserError("Name the study to review: mlbseg gui STUDY --review.")
     check_window()
     import napari
 
-    from napari_mlbseg.widgets.dock import open_dock
-
     viewer = napari.Viewer()
-    open_dock(viewer, study)
+    if review and study is not None:
+        from napari_mlbseg.widgets.review_dock import open_review
+
+        open_review(viewer, study)
+    else:
+        from napari_mlbseg.widgets.dock import open_dock
+
+        open_dock(viewer, study)
     napari.run()
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.formats.source import Choice
 from napari_mlbseg.project.exporting.export import ExportKind, OutFormat
 from napari_mlbseg.project.records.pace import Pace
-from napari_mlbseg.project.records.slices import SliceState
+from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.study import Study
 
 
@@ -84,6 +85,74 @@ def cohort_in_words(rows: Sequence[CaseRow], pace: Pace | None) -> str:
         time = f"{pace.seconds:.0f} s a slice (mean of {pace.slices})"
     skips = f", {skipped} skipped" if skipped else ""
     return f"{clean} of {slices} clean, {drafts} drafts{skips}; {time}"
+
+
+TO_REVIEW, RETURNED_TO_ME = "to review", "returned to me"
+"""What lists of slices and cases are filtered by."""
+
+
+@dataclass(frozen=True)
+class ReviewRow:
+    """A slice that is to be reviewed, or was.
+
+    `tags` are the filters of lists that it passes, for whoever has the study open.
+    """
+
+    key: SliceKey
+    case: str
+    review: str
+    accepted_by: str
+    note: str
+    tags: tuple[str, ...]
+
+
+def review_rows(study: Study | None) -> list[ReviewRow]:
+    """Return the slices of a study that are to be reviewed, or were, case by case."""
+    if study is None:
+        return []
+    return [
+        _review_row(study, case.name, record)
+        for case in study.cases
+        for record in sorted(study.slices.records(case.id), key=lambda record: record.key)
+        if record.to_review or record.review is not None
+    ]
+
+
+def _review_row(study: Study, name: str, record: SliceRecord) -> ReviewRow:
+    review = record.review
+    return ReviewRow(
+        record.key,
+        name,
+        TO_REVIEW if review is None else review.verdict.value,
+        record.author if review is None else review.accepted_by,
+        "" if review is None else review.note,
+        tags_of(study, record),
+    )
+
+
+def tags_of(study: Study, record: SliceRecord) -> tuple[str, ...]:
+    """Return the filters of lists that a slice passes, for whoever has the study open."""
+    awaits, returned = study.reviews.awaits_me(record), study.reviews.returned_to_me(record)
+    return (*[TO_REVIEW] * awaits, *[RETURNED_TO_ME] * returned)
+
+
+def said_of(record: SliceRecord | None) -> str:
+    """Return what is known of the acceptance and the review of a slice, in words."""
+    if record is None or not (record.to_review or record.review is not None):
+        return "Nobody accepted this slice."
+    review = record.review
+    if review is None:
+        return f"{record.author} accepted it {_when(record.created_at)}; to review."
+    note = f": {review.note}" if review.note else ""
+    did = "approved it" if record.approved else "sent it back"
+    return (
+        f"{review.accepted_by} accepted it {_when(review.accepted_at)}. "
+        f"{review.author} {did} {_when(review.created_at)}{note}"
+    )
+
+
+def _when(at: datetime) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M}"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ the undo and redo keys, and the working labels pass these two on. The bindings h
 another layer is selected.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -288,6 +288,25 @@ RULER = SliceCommand(
 )
 READING = (READING_LAYOUT, PLANES, PLANES_HERE, RULER)
 EVERY = (*OF_A_SLICE, *TOOLS, *IN_VOLUME, *READING)
+APPROVE = SliceCommand(
+    "approve",
+    "Shift-A",
+    "Approve",
+    "Agree with this slice as it was accepted, and go on to the next slice to review",
+    quick="A",
+)
+SEND_BACK = SliceCommand(
+    "send_back",
+    "Shift-R",
+    "Send back",
+    "Send this slice back with the note to whoever accepted it, and go on: it counts as a draft",
+    quick="R",
+)
+NEXT_TO_REVIEW = SliceCommand(
+    "next_to_review", "Shift-G", "Next to review", "Go to the next slice to review", quick="G"
+)
+REVIEW = (APPROVE, SEND_BACK, NEXT_TO_REVIEW)
+"""Of the window for reviewing, which paints nothing: these keys mean something else there."""
 BLINK = SliceCommand(
     "blink", "D", "Blink", "Hold to see the image alone; what was shown comes back"
 )
@@ -329,12 +348,21 @@ def bind(
     `blink` is called when its key goes down and when it comes up, `choose` with the place (from 0)
     of the class that is chosen.
     """
-    for command in EVERY:
-        for key in filter(None, (command.key, command.quick)):
-            viewer.bind_key(key, _press(actions[command.name]), overwrite=True)
+    _bind(viewer, EVERY, actions)
     viewer.bind_key(BLINK.key, _hold(blink), overwrite=True)
     for place, key in enumerate(CLASS_KEYS):
         viewer.bind_key(key, _press(partial(choose, place)), overwrite=True)
+
+
+def bind_for_review(
+    viewer: ViewerModel,
+    actions: Mapping[str, Callable[[], object]],
+    *,
+    blink: Callable[[], object],
+) -> None:
+    """Bind the keys of the window for reviewing; `actions` and `blink` as for `bind`."""
+    _bind(viewer, (*REVIEW, *(view for view in VIEWS if view.name in actions)), actions)
+    viewer.bind_key(BLINK.key, _hold(blink), overwrite=True)
 
 
 def unbind(viewer: ViewerModel) -> None:
@@ -359,6 +387,16 @@ def sheet() -> str:
     rows += [*ANSWER_KEYS, *MOUSE, *NAPARI_KEYS]
     lines = (f"<tr><td><b>{key}</b>&nbsp;&nbsp;</td><td>{text}</td></tr>" for key, text in rows)
     return f"<table cellspacing=4>{''.join(lines)}</table>"
+
+
+def _bind(
+    viewer: ViewerModel,
+    commands: Iterable[SliceCommand],
+    actions: Mapping[str, Callable[[], object]],
+) -> None:
+    for command in commands:
+        for key in filter(None, (command.key, command.quick)):
+            viewer.bind_key(key, _press(actions[command.name]), overwrite=True)
 
 
 def _press(action: Callable[[], object]) -> Callable[[ViewerModel], None]:

@@ -1,0 +1,119 @@
+"""The window for reviewing: real keys, no painting, no torch."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import napari
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
+
+from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.project.study import Study
+from napari_mlbseg.widgets.review_dock import ReviewDock, open_review
+
+pytestmark = pytest.mark.one_binding
+
+LEFT = Qt.MouseButton.LeftButton
+SLICES = [("phantom_01", 5), ("phantom_01", 9), ("phantom_02", 7)]
+_WITHOUT_TORCH = """
+import sys
+import napari
+from napari_mlbseg.project.records.reviews import Verdict
+from napari_mlbseg.widgets.review_dock import open_review
+viewer = napari.Viewer(show=False)
+dock = open_review(viewer, sys.argv[1])
+dock.panel.give(Verdict.APPROVED)
+dock.workbench.shut_down()
+sys.exit(int("torch" in sys.modules or "monai" in sys.modules))
+"""
+
+
+@pytest.fixture
+def accepted(study_path: Path) -> Path:
+    """A study in which Ada accepted three slices."""
+    with Study.open(study_path, author="ada") as study:
+        for name, index in SLICES:
+            mask = np.ones(study.case(name).slice_shape(0), np.uint8)
+            study.save_slice(SliceKey(name, 0, index), mask, SliceState.CLEAN)
+    return study_path
+
+
+@pytest.fixture
+def dock(make_napari_viewer: Callable[..., napari.Viewer], accepted: Path) -> Iterator[ReviewDock]:
+    made = open_review(make_napari_viewer(), accepted)
+    yield made
+    made.workbench.shut_down()
+
+
+def reviews(path: Path) -> dict[tuple[str, int], tuple[str, str]]:
+    with Study.open(path, writable=False) as study:
+        return {
+            (record.key.case_id, record.key.index): (record.review.verdict, record.review.note)
+            for record in study.slices.records()
+            if record.review is not None
+        }
+
+
+def test_slices_are_approved_and_sent_back_one_after_the_other(
+    qtbot: QtBot, dock: ReviewDock, accepted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel, viewer = dock.panel, napari.current_viewer()
+    assert viewer is not None
+    press = {str(key): action for key, action in viewer.keymap.items()}
+    assert panel.title.text() == "Slice 5 of phantom_01"
+    assert panel.said.text().startswith("ada accepted it")
+    assert not viewer.layers["working labels"].editable
+    press["A"](viewer)
+    assert panel.title.text() == "Slice 9 of phantom_01"
+    press["R"](viewer)
+    assert "with a note" in dock.message.text()
+    qtbot.keyClicks(panel.note, "the wall is too thin")
+    qtbot.mouseClick(panel.send_back, LEFT)
+    assert panel.title.text() == "Slice 7 of phantom_02"
+    assert panel.note.text() == ""
+    press["A"](viewer)
+    assert dock.message.text() == "No slice awaits your review."
+    assert reviews(accepted) == {
+        ("phantom_01", 5): ("approved", ""),
+        ("phantom_01", 9): ("returned", "the wall is too thin"),
+        ("phantom_02", 7): ("approved", ""),
+    }
+    assert panel.table.rowCount() == 0
+    panel.filter.setCurrentText("all")
+    assert panel.table.rowCount() == 3
+    assert panel.count.text() == "0 await your review; 2 are approved."
+    with Study.open(accepted, author="ada"):  # somebody works meanwhile
+        panel.chosen.emit(SliceKey("phantom_01", 0, 9))
+        assert "too thin" in panel.said.text()
+        press["A"](viewer)
+        assert "ada" not in reviews(accepted)
+        print(dock.message.text())
+
+
+def test_a_whole_case_is_reviewed_as_it_was_seen(
+    qtbot: QtBot, dock: ReviewDock, accepted: Path
+) -> None:
+    with Study.open(accepted, author="ada") as study:
+        study.save_slice(
+            SliceKey("phantom_01", 0, 9),
+            study.slices.mask(SliceKey("phantom_01", 0, 5)) * 0,
+            SliceState.CLEAN,
+        )
+    dock.panel.whole.setChecked(True)
+    qtbot.mouseClick(dock.panel.approve, LEFT)
+    assert "was changed since you opened the case" in dock.message.text()
+    assert reviews(accepted) == {}
+    assert dock.panel.title.text() == "Slice 9 of phantom_01"
+    qtbot.mouseClick(dock.panel.approve, LEFT)
+    assert reviews(accepted).keys() == {("phantom_01", 5), ("phantom_01", 9)}
+    assert not dock.panel.whole.isChecked()
+
+
+def test_reviewing_needs_no_torch(accepted: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", _WITHOUT_TORCH, str(accepted)]
+    assert subprocess.run(command).returncode == 0
+    assert len(reviews(accepted)) == 1
