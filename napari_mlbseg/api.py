@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     )
     from napari_mlbseg.formats.source import Choice, Mask, SourceInfo
     from napari_mlbseg.project.arrays.store import ArrayName, ArrayStore
+    from napari_mlbseg.project.catalogue.blind import Blind
     from napari_mlbseg.project.catalogue.extents import Extents
     from napari_mlbseg.project.catalogue.reviews import Reviews
     from napari_mlbseg.project.catalogue.revisions import Slices
@@ -98,7 +99,7 @@ if TYPE_CHECKING:
     from napari_mlbseg.project.repairing.repair import Repaired, repair
     from napari_mlbseg.project.repairing.verify import Finding, Verified, verify
     from napari_mlbseg.project.sharing.agreement import Agreement, agreement
-    from napari_mlbseg.project.sharing.splitting import dealt, split
+    from napari_mlbseg.project.sharing.splitting import dealt, drawn_blindly, split
     from napari_mlbseg.project.study import Study
     from napari_mlbseg.report.report import write_report
     from napari_mlbseg.samples import PhantomCohort, make_phantom_cohort
@@ -109,6 +110,7 @@ __all__ = [
     "ArrayName",
     "ArrayStore",
     "BatchShrunk",
+    "Blind",
     "Bootstrapper",
     "Case",
     "CaseFiles",
@@ -193,6 +195,7 @@ __all__ = [
     "agreement",
     "change_classes",
     "dealt",
+    "drawn_blindly",
     "export_case",
     "export_model",
     "export_predicted_probabilities",
@@ -255,6 +258,7 @@ _HOMES: Final = {
     ),
     "formats.source": ("Choice", "Mask", "SourceInfo"),
     "project.arrays.store": ("ArrayName", "ArrayStore"),
+    "project.catalogue.blind": ("Blind",),
     "project.catalogue.extents": ("Extents",),
     "project.catalogue.reviews": ("Reviews",),
     "project.catalogue.revisions": ("Slices",),
@@ -285,7 +289,7 @@ _HOMES: Final = {
     "project.repairing.repair": ("Repaired", "repair"),
     "project.repairing.verify": ("Finding", "Verified", "verify"),
     "project.sharing.agreement": ("Agreement", "agreement"),
-    "project.sharing.splitting": ("dealt", "split"),
+    "project.sharing.splitting": ("dealt", "drawn_blindly", "split"),
     "project.study": ("Study",),
     "report.report": ("write_report",),
     "samples": ("PhantomCohort", "make_phantom_cohort"),

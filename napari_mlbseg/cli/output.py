@@ -230,6 +230,8 @@ def copies_text(told: Document) -> None:
     """Tell who got which cases."""
     for one in told["copies"]:
         _line(f"{one['study']}: {listed(one['cases'])}")
+    if told["blind"]:
+        _line(f"{len(told['blind'])} slices go to all of them, to be corrected blindly.")
 
 
 def merged_text(told: Document) -> None:

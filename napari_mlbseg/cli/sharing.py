@@ -9,26 +9,31 @@ from typing import Any
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.catalogue.unions import Union
+from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.sharing import agreement as agreeing
-from napari_mlbseg.project.sharing.splitting import dealt
+from napari_mlbseg.project.sharing.splitting import dealt, drawn_blindly
 from napari_mlbseg.project.sharing.splitting import split as split_study
 from napari_mlbseg.project.study import Study
 
 Document = Mapping[str, Any]
 
 
-def split(path: Path, out: Path, people: str, shared: float, seed: int) -> Document:
+def split(
+    path: Path, out: Path, people: str, shared: float, shared_slices: float, seed: int
+) -> Document:
     """Write a copy of a study for each person."""
     names = [name.strip() for name in people.split(",")]
     with Study.open(path, writable=False) as study:
         hands = dealt([case.name for case in study.cases], names, shared=shared, seed=seed)
-        copies = split_study(study, out, hands)
+        blind = drawn_blindly(study, shared_slices, seed=seed)
+        copies = split_study(study, out, hands, blind)
         return {
             "study": str(study.path),
             "copies": [
                 {"person": name, "study": str(copies[name]), "cases": list(hand)}
                 for name, hand in hands.items()
             ],
+            "blind": [_place(study, key) for key in blind],
         }
 
 
@@ -111,12 +116,18 @@ def _conflicts(study: Study) -> list[Document]:
     return [_described(study, union) for union in study.unions.conflicts()]
 
 
-def _described(study: Study, union: Union) -> Document:
-    key, case = union.key, study.case(union.key.case_id)
+def _place(study: Study, key: SliceKey) -> Document:
+    case = study.case(key.case_id)
     return {
         "case": case.name,
         "axis": case.geometry.file_axes[key.axis],
         "slice": case.geometry.file_index(key.axis, key.index),
+    }
+
+
+def _described(study: Study, union: Union) -> Document:
+    return {
+        **_place(study, union.key),
         "accepted": [
             {"by": one.author, "at": one.created_at.isoformat()} for one in union.opinions
         ],

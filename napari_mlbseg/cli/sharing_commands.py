@@ -21,17 +21,24 @@ def split(
     shared: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the cases that all of them get.")
     ] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of the chance that deals the cases.")] = 0,
+    shared_slices: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of the slices of each case that all of them get."),
+    ] = 0.0,
+    seed: Annotated[
+        int, typer.Option(help="Of the chance that deals the cases and draws the slices.")
+    ] = 0,
     json: AsJson = False,
 ) -> None:
     """Write a copy of a study for each person, with cases of their own; `merge` takes them back.
 
     What all of them get they correct without seeing each other's work: `agreement` then tells how
-    far they agree.
+    far they agree. With --shared-slices each copy has all cases, and the window lists the slices
+    that are to be corrected blindly.
     """
     from napari_mlbseg.cli import sharing
 
-    told = sharing.split(study, out, between, shared, seed)
+    told = sharing.split(study, out, between, shared, shared_slices, seed)
     output.show(told, json=json, text=output.copies_text)
 
 

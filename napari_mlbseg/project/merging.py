@@ -10,6 +10,7 @@ from napari_mlbseg.project.arrays.copying import copy_arrays, copy_predictions, 
 from napari_mlbseg.project.arrays.store import ArrayStore
 from napari_mlbseg.project.catalogue import amendments, extents, reviews, unions
 from napari_mlbseg.project.catalogue.amendments import Renamed
+from napari_mlbseg.project.catalogue.blind import Blind
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.catalogue.database import Database, Transaction
 from napari_mlbseg.project.catalogue.extents import Extents
@@ -37,6 +38,7 @@ class Parts:
     extents: Extents
     unions: Unions
     reviews: Reviews
+    blind: Blind
     runs: Runs
 
 
@@ -88,6 +90,7 @@ def merge(mine: Parts, theirs: Parts, chosen: Collection[str] | None = None) -> 
     _require_free_names(new, known.values())
     _add(new, mine, theirs)
     plans = [plan for case in cases for plan in _plans(case, mine.unions, theirs.unions)]
+    plans = _unhidden(plans, mine.blind.left(), left_out)
     said = _unheard({case.id for case in cases}, mine.reviews, theirs.reviews)
     names = _later_names(cases, mine.catalogue, theirs.catalogue, left_out)
     teaching = _later_teaching(mine.reviews.teaching, theirs.reviews.teaching)
@@ -160,6 +163,19 @@ def _plans(case: Case, mine: Unions, theirs: Unions) -> Iterator[_Plan]:
         plan = _Plan(key, have.get(key, Slot()), there)
         if plan.together != plan.mine.known:
             yield plan
+
+
+def _unhidden(
+    plans: Sequence[_Plan], blind: Collection[SliceKey], left_out: list[str]
+) -> list[_Plan]:
+    """Those of slices that the owner of this copy may see."""
+    shown = [plan for plan in plans if plan.key not in blind]
+    if len(shown) < len(plans):
+        left_out.append(
+            f"What others did to {len(plans) - len(shown)} slices is held back until you have "
+            "accepted them here: they are to be corrected blindly. Merge again then."
+        )
+    return shown
 
 
 def _take(write: Transaction, plan: _Plan, mine: Slices, theirs: Slices) -> int:

@@ -18,6 +18,7 @@ from napari_mlbseg.project.arrays.store import ARRAYS_NAME, ArrayStore
 from napari_mlbseg.project.arrays.sweep import CHECKPOINTS_NAME
 from napari_mlbseg.project.catalogue import checking
 from napari_mlbseg.project.catalogue.amendments import Standing
+from napari_mlbseg.project.catalogue.blind import Blind
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.catalogue.database import Database, in_words
 from napari_mlbseg.project.catalogue.extents import Extents
@@ -75,6 +76,8 @@ class Study(AbstractContextManager["Study"]):
         Renames, removes and restores cases.
     unions
         Slices that were united from copies of the study, and conflicts among them.
+    blind
+        Slices of a copy that its owner is to correct without seeing what others did to them.
 
     Examples
     --------
@@ -110,6 +113,7 @@ class Study(AbstractContextManager["Study"]):
         self.log = AuditLog(database)
         self.changes = Changes(database, self._catalogue, self.arrays, self.runs)
         self.unions = Unions(database, self.slices)
+        self.blind = Blind(database, self.slices)
 
     @classmethod
     def create(cls, path: Path, *, author: str | None = None) -> "Study":
@@ -303,6 +307,7 @@ class Study(AbstractContextManager["Study"]):
             self.extents,
             self.unions,
             self.reviews,
+            self.blind,
             self.runs,
         )
 

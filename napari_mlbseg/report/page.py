@@ -16,6 +16,7 @@ from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT, SliceState
 from napari_mlbseg.report.effort import BREAK_S, Effort
 from napari_mlbseg.report.facts import Facts, Picture
 from napari_mlbseg.report.html import Child, Markup, element, section, table
+from napari_mlbseg.report.people import people_of
 from napari_mlbseg.report.pictures import curves_uri
 from napari_mlbseg.report.scores import Estimate, estimate_of
 from napari_mlbseg.volume import Geometry
@@ -57,6 +58,7 @@ def page_of(facts: Facts) -> str:
         *_damage(facts),
         _progress(facts),
         _effort(facts),
+        *people_of(study),
         _dice(facts),
         *_curves(facts),
         *_pictures(facts),

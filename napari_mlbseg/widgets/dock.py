@@ -20,6 +20,7 @@ from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.pace import pace_of
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.widgets import preferences, shortcuts
+from napari_mlbseg.widgets.agreeing import Agreeing
 from napari_mlbseg.widgets.background.suggester import Suggester
 from napari_mlbseg.widgets.case.commands import BY_NAME, SliceCommands
 from napari_mlbseg.widgets.case.unseen import Unseen
@@ -39,7 +40,13 @@ from napari_mlbseg.widgets.panels.tour import Station, Tour
 from napari_mlbseg.widgets.panels.training import TrainingPanel
 from napari_mlbseg.widgets.reading.habits import Habits
 from napari_mlbseg.widgets.refusals import reporting
-from napari_mlbseg.widgets.requests import CaseRow, case_rows, cohort_in_words
+from napari_mlbseg.widgets.requests import (
+    CaseRow,
+    case_rows,
+    cohort_in_words,
+    returned_in_words,
+    said_of,
+)
 from napari_mlbseg.widgets.sample_study import PHANTOM_STUDY, phantom_study
 from napari_mlbseg.widgets.toolbox import Toolbox
 from napari_mlbseg.widgets.workbench import Workbench
@@ -76,6 +83,7 @@ class MLBSegDock(QWidget):
         self.toolbox = Toolbox(self.workbench, self.tools_panel, self)
         self.habits = Habits(self, napari_viewer, self.workbench)
         self.conflicts = Conflicts(self, self.workbench)
+        self.agreeing = Agreeing(self, self.workbench)
         self.tabs = QTabWidget()
         self.tour = Tour(self, self._stops())
         self._touring = False
@@ -121,7 +129,7 @@ class MLBSegDock(QWidget):
         self.study_panel.case_asked.connect(self.cases_panel.step)
         self.study_panel.tour_asked.connect(self.tour.begin)
         self.study_panel.list_asked.connect(lambda: self.bring(self.cases_panel))
-        self.cases_panel.case_chosen.connect(bench.view.choose)
+        self.cases_panel.case_chosen.connect(self._choose_case)
         self.cases_panel.rename_asked.connect(bench.changes.rename)
         self.cases_panel.relabel_asked.connect(bench.changes.relabel)
         self.cases_panel.remove_asked.connect(bench.changes.remove)
@@ -146,6 +154,8 @@ class MLBSegDock(QWidget):
         self.export_panel.model_requested.connect(bench.export_model)
         self.study_panel.report_requested.connect(bench.report)
         self.study_panel.conflicts_requested.connect(self.conflicts.open)
+        self.study_panel.agreement_requested.connect(self.agreeing.open)
+        self.study_panel.teaching_chosen.connect(bench.let_teach)
         self.suggestions_panel.chosen.connect(bench.view.go_to)
         self.toolbox.asked.connect(lambda: self.bring(self.tools_panel))
 
@@ -253,6 +263,7 @@ class MLBSegDock(QWidget):
         self.conflicts.changed.connect(self._show_conflicts)
         bench.view.changed.connect(self._show_case)
         bench.classes_changed.connect(self._show_classes)
+        bench.teaching_changed.connect(self._show_teaching)
         bench.changes.changed.connect(self._show_cases)
         bench.view.slices_changed.connect(self._show_slice_states)
         bench.view.moved.connect(self._show_slice)
@@ -291,9 +302,10 @@ class MLBSegDock(QWidget):
         writable = study is not None and study.writable
         read_only = study is not None and not study.writable
         self.training_panel.set_available(writable, read_only=read_only)
-        self._show_accepted()
+        self._show_teaching()
         self._show_past_run()
         self._show_case()
+        self.message.say(returned_in_words(self.cases_panel.model.rows))
         if study is None:
             self.tour.end()
         elif self._touring:
@@ -381,6 +393,20 @@ class MLBSegDock(QWidget):
             accepted, trained = len(study.slices.teaching()), is_trained(study)
             self.training_panel.set_accepted(accepted, trained=trained)
 
+    def _show_teaching(self) -> None:
+        study = self.workbench.study
+        only = study is not None and study.reviews.only_approved
+        self.study_panel.set_teaching(only_approved=only)
+        self._show_accepted()
+
+    def _choose_case(self, case_id: str) -> None:
+        """Show a case, at the first slice that the list was filtered for."""
+        study, index = self.workbench.study, self.cases_panel.first_of(case_id)
+        if study is None or index is None:
+            self.workbench.view.choose(case_id)
+        else:
+            self.workbench.view.go_to(SliceKey(case_id, study.case(case_id).axis, index))
+
     def _show_slice_states(self, keys: Sequence[SliceKey]) -> None:
         self._unseen.forget()
         study = self.workbench.study
@@ -405,6 +431,13 @@ class MLBSegDock(QWidget):
             self._unseen.slices_of(study, key.case_id, key.axis)
         )
         self.slices_panel.set_label(annotation.label)
+        record = study.slices.record(key)
+        reviewed = record is not None and record.review is not None
+        self.slices_panel.review.say(said_of(record) if reviewed else "")
+        along_it = annotation.case.axis == key.axis
+        row = next((row for row in self.cases_panel.model.rows if row.case_id == key.case_id), None)
+        marked = (row.returned, row.blind) if row is not None and along_it else ((), ())
+        self.slices_panel.strip.set_asked(*marked)
         self._show_outside()
 
     def _show_extent(self) -> None:

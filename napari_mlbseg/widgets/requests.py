@@ -1,6 +1,6 @@
 """The requests of the panels and the data that they show: plain data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +8,7 @@ from pathlib import Path
 from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.formats.source import Choice
 from napari_mlbseg.project.exporting.export import ExportKind, OutFormat
+from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.pace import Pace
 from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.study import Study
@@ -28,6 +29,9 @@ class NewStudy:
     choices: Mapping[Path, Sequence[Choice]] | None = None
 
 
+TO_REVIEW, RETURNED_TO_ME = "to review", "returned to me"
+BLINDLY = "to correct blindly"
+"""What lists of slices and cases are filtered by."""
 STATES = ("untouched", "in progress", "done")
 """Of a case."""
 
@@ -36,7 +40,9 @@ STATES = ("untouched", "in progress", "done")
 class CaseRow:
     """One row of the list of cases; it counts slices along the case's own axis.
 
-    `touched` holds index and state of each slice that somebody worked on.
+    `touched` holds index and state of each slice that somebody worked on, `returned` the indices of
+    slices that were sent back to whoever has the study open, and `to_review` says how many await a
+    review of theirs; `blind` are slices that are to be corrected without seeing another's work.
     """
 
     case_id: str
@@ -46,6 +52,9 @@ class CaseRow:
     skipped: int
     name: str
     touched: tuple[tuple[int, SliceState], ...] = ()
+    returned: tuple[int, ...] = ()
+    to_review: int = 0
+    blind: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, study: Study, case_id: str) -> "CaseRow":
@@ -57,7 +66,18 @@ class CaseRow:
         clean, drafts, skipped = counts
         shape = case.geometry.shape
         touched = tuple((r.key.index, r.state) for r in records)
-        return cls(case_id, shape[case.axis], clean, drafts, skipped, case.name, touched)
+        accepted = SliceState.CLEAN
+        asked = {k.index for k in study.blind.all() if _lies_in(k, case)}
+        tags = {r.key.index: tags_of(study, r) for r in records}
+        returned = tuple(sorted(index for index, found in tags.items() if RETURNED_TO_ME in found))
+        waiting = sum(TO_REVIEW in found for found in tags.values())
+        return cls(
+            *(case_id, shape[case.axis], clean, drafts, skipped, case.name),
+            touched=touched,
+            returned=returned,
+            to_review=waiting,
+            blind=tuple(sorted(asked - {r.key.index for r in records if r.state is accepted})),
+        )
 
     @property
     def state(self) -> str:
@@ -66,6 +86,33 @@ class CaseRow:
         if self.clean + self.skipped == self.slices:
             return done
         return begun if self.clean + self.drafts + self.skipped else untouched
+
+    def passes(self, wanted: str) -> bool:
+        """Whether it is in this state, or has slices that pass this filter; all do for ""."""
+        if wanted == RETURNED_TO_ME:
+            return bool(self.returned)
+        if wanted == BLINDLY:
+            return bool(self.blind)
+        if wanted == TO_REVIEW:
+            return self.to_review > 0
+        return wanted in ("", self.state)
+
+
+def returned_in_words(rows: Iterable[CaseRow]) -> str:
+    """Say how many slices were sent back to whoever has the study open; empty if none.
+
+    >>> returned_in_words([CaseRow("a", 9, 0, 2, 0, "a", returned=(3, 4))])
+    '2 slices were sent back to you: Cases > returned to me'
+    """
+    count = sum(len(row.returned) for row in rows)
+    if not count:
+        return ""
+    slices = "1 slice was" if count == 1 else f"{count} slices were"
+    return f"{slices} sent back to you: Cases > {RETURNED_TO_ME}"
+
+
+def _lies_in(key: SliceKey, case: Case) -> bool:
+    return (key.case_id, key.axis) == (case.id, case.axis)
 
 
 def case_rows(study: Study | None) -> list[CaseRow]:
@@ -85,10 +132,6 @@ def cohort_in_words(rows: Sequence[CaseRow], pace: Pace | None) -> str:
         time = f"{pace.seconds:.0f} s a slice (mean of {pace.slices})"
     skips = f", {skipped} skipped" if skipped else ""
     return f"{clean} of {slices} clean, {drafts} drafts{skips}; {time}"
-
-
-TO_REVIEW, RETURNED_TO_ME = "to review", "returned to me"
-"""What lists of slices and cases are filtered by."""
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,9 @@ class Workbench(QObject):
 
     Signals
     -------
-    study_changed(), classes_changed()
-        Another study is open, or none; the classes of the study changed.
+    study_changed(), classes_changed(), teaching_changed()
+        Another study is open, or none; the classes of the study changed; so may have which slices
+        teach.
     engine_event(Event)
         An event of the engine, on the main thread.
     failed(str), told(str)
@@ -71,6 +72,7 @@ class Workbench(QObject):
 
     study_changed = Signal()
     classes_changed = Signal()
+    teaching_changed = Signal()
     engine_event = Signal(object)
     failed = Signal(str)
     told = Signal(str)
@@ -158,6 +160,20 @@ class Workbench(QObject):
 
             work = jobs.change_of_classes(study, classes, becoming)
             self.errands.run(work, done, otherwise=come_back)
+
+    def let_teach(self, only_approved: bool) -> None:
+        """Say whether only approved slices teach, or all that are accepted."""
+        with reporting(self.failed.emit):
+            study = for_writing(self.study)
+            if self.bridge.running:
+                raise UserError(
+                    "Which slices teach cannot be changed while the training runs. Stop it first."
+                )
+            self.leaving.saves.do(
+                lambda: study.reviews.let_teach(only_approved=only_approved),
+                lambda _: self.teaching_changed.emit(),
+            )
+        self.teaching_changed.emit()  # also where it was refused, and is as before
 
     def close_study(self) -> None:
         """Save the edits, stop the training, then release the study."""

@@ -36,6 +36,11 @@ def correct(path: Path, name: str, rows: int) -> tuple[int, int]:
 
 
 def test_two_people_share_a_study(study: Path, tmp_path: Path, mlbseg: Mlbseg) -> None:
+    blind = document(
+        mlbseg("split", study, tmp_path / "b", "--between", "C,D", "--shared-slices", 0.5, "--json")
+    )
+    assert len(blind["blind"]) == 4
+    assert [one["cases"] for one in blind["copies"]] != [["a", "b"], ["a", "b"]]
     out = tmp_path / "copies"
     told = mlbseg("split", study, out, "--between", "Ada,Ben", "--shared", 1)
     ada, ben = (out / f"{study.stem}-{name}.mlbseg" for name in ("Ada", "Ben"))

@@ -19,7 +19,9 @@ from matplotlib.image import imread
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.catalogue.log import AuditEntry
+from napari_mlbseg.project.records.reviews import Verdict
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
+from napari_mlbseg.project.sharing.splitting import split
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.report import facts as facts_module
 from napari_mlbseg.report.effort import accepted_in, effort_of
@@ -233,3 +235,26 @@ def test_best_median_and_worst() -> None:
     assert found == {"best": 1, "median": 3, "worst": 2}
     assert list(best_median_worst(scores[:1])) == ["best"]
     assert best_median_worst([]) == {}
+
+
+def test_a_page_tells_reviews_and_agreement(study: Study, tmp_path: Path) -> None:
+    names = [case.name for case in study.cases]
+    for seed, (name, path) in enumerate(
+        split(study, tmp_path / "copies", {"Ada": names, "Ben": names}).items()
+    ):
+        with Study.open(path, author=name) as copy:
+            accept(copy, "a", 2, seed=seed)
+            study.merge(copy)
+    path = study.path
+    study.close()
+    with Study.open(path, author=BAD) as reviewer:
+        key, other = (record.key for record in reviewer.slices.records(state=SliceState.CLEAN))
+        reviewer.reviews.give([key], Verdict.APPROVED)
+        reviewer.reviews.give([other], Verdict.RETURNED, "no")
+        reviewer.reviews.let_teach(only_approved=True)
+        page = Page(write_report(reviewer, tmp_path / "report.html"))
+    assert "1 of 1 accepted slices are approved (100.0%)" in page.text
+    assert "1 were sent back and not accepted anew. Only approved slices teach." in page.text
+    assert BAD in page.text
+    assert "Ada and Ben" in page.text
+    assert "script" not in {name for name, _ in page.elements}

@@ -68,6 +68,12 @@ def test_conflicts_are_told_shown_and_settled(
         assert bench.annotation.key == key
         assert bench.annotation.states()[index] is SliceState.CLEAN
         np.testing.assert_array_equal(bench.study.slices.mask(key), mask(bench.study, axis, size))
+    panel.agreement.trigger()
+    table = dock.agreeing.dialog.table
+    qtbot.waitUntil(dock.agreeing.dialog.isVisible)
+    cells = [table.item(0, column) for column in (0, 2, 3)]
+    shown = [cell.text() for cell in cells if cell is not None]
+    assert shown == ["Ada and Ben", "2", f"{2 * 16 / (16 + 81):.3f}"]
     assert not dialog.isVisible()
     assert not panel.conflicts.isVisible()
     assert bench.study.unions.conflicts() == ()

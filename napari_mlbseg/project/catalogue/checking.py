@@ -73,7 +73,7 @@ def _hashes(database: Database) -> Iterator[str]:
     if database.version >= WITH_UNIONS:
         tables |= {"unions": hashes.UNION}
     if database.version >= WITH_REVIEWS:
-        tables |= {"reviews": hashes.REVIEW, "teaching": hashes.TEACHING}
+        tables |= {"reviews": hashes.REVIEW, "teaching": hashes.TEACHING, "blind": hashes.BLIND}
     for table, columns in tables.items():
         for number, *row, sha256 in database.rows(
             f"SELECT number, {columns}, sha256 FROM {table} ORDER BY number"

@@ -21,6 +21,7 @@ AMENDMENT: Final = (
 MOVE: Final = "class, becomes, masks, author, created_at"
 UNION: Final = "revision, case_id, axis, slice, heads, author, created_at"
 REVIEW: Final = "case_id, axis, slice, accepted_by, accepted_at, verdict, note, author, created_at"
+BLIND: Final = "case_id, axis, slice, author, created_at"
 TEACHING: Final = "only_approved, author, created_at"
 """The columns that the hash of a row is made of; the axis of a case may change."""
 

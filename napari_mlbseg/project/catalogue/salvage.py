@@ -29,6 +29,7 @@ from napari_mlbseg.project.catalogue.soundness import (
     Row,
     hash_of,
     holds,
+    is_blind,
     is_case,
     is_class,
     is_line,
@@ -122,6 +123,7 @@ def _fill(new: sqlite3.Connection, found: Sources, said: Salvaged) -> None:
         ("moves", [moves[number] for number in sorted(moves)]),
         ("unions", unions),
         ("reviews", [reviews[number] for number in sorted(reviews)]),
+        ("blind", [*found.table("blind", is_blind).values()]),
         ("teaching", [teaching[number] for number in sorted(teaching)]),
     ):
         _insert(new, table, rows)

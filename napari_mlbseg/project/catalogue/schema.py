@@ -184,8 +184,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             created_at TEXT NOT NULL,
             sha256 BLOB NOT NULL
         )""",
+        # Slices that several people correct without seeing each other's work, see blind.py.
+        """CREATE TABLE blind (
+            number INTEGER PRIMARY KEY,
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            axis INTEGER NOT NULL CHECK (axis BETWEEN 0 AND 2),
+            slice INTEGER NOT NULL CHECK (slice >= 0),
+            author TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            sha256 BLOB NOT NULL
+        )""",
         *_append_only("reviews"),
         *_append_only("teaching"),
+        *_append_only("blind"),
     ),
 )
 """`MIGRATIONS[n]` leads from version n to version n + 1; a released entry never changes."""
@@ -212,7 +223,7 @@ WITH_UNIONS = 8
 """The version from which on a catalogue has unions."""
 
 WITH_REVIEWS = 9
-"""The version from which on a catalogue has reviews, and says which slices teach."""
+"""The version from which on a catalogue has reviews, slices that teach, and blind ones."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:

@@ -96,6 +96,11 @@ def is_teaching(row: Row) -> bool:
     return row["only_approved"] in (0, 1) and fits(row, hashes.TEACHING)
 
 
+def is_blind(row: Row) -> bool:
+    """Whether a slice that is to be corrected blindly is as it was saved."""
+    return isinstance(row["case_id"], str) and fits(row, hashes.BLIND)
+
+
 def is_class(row: Row) -> bool:
     """Whether a class can be what was saved."""
     numbers = all(isinstance(row[name], int) for name in ("value", "red", "green", "blue"))

@@ -58,8 +58,10 @@ def agreement(study: Study) -> tuple[Agreement, ...]:
 
 def each(study: Study) -> Iterator[Agreement]:
     """The agreement on each class in each slice."""
-    seen = set()
+    seen, kept = set(), {case.id for case in study.cases}
     for union in study.unions.all():
+        if union.key.case_id not in kept:
+            continue
         for pair in combinations(sorted(union.opinions, key=lambda one: one.author), 2):
             people = pair[0].author, pair[1].author
             versions = tuple((one.author, one.created_at) for one in pair)

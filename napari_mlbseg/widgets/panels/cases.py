@@ -34,7 +34,7 @@ from qtpy.QtWidgets import (
 
 from napari_mlbseg.project.records.slices import SliceState
 from napari_mlbseg.widgets.panels.style import STATE_COLORS, SUGGESTED, Hinted, Line, legible
-from napari_mlbseg.widgets.requests import STATES, CaseRow
+from napari_mlbseg.widgets.requests import BLINDLY, RETURNED_TO_ME, STATES, TO_REVIEW, CaseRow
 
 SORTED_BY = Qt.ItemDataRole.UserRole + 1
 _ANY_STATE = "any state"
@@ -149,7 +149,7 @@ class ShownCases(QSortFilterProxyModel):
     def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:  # noqa: N802
         """Whether a case is shown."""
         case = self._cases.rows[row]
-        return self._part in case.name.casefold() and self._state in ("", case.state)
+        return self._part in case.name.casefold() and case.passes(self._state)
 
 
 def strip_of(row: CaseRow, width: int) -> list[tuple[int, int, SliceState]]:
@@ -219,8 +219,8 @@ class CasesPanel(QWidget):
         self.search.textChanged.connect(self.shown.search)
         self.search.textChanged.connect(lambda _: self.set_current(self._current))
         self.state = QComboBox()
-        self.state.addItems((_ANY_STATE, *STATES))
-        self.state.setToolTip("Show only the cases in this state")
+        self.state.addItems((_ANY_STATE, *STATES, TO_REVIEW, RETURNED_TO_ME, BLINDLY))
+        self.state.setToolTip("Show only the cases in this state, or with slices to see to")
         self.state.currentTextChanged.connect(
             lambda text: self.shown.keep("" if text == _ANY_STATE else text)
         )
@@ -300,6 +300,14 @@ class CasesPanel(QWidget):
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.open()
         return box
+
+    def first_of(self, case_id: str) -> int | None:
+        """The first slice of a case that the filter asks for; None for a filter of cases."""
+        row = next((row for row in self.model.rows if row.case_id == case_id), None)
+        wanted = self.state.currentText()
+        if row is None or wanted not in (RETURNED_TO_ME, BLINDLY):
+            return None
+        return next(iter(row.returned if wanted == RETURNED_TO_ME else row.blind), None)
 
     def set_current(self, case_id: str | None) -> None:
         """Mark the case on view."""

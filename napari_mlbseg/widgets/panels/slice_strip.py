@@ -27,6 +27,7 @@ _END = QColor(225, 230, 240)
 _END_PX = 2.0
 _TRIANGLE_PX = 9.0
 _UNSEEN_PX = 3.0
+_RETURNED, _BLIND, _ASKED_PX = QColor(150, 20, 30), QColor(30, 60, 200), 6.0
 
 
 class SliceStrip(QWidget):
@@ -47,15 +48,18 @@ class SliceStrip(QWidget):
         self._unseen: frozenset[int] = frozenset()
         self._outside: frozenset[int] = frozenset()
         self._empty: frozenset[int] = frozenset()
+        self._returned: frozenset[int] = frozenset()
+        self._blind: frozenset[int] = frozenset()
         self._class = ""
         self._current = 0
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip(
             "All slices of this case. Green: clean; amber: draft; light grey: skipped; dark:"
-            f" untouched. Blue triangle: suggested. Dark line on top: {NEVER_LOOKED_AT} (no clean"
-            " slice nearby). Hatched: outside of the class to paint with; darker: outside of every"
-            " class, so certified empty. Click to go to a slice."
+            " untouched. Below, dark red: sent back; blue: to be corrected blindly. Blue triangle:"
+            " suggested. Dark line on top:"
+            f" {NEVER_LOOKED_AT} (no clean slice nearby). Hatched: outside of the class to paint"
+            " with; darker: outside of every class, so certified empty. Click to go to a slice."
         )
 
     def sizeHint(self) -> QSize:
@@ -87,12 +91,19 @@ class SliceStrip(QWidget):
         self._class, self._outside, self._empty = name, frozenset(outside), frozenset(empty)
         self.update()
 
+    def set_asked(self, returned: Iterable[int], blind: Iterable[int]) -> None:
+        """Mark the slices that a reviewer sent back, and those that are to be corrected blindly."""
+        self._returned, self._blind = frozenset(returned), frozenset(blind)
+        self.update()
+
     def said_of(self, index: int) -> str:
         """Describe a slice in a few words."""
         words = [STATE_TEXTS[self._states[index]]]
         words += [NEVER_LOOKED_AT] if self._is_unseen(index) else []
         words += [f"outside of '{self._class}'"] if index in self._outside else []
         words += ["certified empty"] if index in self._empty else []
+        words += ["sent back"] if index in self._returned else []
+        words += ["to be corrected blindly"] if index in self._blind else []
         words += ["suggested"] if index in self._suggested else []
         return f"Slice {index}: {', '.join(words)}"
 
@@ -120,8 +131,13 @@ class SliceStrip(QWidget):
             cell = QRectF(index * width, 3, width - gap, self.height() - 6)
             painter.fillRect(cell, STATE_COLORS[state])
             if self._is_unseen(index):
-                cell.setHeight(_UNSEEN_PX)
-                painter.fillRect(cell, _UNSEEN)
+                painter.fillRect(QRectF(cell.left(), 3, cell.width(), _UNSEEN_PX), _UNSEEN)
+            for asked, ink in ((self._blind, _BLIND), (self._returned, _RETURNED)):
+                if index in asked:
+                    low = QRectF(
+                        cell.left(), self.height() - 3 - _ASKED_PX, cell.width(), _ASKED_PX
+                    )
+                    painter.fillRect(low, ink)
         self._mark_outside(painter, width)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         wide = max(width, 5.0)

@@ -26,6 +26,7 @@ from napari_mlbseg.widgets.panels.slice_strip import SliceStrip
 from napari_mlbseg.widgets.panels.style import (
     STATE_COLORS,
     STATE_TEXTS,
+    Note,
     button,
     enable,
     heading,
@@ -74,6 +75,7 @@ class SlicesPanel(QWidget):
         super().__init__()
         self.title = heading("Slice")
         self.state = plain()
+        self.review = Note("What a reviewer said of this slice")
         self.axis = QComboBox()
         self.axis.setToolTip("Axis along which slices are shown and annotated")
         for name, plane in zip(AXIS_NAMES, _PLANES, strict=True):
@@ -269,6 +271,7 @@ class SlicesPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
         layout.addLayout(top)
+        layout.addWidget(self.review)
         layout.addWidget(self.strip)
         layout.addLayout(main)
         layout.addLayout(paint)

@@ -58,6 +58,10 @@ class StudyPanel(QWidget):
         Create a study from folders.
     report_requested(Path)
         Write a page about the study to this file.
+    agreement_requested()
+        Show how far people agree.
+    teaching_chosen(bool)
+        Only approved slices are to teach, or all that are accepted.
     conflicts_requested()
         Show slices that several people accepted with different masks.
     close_requested()
@@ -74,6 +78,8 @@ class StudyPanel(QWidget):
     open_requested = Signal(object, bool)
     create_requested = Signal(object)
     report_requested = Signal(object)
+    agreement_requested = Signal()
+    teaching_chosen = Signal(bool)
     conflicts_requested = Signal()
     close_requested = Signal()
     cancel_requested = Signal()
@@ -95,6 +101,8 @@ class StudyPanel(QWidget):
         self.menu = QMenu(self)
         self.report = QAction("Report…", self)
         self.conflicts = QAction("Accepted differently…", self)
+        self.agreement = QAction("Agreement…", self)
+        self.only_approved = QAction("Only approved slices teach", self)
         self.close_study = QAction("Close study", self)
         self.tour = QAction("Tour", self)
         self._more = self._menu_button()
@@ -113,6 +121,8 @@ class StudyPanel(QWidget):
         there = path is not None
         self.close_study.setEnabled(there)
         self.report.setEnabled(there)
+        self.agreement.setEnabled(there)
+        self.only_approved.setEnabled(there and writable)
         self.tour.setEnabled(there)
         self._beginning.setVisible(not there)
         self._head.setVisible(there)
@@ -125,6 +135,10 @@ class StudyPanel(QWidget):
         self.name.setText(path.stem)
         self.place.setText(f"{cases} {'case' if cases == 1 else 'cases'}{mode}")
         self.name.setToolTip(plain_tip(str(path)))
+
+    def set_teaching(self, *, only_approved: bool) -> None:
+        """Show whether only approved slices teach."""
+        self.only_approved.setChecked(only_approved)
 
     def set_case(self, name: str | None) -> None:
         """Show which case is on view."""
@@ -226,13 +240,24 @@ class StudyPanel(QWidget):
         self.conflicts.triggered.connect(lambda: self.conflicts_requested.emit())
         self.conflicts.setVisible(False)
         self.menu.addAction(self.conflicts)
+        self.agreement.setToolTip("How far people agree on slices that they corrected blindly")
+        self.agreement.triggered.connect(lambda: self.agreement_requested.emit())
+        self.menu.addAction(self.agreement)
+        self.only_approved.setToolTip(
+            "The network learns only from slices that a reviewer approved"
+        )
+        self.only_approved.setCheckable(True)
+        self.only_approved.triggered.connect(self.teaching_chosen)
+        self.menu.addAction(self.only_approved)
         self.close_study.setToolTip("Save, stop the training and close the study")
         self.close_study.triggered.connect(lambda: self.close_requested.emit())
         self.menu.addAction(self.close_study)
         self.tour.setToolTip("Show what is where in the dock")
         self.tour.triggered.connect(lambda: self.tour_asked.emit())
         self.menu.addAction(self.tour)
-        made = arrow("☰", "New study, open one, report, close, tour", lambda: None)
+        made = arrow(
+            "☰", "New study, open one, report, which slices teach, close, tour", lambda: None
+        )
         made.setMenu(self.menu)
         made.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         return made

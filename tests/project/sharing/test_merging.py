@@ -20,7 +20,8 @@ from napari_mlbseg.project.records.reviews import Review, Verdict
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.repairing.repair import repair
 from napari_mlbseg.project.repairing.verify import verify
-from napari_mlbseg.project.sharing.splitting import dealt, split
+from napari_mlbseg.project.sharing.agreement import agreement
+from napari_mlbseg.project.sharing.splitting import dealt, drawn_blindly, split
 from napari_mlbseg.project.study import Study
 
 CLEAN, DRAFT, SKIPPED = SliceState.CLEAN, SliceState.DRAFT, SliceState.SKIPPED
@@ -404,3 +405,34 @@ def test_a_split_that_fails_leaves_nothing(study: Study, tmp_path: Path) -> None
     with pytest.raises(UserError, match="exists already"):
         split(study, tmp_path, {"Ada": ["a"], "Ben": ["a"]})
     assert sorted(tmp_path.glob("*.mlbseg")) == [taken, study.path]
+
+
+def test_blind_slices_stay_hidden_until_they_are_accepted(
+    study: Study, make_case: Callable[..., NewCase], tmp_path: Path
+) -> None:
+    study.add_cases([make_case("b")])
+    blind = drawn_blindly(study, 0.5, seed=2)
+    assert len(blind) == 6
+    assert key(0) not in blind, "somebody worked on it"
+    assert blind == drawn_blindly(study, 0.5, seed=2)
+    paths = split(study, tmp_path, {"Ada": ["a"], "Ben": ["b"]}, blind)
+    with ExitStack() as opened:
+        ada, ben = (
+            opened.enter_context(Study.open(path, author=name)) for name, path in paths.items()
+        )
+        assert [case.name for case in ben.cases] == ["a", "b"]
+        assert ben.blind.left() == frozenset(blind)
+        ada.save_slice(blind[0], mask(1, 2), CLEAN)
+        [told] = ben.merge(ada).left_out
+        assert "What others did to 1 slices is held back" in told
+        assert ben.slices.record(blind[0]) is None
+        ben.save_slice(blind[0], mask(1, 3), CLEAN)
+        assert ben.blind.left() == frozenset(blind[1:])
+        assert ben.merge(ada).conflicts == (blind[0],)
+        study.merge(ada)
+        study.merge(ben)
+        assert [one.people for one in agreement(study)] == [("Ada", "Ben")]
+        assert study.blind.all() == frozenset()
+        assert verify(ben.path).findings == ()
+    with pytest.raises(UserError, match="from 0 to 1"):
+        drawn_blindly(study, 2)
