@@ -125,7 +125,8 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "lifetime": {"background", "case", "keeping", "panels", "refusals", "workbench"},
         "reading": {"background", "case", "focus", "panels", "preferences", "workbench"},
         "review_dock": {
-            *("focus", "panels", "reading", "requests", "reviewing", "shortcuts", "workbench"),
+            *("background", "focus", "panels", "reading", "requests", "reviewing", "shortcuts"),
+            "workbench",
         },
         "dock": {
             *("agreeing", "background", "case", "conflicts", "focus", "lifetime", "panels"),

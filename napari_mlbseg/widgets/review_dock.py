@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.reviews import Verdict
 from napari_mlbseg.widgets import shortcuts
+from napari_mlbseg.widgets.background.task import timer
 from napari_mlbseg.widgets.focus import FocusKeeper
 from napari_mlbseg.widgets.panels.message import MessageLine
 from napari_mlbseg.widgets.panels.review import ReviewPanel
@@ -41,7 +42,8 @@ class ReviewDock(QWidget):
         self.panel.chosen.connect(bench.view.go_to)
         self.panel.strip.chosen.connect(lambda i: bench.view.show(lambda a: a.go_to(i)))
         self.panel.whole.toggled.connect(lambda _: self._show_slice())
-        bench.study_changed.connect(self._show_study)
+        bench.study_changed.connect(self._take_study)
+        self._begin = timer(self, 0, self.go_on, single_shot=True)  # once a case is on view
         bench.view.changed.connect(self._show_slice)
         bench.view.moved.connect(lambda _: self._show_slice())
         bench.failed.connect(partial(self.message.say, error=True))
@@ -68,6 +70,11 @@ class ReviewDock(QWidget):
         if self.reviewing.give(verdict, note, whole=whole):
             self.panel.given()
             self.go_on()
+
+    def _take_study(self) -> None:
+        self._show_study()
+        if self.workbench.study is not None:
+            self._begin.start()
 
     def _show_study(self) -> None:
         study = self.workbench.study
@@ -118,6 +125,4 @@ def open_review(viewer: Viewer, study: Path) -> ReviewDock:
     dock = ReviewDock(viewer)
     viewer.window.add_dock_widget(dock, name=NAME)
     dock.workbench.open_study(study, writable=False)
-    if dock.workbench.study is not None:
-        dock.go_on()
     return dock
