@@ -34,6 +34,7 @@ from napari_mlbseg.widgets.panels.cases import CasesPanel, strip_of
 from napari_mlbseg.widgets.panels.classes_dialog import ClassesDialog
 from napari_mlbseg.widgets.panels.export import ExportPanel
 from napari_mlbseg.widgets.panels.reading import ReadingPanel
+from napari_mlbseg.widgets.panels.review import ReviewPanel
 from napari_mlbseg.widgets.panels.slice_strip import SliceStrip
 from napari_mlbseg.widgets.panels.slices import SlicesPanel
 from napari_mlbseg.widgets.panels.study import NewStudyDialog, StudyPanel
@@ -60,6 +61,7 @@ pytestmark = pytest.mark.every_binding
         SuggestionsPanel,
         ToolsPanel,
         ReadingPanel,
+        ReviewPanel,
         NewStudyDialog,
         partial(ClassesDialog, [LabelClass(1, "liver", (1, 2, 3))]),
     ],
@@ -244,6 +246,8 @@ def test_without_a_study_there_are_three_ways_to_begin(qtbot: QtBot) -> None:
         "Open study…",
         "Report…",
         "Accepted differently…",
+        "Agreement…",
+        "Only approved slices teach",
         "Close study",
         "Tour",
     ]
