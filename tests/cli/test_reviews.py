@@ -67,6 +67,10 @@ def test_what_makes_no_sense_is_refused(study: Path, mlbseg: Mlbseg) -> None:
         assert said in mlbseg("review", study, *given, code=1).stderr
 
 
+def test_a_window_for_reviewing_needs_a_study(mlbseg: Mlbseg) -> None:
+    assert "Name the study to review" in mlbseg("gui", "--review", code=1).stderr
+
+
 def test_which_slices_teach(study: Path, mlbseg: Mlbseg) -> None:
     assert "All accepted slices teach. 4 of 4" in mlbseg("teaching", study).stdout
     told = document(mlbseg("teaching", study, "--only-approved", "--json"))
@@ -74,5 +78,8 @@ def test_which_slices_teach(study: Path, mlbseg: Mlbseg) -> None:
     refused = mlbseg("run", study, "--steps", 1, code=1)
     assert "none is approved yet" in refused.stderr
     assert "Only approved slices teach." in mlbseg("info", study).stdout
+    new = study.with_name("new.mlbseg")
+    made = document(mlbseg("init", new, study.parent / "images", "--only-approved", "--json"))
+    assert made["only_approved"]
     mlbseg("teaching", study, "--all-accepted")
     assert not document(mlbseg("info", study, "--json"))["only_approved"]

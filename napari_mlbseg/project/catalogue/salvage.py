@@ -102,11 +102,6 @@ def _fill(new: sqlite3.Connection, found: Sources, said: Salvaged) -> None:
             said.told.append(f"Line {number} of the log is damaged; it is kept as it was found.")
     runs = found.table("runs", is_run)
     metrics = [row for row in found.best("metrics", is_metric) if row["run"] in runs]
-    extents = extents_in(found, {row["id"] for row in cases.values()}, said)
-    amendments, moves = amendments_in(found, said), moves_in(found, log, said)
-    reviews, teaching = reviews_in(found, said), teaching_in(found, said)
-    united = found.table("unions", is_union).values()
-    unions = [one for one in united if one["revision"] in revisions]
     said.told += [
         f"Run {number} cannot be read any more." for number in found.numbers("runs") - set(runs)
     ]
@@ -118,15 +113,26 @@ def _fill(new: sqlite3.Connection, found: Sources, said: Salvaged) -> None:
         ("audit", [log[number] for number in sorted(log)]),
         ("runs", list(runs.values())),
         ("metrics", metrics),
-        ("extents", [extents[number] for number in sorted(extents)]),
-        ("amendments", [amendments[number] for number in sorted(amendments)]),
-        ("moves", [moves[number] for number in sorted(moves)]),
-        ("unions", unions),
-        ("reviews", [reviews[number] for number in sorted(reviews)]),
-        ("blind", [*found.table("blind", is_blind).values()]),
-        ("teaching", [teaching[number] for number in sorted(teaching)]),
+        *_beside(found, {row["id"] for row in cases.values()}, set(revisions), log, said),
     ):
         _insert(new, table, rows)
+
+
+def _beside(
+    found: Sources, cases: set[Any], revisions: set[int], log: Table, said: Salvaged
+) -> Iterator[tuple[str, list[Row]]]:
+    """What people said beside revisions: tables with their rows."""
+    united = found.table("unions", is_union)
+    for name, rows in (
+        ("extents", extents_in(found, cases, said)),
+        ("amendments", amendments_in(found, said)),
+        ("moves", moves_in(found, log, said)),
+        ("unions", {number: row for number, row in united.items() if row["revision"] in revisions}),
+        ("reviews", reviews_in(found, said)),
+        ("teaching", teaching_in(found, said)),
+        ("blind", found.table("blind", is_blind)),
+    ):
+        yield name, [rows[number] for number in sorted(rows)]
 
 
 def _insert(new: sqlite3.Connection, table: str, rows: Sequence[Row]) -> None:

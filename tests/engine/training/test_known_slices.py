@@ -10,6 +10,7 @@ from small_study import QUICK, SHAPE, Phantoms, same
 
 from napari_mlbseg.engine.data.reader import Reader
 from napari_mlbseg.engine.interruption import CutOffError
+from napari_mlbseg.engine.predictions.brake import brake_for
 from napari_mlbseg.engine.session import imported
 from napari_mlbseg.engine.session.imported import ImportedLabels
 from napari_mlbseg.engine.training import known_slices
@@ -17,6 +18,7 @@ from napari_mlbseg.engine.training.clean_slices import check_enough
 from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.records.masks import PackedMask
+from napari_mlbseg.project.records.reviews import Verdict
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
@@ -130,3 +132,22 @@ def test_looking_whether_there_is_enough_unpacks_a_mask_once(
         for _ in range(3):
             not_enough(again)
         assert reads["masks"] == 8
+
+
+def test_only_approved_slices_are_learnt_from_if_the_study_says_so(
+    rough_phantoms: Phantoms,
+) -> None:
+    study = rough_phantoms.study
+    rough_phantoms.accept("phantom0", 3, 4, 5)
+    first, second, third = (SliceKey("phantom0", 0, index) for index in (3, 4, 5))
+    study._database.author = "a reviewer"
+    study.reviews.give([second], Verdict.APPROVED)
+    study.reviews.give([third], Verdict.RETURNED, "wrong")
+    trainer = Trainer(study, QUICK)
+    trainer.read_clean_slices()
+    assert trainer.training_slices.keys() == {first, second}
+    study.reviews.let_teach(only_approved=True)
+    trainer.read_clean_slices()
+    assert trainer.training_slices.keys() == {second}
+    looked_at = brake_for(study, keep_labels=True).looked_at["phantom0"]
+    assert np.flatnonzero(looked_at).tolist() == [4], "the network knows nothing of the others"
