@@ -254,7 +254,7 @@ class Study(AbstractContextManager["Study"]):
         missing = self._database.missing
         lost = [in_words(self._database.path, missing)] if missing else []
         revisions = map(str, self.slices.damaged())
-        marks = (*self.extents.damaged(), *self.reviews.damaged())
+        marks = (*self.extents.damaged(), *self.reviews.damaged(), *self.blind.damaged())
         return (*lost, *revisions, *marks, *self.runs.damaged())
 
     def check(self) -> CatalogueReport:

@@ -67,7 +67,9 @@ class CaseRow:
         shape = case.geometry.shape
         touched = tuple((r.key.index, r.state) for r in records)
         accepted = SliceState.CLEAN
-        asked = {k.index for k in study.blind.all() if _lies_in(k, case)}
+        asked = {k.index for k in study.blind.all() if _lies_in(k, case)}.intersection(
+            range(case.geometry.shape[case.axis])
+        )
         tags = {r.key.index: tags_of(study, r) for r in records}
         returned = tuple(sorted(index for index, found in tags.items() if RETURNED_TO_ME in found))
         waiting = sum(TO_REVIEW in found for found in tags.values())

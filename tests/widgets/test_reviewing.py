@@ -16,6 +16,9 @@ from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets import preferences
 from napari_mlbseg.widgets.dock import open_dock
+from napari_mlbseg.widgets.panels.cases import CasesPanel
+from napari_mlbseg.widgets.panels.slice_strip import SliceStrip
+from napari_mlbseg.widgets.requests import CaseRow
 from napari_mlbseg.widgets.review_dock import ReviewDock, open_review
 
 pytestmark = pytest.mark.one_binding
@@ -156,3 +159,31 @@ def test_an_annotator_finds_what_was_sent_back(
     assert record.to_review
     assert bench.study.reviews.only_approved
     bench.shut_down()
+
+
+def test_the_list_of_cases_leads_to_slices_to_see_to(qtbot: QtBot) -> None:
+    panel = CasesPanel()
+    qtbot.addWidget(panel)
+    panel.set_rows(
+        [
+            CaseRow("a", 9, 1, 1, 0, "a", returned=(4,), blind=(7, 8)),
+            CaseRow("b", 9, 1, 0, 0, "b", to_review=1),
+        ]
+    )
+    for wanted, cases, first in (
+        ("any state", ["a", "b"], None),
+        ("returned to me", ["a"], 4),
+        ("to correct blindly", ["a"], 7),
+        ("to review", ["b"], None),
+    ):
+        panel.state.setCurrentText(wanted)
+        shown = [panel.shown.case_id(place) for place in range(panel.shown.rowCount())]
+        assert (shown, panel.first_of("a")) == (cases, first)
+    strip = SliceStrip()
+    qtbot.addWidget(strip)
+    strip.set_states([SliceState.DRAFT] * 9)
+    strip.set_asked((4,), (7,))
+    assert (strip.said_of(4), strip.said_of(7)) == (
+        "Slice 4: draft, sent back",
+        "Slice 7: draft, to be corrected blindly",
+    )

@@ -1,8 +1,9 @@
 """What reviewers said of slices, and whether only approved slices teach, as it counts now."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import takewhile
 from threading import Lock
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceSta
 _ROWS: Final = (
     f"SELECT number, {hashes.REVIEW}, sha256 FROM reviews WHERE number > ? ORDER BY number"
 )
-_NEWEST: Final = f"SELECT {hashes.TEACHING}, sha256 FROM teaching ORDER BY number DESC LIMIT 1"
+_SAID: Final = f"SELECT {hashes.TEACHING}, sha256 FROM teaching ORDER BY number DESC"
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,14 @@ class Verdicts:
             return self._reviews
 
     def damaged(self) -> tuple[str, ...]:
-        """A sentence for each review that cannot be what was saved."""
+        """A sentence for each review, and each choice, that cannot be what was saved."""
         self.all()
-        return tuple(f"{one} Review the slice again." for one in self._damaged)
+        reviews = [f"{one} Review the slice again." for one in self._damaged]
+        choices = [
+            f"{one} What was said before counts. Say again which slices teach (mlbseg teaching)."
+            for one in takewhile(lambda one: isinstance(one, Damaged), self._said())
+        ]
+        return (*reviews, *choices)
 
     def judged(
         self,
@@ -85,16 +91,20 @@ class Verdicts:
     def teaching(self) -> Teaching | None:
         """What was said last of the slices that teach; None if nobody said anything yet.
 
-        Raises Damaged if it is not as it was saved.
+        What is not as it was saved is passed over.
         """
-        if not self._there_are_some():
-            return None
-        for *row, sha256 in self._database.rows(_NEWEST):
-            with readable("whether only approved slices teach"):
-                hashes.require_sound(tuple(row), sha256)
-                only, author, at = row
-                return Teaching(bool(only), str(author), datetime.fromisoformat(at))
-        return None
+        return next((one for one in self._said() if isinstance(one, Teaching)), None)
+
+    def _said(self) -> Iterator[Teaching | Damaged]:
+        """What was said of the slices that teach, the newest first."""
+        for *row, sha256 in self._database.rows(_SAID) if self._there_are_some() else ():
+            try:
+                with readable("whether only approved slices teach"):
+                    hashes.require_sound(tuple(row), sha256)
+                    only, author, at = row
+                    yield Teaching(bool(only), str(author), datetime.fromisoformat(at))
+            except Damaged as error:
+                yield error
 
     def _there_are_some(self) -> bool:
         """Whether the catalogue has the tables; a writer may bring it up to date meanwhile."""
@@ -110,6 +120,8 @@ class Verdicts:
         try:
             with readable(f"a review of slice {index} of {case_id!r}"):
                 hashes.require_sound(tuple(hashed), sha256)
+                if not all(isinstance(text, str) for text in (by, note, author)):
+                    raise ValueError("names and note are no text")
                 when, written = datetime.fromisoformat(at), datetime.fromisoformat(created_at)
                 review = Review(Verdict(verdict), note, author, written, by, when)
         except Damaged as error:

@@ -203,3 +203,28 @@ def test_an_earlier_catalogue_has_no_reviews_and_gets_the_table(ben: Study, path
         with Study.open(path, author="ben") as again:
             again.reviews.give(KEYS[:1], APPROVED)
         assert older.slices.records()[0].approved, "a reader notices"
+
+
+def test_damaged_choices_are_told_and_those_before_count(ben: Study, path: Path) -> None:
+    ben.blind.ask([SliceKey("a", 0, 4)])
+    ben.reviews.let_teach(only_approved=True)
+    ben.reviews.let_teach(only_approved=False)
+    ben.close()
+    with closing(sqlite3.connect(path / "catalogue.sqlite")) as connection, connection:
+        for table, change in (
+            ("teaching", "author = 'x' WHERE number = 2"),
+            ("blind", "slice = 5"),
+        ):
+            name = f"{table}_no_update"
+            [(trigger,)] = connection.execute(
+                "SELECT sql FROM sqlite_master WHERE name = ?", (name,)
+            ).fetchall()
+            connection.execute(f"DROP TRIGGER {name}")
+            connection.execute(f"UPDATE {table} SET {change}")
+            connection.execute(trigger)
+    with Study.open(path) as damaged:
+        told = " ".join(damaged.damage())
+        assert "whether only approved slices teach" in told
+        assert "slice 5 of 'a' is to be corrected blindly" in told
+        assert damaged.reviews.only_approved
+        assert damaged.blind.all() == frozenset()
