@@ -1,45 +1,20 @@
 """Human work of a copy of a study taken into another copy: united, never overwritten."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from napari_mlbseg.errors import Damaged, UserError
 from napari_mlbseg.project.arrays.copying import copy_arrays, copy_predictions, require_same_image
-from napari_mlbseg.project.arrays.store import ArrayStore
-from napari_mlbseg.project.catalogue import amendments, extents, reviews, unions
-from napari_mlbseg.project.catalogue.amendments import Renamed
-from napari_mlbseg.project.catalogue.blind import Blind
-from napari_mlbseg.project.catalogue.catalogue import Catalogue
-from napari_mlbseg.project.catalogue.database import Database, Transaction
-from napari_mlbseg.project.catalogue.extents import Extents
-from napari_mlbseg.project.catalogue.reviews import Reviews
+from napari_mlbseg.project.beside import beside_of
+from napari_mlbseg.project.catalogue import unions
+from napari_mlbseg.project.catalogue.database import Transaction
 from napari_mlbseg.project.catalogue.revisions import Slices
-from napari_mlbseg.project.catalogue.runs import Runs
 from napari_mlbseg.project.catalogue.unions import Slot, Unions, version
-from napari_mlbseg.project.catalogue.verdicts import Teaching
 from napari_mlbseg.project.folder.inside import spelled
+from napari_mlbseg.project.parts import Parts
 from napari_mlbseg.project.records.cases import Case, LabelClass
-from napari_mlbseg.project.records.reviews import Review
 from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.records.versions import Known, accepted, counting, united
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a merge needs of a study."""
-
-    identity: str
-    database: Database
-    catalogue: Catalogue
-    arrays: ArrayStore
-    slices: Slices
-    extents: Extents
-    unions: Unions
-    reviews: Reviews
-    blind: Blind
-    runs: Runs
 
 
 @dataclass(frozen=True)
@@ -91,32 +66,21 @@ def merge(mine: Parts, theirs: Parts, chosen: Collection[str] | None = None) -> 
     _add(new, mine, theirs)
     plans = [plan for case in cases for plan in _plans(case, mine.unions, theirs.unions)]
     plans = _unhidden(plans, mine.blind.left(), left_out)
-    said = _unheard({case.id for case in cases}, mine.reviews, theirs.reviews)
-    names = _later_names(cases, mine.catalogue, theirs.catalogue, left_out)
-    teaching = _later_teaching(mine.reviews.teaching, theirs.reviews.teaching)
-    revisions = taken = 0
+    beside = beside_of(cases, mine, theirs, left_out)
+    revisions = 0
     with mine.database.transaction() as write:
         for plan in plans:
             try:
                 revisions += _take(write, plan, mine.slices, theirs.slices)
             except Damaged as error:
                 left_out.append(f"{mine.slices.in_words(plan.key)} was left out: {error}")
-        for case in cases:
-            taken += _take_extents(write, case.id, mine.extents, theirs.extents)
-        for key, review in said:
-            reviews.take(write, key, review)
-        for case_id, renamed in names.items():
-            amended = replace(mine.catalogue.amendments.of(case_id), name=renamed.name)
-            amendments.add(write, case_id, amended, renamed)
-            write.note("take name", case_id, author=renamed.author, name=renamed.name)
-        if teaching is not None:
-            reviews.take_teaching(write, teaching)
-        counts = {"extents": taken, "reviews": len(said), "names": len(names)}
-        write.note("merge study", None, study=theirs.identity, revisions=revisions, **counts)
+        beside.take(write, mine.catalogue.amendments)
+        write.note("merge study", None, study=theirs.identity, revisions=revisions, **beside.counts)
     mine.catalogue.amendments.forget()
     conflicts = tuple(one.key for one in mine.unions.conflicts())
     added = tuple(case.name for case in new)
-    return Merged(added, revisions, taken, len(said), conflicts, tuple(left_out))
+    counts = len(beside.extents), len(beside.reviews)
+    return Merged(added, revisions, *counts, conflicts, tuple(left_out))
 
 
 def _require_copy(mine: Parts, theirs: Parts) -> None:
@@ -208,63 +172,6 @@ def _settle(
     mask = slices.revision_mask(best.revision) if best.has_mask else None
     stands = slices.take(write, replace(best, state=state), mask)
     unions.add(write, key, stands.revision, [head.revision for head in heads])
-
-
-def _take_extents(write: Transaction, case_id: str, mine: Extents, theirs: Extents) -> int:
-    """Take extents that were marked later than those here; returns their number."""
-    have = {(one.axis, one.value): one for one in mine.newest(case_id)}
-    taken = 0
-    for one in theirs.newest(case_id):
-        here = have.get((one.axis, one.value))
-        if here is None or (here.created_at, here.author) < (one.created_at, one.author):
-            extents.take(write, one)
-            taken += 1
-    return taken
-
-
-def _unheard(
-    case_ids: Collection[str], mine: Reviews, theirs: Reviews
-) -> list[tuple[SliceKey, Review]]:
-    """The reviews of these cases that are not here; what they are about may come with them."""
-    here = mine.all()
-    return [
-        (key, review)
-        for key, found in theirs.all().items()
-        for review in found
-        if key.case_id in case_ids and review not in here.get(key, ())
-    ]
-
-
-def _later_names(
-    cases: Iterable[Case], mine: Catalogue, theirs: Catalogue, left_out: list[str]
-) -> Mapping[str, Renamed]:
-    """Names that were given to cases later than those here, and that no other case has then."""
-    found = {}
-    for case in cases:
-        here, there = (one.amendments.renamed(case.id) for one in (mine, theirs))
-        if there is not None and (here is None or here < there):
-            found[case.id] = there
-    names = {case.id: case.name for case in mine.cases()}
-    names |= {case_id: one.name for case_id, one in found.items()}
-    counts = Counter(map(spelled, names.values()))
-    for case_id in [one for one in found if counts[spelled(names[one])] > 1]:
-        left_out.append(
-            f"{mine.name(case_id)} is called {names[case_id]} in the other study, which is the "
-            "name of another case here. Rename one of them, and merge again."
-        )
-        del found[case_id]
-    return found
-
-
-def _later_teaching(mine: Teaching | None, theirs: Teaching | None) -> Teaching | None:
-    """What the other study says of the slices that teach, if that was said later."""
-    if theirs is None or (mine is not None and _when(mine) >= _when(theirs)):
-        return None
-    return theirs
-
-
-def _when(teaching: Teaching) -> tuple[datetime, str]:
-    return teaching.created_at, teaching.author
 
 
 def _add(cases: Sequence[Case], mine: Parts, theirs: Parts) -> None:

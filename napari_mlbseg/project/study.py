@@ -34,7 +34,8 @@ from napari_mlbseg.project.folder.inside import require_own
 from napari_mlbseg.project.folder.lock import WriterLock, current_user
 from napari_mlbseg.project.folder.place import Place
 from napari_mlbseg.project.labels import StudyLabels
-from napari_mlbseg.project.merging import Merged, Parts, merge
+from napari_mlbseg.project.merging import Merged, merge
+from napari_mlbseg.project.parts import Parts
 from napari_mlbseg.project.records.cases import Case, LabelClass, NewCase
 from napari_mlbseg.project.records.damage import CatalogueReport
 from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
