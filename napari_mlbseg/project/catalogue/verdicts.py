@@ -21,6 +21,10 @@ _ROWS: Final = (
 _SAID: Final = f"SELECT {hashes.TEACHING}, sha256 FROM teaching ORDER BY number DESC"
 
 
+History = Callable[[SliceKey], Sequence[SliceRecord]]
+"""Gives all revisions of a slice, oldest first."""
+
+
 @dataclass(frozen=True)
 class Teaching:
     """Whether only approved slices teach, and who said so when."""
@@ -41,6 +45,7 @@ class Verdicts:
         self._known = False
         self._read_to = 0
         self._reviews: dict[SliceKey, tuple[Review, ...]] = {}
+        self._outcomes: dict[SliceKey, tuple[SliceRecord, Sequence[Review], SliceRecord]] = {}
         self._damaged: list[str] = []
 
     def all(self) -> Mapping[SliceKey, Sequence[Review]]:
@@ -66,11 +71,7 @@ class Verdicts:
         ]
         return (*reviews, *choices)
 
-    def judged(
-        self,
-        records: Iterable[SliceRecord],
-        history: Callable[[SliceKey], Sequence[SliceRecord]],
-    ) -> tuple[SliceRecord, ...]:
+    def judged(self, records: Iterable[SliceRecord], history: History) -> tuple[SliceRecord, ...]:
         """Records of revisions, as reviewers see them.
 
         `history` gives all revisions of a slice; only what was reviewed is asked for.
@@ -79,8 +80,19 @@ class Verdicts:
         if not known:
             return tuple(records)
         return tuple(
-            _judged(one, known[one.key], history) if one.key in known else one for one in records
+            self._judge(one, known[one.key], history) if one.key in known else one
+            for one in records
         )
+
+    def _judge(
+        self, record: SliceRecord, reviews: Sequence[Review], history: History
+    ) -> SliceRecord:
+        """What is known of a revision and its reviews never changes, so it is worked out once."""
+        before = self._outcomes.get(record.key)
+        if before is None or before[0] is not record or before[1] is not reviews:
+            before = record, reviews, _judged(record, reviews, history)
+            self._outcomes[record.key] = before
+        return before[2]
 
     @property
     def only_approved(self) -> bool:
@@ -134,7 +146,7 @@ class Verdicts:
 def _judged(
     record: SliceRecord,
     reviews: Sequence[Review],
-    history: Callable[[SliceKey], Sequence[SliceRecord]],
+    history: History,
 ) -> SliceRecord:
     """A clean slice with its review, a draft if that sent it back; so is a draft made of it since.
 
