@@ -56,7 +56,7 @@ pytestmark = pytest.mark.every_binding
         StudyPanel,
         CasesPanel,
         SlicesPanel,
-        TrainingPanel,
+        partial(TrainingPanel, target_dice=0.9),
         ExportPanel,
         SuggestionsPanel,
         ToolsPanel,
