@@ -96,7 +96,7 @@ def test_slices_are_approved_and_sent_back_one_after_the_other(
     assert panel.table.rowCount() == 0
     panel.filter.setCurrentText("all")
     assert panel.table.rowCount() == 3
-    assert panel.count.text() == "0 await your review; 2 are approved."
+    assert panel.count.text() == "To review: 0, approved: 2"
     with Study.open(accepted, author="ada"):  # somebody works meanwhile
         panel.chosen.emit(SliceKey("phantom_01", 0, 9))
         assert "too thin" in panel.said.text()

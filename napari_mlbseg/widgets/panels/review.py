@@ -113,7 +113,7 @@ class ReviewPanel(QWidget):
                 self.table.setItem(place, column, item)
         waiting = sum(TO_REVIEW in row.tags for row in self._rows)
         approved = sum(row.review == Verdict.APPROVED for row in self._rows)
-        self.count.setText(f"{waiting} await your review; {approved} are approved.")
+        self.count.setText(f"To review: {waiting}, approved: {approved}")
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
