@@ -9,7 +9,12 @@ from napari_mlbseg.errors import Damaged
 from napari_mlbseg.project.catalogue import hashes
 from napari_mlbseg.project.catalogue.database import Database
 from napari_mlbseg.project.catalogue.newest import RECORDING
-from napari_mlbseg.project.catalogue.schema import WITH_AMENDMENTS, WITH_HASHES, WITH_UNIONS
+from napari_mlbseg.project.catalogue.schema import (
+    WITH_AMENDMENTS,
+    WITH_CHANNELS,
+    WITH_HASHES,
+    WITH_UNIONS,
+)
 
 REPAIR: Final = "repair study"
 """The action in the log that tells of a repair; its details hold the revisions that are `lost`."""
@@ -67,6 +72,8 @@ def _hashes(database: Database) -> Iterator[str]:
         tables |= {"amendments": hashes.AMENDMENT, "moves": hashes.MOVE}
     if database.version >= WITH_UNIONS:
         tables |= {"unions": hashes.UNION}
+    if database.version >= WITH_CHANNELS:
+        tables |= {"channels": hashes.CHANNEL, "channel_images": hashes.CHANNEL_IMAGE}
     for table, columns in tables.items():
         for number, *row, sha256 in database.rows(
             f"SELECT number, {columns}, sha256 FROM {table} ORDER BY number"

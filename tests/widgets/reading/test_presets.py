@@ -7,7 +7,8 @@ import pytest
 from bench import WindowAtWork
 
 from napari_mlbseg.formats.source import SourceInfo, windows_of
-from napari_mlbseg.project.records.cases import Case, Intensity
+from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.intensity import Intensity
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.case.carried import window_of
 from napari_mlbseg.widgets.case.layers import contrast_limits
