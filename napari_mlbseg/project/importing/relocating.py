@@ -14,8 +14,9 @@ from napari_mlbseg.formats.scan import Scan
 from napari_mlbseg.project.arrays.adding import require_same_image
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.catalogue.amendments import Amendment
+from napari_mlbseg.project.importing.case_files import Pairing
 from napari_mlbseg.project.importing.failures import Failure
-from napari_mlbseg.project.importing.layout import Pairing, find_cases
+from napari_mlbseg.project.importing.layout import find_cases
 from napari_mlbseg.project.importing.relabelling import Changed
 from napari_mlbseg.project.records.cases import Case, require_name
 from napari_mlbseg.project.records.channels import Channel
@@ -52,8 +53,8 @@ def relocate(
     folder
         Where the files are, below which they lie as before or have the same names.
     table
-        Instead of a folder a CSV file with the columns case, image and labels, where labels may
-        be empty if they are where they were.
+        Instead of a folder a CSV file with the columns case, image (or ``image:NAME`` for each
+        channel) and labels; labels and further channels may be empty if they are where they were.
 
     Raises
     ------
@@ -179,10 +180,12 @@ def _same(labels: Scan, study: Study, case: Case) -> bool:
 
 def _from_table(study: Study, table: Path) -> Mapping[str, _Files | str]:
     found = {}
-    for files in find_cases(table, pairing=Pairing(table=table)).cases:
+    for files in find_cases(table, pairing=Pairing(table=table, fill_missing=True)).cases:
         case = study.named(files.id)
         had_labels = case.labels_path is not None
-        found[case.id] = _Files(files.image, files.labels if had_labels else None)
+        further = (None if one is None else one.path for one in files.further)
+        labels = files.labels if had_labels else None
+        found[case.id] = _Files(files.image, labels, tuple(further))
     return found
 
 
