@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from napari_mlbseg.project.catalogue.amendments import (
     Amendments,
     Standing,
 )
-from napari_mlbseg.project.catalogue.channels import Channels
+from napari_mlbseg.project.catalogue.channels import Channels, KnownChannels
 from napari_mlbseg.project.catalogue.database import Database, Transaction, sha256_in
 from napari_mlbseg.project.catalogue.moves import Moves
 from napari_mlbseg.project.catalogue.reading import geometry_from, intensity_from, readable
@@ -88,8 +88,9 @@ class Catalogue:
 
     def cases(self, standing: Standing = Standing.KEPT) -> tuple[Case, ...]:
         """The cases that are kept (or removed, or dropped), in the order in which they came."""
+        channels = self.channels.known()
         return tuple(
-            self._case(row, amendment)
+            _case(row, amendment, channels)
             for row, amendment in self._rows()
             if amendment.standing is standing
         )
@@ -112,12 +113,7 @@ class Catalogue:
                 f"The case {amendment.name or case_id!r} was removed from this study. Restore it "
                 "first (on the command line: mlbseg restore)."
             )
-        return self._case(rows[0], amendment)
-
-    def _case(self, row: tuple[Any, ...], amendment: Amendment) -> Case:
-        names = self.channels.names()
-        further = self.channels.further(str(row[0])) if len(names) > 1 else ()
-        return replace(_case(row, amendment), channel=names[0], further=further)
+        return _case(rows[0], amendment, self.channels.known(case_id))
 
     def named(self, name: str) -> Case:
         """The case that people call so; raises UserError that lists the names otherwise."""
@@ -176,7 +172,7 @@ class Catalogue:
             rows = self._database.rows(f"SELECT {columns} FROM cases WHERE id = ?", case_id)
             if not rows:
                 raise self._unknown(case_id)
-            self._shapes[case_id] = _case(rows[0], known).geometry.shape
+            self._shapes[case_id] = _case(rows[0], known, KnownChannels()).geometry.shape
         return self._shapes[case_id]
 
     def add_cases(self, cases: Sequence[Case], classes: Sequence[LabelClass] = ()) -> None:
@@ -268,7 +264,7 @@ def _set_classes(write: Transaction, classes: Sequence[LabelClass]) -> None:
     write.note("set classes", classes=[asdict(c) for c in classes])
 
 
-def _case(row: tuple[Any, ...], amendment: Amendment) -> Case:
+def _case(row: tuple[Any, ...], amendment: Amendment, channels: KnownChannels) -> Case:
     *hashed, axis, sha256 = row
     case_id, image_path, labels_path, name, header, choice, geometry, intensity = hashed
     require_case_id(case_id)
@@ -289,4 +285,6 @@ def _case(row: tuple[Any, ...], amendment: Amendment) -> Case:
             geometry=geometry_from(json.loads(geometry)),
             intensity=intensity_from(json.loads(intensity)),
             axis=int(axis),
+            channel=channels.names[0],
+            further=channels.further(case_id),
         )

@@ -5,10 +5,11 @@ A study with one channel has no rows here: its cases say where their image is.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from napari_mlbseg.errors import Damaged, UserError
 from napari_mlbseg.formats.source import Choice, SourceInfo
 from napari_mlbseg.project.catalogue import hashes
 from napari_mlbseg.project.catalogue.database import Database, Transaction
@@ -26,6 +27,20 @@ _IMAGES: Final = (
     f"SELECT {hashes.CHANNEL_IMAGE}, sha256 FROM channel_images WHERE number IN "
     "(SELECT max(number) FROM channel_images GROUP BY case_id, place)"
 )
+_OF_ONE: Final = f"{_IMAGES} AND case_id = ?"
+
+
+@dataclass(frozen=True)
+class KnownChannels:
+    """The channels of the study, and of its cases all but the first, by their places."""
+
+    names: tuple[str, ...] = (ONE_CHANNEL,)
+    images: Mapping[str, Mapping[int, Channel]] = field(default_factory=dict)
+
+    def further(self, case_id: str) -> tuple[Channel, ...]:
+        """All channels of a case but the first. Raises Damaged if one is missing."""
+        with readable(f"the channels of {case_id!r}"):
+            return tuple(self.images[case_id][place] for place in range(1, len(self.names)))
 
 
 class Channels:
@@ -33,29 +48,28 @@ class Channels:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: tuple[tuple[str, ...], Mapping[str, Mapping[int, Channel]]] | None = None
+        self._known: KnownChannels | None = None
 
     def names(self) -> tuple[str, ...]:
-        """The channels of the study, in their order. Raises Damaged for what was not saved so."""
-        return self._now()[0]
+        """The channels of the study, in their order. Raises Damaged if they were not saved so."""
+        return self._known.names if self._known is not None else self._read_names()
 
-    def further(self, case_id: str) -> tuple[Channel, ...]:
-        """All channels of a case but the first. Raises Damaged if one is not as it was saved."""
-        names, images = self._now()
-        with readable(f"the channels of {case_id!r}"):
-            return tuple(images[case_id][place] for place in range(1, len(names)))
+    def known(self, case_id: str | None = None) -> KnownChannels:
+        """The channels of all cases, or of one. Raises Damaged if one is not as it was saved."""
+        if self._known is not None:
+            return self._known
+        names, whole = self._read_names(), case_id is None or self._database.writable
+        if len(names) == 1:
+            found = KnownChannels(names)
+        else:
+            found = KnownChannels(names, self._read_images(names, None if whole else case_id))
+        if self._database.writable:
+            self._known = found
+        return found
 
     def forget(self) -> None:
         """Read the channels again: some were added."""
         self._known = None
-
-    def _now(self) -> tuple[tuple[str, ...], Mapping[str, Mapping[int, Channel]]]:
-        known = self._known
-        if known is None or not self._database.writable:
-            names = self._read_names()
-            images = self._read_images(names) if len(names) > 1 else {}
-            self._known = known = names, images
-        return known
 
     def _read_names(self) -> tuple[str, ...]:
         if self._database.version < WITH_CHANNELS:
@@ -67,16 +81,23 @@ class Channels:
             if [row[0] for row in rows] != list(range(len(rows))) or len(rows) == 1:
                 raise ValueError("a channel is missing")
             names = tuple(str(row[1]) for row in rows)
+        try:
             require_channel_names(names)
+        except UserError as error:
+            raise Damaged(str(error)) from error
         return names or (ONE_CHANNEL,)
 
-    def _read_images(self, names: Sequence[str]) -> Mapping[str, Mapping[int, Channel]]:
+    def _read_images(
+        self, names: Sequence[str], case_id: str | None
+    ) -> Mapping[str, Mapping[int, Channel]]:
         found: dict[str, dict[int, Channel]] = {}
-        for *row, sha256 in self._database.rows(_IMAGES):
-            case_id, place = row[:2]
-            with readable(f"the channels of {case_id!r}"):
+        of_one = () if case_id is None else (case_id,)
+        by_place = dict(enumerate(names))
+        for *row, sha256 in self._database.rows(_OF_ONE if of_one else _IMAGES, *of_one):
+            one, place = row[:2]
+            with readable(f"the channels of {one!r}"):
                 hashes.require_sound(tuple(row), sha256)
-                found.setdefault(case_id, {})[int(place)] = _channel(names[place], row[2:-2])
+                found.setdefault(one, {})[place] = _channel(by_place[place], row[2:-2])
         return found
 
 

@@ -8,12 +8,14 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from two_channels import AFFINE, SHAPE, write
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.importing.case_files import CaseFiles, Layout, Pairing
-from napari_mlbseg.project.importing.channels import ChannelRule
+from napari_mlbseg.project.importing.channels import ChannelRule, grouped
 from napari_mlbseg.project.importing.cohort import import_folder, make_study
 from napari_mlbseg.project.importing.layout import find_cases
 from napari_mlbseg.project.repairing.verify import verify
@@ -219,3 +221,40 @@ def test_a_case_is_imported_with_its_filled_channel(tmp_path: Path) -> None:
     with Study.open(study.path, writable=False) as study:
         a, b = study.cases
         assert [channel.image is None for channel in a.further + b.further] == [False, True]
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_rule_of_channels_or_refused(text: str) -> None:
+    try:
+        rule = ChannelRule.parsed(text)
+    except UserError:
+        return
+    assert rule.frames or len(rule.names) == len(rule.patterns) > 0
+
+
+_PARTS = st.sampled_from(["a", "b", "p/a", "p/b", "x_y"])
+_ENDS = st.sampled_from(["", "_0000", "_0001", "_0003", "_t1", "_flair", "-t1n", "-t2f", "_t2"])
+
+
+@given(
+    st.lists(st.tuples(_PARTS, _ENDS), min_size=1, max_size=12, unique=True),
+    st.sampled_from([None, "T1=*_t1,FLAIR=*_flair", "A=*_0000,B=*_0001", "X=a"]),
+    st.booleans(),
+)
+def test_every_file_is_in_one_case_or_told(
+    parts: list[tuple[str, str]], text: str | None, fill: bool
+) -> None:
+    paths = {f"{a}{b}": Path("/data", f"{a}{b}.nii.gz") for a, b in parts}
+    rule = None if text is None else ChannelRule.parsed(text)
+    try:
+        found = grouped(paths, list(paths), rule, fill=fill)
+    except UserError:
+        return
+    used = [*found.images, *(n for names in found.further.values() for n in names if n)]
+    assert len(set(used)) == len(used)
+    assert set(used) <= set(paths)
+    if not found.failures:
+        assert set(used) == set(paths)
+    for names in found.further.values():
+        assert found.channels == () or len(names) == len(found.channels) - 1
+        assert fill or None not in names
