@@ -159,6 +159,11 @@ class Gathering:
                 yield _Part(case_id, files, each)
             return
         if files.frame is not None:
+            if self.choice.frame is not None:
+                raise UserError(
+                    f"{image}: one frame was chosen (--frame), and all of them as channels "
+                    "(--channels frames). Give one of the two."
+                )
             yield _Part(name, files, replace(self.choice, frame=files.frame))
             return
         if self.choice.series != ALL_SERIES or format_of(image) != "dicom":

@@ -1,6 +1,6 @@
 """One case as napari layers; only here and in `outline` layers are added to a viewer."""
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -471,13 +471,31 @@ class CaseLayers:
 
 
 def layer_data(study: Study, case: Case) -> list[tuple[Any, dict[str, Any], str]]:
-    """Return the image and the labels of a case as plain layer data, for use without the dock."""
+    """Return the image and the labels of a case as plain layer data, for use without the dock.
+
+    Further channels are layers of their own, which are not shown at first.
+    """
     where = placement(study, case)
-    image = np.asarray(study.arrays.open(case.id, ArrayName.IMAGE)[:])
-    shown = {"name": case.name, "contrast_limits": contrast_limits(case), "colormap": "gray"}
     colors = label_colors(study.classes)
     labels = np.array(study.labels.working(case.id))
     return [
-        (image, {**shown, **where}, "image"),
+        *((voxels, {**look, **where}, "image") for voxels, look in _images(study, case)),
         (labels, {"name": f"{case.name} labels", "colormap": colors, **where}, "labels"),
     ]
+
+
+def _images(study: Study, case: Case) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The voxels of each channel that a case has, and how its layer looks."""
+    channels = Channels(case)
+    for number, channel in enumerate(case.channels):
+        if channel.image is not None:
+            yield (
+                np.asarray(study.arrays.open(case.id, channels.array)[:]),
+                {
+                    "name": f"{case.name} {channel.name}" if case.further else case.name,
+                    "contrast_limits": contrast_limits(channels.seen),
+                    "colormap": "gray",
+                    "visible": number == 0,
+                },
+            )
+        channels.go_on()

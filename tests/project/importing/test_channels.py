@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from two_channels import AFFINE, SHAPE, write
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.formats.source import Choice
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.importing.case_files import CaseFiles, Layout, Pairing
 from napari_mlbseg.project.importing.channels import ChannelRule, grouped
@@ -175,6 +176,8 @@ def test_frames_are_channels_only_if_a_person_says_so(tmp_path: Path) -> None:
     assert "b.nii.gz has 2 frames, but the channels are T2, ADC, b=800" in reasons
     assert "c.nii.gz has 1 frame, but" in reasons
     assert verify(tmp_path / "all.mlbseg").findings == ()
+    with pytest.raises(UserError, match="Give one of the two"):
+        make_study(tmp_path / "both.mlbseg", images, pairing=said("frames"), choice=Choice(frame=1))
     named = find_cases(images, pairing=said("frames: x, y"))
     assert (shown(named), named.channels) == ({"b": ["b", "b"]}, ("x", "y"))
 

@@ -14,10 +14,12 @@ from two_channels import two_channel_case
 from napari_mlbseg.project.importing.case_files import Pairing
 from napari_mlbseg.project.importing.channels import ChannelRule
 from napari_mlbseg.project.importing.cohort import import_folder
+from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import PhantomCohort
 from napari_mlbseg.widgets.case.carried import carried_limits, window_of
 from napari_mlbseg.widgets.case.channels import Channels
+from napari_mlbseg.widgets.case.layers import layer_data
 
 
 @pytest.fixture
@@ -92,3 +94,15 @@ def test_grey_levels_that_were_chosen_are_carried_on_to_the_next_case(tmp_path: 
     assert (now.place, now.levels) == (1, fresh.levels)
     now.go_on()
     assert now.levels == carried_limits(chosen, own, of_t1)
+
+
+def test_without_the_dock_each_channel_is_a_layer_of_its_own(tmp_path: Path) -> None:
+    with Study.create(tmp_path / "s.mlbseg") as study:
+        study.add_cases(
+            [two_channel_case(tmp_path, "ann"), two_channel_case(tmp_path, "bo", filled=True)]
+        )
+        study.set_classes([LabelClass(1, "lesion", (1, 2, 3))])
+        both, alone = (layer_data(study, case) for case in study.cases)
+    looks = [(look["name"], look.get("visible", True)) for _, look, _ in both]
+    assert looks == [("ann T1", True), ("ann FLAIR", False), ("ann labels", True)]
+    assert [look["name"] for _, look, _ in alone] == ["bo T1", "bo labels"]
