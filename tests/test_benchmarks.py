@@ -239,6 +239,7 @@ def test_annotation_effort_script_over_time(tmp_path: Path) -> None:
     assert table.read_text().count("\n") == 2 + 2 * 2 * 4
 
 
+@pytest.mark.slow
 def test_peers_script_and_its_resumption(tmp_path: Path) -> None:
     file, nowhere = tmp_path / "peers.json", tmp_path / "nowhere"
     asked = ("--python", str(nowhere))
@@ -407,6 +408,7 @@ def test_dimensions_script(tmp_path: Path) -> None:
         assert row["peak MB"] > 0
 
 
+@pytest.mark.slow
 def test_imported_labels_script_and_its_resumption(bench: Any, tmp_path: Path) -> None:
     file, asked = tmp_path / "labels.json", ("--errors", "grown,none")
     first = carried_out("imported_labels.py", *asked, "--arms", "imported", json_file=file)
@@ -432,6 +434,7 @@ def test_answer_script(tmp_path: Path) -> None:
     assert all(row["slices"] > 0 for row in found["passed on"])
 
 
+@pytest.mark.slow
 def test_warm_start_script_and_its_resumption(tmp_path: Path) -> None:
     file = tmp_path / "warm.json"
     found = carried_out("warm_start.py", json_file=file)

@@ -14,7 +14,8 @@ from small_study import Phantoms, make_phantoms
 from napari_mlbseg.project.exporting.export import ExportKind, OutFormat, export_study
 from napari_mlbseg.project.folder.lock import current_user
 from napari_mlbseg.project.records.slices import SliceKey
-from napari_mlbseg.project.rescue import Rescue, new_rescue_path, rescue_folder, write_rescue
+from napari_mlbseg.project.rescue import Rescue
+from napari_mlbseg.project.rescue_files import new_rescue_path, rescue_folder, write_rescue
 from napari_mlbseg.project.study import Study
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "data-protection.md").read_text(encoding="utf-8")

@@ -1,38 +1,35 @@
-"""Rescue files: they keep edits that could not be saved to their study until they can be.
+"""Edits that could not be saved to their study, kept apart from it until they can be.
 
-A rescue file holds only human work, as JSON: the study, its classes, and for each slice its
-position and its compressed mask with a checksum. It is never inside a study.
+`rescue_files` writes them to files and reads them.
 """
 
-import base64
-import binascii
-import json
-import os
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.folder.durable import make_folder, new_file
-from napari_mlbseg.project.folder.user_folder import user_folder
+from napari_mlbseg.project.records.extents import Extent
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.project.study import Study
 
-RESCUE_SUFFIX = ".mlbseg-rescue"
-_FORMAT = "napari-mlbseg rescue"
-_VERSION = 1
-_LONGEST_SIDE = 1 << 16
+
+@dataclass(frozen=True, order=True)
+class Along:
+    """A class, by its value, along a display axis (0 z, 1 y, 2 x) of a case."""
+
+    case_id: str
+    axis: int
+    value: int
 
 
 @dataclass(frozen=True)
 class Rescue:
-    """The content of a rescue file.
+    """What a person did that its study does not have.
 
     Attributes
     ----------
@@ -45,6 +42,10 @@ class Rescue:
         When the file was written, in UTC.
     masks
         Labels of each slice, uint8, its two display axes in order; values need not be classes.
+    states
+        New states of slices without labels of a person: skipped, or untouched again.
+    extents
+        Marked extents of classes.
     damaged
         Number of slices in the file that can no longer be read.
     """
@@ -54,101 +55,76 @@ class Rescue:
     classes: Mapping[int, str]
     at: datetime
     masks: Mapping[SliceKey, NDArray[np.uint8]]
+    states: Mapping[SliceKey, SliceState] = field(default_factory=dict)
+    extents: Mapping[Along, Extent] = field(default_factory=dict)
     damaged: int = 0
 
     @classmethod
-    def of(cls, study: Study, masks: Mapping[SliceKey, NDArray[np.uint8]]) -> "Rescue":
+    def of(
+        cls,
+        study: Study,
+        masks: Mapping[SliceKey, NDArray[np.uint8]],
+        states: Mapping[SliceKey, SliceState] | None = None,
+        extents: Mapping[Along, Extent] | None = None,
+    ) -> "Rescue":
         """The current edits of an open study; its folder may be gone if `identity` was read."""
         try:
             names = {c.value: c.name for c in study.classes}
         except UserError:
             names = {}
-        return cls(study.path, study.identity, names, datetime.now(UTC), masks)
+        now = datetime.now(UTC)
+        return cls(study.path, study.identity, names, now, masks, states or {}, extents or {})
+
+    def __bool__(self) -> bool:
+        """Whether it holds anything."""
+        return bool(self.masks or self.states or self.extents)
+
+    @property
+    def keys(self) -> tuple[SliceKey, ...]:
+        """The slices with labels or a new state."""
+        return (*self.masks, *self.states)
+
+    def holds(self, other: "Rescue") -> bool:
+        """Whether all of another rescue of the same study is in this one, too."""
+        return (
+            all(
+                key in self.masks and np.array_equal(mask, self.masks[key])
+                for key, mask in other.masks.items()
+            )
+            and other.states.items() <= self.states.items()
+            and other.extents.items() <= self.extents.items()
+        )
 
 
 @dataclass(frozen=True)
 class Restored:
-    """The outcome of a rescue: the slices that became drafts, and why others did not."""
+    """The outcome of a rescue.
 
-    drafts: tuple[SliceKey, ...]
-    problems: Mapping[SliceKey, str]
-
-
-def rescue_folder() -> Path:
-    """The folder of this user's rescue files; it may not exist yet."""
-    return user_folder() / "rescue"
-
-
-def new_rescue_path(folder: Path, study: Study) -> Path:
-    """A path for a new rescue file in a folder, which no other file has."""
-    stem = f"{study.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
-    names = (f"{stem}{'' if n == 0 else f'-{n}'}{RESCUE_SUFFIX}" for n in range(10_000))
-    return next(folder / name for name in names if not (folder / name).exists())
-
-
-def write_rescue(path: Path, rescue: Rescue) -> None:
-    """Write a rescue file completely or not at all; raises OSError on failure."""
-    make_folder(path.parent)
-    beside = path.with_name(f"{path.name}.new")
-    try:
-        with new_file(beside) as file:
-            file.write(json.dumps(_plain(rescue)).encode())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-
-
-def read_rescue(path: Path) -> Rescue:
-    """Read a rescue file; damaged slices are only counted.
-
-    Raises
-    ------
-    UserError
-        If none of it can be read, or if a newer version wrote it.
+    Attributes
+    ----------
+    done
+        What the study has now; its masks are drafts.
+    left
+        What it could not take.
+    problems
+        Why, a sentence for each slice and extent.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != _FORMAT:
-            raise ValueError(f"its format is {content['format']!r}")
-        version = int(content["version"])
-        if version <= _VERSION:
-            return _rescue(content)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} cannot be read as a file of rescued edits ({type(error).__name__}: {error}). "
-            "Find another copy of it, or delete it."
-        ) from error
-    raise UserError(
-        f"{path} was written by a newer version of napari-mlbseg (rescue version {version}, this "
-        f"one reads up to {_VERSION}). Update napari-mlbseg to restore the edits."
-    )
 
-
-def rescues_in(folder: Path) -> Iterator[tuple[Path, Rescue | UserError]]:
-    """Every rescue file of a folder, the oldest first, with its content or the error of reading it.
-
-    Never raises; a missing folder has no files.
-    """
-    try:
-        paths = sorted(folder.glob(f"*{RESCUE_SUFFIX}"), key=lambda p: (p.stat().st_mtime, p.name))
-    except OSError:
-        return
-    for path in paths:
-        try:
-            yield path, read_rescue(path)
-        except UserError as error:
-            yield path, error
+    done: Rescue
+    left: Rescue
+    problems: tuple[str, ...]
 
 
 def changed_since(study: Study, rescue: Rescue) -> tuple[SliceKey, ...]:
     """Slices of a rescue that were saved in the study after the rescue file was written."""
     newest = {record.key: record.created_at for record in study.slices.records()}
-    return tuple(key for key in rescue.masks if key in newest and newest[key] > rescue.at)
+    return tuple(key for key in rescue.keys if key in newest and newest[key] > rescue.at)
 
 
 def restore(study: Study, rescue: Rescue) -> Restored:
-    """Save the slices of a rescue as drafts, one by one; the study keeps earlier revisions.
+    """Save what a rescue holds, one by one: masks as drafts, then states and extents.
+
+    The study keeps earlier revisions and marks.
 
     Raises
     ------
@@ -160,75 +136,53 @@ def restore(study: Study, rescue: Rescue) -> Restored:
             f"The rescued edits do not belong to {study.path}, but to the study that was at "
             f"{rescue.study}. Open that study."
         )
-    drafts, problems = [], {}
-    for key, mask in rescue.masks.items():
+    problems: dict[SliceKey | Along, str] = {}
+
+    def try_to(save: Callable[[], object], what: SliceKey | Along) -> None:
         try:
-            case = study.case(key.case_id)
-            if mask.shape != case.slice_shape(key.axis):
-                raise UserError(
-                    f"Slices of {case.name} along this axis have the shape "
-                    f"{case.slice_shape(key.axis)}, but the rescued slice has {mask.shape}."
-                )
-            study.save_slice(key, mask, SliceState.DRAFT)
-            drafts.append(key)
+            save()
         except (UserError, OSError) as error:
-            problems[key] = str(error)
-    return Restored(tuple(drafts), problems)
+            problems[what] = str(error)
 
-
-def _plain(rescue: Rescue) -> dict[str, Any]:
-    return {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "study": str(rescue.study),
-        "identity": rescue.identity,
-        "classes": {str(value): name for value, name in rescue.classes.items()},
-        "at": rescue.at.isoformat(),
-        "slices": [_plain_slice(key, mask) for key, mask in rescue.masks.items()],
-    }
-
-
-def _plain_slice(key: SliceKey, mask: NDArray[np.uint8]) -> dict[str, Any]:
-    labels = mask.tobytes()
-    return {
-        "case": key.case_id,
-        "axis": key.axis,
-        "index": key.index,
-        "shape": list(mask.shape),
-        "crc32": zlib.crc32(labels),
-        "zlib_base64": base64.b64encode(zlib.compress(labels)).decode("ascii"),
-    }
-
-
-def _rescue(content: Mapping[str, Any]) -> Rescue:
-    slices: Sequence[Mapping[str, Any]] = content["slices"]
-    masks: dict[SliceKey, NDArray[np.uint8]] = {}
-    for one in slices:
-        mask = _mask(one)
-        if mask is not None:
-            masks[SliceKey(str(one["case"]), int(one["axis"]), int(one["index"]))] = mask
-    return Rescue(
-        study=Path(content["study"]),
-        identity=str(content["identity"]),
-        classes={int(value): str(name) for value, name in content["classes"].items()},
-        at=datetime.fromisoformat(content["at"]),
-        masks=masks,
-        damaged=len(slices) - len(masks),
+    for key, mask in rescue.masks.items():
+        try_to(partial(_save_mask, study, key, mask), key)
+    for key, state in rescue.states.items():
+        try_to(partial(_save_state, study, key, state), key)
+    for along, extent in rescue.extents.items():
+        mark = partial(study.extents.mark, along.case_id, along.axis, along.value, extent)
+        try_to(mark, along)
+    return Restored(
+        done=_part(rescue, lambda one: one not in problems),
+        left=_part(rescue, problems.__contains__),
+        problems=tuple(_in_words(one, text) for one, text in problems.items()),
     )
 
 
-def _mask(one: Mapping[str, Any]) -> NDArray[np.uint8] | None:
-    """The labels of a slice; None if their bytes are damaged."""
-    rows, columns = (int(side) for side in one["shape"])
-    if not (0 < rows < _LONGEST_SIDE and 0 < columns < _LONGEST_SIDE):
-        return None
-    size = rows * columns
-    try:
-        packed = base64.b64decode(one["zlib_base64"], validate=True)
-        # Never unpack more than one byte beyond the size.
-        labels = zlib.decompressobj().decompress(packed, size + 1)
-    except (binascii.Error, zlib.error):
-        return None
-    if len(labels) != size or zlib.crc32(labels) != one["crc32"]:
-        return None
-    return np.frombuffer(labels, np.uint8).reshape(rows, columns).copy()
+def _save_mask(study: Study, key: SliceKey, mask: NDArray[np.uint8]) -> None:
+    case = study.case(key.case_id)
+    if mask.shape != case.slice_shape(key.axis):
+        raise UserError(
+            f"Slices of {case.name} along this axis have the shape "
+            f"{case.slice_shape(key.axis)}, but the rescued slice has {mask.shape}."
+        )
+    study.save_slice(key, mask, SliceState.DRAFT)
+
+
+def _save_state(study: Study, key: SliceKey, state: SliceState) -> None:
+    study.case(key.case_id)
+    study.slices.set_state(key, state)
+
+
+def _part(rescue: Rescue, wanted: Callable[[SliceKey | Along], bool]) -> Rescue:
+    return replace(
+        rescue,
+        masks={key: mask for key, mask in rescue.masks.items() if wanted(key)},
+        states={key: state for key, state in rescue.states.items() if wanted(key)},
+        extents={along: extent for along, extent in rescue.extents.items() if wanted(along)},
+    )
+
+
+def _in_words(one: SliceKey | Along, text: str) -> str:
+    if isinstance(one, SliceKey):
+        return f"Slice {one.index}: {text}"
+    return f"The ends of class {one.value}: {text}"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mlbseg.engine.forecast import Measured, measured
 from napari_mlbseg.engine.training.untrained import is_trained
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
@@ -54,6 +55,8 @@ class Facts:
         How the machine's labels agree with each accepted slice that shows something.
     imported_scores
         The same of the imported labels, where there are some.
+    measured
+        The validation Dice of all runs by the number of training slices.
     validation
         The slices that the network of the checkpoint never learnt from.
     """
@@ -67,6 +70,7 @@ class Facts:
     predicted: bool
     run: RunRecord | None
     curves: Mapping[str, Curve]
+    measured: tuple[Measured, ...]
     pictures: tuple[Picture, ...]
 
     @property
@@ -101,6 +105,7 @@ def facts_of(study: Study, progress: Progress) -> Facts:
         all(study.arrays.has(case.id, ArrayName.PREDICTION) for case in study.cases),
         run,
         {} if run is None else study.runs.curves(run.id),
+        measured(study),
         tuple(_pictures(study, shown_scores, clean)),
     )
 

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from napari_mlbseg.engine.events import Stage, ValidationScored
+from napari_mlbseg.engine.forecast import Measured, forecast_in_words
 from napari_mlbseg.engine.wording import of_dice
 from napari_mlbseg.formats.dicom_out.about import SOFTWARE
 from napari_mlbseg.project.folder.lock import current_user
@@ -32,6 +33,7 @@ figure { margin: 1rem 0; } figcaption, .note { color: #555; }
 .swatch { display: inline-block; width: .9em; height: .9em; border: 1px solid #555; }
 """
 _LIBRARIES: Final = ("torch", "monai", "numpy", "zarr", "nibabel", "pydicom", "highdicom")
+_TARGETS: Final = (0.8, 0.85, 0.9, 0.95)
 _PATHS: Final = ("begin_with",)
 """Settings that are paths, which may name a patient."""
 
@@ -140,6 +142,7 @@ def _dice(facts: Facts) -> Markup:
         element("p", element("b", f"{said}.")),
         _classes_table(facts, estimate),
         element("p", how, class_="note"),
+        *_targets(facts.measured),
         *_agreement(facts, what),
     )
 
@@ -148,6 +151,21 @@ def _classes_table(facts: Facts, estimate: Estimate) -> Markup:
     names = {one.value: one.name for one in facts.study.classes}
     rows = [(names.get(v, str(v)), f"{dice:.3f}") for v, dice in estimate.of_class.items()]
     return table(("class", "Dice"), rows)
+
+
+def _targets(points: Sequence[Measured]) -> Iterator[Markup]:
+    """How many more slices higher Dices are likely to take."""
+    ahead = [target for target in _TARGETS if points and target > points[-1].dice]
+    if ahead:
+        last = points[-1]
+        yield element(
+            "p",
+            f"Of the training, on validation slices: {last.dice:.2f} with {last.training_slices} "
+            "training slices. If the Dice grows on as it has with their number so far (95 %):",
+        )
+        yield table(
+            ("Dice", "takes"), [(f"{one:.2f}", forecast_in_words(points, one)) for one in ahead]
+        )
 
 
 def _agreement(facts: Facts, what: str) -> Iterator[Markup]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mlbseg.engine.forecast import BESIDE_DICE, VALIDATION_DICE
 from napari_mlbseg.project.records.cases import Case, LabelClass
 
 Curve = Sequence[tuple[int, float]]
@@ -15,7 +16,6 @@ Curve = Sequence[tuple[int, float]]
 
 _OPACITY: Final = 0.45
 _INCH: Final = 100
-_DICE: Final = "validation dice"
 
 
 def shown(
@@ -51,7 +51,9 @@ def curves_uri(curves: Mapping[str, Curve]) -> str:
     losses, dice = figure.subplots(2, 1, sharex=True)
     for name, points in curves.items():
         steps, values = [step for step, _ in points], [value for _, value in points]
-        if name == _DICE:
+        if name in BESIDE_DICE:
+            continue
+        if name == VALIDATION_DICE:
             dice.plot(steps, values, marker="o", markersize=3, color="#1b7f5a")
         else:
             losses.plot(steps, values, linewidth=1, label=name.replace("_", " ").replace("$", ""))

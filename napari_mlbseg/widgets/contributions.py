@@ -8,7 +8,7 @@ from typing import Any
 import napari
 import numpy as np
 
-from napari_mlbseg.project.rescue import RESCUE_SUFFIX
+from napari_mlbseg.project.rescue_files import RESCUE_SUFFIX
 from napari_mlbseg.project.study import Study
 
 LayerData = tuple[Any, dict[str, Any], str]

@@ -13,7 +13,8 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QApplication, QTabWidget, QVBoxLayout, QWidget
 
 from napari_mlbseg.engine.config import Config
-from napari_mlbseg.engine.events import Event, Failed, Pause, Resume, Stop
+from napari_mlbseg.engine.events import Event, Failed, Pause, Resume, Stop, ValidationScored
+from napari_mlbseg.engine.forecast import measured
 from napari_mlbseg.engine.training.untrained import is_trained
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.records.pace import pace_of
@@ -64,7 +65,7 @@ class MLBSegDock(QWidget):
         self.study_panel = StudyPanel()
         self.cases_panel = CasesPanel()
         self.slices_panel = SlicesPanel()
-        self.training_panel = TrainingPanel()
+        self.training_panel = TrainingPanel(target_dice=preferences.target_dice())
         self.training_panel.form.choose_device(preferences.device())
         self.suggester = Suggester(self)
         self._unseen = Unseen()
@@ -140,6 +141,7 @@ class MLBSegDock(QWidget):
         self.training_panel.pause_requested.connect(lambda: bench.send(Pause()))
         self.training_panel.resume_requested.connect(lambda: bench.send(Resume()))
         self.training_panel.stop_requested.connect(lambda: bench.send(Stop()))
+        self.training_panel.target.chosen.connect(preferences.prefer_target_dice)
         self.export_panel.export_requested.connect(bench.export)
         self.export_panel.model_requested.connect(bench.export_model)
         self.study_panel.report_requested.connect(bench.report)
@@ -332,6 +334,12 @@ class MLBSegDock(QWidget):
             runs = () if study is None else study.runs.all()
             curves = study.runs.curves(runs[-1].id) if study is not None and runs else {}
             self.training_panel.plot.show_past(curves)
+        self._show_forecast()
+
+    def _show_forecast(self) -> None:
+        study = self.workbench.study
+        with reporting(self._show_failure):
+            self.training_panel.target.show_points(() if study is None else measured(study))
 
     def _show_classes(self) -> None:
         study = self.workbench.study
@@ -442,6 +450,8 @@ class MLBSegDock(QWidget):
 
     def _show_event(self, event: Event) -> None:
         self.training_panel.apply(event)
+        if isinstance(event, ValidationScored):
+            self._show_forecast()
         if isinstance(event, Failed):
             self._show_failure(event.message)
 

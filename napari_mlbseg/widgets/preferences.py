@@ -39,6 +39,19 @@ def prefer_device(name: str) -> None:
         kept.work.device = name
 
 
+def target_dice() -> float:
+    """The Dice that somebody wants to reach."""
+    kept = _kept()
+    return 0.9 if kept is None else float(kept.work.target_dice)
+
+
+def prefer_target_dice(target: float) -> None:
+    """Keep the Dice to reach for the next start."""
+    kept = _kept()
+    if kept is not None:
+        kept.work.target_dice = target
+
+
 def _kept() -> Any:
     """The preferences, as the manifest lists them; None if napari has the plugin switched off."""
     return get_plugin_settings().get(PLUGIN)

@@ -10,7 +10,6 @@ from qtpy.QtCore import QObject, Signal
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.engine.events import Event, Request
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.folder.lock import StudyLocked
 from napari_mlbseg.project.importing.cohort import Imported
 from napari_mlbseg.project.records.cases import LabelClass
 from napari_mlbseg.project.study import Study
@@ -19,6 +18,7 @@ from napari_mlbseg.widgets.background.bridge import EngineBridge, EngineFactory,
 from napari_mlbseg.widgets.background.errands import Errands
 from napari_mlbseg.widgets.background.exports import Exports
 from napari_mlbseg.widgets.background.intake import Intake
+from napari_mlbseg.widgets.background.opening import Opening
 from napari_mlbseg.widgets.case.annotation import Annotation
 from napari_mlbseg.widgets.case.saving import waits_in_words
 from napari_mlbseg.widgets.changes import CaseChanges
@@ -44,6 +44,8 @@ class Workbench(QObject):
         Makes the event source of a run.
     errands
         Runs work on files in the background.
+    opening
+        Opens studies.
     intake
         Makes studies from folders.
     leaving, holding
@@ -83,6 +85,11 @@ class Workbench(QObject):
         self.errands.told.connect(self.told)
         self.intake = Intake(self.errands, self)
         self.intake.made.connect(self._take)
+        self.opening = Opening(self)
+        self.opening.opened.connect(self._take)
+        self.opening.locked.connect(self.locked)
+        self.opening.failed.connect(self.failed)
+        self.opening.told.connect(self.told)
         self._closing = False
         self.study: Study | None = None
         self.bridge = EngineBridge(self)
@@ -112,16 +119,11 @@ class Workbench(QObject):
     # --- studies -------------------------------------------------------------------------------
 
     def open_study(self, path: Path, *, writable: bool = True) -> None:
-        """Open a study in place of the current one."""
+        """Open a study in place of the current one; see `opening` for one that takes long."""
         with reporting(self.failed.emit):
             if self.study is not None and self.study.path.resolve() == Path(path).resolve():
                 return
-            try:
-                study = Study.open(Path(path), writable=writable, author=annotator())
-            except StudyLocked as error:
-                self.locked.emit(Path(path), str(error))
-                return
-            self._take(study)
+            self.opening.open(Path(path), writable=writable, author=annotator())
 
     def create_study(self, new: NewStudy) -> None:
         """Create a study from folders in the background, then open it."""
@@ -169,8 +171,10 @@ class Workbench(QObject):
         in their rescue file.
         """
         self._closing = True
+        wait_s = STOP_TIMEOUT_S if wait_s is None else wait_s
+        self.opening.finish(wait_s)
         self.view.show(Annotation.flush)
-        self.leaving.now(STOP_TIMEOUT_S if wait_s is None else wait_s)
+        self.leaving.now(wait_s)
         self._release(remove_layers=False)
 
     def lose_window(self) -> None:
@@ -241,7 +245,8 @@ class Workbench(QObject):
     def _take(self, study: Study, imported: Imported | None = None) -> None:
         if self._closing:
             study.close()
-        else:
+            return
+        with reporting(self.failed.emit):
             self.leaving.study(lambda: self._show_study(study, imported), study.close)
 
     def _show_study(self, study: Study, imported: Imported | None) -> None:

@@ -16,20 +16,21 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project import rescue as rescues
+from napari_mlbseg.project.records.cases import LabelClass
+from napari_mlbseg.project.records.extents import Extent
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
-from napari_mlbseg.project.rescue import (
-    Rescue,
-    changed_since,
+from napari_mlbseg.project.rescue import Along, Rescue, changed_since, restore
+from napari_mlbseg.project.rescue_files import (
+    RESCUE_SUFFIX,
     new_rescue_path,
     read_rescue,
     rescues_in,
-    restore,
     write_rescue,
 )
 from napari_mlbseg.project.study import Study
 
-FIRST, SECOND = SliceKey("a", 0, 2), SliceKey("a", 2, 5)
+FIRST, SECOND, THIRD = SliceKey("a", 0, 2), SliceKey("a", 2, 5), SliceKey("a", 0, 4)
+HEART = Along("a", 0, 1)
 
 
 def mask(shape: tuple[int, int], seed: int) -> NDArray[np.uint8]:
@@ -40,7 +41,12 @@ def mask(shape: tuple[int, int], seed: int) -> NDArray[np.uint8]:
 def rescue(study: Study) -> Rescue:
     unsavable = mask((6, 7), 2)
     unsavable[0, 0] = 255  # no class can have this value
-    return Rescue.of(study, {FIRST: mask((7, 8), 1), SECOND: unsavable})
+    return Rescue.of(
+        study,
+        {FIRST: mask((7, 8), 1), SECOND: unsavable},
+        {THIRD: SliceState.SKIPPED},
+        {HEART: Extent(1, None)},
+    )
 
 
 @pytest.fixture
@@ -115,7 +121,16 @@ def test_a_damaged_slice_does_not_take_the_others_along(path: Path, harm: dict[s
     assert found.damaged == 1
 
 
-@pytest.mark.parametrize("change", [{"format": "other"}, {"slices": 3}, {"at": "yesterday"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "other"},
+        {"slices": 3},
+        {"at": "yesterday"},
+        {"states": [{"case": "a", "axis": 0, "index": 1, "state": "clean"}]},  # of no labels
+        {"extents": [{"case": "a", "axis": 0, "class": 1, "first": 5, "last": 2}]},
+    ],
+)
 def test_what_is_no_rescue_is_told(path: Path, change: dict[str, Any]) -> None:
     rewrite(path, lambda content: content.update(change))
     with pytest.raises(UserError, match="cannot be read"):
@@ -123,13 +138,13 @@ def test_what_is_no_rescue_is_told(path: Path, change: dict[str, Any]) -> None:
 
 
 def test_a_newer_version_is_told(path: Path) -> None:
-    rewrite(path, lambda content: content.update(version=2))
+    rewrite(path, lambda content: content.update(version=3))
     with pytest.raises(UserError, match="newer version"):
         read_rescue(path)
 
 
 def test_a_folder_lists_the_good_and_the_bad(path: Path, study: Study, tmp_path: Path) -> None:
-    other = path.with_name(f"torn{rescues.RESCUE_SUFFIX}")
+    other = path.with_name(f"torn{RESCUE_SUFFIX}")
     other.write_text("{")
     (path.parent / "notes.txt").write_text("no rescue")
     found = dict(rescues_in(path.parent))
@@ -144,8 +159,9 @@ def test_slices_come_back_as_drafts_each_by_itself(study: Study, path: Path) -> 
     study.save_slice(FIRST, np.zeros((7, 8), np.uint8), SliceState.CLEAN)
     found = read_rescue(path)
     back = restore(study, found)
-    assert back.drafts == (FIRST,)
-    assert "value 255" in back.problems[SECOND]
+    assert list(back.done.masks) == [FIRST]
+    assert list(back.left.keys) == [SECOND]
+    assert "value 255" in back.problems[0]
     assert np.array_equal(study.slices.mask(FIRST), found.masks[FIRST])
     assert [r.state for r in study.slices.history(FIRST)] == [SliceState.CLEAN, SliceState.DRAFT]
 
@@ -153,8 +169,40 @@ def test_slices_come_back_as_drafts_each_by_itself(study: Study, path: Path) -> 
 def test_slices_that_do_not_fit_stay_out(study: Study, rescue: Rescue) -> None:
     odd = {SliceKey("gone", 0, 1): mask((7, 8), 1), FIRST: mask((3, 3), 1)}
     back = restore(study, replace(rescue, masks={**odd, SECOND: mask((6, 7), 1)}))
-    assert back.drafts == (SECOND,)
-    assert set(back.problems) == set(odd)
+    assert list(back.done.masks) == [SECOND]
+    assert set(back.left.masks) == set(odd)
+    assert len(back.problems) == len(back.left.keys) + len(back.left.extents)
+
+
+def test_skipped_slices_and_ends_come_back_as_they_were(study: Study, path: Path) -> None:
+    study.set_classes([LabelClass(1, "heart", (1, 2, 3))])
+    back = restore(study, read_rescue(path))
+    assert [r.state for r in study.slices.history(THIRD)] == [SliceState.SKIPPED]
+    assert study.extents.marked("a", 0, 1) == Extent(1, None)
+    assert back.done.holds(replace(back.done, masks={}))
+    assert not back.done.holds(replace(back.done, states={THIRD: SliceState.UNTOUCHED}))
+
+
+def test_states_and_ends_of_what_is_gone_stay_out(study: Study, rescue: Rescue) -> None:
+    states = {SliceKey("gone", 0, 1): SliceState.SKIPPED}
+    extents = {Along("a", 0, 99): Extent(1, 2)}
+    back = restore(study, replace(rescue, masks={}, states=states, extents=extents))
+    assert not back.done
+    assert (back.left.states, back.left.extents) == (states, extents)
+    assert "gone" in back.problems[0]
+    assert back.problems[1].startswith("The ends of class 99: ")
+
+
+def test_a_file_of_the_first_version_holds_labels_only(path: Path) -> None:
+    def first(content: dict[str, Any]) -> None:
+        del content["states"], content["extents"]
+        content["version"] = 1
+
+    rewrite(path, first)
+    found = read_rescue(path)
+    assert set(found.masks) == {FIRST, SECOND}
+    assert not found.states
+    assert not found.extents
 
 
 def test_later_work_in_the_study_is_known(study: Study, rescue: Rescue) -> None:
@@ -171,6 +219,6 @@ def test_a_study_is_itself_after_a_move_and_no_other(
     moved = tmp_path / "moved.mlbseg"
     shutil.move(study.path, moved)
     with Study.open(moved) as same, Study.create(tmp_path / "cohort.mlbseg") as other:
-        assert restore(same, rescue).drafts == (FIRST,)
+        assert list(restore(same, rescue).done.masks) == [FIRST]
         with pytest.raises(UserError, match="do not belong to"):
             restore(other, rescue)

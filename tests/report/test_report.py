@@ -65,7 +65,8 @@ def study(tmp_path: Path) -> Iterator[Study]:
 def with_run(study: Study) -> None:
     run = study.runs.start({"steps": 5, "begin_with": "/home/JANE/x"}, seed=3, device="cpu")
     for step in range(3):
-        study.runs.log(run, step, {"meta loss": 1.0 / (step + 1), "validation dice": 0.5})
+        score = {"validation dice": 0.5, "validation dice error": 0.01, "validation slices": 10}
+        study.runs.log(run, step, {**score, "meta loss": 1 / (step + 1), "training slices": 20})
     study.runs.finish(run, outcome="finished")
     for case in study.cases:
         study.arrays.create(case.id, ArrayName.PREDICTION)[:] = 1
@@ -83,6 +84,8 @@ def test_a_page_tells_progress_dice_cases_and_settings(
     marked = sum(int((mask == 1).sum()) + mask.size for mask in masks)
     assert f"Dice {2 * shared / marked / 3:.2f} on 2 validation slices, too few" in page.text
     assert f"\n{2 * shared / marked:.3f}\n" in page.text  # of the organ; the others are 0
+    assert "0.50 with 20 training slices" in page.text
+    assert re.search(r"\n0\.95\s+too few scores to tell yet", page.text)
     for words in ("organ", "scar", "steps", "finished", "napari-mlbseg"):
         assert words in page.text
     assert "JANE" not in page.text

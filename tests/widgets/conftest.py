@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 from napari_mlbseg.project.importing.cohort import import_folder
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import PhantomCohort, make_phantom_cohort
-from napari_mlbseg.widgets.background import in_turn
+from napari_mlbseg.widgets.background import in_turn, opening
 from napari_mlbseg.widgets.case import stored
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
 
@@ -61,7 +61,7 @@ def qtbot(qapp: QApplication, request: pytest.FixtureRequest) -> QtBot:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is shown or saved late because the machine that tests has other work."""
-    for module in (stored, in_turn):
+    for module in (stored, in_turn, opening):
         monkeypatch.setattr(module, "_PATIENCE_S", 60.0)
 
 

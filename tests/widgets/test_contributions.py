@@ -15,7 +15,8 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from screenshot import screenshot
 
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
-from napari_mlbseg.project.rescue import Rescue, write_rescue
+from napari_mlbseg.project.rescue import Rescue
+from napari_mlbseg.project.rescue_files import write_rescue
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets import contributions, palette
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock

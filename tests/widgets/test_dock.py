@@ -61,6 +61,7 @@ def test_keys_do_what_buttons_do(dock: MLBSegDock, window: napari.Viewer, study_
     assert states(study_path)[6] is SliceState.SKIPPED
 
 
+@pytest.mark.one_binding
 def test_a_study_that_is_opened_again_tells_how_many_slices_are_accepted(
     dock: MLBSegDock, window: napari.Viewer, study_path: Path
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_study_that_is_opened_again_tells_how_many_slices_are_accepted(
     assert status.text() == "1 slice is accepted. Press Start."
 
 
+@pytest.mark.one_binding
 def test_panels_follow_what_is_done(
     qtbot: QtBot, dock: MLBSegDock, window: napari.Viewer, study_path: Path
 ) -> None:
@@ -105,6 +107,7 @@ def test_classes_are_changed_from_the_panel(
     assert window.layers["working labels"].selected_label == 1
 
 
+@pytest.mark.one_binding
 def test_trust_and_proposed_labels_from_keys_and_buttons(
     qtbot: QtBot, dock: MLBSegDock, window: napari.Viewer
 ) -> None:
@@ -120,6 +123,7 @@ def test_trust_and_proposed_labels_from_keys_and_buttons(
     assert "no proposed labels yet" in dock.message.text()
 
 
+@pytest.mark.one_binding
 def test_another_axis_from_the_panel(dock: MLBSegDock, window: napari.Viewer) -> None:
     dock.slices_panel.axis_chosen.emit(2)
     assert window.dims.order[0] == 2
@@ -127,6 +131,7 @@ def test_another_axis_from_the_panel(dock: MLBSegDock, window: napari.Viewer) ->
     assert dock.slices_panel.strip.index_at(1e9) == 87
 
 
+@pytest.mark.one_binding
 def test_suggested_slices_from_the_key_the_button_and_the_list(
     qtbot: QtBot, dock: MLBSegDock, window: napari.Viewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +168,7 @@ def test_suggested_slices_from_the_key_the_button_and_the_list(
     assert dock.suggestions_panel.table.rowCount() == 0
 
 
+@pytest.mark.one_binding
 def test_the_strip_marks_what_nobody_looked_at(qtbot: QtBot, dock: MLBSegDock) -> None:
     strip = dock.slices_panel.strip
     states = dock.workbench.annotation.states()  # type: ignore[union-attr]
@@ -201,6 +207,7 @@ def test_training_is_shown_and_can_be_held_and_stopped(qtbot: QtBot, dock: MLBSe
     assert panel.start.isEnabled()
 
 
+@pytest.mark.one_binding
 def test_a_start_without_clean_slices_is_refused_at_once(qtbot: QtBot, dock: MLBSegDock) -> None:
     panel = dock.training_panel
     before = panel.status.text()
@@ -211,6 +218,7 @@ def test_a_start_without_clean_slices_is_refused_at_once(qtbot: QtBot, dock: MLB
     assert panel.status.text() == before
 
 
+@pytest.mark.one_binding
 def test_starting_afresh_asks_where_something_would_be_forgotten(
     qtbot: QtBot, dock: MLBSegDock, study_path: Path
 ) -> None:
@@ -247,6 +255,7 @@ def test_starting_afresh_asks_where_something_would_be_forgotten(
     assert [config.resume for _, config in engine.started] == [False, False, True]
 
 
+@pytest.mark.one_binding
 def test_a_failure_of_the_engine_is_shown_without_a_traceback(
     qtbot: QtBot, dock: MLBSegDock
 ) -> None:

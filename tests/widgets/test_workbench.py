@@ -42,6 +42,8 @@ from napari_mlbseg.widgets.case.stored import Row, StoredArray
 from napari_mlbseg.widgets.requests import CaseRow, Export, ModelExport, NewStudy, case_rows
 from napari_mlbseg.widgets.workbench import Workbench
 
+pytestmark = pytest.mark.one_binding
+
 
 @pytest.fixture
 def engine() -> ScriptedEngine:

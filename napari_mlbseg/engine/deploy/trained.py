@@ -13,6 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_mlbseg.engine.forecast import VALIDATION_DICE
 from napari_mlbseg.engine.training.checkpoint import Checkpoint
 from napari_mlbseg.engine.training.design import NetworkDesign
 from napari_mlbseg.engine.training.trained_network import TrainedNetwork, read_trained_network
@@ -249,7 +250,7 @@ def _axis(study: Study) -> str:
 
 def _provenance(study: Study, checkpoint: Checkpoint, run: RunRecord | None) -> dict[str, Any]:
     content = checkpoint.content
-    scores = study.runs.metrics(run.id, "validation dice") if run else []
+    scores = study.runs.metrics(run.id, VALIDATION_DICE) if run else []
     return {
         "software": "napari-mlbseg",
         "software_version": version("napari-mlbseg"),

@@ -1,5 +1,6 @@
 """Work between two optimiser steps other than publishing: scoring, logging, saving."""
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -9,6 +10,12 @@ from napari_mlbseg.engine.events import (
     ImportedLabelsKept,
     Stage,
     StepDone,
+)
+from napari_mlbseg.engine.forecast import (
+    DICE_ERROR,
+    TRAINING_SLICES,
+    VALIDATION_DICE,
+    VALIDATION_SLICES,
 )
 from napari_mlbseg.engine.session.braking import Braking
 from napari_mlbseg.engine.session.journal import Journal
@@ -95,7 +102,14 @@ class Upkeep:
         scored = self._braking.guard.score(stage)
         if scored is None:
             return None
-        self._journal.note(self._trainer.state.total, {"validation dice": scored.dice})
+        error = math.nan if scored.uncertainty is None else scored.uncertainty
+        values = {
+            VALIDATION_DICE: scored.dice,
+            DICE_ERROR: error,
+            VALIDATION_SLICES: scored.validation_slices,
+            TRAINING_SLICES: len(self._trainer.training_slices),
+        }
+        self._journal.note(self._trainer.state.total, values)
         return scored
 
     def _compare(self, *, anew: bool) -> ImportedLabelsKept | None:

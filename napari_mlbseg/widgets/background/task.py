@@ -13,6 +13,8 @@ from queue import Empty, SimpleQueue
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_mlbseg.errors import UserError
+
 _POLL_MS = 30
 _BUDGET_S = 0.015
 
@@ -74,7 +76,7 @@ class BackgroundTask(QObject):
         # The boundary of the thread: report every error, let none escape.
         try:
             self._result = self._work(self._report)
-        except CancelledError as error:
+        except (CancelledError, UserError) as error:
             self._error = error
         except BaseException as error:
             _log.exception("%s failed", self._thread.name)

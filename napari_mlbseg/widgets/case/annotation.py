@@ -13,6 +13,7 @@ from napari_mlbseg.project.arrays.store import CHANNELS, ArrayName
 from napari_mlbseg.project.labels import Labels
 from napari_mlbseg.project.records.cases import Case, LabelClass
 from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceState
+from napari_mlbseg.project.rescue import Rescue
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background.in_turn import InTurn
 from napari_mlbseg.widgets.background.task import timer
@@ -269,10 +270,16 @@ class Annotation(QObject):
         self.unsaved = save_each(keys, self._journal.save)
         self.flushed.emit()
 
-    def unsaved_masks(self) -> dict[SliceKey, NDArray[np.uint8]]:
-        """Return the labels of the slices that could not be saved, or whose saving waits."""
-        waiting = [key for key, state in self._states.expected.items() if state in HUMAN]
-        return {key: self._labels(key) for key in (*self.unsaved, *waiting)}
+    def rescue(self) -> Rescue:
+        """Return what the study does not have: what could not be saved, and what waits."""
+        expected = self._states.expected
+        labelled = [key for key, state in expected.items() if state in HUMAN]
+        return Rescue.of(
+            self._study,
+            {key: self._labels(key) for key in (*self.unsaved, *labelled)},
+            {key: state for key, state in expected.items() if state not in HUMAN},
+            self.extents.expected,
+        )
 
     def discard(self) -> None:
         """Discard the edits that could not be saved, for good."""

@@ -14,6 +14,7 @@ from napari_mlbseg.project.records.extents import (
     empty_by,
 )
 from napari_mlbseg.project.records.slices import SliceKey
+from napari_mlbseg.project.rescue import Along
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background.in_turn import InTurn
 from napari_mlbseg.widgets.case.class_meant import class_meant
@@ -51,6 +52,14 @@ class ExtentKeeper:
     def excluded(self) -> Mapping[int, Excluded]:
         """What is excluded along each display axis with a marked end."""
         return self._excluded
+
+    @property
+    def expected(self) -> Mapping[Along, Extent]:
+        """What was marked and is not in the study yet."""
+        return {
+            Along(self._case.id, axis, value): extent
+            for (axis, value), extent in dict(self._expected).items()
+        }
 
     def marked(self, axis: int, value: int) -> Extent:
         """Return what is marked of a class along an axis."""

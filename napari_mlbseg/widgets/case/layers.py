@@ -114,6 +114,11 @@ def weight_limits(weights: NDArray[np.floating]) -> tuple[float, float]:
     return 1 - reach, 1 + reach
 
 
+def _show_numbers(event: Any) -> None:
+    """Show the colour bar of a map once the map is shown: making it takes a quarter of a layer."""
+    event.source.colorbar.visible = True
+
+
 class CaseLayers:
     """The layers of the case on view.
 
@@ -436,7 +441,7 @@ class CaseLayers:
             visible=False,
             **placement(self._study, self._case),
         )
-        layer.colorbar.visible = True  # with the numbers, while the map is shown
+        layer.events.visible.connect(_show_numbers)
 
     def _add_outlines(self, name: ArrayName, *, visible: bool) -> None:
         layer = self._viewer.add_labels(

@@ -13,7 +13,8 @@ from typing import Final
 from qtpy.QtCore import QObject, Signal
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.project.rescue import Rescue, new_rescue_path, rescue_folder, write_rescue
+from napari_mlbseg.project.rescue import Rescue
+from napari_mlbseg.project.rescue_files import new_rescue_path, rescue_folder, write_rescue
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background.in_turn import InTurn
 from napari_mlbseg.widgets.background.task import timer
@@ -241,8 +242,8 @@ class Holding(QObject):
     def _keep_copy(self) -> None:
         """Bring the rescue file up to date, or see to it that it soon is."""
         rescue = self._rescue()
-        if not rescue.masks:
-            return  # what waits holds no labels
+        if not rescue:
+            return  # what waits is no work of the case on view
         self._stale = bool(self._copies.waiting)
         if self._stale:
             return
@@ -275,9 +276,8 @@ class Holding(QObject):
             self.changed.emit(unsaved)
 
     def _rescue(self) -> Rescue:
-        assert self._study is not None
         assert self._annotation is not None
-        return Rescue.of(self._study, self._annotation.unsaved_masks())
+        return self._annotation.rescue()
 
     def _write(self, path: Path) -> str:
         """Write a rescue file; return what went wrong, or an empty text."""

@@ -17,8 +17,8 @@ Step = Callable[[], object]
 
 _STOPPED = "Corrected slices are saved; what the network learnt since the last checkpoint is lost."
 _WAITING = (
-    "Labels that wait are kept in a copy, which is offered the next time as drafts. Skipped slices "
-    "and marked ends that wait are lost."
+    "What waits is kept in a copy, which is offered the next time: labels as drafts, skipped "
+    "slices and marked ends as they are."
 )
 
 

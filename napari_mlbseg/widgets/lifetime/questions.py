@@ -14,10 +14,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mlbseg.project.rescue import RESCUE_SUFFIX
+from napari_mlbseg.project.rescue import Rescue
+from napari_mlbseg.project.rescue_files import RESCUE_SUFFIX
 from napari_mlbseg.widgets.case.saving import slices_in_words
 from napari_mlbseg.widgets.keeping.holding import Unsaved
-from napari_mlbseg.widgets.lifetime.rescues import FoundRescue
+from napari_mlbseg.widgets.lifetime.rescues import FoundRescue, in_words
 from napari_mlbseg.widgets.panels.style import plain, quiet
 
 _WIDTH = 460
@@ -127,7 +128,7 @@ class UnsavedQuestion(Question):
             self.save_elsewhere.emit(path)
 
     def _confirm(self) -> QMessageBox:
-        return confirm_discarding(self, self._count, self.discard.emit)
+        return confirm_discarding(self, f"the edits of {self._count}", self.discard.emit)
 
 
 class WaitQuestion(Question):
@@ -176,25 +177,23 @@ def ask_rescue(
     """Ask what to do with unsaved edits from last time; opens the question."""
     question = Question("Unsaved edits from last time", _told(found), parent)
 
-    restore = "Restore as drafts" if found.open else "Open the study and restore"
+    restore = "Restore" if found.open else "Open the study and restore"
     question.add(restore, question.then(take_back))
     if found.ours:
-        count = slices_in_words(len(found.rescue.masks))
-        question.add(
-            "Discard…", lambda: confirm_discarding(question, count, question.then(discard))
-        )
+        what = f"what was kept ({in_words(found.rescue)})"
+        question.add("Discard…", lambda: confirm_discarding(question, what, question.then(discard)))
     question.add("Later", question.then(put_off))
     question.open()
     return question
 
 
-def confirm_discarding(parent: QWidget, count: str, discard: Callable[[], object]) -> QMessageBox:
+def confirm_discarding(parent: QWidget, what: str, discard: Callable[[], object]) -> QMessageBox:
     """Ask for confirmation before edits are lost; opens the question."""
     box = QMessageBox(parent)
     box.setIcon(QMessageBox.Icon.Warning)
     box.setWindowTitle("Discard edits")
     box.setTextFormat(Qt.TextFormat.PlainText)
-    box.setText(f"Discard the edits of {count}? This cannot be undone.")
+    box.setText(f"Discard {what}? This cannot be undone.")
     yes = box.addButton("Discard", QMessageBox.ButtonRole.DestructiveRole)
     keep = box.addButton("Keep", QMessageBox.ButtonRole.RejectRole)
     box.setDefaultButton(keep)
@@ -207,13 +206,9 @@ def confirm_discarding(parent: QWidget, count: str, discard: Callable[[], object
 
 def _told(found: FoundRescue) -> str:
     rescue = found.rescue
-    cases: dict[str, list[str]] = {}
-    for key in rescue.masks:
-        cases.setdefault(key.case_id, []).append(str(key.index))
-    slices = "; ".join(f"{case}: {', '.join(indices)}" for case, indices in cases.items())
     lines = [
-        f"On {rescue.at.astimezone():%d %B %Y at %H:%M} edits of these slices could not be saved "
-        f"in {rescue.study}, and were kept: {slices}.",
+        f"On {rescue.at.astimezone():%d %B %Y at %H:%M} this could not be saved in "
+        f"{rescue.study}, and was kept:\n{_listed(rescue)}",
     ]
     if found.changed:
         lines.append(
@@ -225,3 +220,16 @@ def _told(found: FoundRescue) -> str:
             f"The file is damaged: {slices_in_words(rescue.damaged)} could not be read from it."
         )
     return "\n\n".join(lines)
+
+
+def _listed(rescue: Rescue) -> str:
+    """Return what a rescue holds, a line for each case and kind."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for key in rescue.masks:
+        found.setdefault((key.case_id, "labels of the slices"), []).append(str(key.index))
+    for key, state in rescue.states.items():
+        found.setdefault((key.case_id, f"{state} slices"), []).append(str(key.index))
+    for along in rescue.extents:
+        name = rescue.classes.get(along.value, f"class {along.value}")
+        found.setdefault((along.case_id, "the ends of"), []).append(name)
+    return "\n".join(f"{case}: {kind} {', '.join(which)}" for (case, kind), which in found.items())

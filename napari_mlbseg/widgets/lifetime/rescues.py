@@ -1,24 +1,20 @@
 """Rescue files of this user: offered when the window opens, and together with their study."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_mlbseg.engine.events import SliceReopened
+from napari_mlbseg.engine.events import ExtentMarked, SliceReopened
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.records.slices import SliceKey
-from napari_mlbseg.project.rescue import (
-    Rescue,
-    Restored,
-    changed_since,
+from napari_mlbseg.project.rescue import Rescue, Restored, changed_since, restore
+from napari_mlbseg.project.rescue_files import (
     read_rescue,
     rescue_folder,
     rescues_in,
-    restore,
     write_rescue,
 )
 from napari_mlbseg.project.study import Study
@@ -46,6 +42,18 @@ class FoundRescue:
     ours: bool
     open: bool
     changed: tuple[SliceKey, ...]
+
+
+def in_words(rescue: Rescue) -> str:
+    """Say how much a rescue holds, for the annotator."""
+    counts = Counter(rescue.states.values())
+    told = [f"{slices_in_words(count)} {state}" for state, count in counts.items()]
+    if rescue.masks:
+        told.insert(0, f"{slices_in_words(len(rescue.masks))} as drafts")
+    if rescue.extents:
+        count = len(rescue.extents)
+        told.append(f"the ends of {count} {'structure' if count == 1 else 'structures'}")
+    return ", ".join(told) or "nothing"
 
 
 class Rescues(QObject):
@@ -82,7 +90,8 @@ class Rescues(QObject):
         else:
             self._wanted = found.path
             self._bench.open_study(found.rescue.study)
-            self._wanted = None
+            if not self._bench.opening.going_on:
+                self._wanted = None
         self._next()
 
     def discard(self, found: FoundRescue) -> None:
@@ -159,8 +168,10 @@ class Rescues(QObject):
         def restored(back: Restored) -> None:
             with reporting(bench.failed.emit):
                 self._clear(found, back)
-            for key in clean.intersection(back.drafts):
+            for key in clean.intersection(back.done.keys):
                 bench.send(SliceReopened(key))
+            for case_id in sorted({along.case_id for along in back.done.extents}):
+                bench.send(ExtentMarked(case_id))
             self._tell(study, back)
 
         with reporting(bench.failed.emit):
@@ -170,31 +181,30 @@ class Rescues(QObject):
         """Delete the copies of what is restored; what could not be stays in the file."""
         for path in self._copies(found, back):
             self._delete(path)
-        if back.problems and found.ours:
-            left = {key: found.rescue.masks[key] for key in back.problems}
-            write_rescue(found.path, replace(found.rescue, masks=left))
+        if back.left and found.ours:
+            write_rescue(found.path, back.left)
 
     def _tell(self, study: Study, back: Restored) -> None:
         bench = self._bench
-        if back.drafts:
-            bench.view.show_anew(back.drafts[0])
-            bench.view.slices_changed.emit(back.drafts)
-        words = f"Restored as drafts of {study.name}: {slices_in_words(len(back.drafts))}."
+        done = back.done
+        if done:
+            bench.view.show_anew(_first(done))
+            bench.view.slices_changed.emit(done.keys)
+        words = f"Restored in {study.name}: {in_words(done)}."
         if back.problems:
-            reasons = "\n".join(f"Slice {k.index}: {text}" for k, text in back.problems.items())
-            bench.failed.emit(f"{words} Others could not be restored:\n{reasons}")
+            reasons = "\n".join(back.problems)
+            bench.failed.emit(f"{words} The rest could not be restored:\n{reasons}")
         else:
             bench.told.emit(words)
 
     def _copies(self, found: FoundRescue, back: Restored) -> list[Path]:
         """Return our files whose edits are all in the study now."""
-        masks = found.rescue.masks
         return [
             path
             for path, one in rescues_in(rescue_folder())
             if isinstance(one, Rescue)
             and one.identity == found.rescue.identity
-            and all(k in back.drafts and np.array_equal(m, masks[k]) for k, m in one.masks.items())
+            and back.done.holds(one)
         ]
 
     def _delete(self, path: Path) -> None:
@@ -202,3 +212,12 @@ class Rescues(QObject):
             path.unlink(missing_ok=True)
         except OSError as error:
             self._bench.failed.emit(f"{path} could not be deleted ({error}). Delete it yourself.")
+
+
+def _first(done: Rescue) -> SliceKey:
+    """Return a slice that shows something of what was restored."""
+    if done.keys:
+        return done.keys[0]
+    along, extent = next(iter(done.extents.items()))
+    ends = [end for end in (extent.first, extent.last) if end is not None]
+    return SliceKey(along.case_id, along.axis, next(iter(ends), 0))

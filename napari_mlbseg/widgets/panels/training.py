@@ -17,6 +17,7 @@ from napari_mlbseg.engine.wording import (
 )
 from napari_mlbseg.widgets.panels.settings_form import SettingsForm, section
 from napari_mlbseg.widgets.panels.style import Line, Messages, Note, button, duration, enable
+from napari_mlbseg.widgets.panels.target import TargetLine
 from napari_mlbseg.widgets.panels.training_plot import TrainingPlot
 
 _PROGRESS = (96, 14)
@@ -45,8 +46,10 @@ class TrainingPanel(QWidget):
     ----------
     line
         Start, pause, stop, and how far the run is: always on view.
+    target
+        The Dice to reach, and how far it is; below the plot.
     settings
-        The section with the settings, below the plot; it unfolds.
+        The section with the settings, below that; it unfolds.
 
     Signals
     -------
@@ -59,7 +62,7 @@ class TrainingPanel(QWidget):
     resume_requested = Signal()
     stop_requested = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, *, target_dice: float) -> None:
         super().__init__()
         self._available = self._running = self._paused = False
         self._scored: ev.ValidationScored | None = None
@@ -80,6 +83,7 @@ class TrainingPanel(QWidget):
         self.score = Line("Dice on validation slices, which the network never learns from")
         self.note = Messages("What else happened in this run")
         self.plot = TrainingPlot()
+        self.target = TargetLine(target_dice)
         self._lay_out()
         self._show_buttons()
 
@@ -267,5 +271,6 @@ class TrainingPanel(QWidget):
         layout.setContentsMargins(6, 6, 6, 4)
         layout.setSpacing(3)
         layout.addWidget(self.plot, 1)
+        layout.addWidget(self.target)
         for below in (self.settings, self.note, self.clean_slices, self.run):
             layout.addWidget(below)

@@ -10,11 +10,11 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_mlbseg.engine.events import StageStarted, StepDone, ValidationScored
+from napari_mlbseg.engine.forecast import BESIDE_DICE, VALIDATION_DICE
 from napari_mlbseg.widgets.panels.style import faint, legible, quieter
 
 _PENS = ("#6cb6ff", "#f0b232", "#c297ff", "#57c99a", "#ff8e7a", "#9fb3c8")
 _MOST_POINTS = 1000
-VALIDATION_DICE = "validation dice"
 _DICE_INK = "#57c99a"
 
 
@@ -86,7 +86,7 @@ class TrainingPlot(QWidget):
             if known and name == VALIDATION_DICE:
                 self._dice = known
                 self._dice_curve.setData(*np.asarray(known).T)
-            elif known:
+            elif known and name not in BESIDE_DICE:
                 self._points[name] = known
                 self._curve(name).setData(*np.asarray(known).T)
 

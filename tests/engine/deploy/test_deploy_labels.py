@@ -99,7 +99,10 @@ def test_a_bundle_takes_a_folder_of_labels(
     assert "--initial_labels_dir" in (bundle / "docs" / "README.md").read_text()
 
 
-@pytest.mark.parametrize("wanted", [ModelFormat.ONNX, ModelFormat.TORCH_EXPORT])
+@pytest.mark.parametrize(
+    "wanted",
+    [ModelFormat.ONNX, pytest.param(ModelFormat.TORCH_EXPORT, marks=pytest.mark.slow)],
+)
 def test_a_graph_takes_a_file_of_labels(
     study: Study, cohort: Path, predicted: Path, tmp_path: Path, wanted: ModelFormat
 ) -> None:

@@ -65,7 +65,7 @@ def _cosine(a: Tensor, b: Tensor) -> float:
     return float(torch.nn.functional.cosine_similarity(a, b, dim=0))
 
 
-@pytest.mark.parametrize("depth", [16, 32, 48])
+@pytest.mark.parametrize("depth", [16, 32, pytest.param(48, marks=pytest.mark.slow)])
 def test_gradients_of_thin_volumes_in_bfloat16_use_no_uninitialised_memory(depth: int) -> None:
     torch.manual_seed(0)
     network = build_network("unet", channels=1, classes=2, dims=3)

@@ -83,7 +83,10 @@ def test_a_run_in_3d_improves_on_its_initial_labels(tmp_path: Path) -> None:
         np.testing.assert_allclose((pair[0] + pair[1]).mean() / 2, 1, atol=0.05)
 
 
-@pytest.mark.parametrize("stop_at", [(Stage.BASE_MODEL, 2), (Stage.BOOTSTRAPPING, 1)])
+@pytest.mark.parametrize(
+    "stop_at",
+    [pytest.param((Stage.BASE_MODEL, 2), marks=pytest.mark.slow), (Stage.BOOTSTRAPPING, 1)],
+)
 def test_stopping_and_resuming_in_3d_changes_nothing(
     tmp_path: Path, stop_at: tuple[Stage, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +116,7 @@ def test_stopping_and_resuming_in_3d_changes_nothing(
 def test_a_checkpoint_of_slices_does_not_fit_volumes(tmp_path: Path) -> None:
     phantoms = solid_phantoms(tmp_path / "solid.mlbseg")
     phantoms.accept("phantom0", 6, 11, 16, axis=phantoms.study.cases[0].axis)
-    for dimensions in ("2d", "2.5d", "3d"):
+    for dimensions in ("2.5d", "3d"):
         config = Config.from_dict(
             SOLID.to_dict() | {"dimensions": dimensions, "base_steps": 1, "steps": 0}
         )

@@ -6,6 +6,7 @@ import pytest
 from small_study import QUICK, Phantoms
 
 from napari_mlbseg.engine.events import Finished, Inbox, RunStarted, ValidationScored
+from napari_mlbseg.engine.forecast import TRAINING_SLICES, VALIDATION_SLICES
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.session.journal import Journal
 from napari_mlbseg.engine.session.timer import LONGEST_SHARE, Timer
@@ -31,6 +32,11 @@ def test_each_score_is_noted_once(phantoms: Phantoms, monkeypatch: pytest.Monkey
     assert steps == sorted(set(steps))
     run = next(event.run_id for event in events if isinstance(event, RunStarted))
     assert phantoms.study.runs.metrics(run, "validation dice") == noted
+    training = phantoms.study.runs.metrics(run, TRAINING_SLICES)
+    validation = phantoms.study.runs.metrics(run, VALIDATION_SLICES)
+    counts = {(a, b) for (_, a), (_, b) in zip(training, validation, strict=True)}
+    assert [step for step, _ in training] == steps
+    assert all(a + b <= 8 and a > b for a, b in counts)
 
 
 class Clock:

@@ -32,7 +32,7 @@ def main(path: str) -> None:
         annotation.commands.accept()
 
     def look() -> None:
-        if "A copy is kept" in bench.holding.text and len(annotation.unsaved_masks()) == 4:
+        if "A copy is kept" in bench.holding.text and len(annotation.rescue().masks) == 4:
             watch.stop()
             say("a copy is kept")
 

@@ -20,7 +20,8 @@ from scripted import ScriptedEngine
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.project.records.extents import Extent
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
-from napari_mlbseg.project.rescue import Rescue, rescue_folder, rescues_in
+from napari_mlbseg.project.rescue import Along, Rescue
+from napari_mlbseg.project.rescue_files import rescue_folder, rescues_in
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background import in_turn
 from napari_mlbseg.widgets.case.commands import BY_NAME
@@ -170,17 +171,21 @@ def test_a_window_that_closes_at_once_keeps_what_waits_in_a_copy(
 ) -> None:
     paint(bench, 7)
     key, painted = on_view(bench).key, np.array(on_view(bench).layers.working.data[7])
-    bench.view.act(BY_NAME["accept"])
+    on_view(bench).paint_with(1)
+    for command in ("begins_here", "accept", "skip"):  # the last on the next slice
+        bench.view.act(BY_NAME[command])
     assert bench.leaving.at_work
     waits, stayed = heard(bench.leaving.waiting.begun), heard(bench.told)
     bench.leaving.everything(lambda: bench.shut_down(wait_s=0.0), lambda: stayed.append("stayed"))
-    assert "offered the next time as drafts" in waits[0][1]
+    assert "offered the next time: labels as drafts, skipped slices and" in waits[0][1]
     bench.leaving.waiting.go_on()  # "Close at once"
     assert bench.study is None
     assert stayed == []
     (rescue,) = kept()
     assert list(rescue.masks) == [key]
     assert np.array_equal(rescue.masks[key], painted)
+    assert rescue.states == {SliceKey(key.case_id, 0, key.index + 1): SliceState.SKIPPED}
+    assert rescue.extents == {Along(key.case_id, 0, 1): Extent(key.index, None)}
     with Study.open(study_path) as study:  # the lock is free, and nothing comes afterwards
         assert study.slices.records() == ()
 

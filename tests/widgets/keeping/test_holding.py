@@ -16,7 +16,8 @@ from scripted import ScriptedEngine
 from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
-from napari_mlbseg.project.rescue import Rescue, read_rescue, rescue_folder, rescues_in
+from napari_mlbseg.project.rescue import Rescue
+from napari_mlbseg.project.rescue_files import read_rescue, rescue_folder, rescues_in
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.samples import PhantomCohort
 from napari_mlbseg.widgets.case.commands import SliceCommands

@@ -9,6 +9,13 @@ from at_work import on_view
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 
+from napari_mlbseg.engine.events import Stage, ValidationScored
+from napari_mlbseg.engine.forecast import (
+    DICE_ERROR,
+    TRAINING_SLICES,
+    VALIDATION_DICE,
+    VALIDATION_SLICES,
+)
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.dock import open_dock
@@ -109,11 +116,22 @@ def test_the_curves_of_the_last_run_are_shown(
             run = study.runs.start({}, seed=0, device="cpu")
             for step in (10, 20):
                 study.runs.log(run, step, {"clean loss": step / 100 + shift})
-            study.runs.log(run, 20, {"validation dice": 0.75})
+            score = {VALIDATION_DICE: 0.75, DICE_ERROR: 0.01, VALIDATION_SLICES: 10}
+            study.runs.log(run, 20, {**score, TRAINING_SLICES: 30})
     dock = open_dock(make_napari_viewer(), study_path)
     plot = dock.training_panel.plot
     assert plot.points("clean loss") == [(10, 0.1), (20, 0.2)]
     assert plot.points("dice") == [(20, 0.75)]
+    assert plot.points(TRAINING_SLICES) == []
+    target = dock.training_panel.target
+    assert target.told.text() == "too few scores to tell yet"
+    target.spin.setValue(0.7)
+    assert target.told.text() == "reached on the validation slices"
+    opened = dock.workbench.study
+    assert opened is not None
+    opened.runs.log(run, 40, {**score, VALIDATION_DICE: 0.6, TRAINING_SLICES: 40})
+    dock.workbench.engine_event.emit(ValidationScored(Stage.BOOTSTRAPPING, 40, 0.6, {1: 0.6}))
+    assert target.told.text() == "too few scores to tell yet"  # no longer reached
     dock.workbench.close_study()
     assert plot.points("clean loss") == []
     dock.workbench.shut_down()

@@ -16,7 +16,8 @@ from napari_mlbseg.engine import events as ev
 from napari_mlbseg.engine.config import Config
 from napari_mlbseg.project.folder.lock import StudyLocked
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
-from napari_mlbseg.project.rescue import Rescue, rescue_folder, rescues_in, write_rescue
+from napari_mlbseg.project.rescue import Rescue
+from napari_mlbseg.project.rescue_files import rescue_folder, rescues_in, write_rescue
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.dock import MLBSegDock, open_dock
 from napari_mlbseg.widgets.lifetime import dock_life as lifetime
@@ -237,7 +238,7 @@ def test_edits_of_last_time_are_offered_at_the_start(
         mask[4, 4] = 2
         write_rescue(rescue_folder() / "a.mlbseg-rescue", Rescue.of(study, {key: mask}))
     dock = open_dock(window)
-    assert "phantom_01: 5" in asked(qtbot).text.text()
+    assert "phantom_01: labels of the slices 5" in asked(qtbot).text.text()
     choose(qtbot, "Open the study and restore")
     study = dock.workbench.study  # type: ignore[assignment]
     assert study is not None

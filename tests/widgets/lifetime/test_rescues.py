@@ -8,15 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from at_work import heard
 from full_disk import Disk
 from napari.components import ViewerModel
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 from scripted import ScriptedEngine
 
+from napari_mlbseg.engine.config import Config
+from napari_mlbseg.engine.events import ExtentMarked, SliceReopened
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.records.extents import Extent
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
-from napari_mlbseg.project.rescue import Rescue, read_rescue, rescue_folder, write_rescue
+from napari_mlbseg.project.rescue import Along, Rescue
+from napari_mlbseg.project.rescue_files import read_rescue, rescue_folder, write_rescue
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.lifetime.rescues import FoundRescue, Rescues
 from napari_mlbseg.widgets.workbench import Workbench
@@ -85,6 +90,31 @@ def test_opening_the_study_offers_its_edits_and_no_others(
     assert bench.annotation is not None
     assert bench.annotation.key == FIRST
     assert np.array_equal(bench.annotation.layers.working.data[5], rescue.masks[FIRST])
+    assert not path.exists()
+
+
+def test_skipped_slices_and_ends_come_back_and_the_engine_hears_of_it(
+    qtbot: QtBot,
+    bench: Workbench,
+    annotator: Annotator,
+    rescue: Rescue,
+    path: Path,
+    study_path: Path,
+) -> None:
+    engine = bench.engine = ScriptedEngine()
+    with Study.open(study_path) as study:
+        study.save_slice(FIRST, labels(study, FIRST), SliceState.CLEAN)
+    skipped, heart = {FIRST: SliceState.SKIPPED}, {Along(FIRST.case_id, 0, 1): Extent(4, 9)}
+    write_rescue(path, replace(rescue, masks={}, states=skipped, extents=heart))
+    bench.open_study(study_path)
+    assert bench.study is not None
+    assert bench.train(Config())
+    told = heard(bench.told)
+    annotator.rescues.take_back(annotator.last)
+    assert bench.study.slices.history(FIRST)[-1].state is SliceState.SKIPPED
+    assert bench.study.extents.marked(FIRST.case_id, 0, 1) == Extent(4, 9)
+    qtbot.waitUntil(lambda: {SliceReopened(FIRST), ExtentMarked(FIRST.case_id)} <= {*engine.heard})
+    assert told[-1].endswith(": 1 slice skipped, the ends of 1 structure.")
     assert not path.exists()
 
 

@@ -35,7 +35,7 @@ STEP = ev.StepDone(ev.Stage.BOOTSTRAPPING, 10, 100, {"clean": 0.5, "noisy": 0.7}
 
 
 def test_a_run_from_start_to_end(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
+    panel = TrainingPanel(target_dice=0.9)
     qtbot.addWidget(panel)
     assert shown(panel) == set()
     panel.set_available(True)
@@ -69,7 +69,7 @@ def test_a_run_from_start_to_end(qtbot: QtBot) -> None:
 
 
 def test_the_axis_of_the_losses_has_room_for_its_name(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
+    panel = TrainingPanel(target_dice=0.9)
     qtbot.addWidget(panel)
     assert all(
         not plot.getAxis("left").autoSIPrefix for plot in (panel.plot._losses, panel.plot._scores)
@@ -77,7 +77,7 @@ def test_the_axis_of_the_losses_has_room_for_its_name(qtbot: QtBot) -> None:
 
 
 def test_settings_become_a_configuration(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
+    panel = TrainingPanel(target_dice=0.9)
     qtbot.addWidget(panel)
     spare = max(1, (os.cpu_count() or 2) - 1)
     assert panel.config() == dataclasses.replace(Config(), threads=spare)
@@ -123,7 +123,7 @@ def test_the_form_has_the_types_the_defaults_and_the_words_of_the_configuration(
 
 
 def test_the_curves_come_first_and_the_settings_unfold_below_them(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
+    panel = TrainingPanel(target_dice=0.9)
     qtbot.addWidget(panel)
     panel.resize(340, 200)
     panel.show()
@@ -151,7 +151,7 @@ def test_settings_that_change_seldom_are_folded_away(qtbot: QtBot) -> None:
 
 
 def test_a_model_to_begin_with_is_named_for_one_start(qtbot: QtBot, tmp_path: Path) -> None:
-    panel = TrainingPanel()
+    panel = TrainingPanel(target_dice=0.9)
     qtbot.addWidget(panel)
     panel.set_available(True)
     panel.show()
@@ -169,7 +169,7 @@ def test_a_model_to_begin_with_is_named_for_one_start(qtbot: QtBot, tmp_path: Pa
 
 
 def test_settings_cannot_change_while_a_run_uses_them(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
+    panel = TrainingPanel(target_dice=0.9)
     qtbot.addWidget(panel)
     panel.set_available(True)
     controls = [panel.form.control(name) for name in (*FIRST, *MORE)]
@@ -202,7 +202,7 @@ def test_what_a_docstring_says_of_its_attributes_becomes_plain_text() -> None:
 
 
 def test_every_message_of_a_run_stays_until_the_next(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
+    panel = TrainingPanel(target_dice=0.9)
     qtbot.addWidget(panel)
     for text in ("Smaller batches.", "An older checkpoint.", "Smaller batches."):
         panel.apply(ev.BatchShrunk(2, text))
@@ -212,7 +212,7 @@ def test_every_message_of_a_run_stays_until_the_next(qtbot: QtBot) -> None:
 
 
 def test_a_failure_is_shown_in_words(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
+    panel = TrainingPanel(target_dice=0.9)
     qtbot.addWidget(panel)
     panel.set_available(True)
     panel.begin()
@@ -222,7 +222,7 @@ def test_a_failure_is_shown_in_words(qtbot: QtBot) -> None:
 
 
 def test_curves_follow_the_losses_and_the_validation_dice(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
+    panel = TrainingPanel(target_dice=0.9)
     qtbot.addWidget(panel)
     panel.begin()
     panel.apply(ev.StageStarted(ev.Stage.BASE_MODEL, 50))
@@ -242,7 +242,7 @@ def test_curves_follow_the_losses_and_the_validation_dice(qtbot: QtBot) -> None:
 
 
 def test_a_long_run_is_drawn_with_no_more_points_than_a_short_one(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
+    panel = TrainingPanel(target_dice=0.9)
     qtbot.addWidget(panel)
     panel.begin()
     for step in range(1, 9001):
@@ -272,7 +272,7 @@ def said(panel: TrainingPanel) -> list[str]:
     ],
 )
 def test_events_are_shown_in_words_or_not_at_all(qtbot: QtBot, event: ev.Event, text: str) -> None:
-    panel = TrainingPanel()
+    panel = TrainingPanel(target_dice=0.9)
     qtbot.addWidget(panel)
     before = said(panel)
     panel.apply(event)
@@ -283,7 +283,7 @@ def test_events_are_shown_in_words_or_not_at_all(qtbot: QtBot, event: ev.Event, 
 
 
 def test_a_stage_of_unknown_length_promises_no_end(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
+    panel = TrainingPanel(target_dice=0.9)
     qtbot.addWidget(panel)
     panel.set_available(True)
     panel.begin()
@@ -293,7 +293,7 @@ def test_a_stage_of_unknown_length_promises_no_end(qtbot: QtBot) -> None:
 
 
 def test_the_running_dice_says_what_it_says_nothing_about(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
+    panel = TrainingPanel(target_dice=0.9)
     qtbot.addWidget(panel)
     scored = ev.ValidationScored(ev.Stage.BOOTSTRAPPING, 20, 0.81, {1: 0.81})
     panel.apply(scored)
@@ -314,7 +314,7 @@ def test_the_running_dice_says_what_it_says_nothing_about(qtbot: QtBot) -> None:
 
 
 def test_a_study_to_look_at_only_asks_for_no_training(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
+    panel = TrainingPanel(target_dice=0.9)
     qtbot.addWidget(panel)
     panel.set_available(False, read_only=True)
     assert "read-only" in panel.status.text()
@@ -325,7 +325,7 @@ def test_a_study_to_look_at_only_asks_for_no_training(qtbot: QtBot) -> None:
 
 
 def test_what_start_would_begin_with_is_told_until_a_run_is(qtbot: QtBot) -> None:
-    panel = TrainingPanel()
+    panel = TrainingPanel(target_dice=0.9)
     qtbot.addWidget(panel)
     panel.set_available(True)
     told = []
@@ -398,7 +398,7 @@ def test_every_event_is_listed_here() -> None:
 def test_an_event_is_told_in_its_place(
     qtbot: QtBot, event: ev.Event, where: str, text: str
 ) -> None:
-    panel = TrainingPanel()
+    panel = TrainingPanel(target_dice=0.9)
     qtbot.addWidget(panel)
     panel.begin()
     before = texts(panel)
@@ -409,7 +409,7 @@ def test_an_event_is_told_in_its_place(
 
 @pytest.mark.parametrize("event", UNSAID)
 def test_what_needs_no_words_leaves_the_texts_alone(qtbot: QtBot, event: ev.Event) -> None:
-    panel = TrainingPanel()
+    panel = TrainingPanel(target_dice=0.9)
     qtbot.addWidget(panel)
     panel.begin()
     before = texts(panel)

@@ -60,6 +60,7 @@ def test_a_drag_changes_the_grey_levels_and_nothing_else(bench: WindowAtWork) ->
     assert text.startswith(f"width {shown(bench)[1] - shown(bench)[0]:.4g}")
 
 
+@pytest.mark.one_binding
 def test_a_click_alone_changes_nothing(bench: WindowAtWork) -> None:
     before, was = shown(bench), labels(bench)
     bench.hand.pull(RIGHT)
@@ -68,6 +69,7 @@ def test_a_click_alone_changes_nothing(bench: WindowAtWork) -> None:
     assert (labels(bench) == was).all()
 
 
+@pytest.mark.one_binding
 @pytest.mark.every_binding
 def test_a_double_right_click_brings_the_own_grey_levels_back(bench: WindowAtWork) -> None:
     own = contrast_limits(bench.annotation.case)
@@ -81,6 +83,7 @@ def test_a_double_right_click_brings_the_own_grey_levels_back(bench: WindowAtWor
     assert (labels(bench) != was).any()
 
 
+@pytest.mark.one_binding
 def test_the_left_button_paints_nothing_while_grey_levels_are_dragged(bench: WindowAtWork) -> None:
     was = labels(bench)
     bench.hand.pull(RIGHT, (30, 0), release=False)
@@ -89,6 +92,7 @@ def test_the_left_button_paints_nothing_while_grey_levels_are_dragged(bench: Win
     assert (labels(bench) == was).all()
 
 
+@pytest.mark.one_binding
 def test_grey_levels_do_not_change_while_a_stroke_is_painted(bench: WindowAtWork) -> None:
     before, was = shown(bench), labels(bench)
     bench.hand.pull(LEFT, (20, 0), release=False)
@@ -98,12 +102,14 @@ def test_grey_levels_do_not_change_while_a_stroke_is_painted(bench: WindowAtWork
     assert (labels(bench) != was).any()
 
 
+@pytest.mark.one_binding
 def test_with_shift_the_right_button_is_naparis(bench: WindowAtWork) -> None:
     before = shown(bench)
     bench.hand.pull(RIGHT, (60, 0), keys=SHIFT)
     assert shown(bench) == before
 
 
+@pytest.mark.one_binding
 def test_corners_of_a_polygon_are_still_taken_back_with_the_right_button(
     bench: WindowAtWork,
 ) -> None:
@@ -119,6 +125,7 @@ def test_corners_of_a_polygon_are_still_taken_back_with_the_right_button(
     assert shown(bench) != before
 
 
+@pytest.mark.one_binding
 def test_dragged_grey_levels_stay_with_the_next_case(bench: WindowAtWork) -> None:
     bench.hand.pull(RIGHT, (-80, 30))
     chosen = shown(bench)
@@ -129,6 +136,7 @@ def test_dragged_grey_levels_stay_with_the_next_case(bench: WindowAtWork) -> Non
 
 
 # napari shows no contours in 3-D, and says so
+@pytest.mark.one_binding
 @pytest.mark.filterwarnings("ignore:Contours are not displayed")
 def test_in_3d_and_without_a_study_the_right_button_is_naparis(bench: WindowAtWork) -> None:
     before = shown(bench)

@@ -86,6 +86,7 @@ def test_the_other_planes_show_the_labels_and_a_click_goes_there(
     assert planes_of(bench)._volumes is None
 
 
+@pytest.mark.one_binding
 def test_they_follow_the_case_the_prediction_and_the_end(qtbot: QtBot, bench: WindowAtWork) -> None:
     planes, view = planes_of(bench), bench.dock.workbench.view
     planes._renew_soon.setInterval(1)
@@ -104,6 +105,7 @@ def test_they_follow_the_case_the_prediction_and_the_end(qtbot: QtBot, bench: Wi
     qtbot.waitUntil(lambda: planes.panel is None)
 
 
+@pytest.mark.one_binding
 def test_a_case_too_large_to_hold_is_refused(
     qtbot: QtBot, bench: WindowAtWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:

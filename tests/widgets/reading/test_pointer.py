@@ -71,6 +71,7 @@ def test_the_line_follows_the_pointer(qtbot: QtBot, bench: WindowAtWork) -> None
         assert np.allclose(place, exact, atol=0.6 / bench.viewer.scene.camera.zoom + 0.1)
 
 
+@pytest.mark.one_binding
 def test_the_line_follows_slices_and_strokes_and_shows_trust(
     qtbot: QtBot, bench: WindowAtWork
 ) -> None:
@@ -93,6 +94,7 @@ def test_the_line_follows_slices_and_strokes_and_shows_trust(
     qtbot.waitUntil(lambda: said(bench).endswith("background"))
 
 
+@pytest.mark.one_binding
 def test_a_class_is_called_by_its_name_of_now_and_read_once(
     qtbot: QtBot, bench: WindowAtWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +112,7 @@ def test_a_class_is_called_by_its_name_of_now_and_read_once(
     read.assert_not_called()
 
 
+@pytest.mark.one_binding
 def test_beside_the_image_and_without_a_study_nothing_is_said(
     qtbot: QtBot, bench: WindowAtWork
 ) -> None:

@@ -37,6 +37,7 @@ def test_one_key_folds_the_panels_away_and_brings_them_back(
     qtbot.waitUntil(lambda: bench.hand.canvas.width() == narrow)
 
 
+@pytest.mark.one_binding
 def test_a_panel_that_was_hidden_before_stays_hidden(bench: WindowAtWork) -> None:
     button = bench.dock.habits.panel.layout_button
     hidden, kept = PANELS
@@ -50,6 +51,7 @@ def test_a_panel_that_was_hidden_before_stays_hidden(bench: WindowAtWork) -> Non
     assert not button.isChecked()
 
 
+@pytest.mark.one_binding
 def test_where_nothing_is_there_to_fold_the_button_stays_up(bench: WindowAtWork) -> None:
     for each in window(bench).findChildren(QDockWidget):
         if each.objectName() in PANELS:
@@ -58,6 +60,7 @@ def test_where_nothing_is_there_to_fold_the_button_stays_up(bench: WindowAtWork)
     assert not bench.dock.habits.panel.layout_button.isChecked()
 
 
+@pytest.mark.one_binding
 def test_the_panels_come_back_with_the_end_of_the_study(bench: WindowAtWork) -> None:
     bench.dock.habits.side_panels.toggle()
     bench.dock.workbench.view.choose("b")

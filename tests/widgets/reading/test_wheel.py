@@ -14,7 +14,9 @@ from napari_mlbseg.widgets.preferences import (
     annotator,
     device,
     prefer_device,
+    prefer_target_dice,
     prefer_wheel_scrolls,
+    target_dice,
     wheel_scrolls,
 )
 
@@ -69,6 +71,7 @@ def test_ctrl_and_the_wheel_zoom_where_the_pointer_is_as_napari_does(
     assert bench.annotation.key.index == index
 
 
+@pytest.mark.one_binding
 def test_what_somebody_prefers_is_kept(qtbot: QtBot, bench: WindowAtWork) -> None:
     assert wheel_scrolls()
     panel = bench.dock.habits.panel
@@ -95,21 +98,25 @@ def test_napari_lists_the_preference() -> None:
     assert "Ctrl+wheel" in field.description
 
 
-def test_the_device_of_the_last_training_is_kept() -> None:
-    assert (annotator(), device()) == (None, "auto")
+def test_the_device_of_the_last_training_and_the_dice_to_reach_are_kept() -> None:
+    assert (annotator(), device(), target_dice()) == (None, "auto", 0.9)
     prefer_device("cpu")
+    prefer_target_dice(0.85)
     settings._clear_plugin_settings_cache()  # as at the next start
-    assert device() == "cpu"
+    assert (device(), target_dice()) == ("cpu", 0.85)
 
 
 def test_a_plugin_that_is_switched_off_has_its_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_mlbseg.widgets.preferences.get_plugin_settings", lambda: {})
     prefer_wheel_scrolls(False)
     prefer_device("cpu")
-    assert (wheel_scrolls(), annotator(), device()) == (True, None, "auto")
+    prefer_target_dice(0.85)
+    found = (wheel_scrolls(), annotator(), device(), target_dice())
+    assert found == (True, None, "auto", 0.9)
 
 
 # napari shows no contours in 3-D, and says so
+@pytest.mark.one_binding
 @pytest.mark.filterwarnings("ignore:Contours are not displayed")
 def test_in_3d_and_with_other_keys_the_wheel_is_naparis(qtbot: QtBot, bench: WindowAtWork) -> None:
     index, seen = bench.annotation.key.index, zoom(bench)
