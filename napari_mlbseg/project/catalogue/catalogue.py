@@ -185,7 +185,7 @@ class Catalogue:
         with self._database.transaction() as write:
             if classes:
                 _set_classes(write, classes)
-            if names and self.channels.names() != names:
+            if names and not self.ids():
                 channels.add_names(write, names)
             for c in cases:
                 labels_path = None if c.labels_path is None else str(c.labels_path)
