@@ -161,7 +161,10 @@ class Planes(QObject):
         if annotation is None or study is None or self._task is not None:
             return
         case, seen = annotation.case, annotation.layers.channels
-        self._shown = channel = seen.array
+        channel = seen.array
+        if channel != self._shown:
+            self._volumes = None  # of another channel
+        self._shown = channel
         if channel not in images_of(case):
             self._blank(f"The case has no {seen.names[seen.place]}.")
             return
@@ -182,8 +185,8 @@ class Planes(QObject):
         def ended(found: Volumes | None, error: BaseException | None) -> None:
             self._task = None
             task.deleteLater()
-            if self._annotation is not annotation or self._shown != channel:
-                self._load()  # another case is on view by now
+            if self._annotation is not annotation or annotation.layers.channels.array != channel:
+                self._load()  # another case, or channel, is on view by now
             elif error is not None:
                 self._blank(f"The case cannot be read: {error}")
             else:
@@ -216,7 +219,6 @@ class Planes(QObject):
         if panel is None or annotation is None:
             return
         if self._shown != annotation.layers.channels.array:
-            self._volumes = None
             self._blank("Reading the channel…")
             self._load()
             return
