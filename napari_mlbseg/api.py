@@ -75,6 +75,8 @@ if TYPE_CHECKING:
     from napari_mlbseg.project.exporting.export import export_case, export_study
     from napari_mlbseg.project.exporting.kinds import ExportKind, OutFormat
     from napari_mlbseg.project.folder.lock import StudyLocked
+    from napari_mlbseg.project.importing.case_files import CaseFiles, ChannelFile, Layout, Pairing
+    from napari_mlbseg.project.importing.channels import ChannelRule
     from napari_mlbseg.project.importing.classes import change_classes
     from napari_mlbseg.project.importing.cohort import (
         Imported,
@@ -84,13 +86,14 @@ if TYPE_CHECKING:
         make_study,
     )
     from napari_mlbseg.project.importing.failures import Failure
-    from napari_mlbseg.project.importing.layout import CaseFiles, Layout, Pairing, find_cases
+    from napari_mlbseg.project.importing.layout import find_cases
     from napari_mlbseg.project.importing.names import Rule
     from napari_mlbseg.project.importing.relabelling import Changed, relabel
     from napari_mlbseg.project.importing.relocating import relocate
     from napari_mlbseg.project.labels import StudyLabels
     from napari_mlbseg.project.merging import Merged
     from napari_mlbseg.project.records.cases import Case, LabelClass
+    from napari_mlbseg.project.records.channels import Channel, ChannelImage
     from napari_mlbseg.project.records.damage import CatalogueReport, DamagedRevision
     from napari_mlbseg.project.records.extents import End, Extent, ExtentRecord
     from napari_mlbseg.project.records.reach import Reach
@@ -117,6 +120,10 @@ __all__ = [
     "CatalogueReport",
     "Changed",
     "Changes",
+    "Channel",
+    "ChannelFile",
+    "ChannelImage",
+    "ChannelRule",
     "CheckpointSaved",
     "Choice",
     "Chosen",
@@ -273,7 +280,9 @@ _HOMES: Final = {
     "project.importing.cohort": (
         *("Imported", "import_cases", "import_folder", "import_images", "make_study"),
     ),
-    "project.importing.layout": ("CaseFiles", "Layout", "Pairing", "find_cases"),
+    "project.importing.case_files": ("CaseFiles", "ChannelFile", "Layout", "Pairing"),
+    "project.importing.channels": ("ChannelRule",),
+    "project.importing.layout": ("find_cases",),
     "project.importing.names": ("Rule",),
     "project.importing.relabelling": ("Changed", "relabel"),
     "project.importing.relocating": ("relocate",),
@@ -281,6 +290,7 @@ _HOMES: Final = {
     "project.labels": ("StudyLabels",),
     "project.merging": ("Merged",),
     "project.records.cases": ("Case", "LabelClass"),
+    "project.records.channels": ("Channel", "ChannelImage"),
     "project.records.damage": ("CatalogueReport", "DamagedRevision"),
     "project.records.extents": ("End", "Extent", "ExtentRecord"),
     "project.records.reach": ("Reach",),

@@ -10,7 +10,9 @@ import typer
 from napari_mlbseg.cli import change_commands, output, review_commands, sharing_commands
 from napari_mlbseg.cli.exits import Commands, ExitCode, show_import
 from napari_mlbseg.cli.folder_options import (
+    ChannelNames,
     DryRun,
+    FillMissing,
     FolderLayout,
     Frame,
     OneHot,
@@ -91,6 +93,8 @@ def init(
     series: Series = None,
     pair: PairNames = None,
     table: PairTable = None,
+    channels: ChannelNames = None,
+    fill_missing: FillMissing = False,
     layout: FolderLayout = "auto",
     one_hot: OneHot = False,
     renumber: Renumber = None,
@@ -108,7 +112,7 @@ def init(
     from napari_mlbseg.cli.folders import choice_of, pairing_of
     from napari_mlbseg.project.importing.rules import Rules
 
-    pairing = pairing_of(pair, table, layout)
+    pairing = pairing_of(pair, table, layout, channels, fill=fill_missing)
     if dry_run:
         output.show_plan(studies.planned(images, labels, pairing), json=json)
         return

@@ -8,7 +8,9 @@ import typer
 from napari_mlbseg.cli import output
 from napari_mlbseg.cli.exits import show_import
 from napari_mlbseg.cli.folder_options import (
+    ChannelNames,
     DryRun,
+    FillMissing,
     FolderLayout,
     Frame,
     OneHot,
@@ -41,6 +43,8 @@ def add(
     series: Series = None,
     pair: PairNames = None,
     table: PairTable = None,
+    channels: ChannelNames = None,
+    fill_missing: FillMissing = False,
     layout: FolderLayout = "auto",
     one_hot: OneHot = False,
     renumber: Renumber = None,
@@ -54,7 +58,7 @@ def add(
     from napari_mlbseg.cli import changes, studies
     from napari_mlbseg.cli.folders import choice_of, pairing_of
 
-    pairing = pairing_of(pair, table, layout)
+    pairing = pairing_of(pair, table, layout, channels, fill=fill_missing)
     if dry_run:
         output.show_plan(studies.planned(images, labels, pairing), json=json)
         return

@@ -9,9 +9,9 @@ from napari_mlbseg.cli.progress import counting
 from napari_mlbseg.cli.studies import described_classes
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import Choice
+from napari_mlbseg.project.importing.case_files import Pairing
 from napari_mlbseg.project.importing.classes import BACKGROUND, change_classes, class_named
 from napari_mlbseg.project.importing.cohort import import_folder
-from napari_mlbseg.project.importing.layout import Pairing
 from napari_mlbseg.project.importing.names import Rule
 from napari_mlbseg.project.importing.relabelling import Changed
 from napari_mlbseg.project.importing.relabelling import relabel as relabel_cases

@@ -17,7 +17,25 @@ PairNames = Annotated[
 ]
 PairTable = Annotated[
     Path | None,
-    typer.Option("--table", help="CSV file with the columns case, image, labels."),
+    typer.Option(
+        "--table",
+        help="CSV file with the columns case, image (or image:NAME for each channel), labels.",
+    ),
+]
+ChannelNames = Annotated[
+    str | None,
+    typer.Option(
+        "--channels",
+        help="Channels of a case, in order: 'T1=*_t1.nii.gz,FLAIR=*_flair.nii.gz', or 'frames' "
+        "('frames:T2,ADC') for the frames of a file.",
+    ),
+]
+FillMissing = Annotated[
+    bool,
+    typer.Option(
+        "--fill-missing-channels",
+        help="Take cases that lack a channel (but the first); the network sees zeros there.",
+    ),
 ]
 FolderLayout = Annotated[
     Literal["auto", "flat", "patient-folders"],

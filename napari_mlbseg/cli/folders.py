@@ -4,18 +4,31 @@ from pathlib import Path
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import Choice
-from napari_mlbseg.project.importing.layout import Pairing
+from napari_mlbseg.project.importing.case_files import Pairing
+from napari_mlbseg.project.importing.channels import ChannelRule
 from napari_mlbseg.project.importing.names import Rule
 
 _SEARCHED = {"auto": None, "flat": False, "patient-folders": True}
 
 
-def pairing_of(pair: str | None, table: Path | None, layout: str) -> Pairing:
-    """How images and labels belong together."""
+def pairing_of(
+    pair: str | None,
+    table: Path | None,
+    layout: str,
+    channels: str | None = None,
+    *,
+    fill: bool = False,
+) -> Pairing:
+    """How images and labels belong together, and which images are channels of one case."""
     if pair is not None and table is not None:
         raise UserError("A table lists the cases, so it needs no rule: give --pair or --table.")
+    if channels is not None and table is not None:
+        raise UserError(
+            "A table lists the channels, too, in columns image:NAME: give --channels or --table."
+        )
     rule = None if pair is None else Rule.parsed(pair)
-    return Pairing(rule, table, _SEARCHED[layout])
+    said = None if channels is None else ChannelRule.parsed(channels)
+    return Pairing(rule, table, _SEARCHED[layout], said, fill)
 
 
 def choice_of(

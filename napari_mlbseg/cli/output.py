@@ -55,6 +55,8 @@ def study_text(study: Document) -> None:
             "yes" if "prediction" in case["arrays"] else "no",
         )
     _line(f"{study['study']}\nclasses: {classes}")
+    if len(study["channels"]) > 1:
+        _line(f"channels: {', '.join(study['channels'])}")
     Console().print(table)
     _line(ends_in_words(study["cases"]))
     reviewed = {w: sum(case[w] for case in study["cases"]) for w in ("approved", "returned")}
@@ -129,10 +131,12 @@ def plan_text(plan: Document) -> None:
     """The cases that an import would make, as a table."""
     table = Table("case", "image", "labels")
     for case in plan["cases"]:
+        files = case.get("channels", {}).items()
+        image = "\n".join(f"{name}: {file or 'missing'}" for name, file in files) or case["image"]
         labels = case["labels"] or ""
         if case["structures"]:
             labels += f" ({len(case['structures'])} structures)"
-        table.add_row(case["id"], case["image"], labels)
+        table.add_row(case["id"], image, labels)
     console = Console()
     (console if console.is_terminal else Console(width=240)).print(table)
 

@@ -4,7 +4,7 @@ Axes and indices are those of the file's array, as in every command.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.grids import on_grid_of
 from napari_mlbseg.formats.registry import Choice, open_labels
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.importing.case_files import FOUND_OUT, CaseFiles, Pairing
 from napari_mlbseg.project.importing.cohort import make_study
-from napari_mlbseg.project.importing.layout import FOUND_OUT, CaseFiles, Pairing, find_cases
+from napari_mlbseg.project.importing.layout import find_cases
 from napari_mlbseg.project.importing.numbering import Numbering
 from napari_mlbseg.project.importing.rules import NO_RULES, Rules
 from napari_mlbseg.project.records.cases import Case
@@ -106,6 +107,7 @@ def planned(images: Path, labels: Path | None, pairing: Pairing) -> Document:
                 "id": case.id,
                 "image": str(case.image),
                 "labels": None if case.labels is None else str(case.labels),
+                **_planned_channels(layout.channels, case),
                 "structures": [name for _, name in case.masks],
             }
             for case in layout.cases
@@ -113,6 +115,15 @@ def planned(images: Path, labels: Path | None, pairing: Pairing) -> Document:
         "failures": [{"path": str(f.path), "reason": f.reason} for f in layout.failures],
         "notes": [{"path": str(n.path), "note": n.reason} for n in layout.notes],
     }
+
+
+def _planned_channels(names: Sequence[str], case: CaseFiles) -> Document:
+    """The files of the channels of a case, if there are several; None for one that is filled."""
+    if not names:
+        return {}
+    files = [case.image, *(None if one is None else one.path for one in case.further)]
+    each = (None if file is None else str(file) for file in files)
+    return {"channels": dict(zip(names, each, strict=True))}
 
 
 def slices_of(case: Case, slices: str, file_axis: int | None) -> tuple[int, list[int]]:
@@ -163,6 +174,7 @@ def _describe(study: Study) -> Document:
         "damage": list(study.damage()),
         "classes": described_classes(study),
         "only_approved": study.reviews.only_approved,
+        "channels": list(study.channels),
         "cases": [_describe_case(study, case) for case in study.cases],
         "removed_cases": [case.name for case in study.changes.removed],
         "not_corrected": not_corrected(study),

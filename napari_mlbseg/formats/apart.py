@@ -22,19 +22,29 @@ _SAVE_AGAIN: Final = (
     "do not, resample them onto the grid of the image."
 )
 _RESAMPLE: Final = "Resample the labels onto the grid of the image, with nearest neighbours."
+_RESAMPLE_IMAGE: Final = (
+    "Resample it onto the grid of the image; if both fit voxel by voxel, give its file the header "
+    "of the image."
+)
 _UNIT: Final = "Correct the unit in the file that has the wrong one."
 
 
 def not_on_grid(
-    labels: Path, theirs: Geometry, ours: Geometry, image: Path | None = None
+    labels: Path,
+    theirs: Geometry,
+    ours: Geometry,
+    image: Path | None = None,
+    what: str = "labels",
 ) -> UserError:
-    """The error for labels that do not lie on the voxels of their image."""
+    """The error for labels, or something else, that does not lie on the voxels of its image."""
     cause, advice = _cause(theirs, ours)
+    if what != "labels" and advice != _UNIT:
+        advice = _RESAMPLE_IMAGE
     its_image = "its image" if image is None else f"its image {image}"
+    both = f"{what.capitalize()}: {in_words(theirs)}. Image: {in_words(ours)}."
     return UserError(
         f"{labels} does not lie on {its_image}: {cause}; corners are up to "
-        f"{distance_mm(theirs, ours):.4g} mm apart. Labels: {in_words(theirs)}. Image: "
-        f"{in_words(ours)}. {advice}"
+        f"{distance_mm(theirs, ours):.4g} mm apart. {both} {advice}"
     )
 
 

@@ -25,6 +25,8 @@ def on_grid_of(
     labels_path: Path,
     image_path: Path,
     source: SourceInfo | None = None,
+    *,
+    what: str = "labels",
 ) -> Scan:
     """The labels in the display order of the image.
 
@@ -37,6 +39,8 @@ def on_grid_of(
     ----------
     source
         What is kept of the image's file: its header may place the voxels in other ways, too.
+    what
+        What is brought onto the grid, in words; a channel of the image lies on it as labels do.
 
     Raises
     ------
@@ -65,7 +69,7 @@ def on_grid_of(
             "voxels (z y x) of its image; the rest is taken to be background."
         )
         return _noted(filled(labels, placed, image), note, part)
-    raise not_on_grid(labels_path, labels.geometry, image, image_path)
+    raise not_on_grid(labels_path, labels.geometry, image, image_path, what)
 
 
 def _places(

@@ -217,7 +217,13 @@ def stores_last_axis_fastest(source: SourceInfo) -> bool:
 
 def open_image(path: Path, choice: Choice | None = None) -> Scan:
     """An image, to be read slab by slab; raises `UserError` that names the file."""
-    return _format_for(path).open_image(path, choice or Choice())
+    try:
+        return _format_for(path).open_image(path, choice or Choice())
+    except FrameNeededError as error:
+        raise FrameNeededError(
+            f"{error} If the frames are channels of one image, take them all (--channels frames).",
+            error.frames,
+        ) from error
 
 
 def open_labels(path: Path, choice: Choice | None = None) -> Scan:

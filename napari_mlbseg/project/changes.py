@@ -1,6 +1,6 @@
 """What is done with cases after their import: renamed, removed, restored, dropped."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from napari_mlbseg.project.catalogue.database import Database
 from napari_mlbseg.project.catalogue.runs import Runs
 from napari_mlbseg.project.folder.inside import spelled
 from napari_mlbseg.project.records.cases import Case, LabelClass, require_case_name
+from napari_mlbseg.project.records.channels import Channel
 
 
 class Changes:
@@ -108,9 +109,14 @@ class Changes:
         self._catalogue.amend("relabel case", amended, **details)
         self.sweep(amended)
 
-    def relocate(self, amended: Mapping[str, Amendment], **details: Any) -> None:
-        """Say where the files of cases are now. Possible while a run goes on."""
-        self._catalogue.amend("relocate case", amended, **details)
+    def relocate(
+        self, amended: Mapping[str, Amendment], further: Mapping[str, Sequence[Channel]]
+    ) -> None:
+        """Say where the files of cases are now, those of further channels, too.
+
+        Possible while a run goes on.
+        """
+        self._catalogue.amend("relocate case", amended, further)
 
     def set_classes(
         self,

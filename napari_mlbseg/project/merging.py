@@ -13,6 +13,7 @@ from napari_mlbseg.project.catalogue.unions import Slot, Unions, version
 from napari_mlbseg.project.folder.inside import spelled
 from napari_mlbseg.project.parts import Parts
 from napari_mlbseg.project.records.cases import Case, LabelClass
+from napari_mlbseg.project.records.channels import require_same_channels
 from napari_mlbseg.project.records.slices import SliceKey, SliceRecord, SliceState
 from napari_mlbseg.project.records.versions import Known, accepted, counting, united
 
@@ -53,7 +54,7 @@ def merge(mine: Parts, theirs: Parts, chosen: Collection[str] | None = None) -> 
     Raises
     ------
     UserError
-        If the classes differ, or the image of a case; nothing is taken then.
+        If the classes or the channels differ, or the image of a case; nothing is taken then.
     """
     _require_copy(mine, theirs)
     cases, left_out = _at_hand(mine, theirs, chosen)
@@ -88,6 +89,9 @@ def _require_copy(mine: Parts, theirs: Parts) -> None:
     if mine.identity == theirs.identity:
         raise UserError("This is the same study. Name a copy of it that somebody else worked on.")
     _require_same_classes(mine.catalogue.classes(), theirs.catalogue.classes())
+    if mine.catalogue.ids():
+        here, there = mine.catalogue.channels.names(), theirs.catalogue.channels.names()
+        require_same_channels(here, there, "The other study")
 
 
 def _at_hand(

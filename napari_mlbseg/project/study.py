@@ -224,6 +224,11 @@ class Study(AbstractContextManager["Study"]):
         """The classes in the order that people gave them, without the background."""
         return self._catalogue.classes()
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The names of the channels of every case, in their order; a single one is ``image``."""
+        return self._catalogue.channels.names()
+
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Replace the classes, in this order; masks keep their values."""
         self._catalogue.set_classes(classes)

@@ -13,6 +13,7 @@ from napari_mlbseg.formats.dicom_out.about import SOFTWARE
 from napari_mlbseg.project.folder.lock import current_user
 from napari_mlbseg.project.importing.rules import in_words
 from napari_mlbseg.project.records.slices import NEVER_LOOKED_AT, SliceState
+from napari_mlbseg.project.study import Study
 from napari_mlbseg.report.effort import BREAK_S, Effort
 from napari_mlbseg.report.facts import Facts, Picture
 from napari_mlbseg.report.html import Child, Markup, element, section, table
@@ -242,6 +243,8 @@ def _settings(facts: Facts) -> Iterator[Markup]:
         for c in facts.study.classes
     ]
     yield section("Classes", table(("value", "", "name", ""), classes))
+    if len(facts.study.channels) > 1:
+        yield section("Channels", table(("", "cases without it"), _channels(facts.study)))
     run = facts.run
     if run is not None:
         about = [("run", str(run.id)), ("outcome", run.outcome or "did not end")]
@@ -252,6 +255,14 @@ def _settings(facts: Facts) -> Iterator[Markup]:
     versions = [("Python", sys.version.split()[0]), (SOFTWARE, version(SOFTWARE))]
     versions += [(name, known) for name in _LIBRARIES if (known := _version(name))]
     yield section("Versions that made this page", table(("", ""), versions))
+
+
+def _channels(study: Study) -> list[tuple[str, str]]:
+    """Each channel, and the cases that lack it."""
+    return [
+        (name, ", ".join(case.name for case in study.cases if case.channels[place].image is None))
+        for place, name in enumerate(study.channels)
+    ]
 
 
 def _swatch(color: tuple[int, int, int]) -> Markup:

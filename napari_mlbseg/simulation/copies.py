@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.arrays.store import CHANNELS, ArrayName
 from napari_mlbseg.project.records.cases import Case, NewCase
+from napari_mlbseg.project.records.channels import Channel, NewChannel
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Volume
 
@@ -43,16 +44,26 @@ def remove(paths: Iterable[Path]) -> None:
 
 def _new_cases(study: Study, cases: Sequence[Case], *, labels: bool) -> Iterator[NewCase]:
     for case in cases:
-        image = Volume(np.asarray(study.arrays.open(case.id, ArrayName.IMAGE)[:]), case.geometry)
-        if not labels or case.labels_path is None:
-            yield NewCase(case.id, case.image_path, image, case.source)
-            continue
-        initial = np.asarray(study.arrays.open(case.id, ArrayName.INITIAL_LABELS)[:])
+        kept = labels and case.labels_path is not None
+        further = zip(CHANNELS[1:], case.further, strict=False)
         yield NewCase(
             case.id,
             case.image_path,
-            image,
+            _volume(study, case, ArrayName.IMAGE),
             case.source,
-            case.labels_path,
-            Volume(initial, case.geometry),
+            case.labels_path if kept else None,
+            _volume(study, case, ArrayName.INITIAL_LABELS) if kept else None,
+            case.channel,
+            tuple(_new_channel(study, case, name, channel) for name, channel in further),
         )
+
+
+def _new_channel(study: Study, case: Case, name: ArrayName, channel: Channel) -> NewChannel:
+    if channel.image is None:
+        return NewChannel(channel.name)
+    image = _volume(study, case, name)
+    return NewChannel(channel.name, channel.image.path, image, channel.image.source)
+
+
+def _volume(study: Study, case: Case, name: ArrayName) -> Volume:
+    return Volume(np.asarray(study.arrays.open(case.id, name)[:]), case.geometry)

@@ -29,9 +29,16 @@ from napari_mlbseg.standalone.slices import hardened as hardened_slices
 from napari_mlbseg.standalone.volumes import hardened as hardened_volume
 from napari_mlbseg.standalone.volumes import on_grid
 
+_FIRST = "_0000"
 
-def images_in(folder: str, initial_labels: str | None = None) -> list[dict[str, str]]:
+
+def images_in(
+    folder: str, initial_labels: str | None = None, channels: int = 1
+) -> list[dict[str, str | list[str]]]:
     """The NIfTI images of a folder, as MONAI's data sets expect them.
+
+    Of several channels each is a file: ``CASE_0000.nii.gz`` is the first one of a case,
+    ``CASE_0001.nii.gz`` the second one, in the order of the model.
 
     `initial_labels` is a folder with labels of the same file names, for a network that sees them;
     an image without such a file is segmented without them.
@@ -39,12 +46,30 @@ def images_in(folder: str, initial_labels: str | None = None) -> list[dict[str, 
     found = sorted(p for p in Path(folder).iterdir() if p.name.endswith((".nii", ".nii.gz")))
     if not found:
         raise FileNotFoundError(f"{folder} holds no NIfTI image; name another with --dataset_dir")
-    every = [{"image": str(path)} for path in found]
+    if channels > 1:
+        found = [path for path in found if _FIRST in path.name]
+        if not found:
+            raise FileNotFoundError(
+                f"{folder} holds no file CASE{_FIRST}.nii.gz of a first channel"
+            )
+    every: list[dict[str, str | list[str]]] = [
+        {"image": _files_of(path, channels) if channels > 1 else str(path)} for path in found
+    ]
     if initial_labels is not None:
         for path, entry in zip(found, every, strict=True):
             if (Path(initial_labels) / path.name).exists():
                 entry["initial_labels"] = str(Path(initial_labels) / path.name)
     return every
+
+
+def _files_of(first: Path, channels: int) -> list[str]:
+    """The files of all channels of a case, by that of the first one."""
+    begin, _, end = first.name.rpartition(_FIRST)
+    files = [first.with_name(f"{begin}_{number:04}{end}") for number in range(channels)]
+    for file in files:
+        if not file.exists():
+            raise FileNotFoundError(f"{file} is missing: this model takes {channels} channels")
+    return [str(file) for file in files]
 
 
 class OnGridd(MapTransform):
@@ -72,7 +97,7 @@ class OnGridd(MapTransform):
             volume, affine = image.numpy(), image.affine.numpy()
             initial = None if rough is None else rough.numpy()
             if initial is not None:
-                require_alike(volume.shape, affine, initial.shape, rough.affine.numpy())
+                require_alike(volume.shape[-3:], affine, initial.shape, rough.affine.numpy())
             grids = _on_grid(volume, affine, self.preparation, initial)
             found[key] = MetaTensor(torch.from_numpy(grids), meta=image.meta)
         return found

@@ -3,7 +3,7 @@
 Needs numpy only.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
@@ -20,6 +20,8 @@ _RAS_SIGNS = (1.0, -1.0, -1.0)
 Shape = tuple[int, ...]
 Grids = NDArray[np.float32]
 Labels = NDArray[np.uint8]
+Image = NDArray[Any] | Sequence[NDArray[Any]]
+"""The array of a file, or one for each channel of an image; zeros for one that is missing."""
 Model = Callable[[Grids], Grids]
 """From ``batch channels *space`` on the grid to ``batch classes *space``."""
 
@@ -35,8 +37,8 @@ class Preparation:
         slices; layers across the slice axis, rows and columns of a patch for a network of volumes.
         The number of values tells the two apart.
     channels
-        Number of channels: a slice and its neighbours in order along the slice axis, or a volume;
-        then its initial labels.
+        Number of channels: for each channel of the image, a slice and its neighbours in order along
+        the slice axis, or a volume; then its initial labels.
     class_values
         The label of each class of the network; the first is the background.
     axis
@@ -46,6 +48,8 @@ class Preparation:
     label_channels
         How many of the channels, the last ones, hold initial labels, see `as_channels`; one for
         each class but the background, or 0 for a network that does not see them.
+    channel_names
+        The channels of an image in their order, such as T1 and FLAIR.
     """
 
     size: tuple[int, ...]
@@ -55,11 +59,17 @@ class Preparation:
     axis: str
     percentiles: tuple[float, float]
     label_channels: int = 0
+    channel_names: tuple[str, ...] = ("image",)
 
     @property
     def image_channels(self) -> int:
         """Number of channels that hold the image."""
         return self.channels - self.label_channels
+
+    @property
+    def slices(self) -> int:
+        """How many neighbouring slices the network sees of each channel; 1 for volumes."""
+        return self.image_channels // len(self.channel_names)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Preparation":
@@ -122,6 +132,22 @@ def layout_of(shape: tuple[int, ...], affine: NDArray[Any], axis: str) -> Layout
     )
 
 
+def volumes_of(image: Image, preparation: Preparation) -> list[NDArray[Any]]:
+    """The volumes of the channels of an image; ValueError unless they are those of the model."""
+    is_one = isinstance(image, np.ndarray) and image.ndim == 3
+    volumes: list[NDArray[Any]] = list(np.asarray(image)[None]) if is_one else list(image)
+    names = preparation.channel_names
+    if len(volumes) != len(names):
+        raise ValueError(
+            f"this model takes {len(names)} channels, in this order: {', '.join(names)}; but got "
+            f"{len(volumes)}"
+        )
+    shapes = {volume.shape for volume in volumes}
+    if len(shapes) > 1:
+        raise ValueError(f"the channels of an image have one shape, but got {sorted(shapes)}")
+    return volumes
+
+
 def as_channels(
     initial_labels: NDArray[Any] | None, shape: Shape, preparation: Preparation
 ) -> Grids:
@@ -137,12 +163,16 @@ def as_channels(
 
 
 def require_alike(
-    shape: Shape, affine: NDArray[Any], other_shape: Shape, other_affine: NDArray[Any]
+    shape: Shape,
+    affine: NDArray[Any],
+    other_shape: Shape,
+    other_affine: NDArray[Any],
+    what: str = "the initial labels",
 ) -> None:
-    """Raise a ValueError unless initial labels lie on the voxels of their image."""
+    """Raise a ValueError unless labels, or another channel, lie on the voxels of their image."""
     if shape != other_shape or not np.allclose(affine, other_affine, atol=1e-3):
         raise ValueError(
-            f"the initial labels ({other_shape}) do not lie on the voxels of the image ({shape}); "
+            f"{what} ({other_shape}) do not lie on the voxels of the image ({shape}); "
             "resample them to the image first"
         )
 

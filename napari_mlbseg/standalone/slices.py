@@ -2,9 +2,9 @@
 
 A volume is cut into slices. The intensities of the volume are clipped to two of its percentiles and
 standardised; each slice is brought onto a square grid of one resolution, with its neighbours as
-further channels. The network's probabilities on the grid are interpolated back to the pixels of the
-slice and hardened there. Both ways are linear in rows and in columns, so that one matrix for each
-is enough.
+further channels: first those of the first channel of the image, then those of the second one. The
+network's probabilities on the grid are interpolated back to the pixels of the slice and hardened
+there. Both ways are linear in rows and in columns, so that one matrix for each is enough.
 
 Needs numpy only.
 """
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.standalone.image import (
     Grids,
+    Image,
     Labels,
     Layout,
     Model,
@@ -25,6 +26,7 @@ from napari_mlbseg.standalone.image import (
     layout_of,
     normalised,
     scale_of,
+    volumes_of,
 )
 from napari_mlbseg.standalone.sampling import Matrix, to_grid, to_pixels
 
@@ -33,12 +35,12 @@ BLOCK = 8
 
 
 class Slices:
-    """A volume as the network sees it, and the way back.
+    """An image as the network sees it, and the way back.
 
     Parameters
     ----------
-    volume
-        The array as the file stores it, raw intensities.
+    image
+        The array as the file stores it, raw intensities; one for each channel if there are several.
     affine
         4 x 4, from indices of that array to RAS positions in mm, as nibabel gives it.
     initial_labels
@@ -47,44 +49,47 @@ class Slices:
 
     def __init__(
         self,
-        volume: NDArray[Any],
+        image: Image,
         affine: NDArray[Any],
         preparation: Preparation,
         initial_labels: NDArray[Any] | None = None,
     ) -> None:
-        self.layout = layout_of(volume.shape, affine, preparation.axis)
-        self._slices = self.layout.stack(volume)
+        volumes = volumes_of(image, preparation)
+        self.layout = layout_of(volumes[0].shape, affine, preparation.axis)
+        self._channels = [self.layout.stack(volume) for volume in volumes]
         self._initial = None if initial_labels is None else self.layout.stack(initial_labels)
-        self._scale = scale_of(volume, preparation.percentiles)
-        self._preparation, self._channels = preparation, preparation.image_channels
+        self._scales = [scale_of(volume, preparation.percentiles) for volume in volumes]
+        self._preparation = preparation
         self._to_grid = _in_plane(to_grid, self.layout, preparation)
 
     def grids(self, start: int, stop: int) -> Grids:
         """Slices on the grid, ``slices channels y x``; at the ends the last slice is repeated."""
-        context = self._channels // 2
-        wanted = np.arange(start - context, stop + context).clip(0, len(self._slices) - 1)
         rows, columns = self._to_grid
-        known = {
-            int(i): rows @ normalised(self._slices[i], self._scale) @ columns.T
-            for i in np.unique(wanted)
-        }
-        images = [
-            np.stack([known[int(i)] for i in wanted[k : k + self._channels]])
-            for k in range(stop - start)
-        ]
+        each = range(len(self._channels))
+        images = np.concatenate([self._with_neighbours(k, start, stop) for k in each], axis=1)
         shape = self.layout.shape[1:]
         labels = [
             rows @ as_channels(labels, shape, self._preparation) @ columns.T
             for labels in self._initial_labels(start, stop)
         ]
-        return np.concatenate([np.stack(images), np.stack(labels)], axis=1)
+        return np.concatenate([images, np.stack(labels)], axis=1)
+
+    def _with_neighbours(self, channel: int, start: int, stop: int) -> Grids:
+        """Slices of a channel with their neighbours, ``slices neighbours y x``."""
+        planes, scale = self._channels[channel], self._scales[channel]
+        seen = self._preparation.slices
+        wanted = np.arange(start - seen // 2, stop + seen // 2).clip(0, len(planes) - 1)
+        rows, columns = self._to_grid
+        known = {int(i): rows @ normalised(planes[i], scale) @ columns.T for i in np.unique(wanted)}
+        each = range(stop - start)
+        return np.stack([np.stack([known[int(i)] for i in wanted[k : k + seen]]) for k in each])
 
     def _initial_labels(self, start: int, stop: int) -> Sequence[NDArray[Any] | None]:
         return [None] * (stop - start) if self._initial is None else list(self._initial[start:stop])
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """First slice, and the one after the last, of each block."""
-        count = len(self._slices)
+        count = self.layout.shape[0]
         for start in range(0, count, BLOCK):
             yield start, min(start + BLOCK, count)
 
@@ -98,14 +103,14 @@ def hardened(probabilities: Grids, layout: Layout, preparation: Preparation) -> 
 
 
 def segment(
-    volume: NDArray[Any],
+    image: Image,
     affine: NDArray[Any],
     preparation: Preparation,
     model: Model,
     initial_labels: NDArray[Any] | None = None,
 ) -> Labels:
-    """Labels of a volume, in the file's order of voxels."""
-    slices = Slices(volume, affine, preparation, initial_labels)
+    """Labels of an image, in the file's order of voxels."""
+    slices = Slices(image, affine, preparation, initial_labels)
     found = np.empty(slices.layout.shape, dtype=np.uint8)
     for start, stop in slices.blocks():
         said = model(slices.grids(start, stop))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.standalone.image import (
     Grids,
+    Image,
     Labels,
     Layout,
     Model,
@@ -27,6 +28,7 @@ from napari_mlbseg.standalone.image import (
     layout_of,
     normalised,
     scale_of,
+    volumes_of,
 )
 from napari_mlbseg.standalone.sampling import to_grid, to_pixels
 from napari_mlbseg.standalone.views import other_views
@@ -40,27 +42,29 @@ _LEAST_WEIGHT = 1e-3
 
 
 def on_grid(
-    volume: NDArray[Any],
+    image: Image,
     affine: NDArray[Any],
     preparation: Preparation,
     initial_labels: NDArray[Any] | None = None,
 ) -> Grids:
-    """``1 channels z y x``: a volume as the network sees it, with layers across the slice axis.
+    """``1 channels z y x``: an image as the network sees it, with layers across the slice axis.
 
     Parameters
     ----------
-    volume
-        The array as the file stores it, raw intensities.
+    image
+        The array as the file stores it, raw intensities; one for each channel if there are several.
     affine
         4 x 4, from indices of that array to RAS positions in mm, as nibabel gives it.
     initial_labels
         Labels on the same voxels, if there are any, for a network that sees them.
     """
-    layout = layout_of(volume.shape, affine, preparation.axis)
-    scale = scale_of(volume, preparation.percentiles)
-    planes = layout.stack(volume)
-    shown = _sampled((normalised(plane, scale)[None] for plane in planes), layout, preparation)
-    known = [None] * len(planes) if initial_labels is None else layout.stack(initial_labels)
+    volumes = volumes_of(image, preparation)
+    layout = layout_of(volumes[0].shape, affine, preparation.axis)
+    scales = [scale_of(volume, preparation.percentiles) for volume in volumes]
+    stacks = zip(*(layout.stack(volume) for volume in volumes), strict=True)
+    planes = (np.stack(list(map(normalised, planes, scales))) for planes in stacks)
+    shown = _sampled(planes, layout, preparation)
+    known = [None] * layout.shape[0] if initial_labels is None else layout.stack(initial_labels)
     marked = (as_channels(plane, layout.shape[1:], preparation) for plane in known)
     return np.concatenate([shown, _sampled(marked, layout, preparation, middle=True)])[None]
 
@@ -118,18 +122,18 @@ def hardened(found: Grids, layout: Layout, preparation: Preparation) -> Labels:
 
 
 def segment(
-    volume: NDArray[Any],
+    image: Image,
     affine: NDArray[Any],
     preparation: Preparation,
     model: Model,
     initial_labels: NDArray[Any] | None = None,
 ) -> Labels:
-    """Labels of a volume, in the file's order of voxels.
+    """Labels of an image, in the file's order of voxels.
 
     `model` maps a volume on the grid to `probabilities`.
     """
-    layout = layout_of(volume.shape, affine, preparation.axis)
-    found = model(on_grid(volume, affine, preparation, initial_labels))
+    layout = layout_of(volumes_of(image, preparation)[0].shape, affine, preparation.axis)
+    found = model(on_grid(image, affine, preparation, initial_labels))
     return layout.unstack(hardened(found, layout, preparation))
 
 

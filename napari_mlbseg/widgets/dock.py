@@ -209,6 +209,8 @@ class MLBSegDock(QWidget):
             self.habits.planes.look_here()
         elif name == shortcuts.RULER.name:
             self.habits.ruler.toggle()
+        elif name == shortcuts.NEXT_CHANNEL.name:
+            self.habits.next_channel()
         elif name == "next_suggested":
             self._go_to_suggested()
         elif name == "take_proposed_labels":

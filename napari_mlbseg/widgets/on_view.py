@@ -8,7 +8,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_mlbseg.engine.events import Event, Focus, SlicesPublished
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.adding import rebuild_arrays
-from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.arrays.copying import images_of
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
@@ -204,7 +204,7 @@ class CaseOnView(QObject):
         try:
             if shown is not None:
                 self._put_away(shown, remove_layers=False)
-            if study.writable and not study.arrays.has(case.id, ArrayName.IMAGE):
+            if study.writable and not all(study.arrays.has(case.id, n) for n in images_of(case)):
                 self._errands.run(
                     lambda _: rebuild_arrays(study.cases, study.arrays),
                     lambda _: self.choose(case.id) if key is None else self.go_to(key),

@@ -19,7 +19,8 @@ class NewStudy:
     """Everything needed to create a study.
 
     `labels` may be None; `classes` are comma-separated names for the values 1, 2, ..., or None.
-    `choices` say which series and frames to import from paths with several; None means "ask".
+    `choices` say which series and frames to import from paths with several; None means "ask". With
+    `frames_are_channels` all frames of a file are channels of one image.
     """
 
     path: Path
@@ -27,6 +28,7 @@ class NewStudy:
     labels: Path | None
     classes: str | None = None
     choices: Mapping[Path, Sequence[Choice]] | None = None
+    frames_are_channels: bool = False
 
 
 TO_REVIEW, RETURNED_TO_ME = "to review", "returned to me"

@@ -286,7 +286,13 @@ PLANES_HERE = SliceCommand(
 RULER = SliceCommand(
     "ruler", "F10", "Ruler", "Measure distances by dragging; once more goes back to the brush"
 )
-READING = (READING_LAYOUT, PLANES, PLANES_HERE, RULER)
+NEXT_CHANNEL = SliceCommand(
+    "next_channel",
+    "F6",
+    "Next channel",
+    "Show the next channel of the case, with its own grey levels; after the last one, the first",
+)
+READING = (READING_LAYOUT, PLANES, PLANES_HERE, RULER, NEXT_CHANNEL)
 EVERY = (*OF_A_SLICE, *TOOLS, *IN_VOLUME, *READING)
 APPROVE = SliceCommand(
     "approve",

@@ -15,6 +15,7 @@ import pytest
 from changing import ORGAN, SCAR, SHAPE, accept, make_study
 from command_line import Mlbseg
 from matplotlib.image import imread
+from two_channels import two_channel_case
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.store import ArrayName
@@ -154,6 +155,16 @@ def test_a_page_that_cannot_be_made_leaves_the_old_one(
         write_report(study, path)
     assert path.read_bytes() == before
     assert [one.name for one in tmp_path.glob(".*")] == []
+
+
+def test_channels_are_named_with_the_cases_that_lack_them(tmp_path: Path) -> None:
+    with Study.create(tmp_path / "head.mlbseg") as head:
+        cases = (two_channel_case(tmp_path, "ann"), two_channel_case(tmp_path, "bo", filled=True))
+        head.add_cases(cases)
+        head.set_classes([ORGAN])
+        page = Page(write_report(head, tmp_path / "head.html"))
+    text = " ".join(page.text.split())
+    assert "Channels cases without it T1 FLAIR bo" in text
 
 
 def test_from_the_command_line(study: Study, tmp_path: Path, mlbseg: Mlbseg) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_mlbseg.project.records.cases import Intensity
+from napari_mlbseg.project.records.intensity import Intensity
 from napari_mlbseg.standalone.image import layout_of, scale_of
 from napari_mlbseg.volume import Geometry
 

@@ -10,6 +10,7 @@ from math import ceil
 import numpy as np
 
 from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.channels import ONE_CHANNEL
 
 MULTIPLE = 16
 """Sides of the grid are multiples of this: the networks halve their input four times."""
@@ -47,17 +48,25 @@ class SampleShape:
     label_channels
         How many of the channels, the last ones, hold imported labels, see
         `napari_mlbseg.engine.nets.labels.as_input`.
+    channel_names
+        The channels of the study: each is as many channels here as slices are seen at once.
     """
 
     channels: int
     size: tuple[int, ...]
     resolution_mm: tuple[float, ...]
     label_channels: int = 0
+    channel_names: tuple[str, ...] = (ONE_CHANNEL,)
 
     @property
     def image_channels(self) -> int:
         """Channels that hold the image."""
         return self.channels - self.label_channels
+
+    @property
+    def slices(self) -> int:
+        """How many neighbouring slices are seen at once; 1 for patches."""
+        return self.image_channels // len(self.channel_names)
 
     @property
     def dimensions(self) -> int:

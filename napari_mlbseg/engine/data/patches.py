@@ -71,8 +71,8 @@ class PatchSource:
 
     @property
     def channels(self) -> int:
-        """Channels of an image: the voxels, then their imported labels."""
-        return 1 + self._label_channels
+        """Channels of an image: the voxels of its channels, then their imported labels."""
+        return len(self._reader.channel_names) + self._label_channels
 
     @property
     def tile(self) -> Triple:
@@ -88,7 +88,11 @@ class PatchSource:
     def sample(self) -> SampleShape:
         """The shape of a sample; a network must have been built for it to resume."""
         return SampleShape(
-            self.channels, self.grid.patch, self.grid.resolution_mm, self._label_channels
+            self.channels,
+            self.grid.patch,
+            self.grid.resolution_mm,
+            self._label_channels,
+            self._reader.channel_names,
         )
 
     def use(self, clean: CleanSlices) -> None:
@@ -261,7 +265,7 @@ class PatchSource:
         box = _reach(sampling, size, frame.shrunken)
         shift = [(n - low - high) / 2 for (low, high), n in zip(box, frame.shrunken, strict=True)]
         local = compose(affine(shift=shift), sampling)
-        voxels = self._volumes.box(ArrayName.IMAGE, frame, box)[None]
+        voxels = self._volumes.image(frame, box)
         if self._label_channels:
             voxels = torch.cat([voxels, self._imported_labels(frame, box)])
         image = resample(voxels[None], local, size)[0]

@@ -13,12 +13,12 @@ from torch import Tensor
 from napari_mlbseg.engine.data.classes import Classes
 from napari_mlbseg.engine.interruption import Check, never
 from napari_mlbseg.engine.nets.device import cache_bytes
-from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.arrays.store import CHANNELS, ArrayName
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.project.study import Study
 
-_BYTES_A_VOXEL = 5
-"""A standardised intensity (float32) and a class index (uint8)."""
+_BYTES_AN_INTENSITY, _BYTES_A_LABEL = 4, 1
+"""A standardised intensity is float32, a class index uint8."""
 
 Entry = tuple[ArrayName, Hashable] | tuple[ArrayName, str, tuple[int, ...]]
 """What is cached: a slice or a brick of an array."""
@@ -33,15 +33,36 @@ class Reader:
     def __init__(self, study: Study, device: torch.device, check: Check = never) -> None:
         self.study, self.device, self._check = study, device, check
         self.cases = {case.id: case for case in study.cases}
-        self.classes = Classes(study, device)
+        self.classes, self.channel_names = Classes(study, device), study.channels
+        self._scales = {
+            (case.id, name): channel.image.intensity
+            for case in study.cases
+            for name, channel in zip(CHANNELS, case.channels, strict=False)
+            if channel.image is not None
+        }
         self._cache: OrderedDict[Entry, Tensor] = OrderedDict()
         self._cached_bytes, self._most_bytes = 0, cache_bytes(device)
         voxels = sum(prod(case.geometry.shape) for case in study.cases)
-        self._everything_fits = _BYTES_A_VOXEL * voxels <= self._most_bytes
+        bytes_a_voxel = _BYTES_AN_INTENSITY * len(self.channel_names) + _BYTES_A_LABEL
+        self._everything_fits = bytes_a_voxel * voxels <= self._most_bytes
 
-    def image(self, key: SliceKey) -> Float[Tensor, "y x"]:
-        """A slice of the image, standardised."""
-        return self._slice(ArrayName.IMAGE, key)
+    @property
+    def channels(self) -> tuple[ArrayName, ...]:
+        """The arrays of the channels of every case, in their order."""
+        return CHANNELS[: len(self.channel_names)]
+
+    def image(self, key: SliceKey) -> Float[Tensor, "channels y x"]:
+        """A slice of every channel, standardised; zeros where a case lacks a channel."""
+        first = self._slice(ArrayName.IMAGE, key)
+        further = (
+            self._slice(name, key) if self.has(key.case_id, name) else torch.zeros_like(first)
+            for name in self.channels[1:]
+        )
+        return torch.stack([first, *further])
+
+    def has(self, case_id: str, name: ArrayName) -> bool:
+        """Whether a case has a channel of its own; otherwise it was filled."""
+        return (case_id, name) in self._scales
 
     def initial_labels(self, key: SliceKey) -> Int[Tensor, "y x"]:
         """The initial labels of a slice as class indices; they do not change during a run."""
@@ -56,9 +77,11 @@ class Reader:
         for entry in [entry for entry in self._cache if entry[0] is name]:
             self._cached_bytes -= self._cache.pop(entry).nbytes
 
-    def normalised(self, raw: NDArray[np.generic], case_id: str) -> NDArray[np.float32]:
-        """Voxels clipped to the percentiles of their case and standardised."""
-        scale = self.cases[case_id].intensity
+    def normalised(
+        self, raw: NDArray[np.generic], case_id: str, name: ArrayName = ArrayName.IMAGE
+    ) -> NDArray[np.float32]:
+        """Voxels clipped to the percentiles of this channel of their case, and standardised."""
+        scale = self._scales[case_id, name]
         clipped = np.clip(raw.astype(np.float32), scale.low, scale.high)
         return ((clipped - scale.mean) / scale.std).astype(np.float32)
 
@@ -101,6 +124,6 @@ class Reader:
             yield one, self._tensor(name, plane, one)
 
     def _tensor(self, name: ArrayName, plane: NDArray[np.generic], key: SliceKey) -> Tensor:
-        if name is ArrayName.IMAGE:
-            return torch.from_numpy(self.normalised(plane, key.case_id)).to(self.device)
+        if name in CHANNELS:
+            return torch.from_numpy(self.normalised(plane, key.case_id, name)).to(self.device)
         return self.classes.indices(plane.astype(np.uint8), key).to(torch.uint8)

@@ -28,8 +28,8 @@ class SliceSource:
     Parameters
     ----------
     context
-        Neighbouring slices on either side that become further channels; at the ends of a volume
-        the last slice is repeated.
+        Neighbouring slices on either side that the network sees, too; at the ends of a volume the
+        last slice is repeated.
     sees_labels
         Whether imported labels are further channels; all zero for cases that came without labels.
     mirrored
@@ -61,8 +61,8 @@ class SliceSource:
 
     @property
     def channels(self) -> int:
-        """Channels of an image: the slice and its neighbours, then its imported labels."""
-        return 2 * self._context + 1 + self._label_channels
+        """What the network sees of a slice, see `image`."""
+        return (2 * self._context + 1) * len(self._reader.channel_names) + self._label_channels
 
     @property
     def unit(self) -> str:
@@ -74,7 +74,8 @@ class SliceSource:
         """The shape of a sample; a network must have been built for it to resume."""
         side, pixel_mm = self.grid.size, self.grid.resolution_mm
         shape, spacing_mm = (side, side), (pixel_mm, pixel_mm)
-        return SampleShape(self.channels, shape, spacing_mm, self._label_channels)
+        named = self._reader.channel_names
+        return SampleShape(self.channels, shape, spacing_mm, self._label_channels, named)
 
     def use(self, clean: CleanSlices) -> None:
         """Draw samples from these clean slices from now on."""
@@ -142,11 +143,14 @@ class SliceSource:
         return Scene(batch.images, batch.labels, to_file)
 
     def image(self, key: SliceKey) -> Float[Tensor, "channels y x"]:
-        """The standardised slice with its neighbours, and its imported labels; as in the file."""
+        """The standardised slice with its neighbours, and its imported labels; as in the file.
+
+        First come the slices of the first channel along the axis, then those of the second one.
+        """
         last = self._reader.cases[key.case_id].geometry.shape[key.axis] - 1
         around = range(key.index - self._context, key.index + self._context + 1)
         keys = [SliceKey(key.case_id, key.axis, min(max(i, 0), last)) for i in around]
-        images = torch.stack([self._reader.image(k) for k in keys])
+        images = torch.stack([self._reader.image(k) for k in keys], dim=1).flatten(0, 1)
         if not self._label_channels:
             return images
         return torch.cat([images, self._imported_labels(key)])

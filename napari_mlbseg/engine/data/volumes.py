@@ -16,7 +16,7 @@ from torch.nn import functional
 from napari_mlbseg.engine.data.grid import Triple
 from napari_mlbseg.engine.data.reader import Reader
 from napari_mlbseg.engine.nets.sampling import Matrices
-from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.arrays.store import CHANNELS, ArrayName
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.slices import SliceKey
 
@@ -101,9 +101,21 @@ class Volumes:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
+    def image(self, frame: Frame, box: Box) -> Float[Tensor, "channels z y x"]:
+        """A box of every channel, standardised; zeros where the case lacks a channel."""
+        size = [high - low for low, high in box]
+        return torch.stack(
+            [
+                self.box(name, frame, box)
+                if self._reader.has(frame.case.id, name)
+                else torch.zeros(size, device=self._reader.device)
+                for name in self._reader.channels
+            ]
+        )
+
     def box(self, name: ArrayName, frame: Frame, box: Box) -> Tensor:
         """Standardised intensities (float32) or class indices (uint8) of a box."""
-        dtype = torch.float32 if name is ArrayName.IMAGE else torch.uint8
+        dtype = torch.float32 if name in CHANNELS else torch.uint8
         sides = [max(1, b // f) for b, f in zip(_BRICK, frame.factors, strict=True)]
         size = [high - low for low, high in box]
         found = torch.empty(size, dtype=dtype, device=self._reader.device)
@@ -131,8 +143,8 @@ class Volumes:
             where[axis] = slice(n * s * f, min((n + 1) * s * f, size))
         array = self._reader.study.arrays.open(frame.case.id, name)
         raw = np.asarray(array[tuple(where)]).transpose(frame.axes)
-        if name is ArrayName.IMAGE:
-            shrunk = _mean(self._reader.normalised(raw, frame.case.id), frame.factors)
+        if name in CHANNELS:
+            shrunk = _mean(self._reader.normalised(raw, frame.case.id, name), frame.factors)
         else:
             key = SliceKey(frame.case.id, frame.case.axis, number[0] * sides[0] * frame.factors[0])
             shrunk = self._reader.classes.indices(_middle(raw, frame.factors), key).to(torch.uint8)

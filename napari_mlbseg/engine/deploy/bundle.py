@@ -74,6 +74,7 @@ def metadata(trained: TrainedModel) -> dict[str, Any]:
 def inference(trained: TrainedModel) -> dict[str, Any]:
     """The content of ``inference.json``: a workflow that MONAI runs."""
     sees_labels = trained.preparation.label_channels > 0
+    channels = len(trained.preparation.channel_names)
     return {
         "imports": ["$import numpy", "$import torch"],
         "bundle_root": ".",
@@ -89,7 +90,8 @@ def inference(trained: TrainedModel) -> dict[str, Any]:
         "dataset": {
             "_target_": "Dataset",
             "data": {"_target_": f"{_PARTS}.images_in", "folder": "@dataset_dir"}
-            | ({"initial_labels": "@initial_labels_dir"} if sees_labels else {}),
+            | ({"initial_labels": "@initial_labels_dir"} if sees_labels else {})
+            | ({"channels": channels} if channels > 1 else {}),
             "transform": "@preprocessing",
         },
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1},

@@ -1,5 +1,8 @@
 """The README that is written beside an exported model."""
 
+from collections.abc import Sequence
+from functools import partial
+
 from napari_mlbseg.engine.deploy.trained import TrainedModel
 
 _BUNDLE = """# {title}
@@ -16,7 +19,7 @@ python -m monai.bundle run --config_file configs/inference.json \\
 ```
 
 segments every NIfTI image in IMAGES and writes `NAME_seg.nii.gz` into LABELS.
-{bundle_labels}
+{bundle_channels}{bundle_labels}
 {about}
 """
 
@@ -29,14 +32,21 @@ Exported by napari-mlbseg {version}.
 With `pip install numpy nibabel {runtime}`:
 
 ```sh
-python predict.py IMAGE.nii.gz LABELS.nii.gz
+python predict.py {files} LABELS.nii.gz
 ```
-
+{graph_channels}
 `{file}` takes `{takes}`, float32 of the shape `batch {channels} {size}`, and gives `{gives}`,
 `batch {classes} {size}`. `{around}` does everything around it, from a volume to labels;
 `model.json` holds the parameters of that and the information below.
 {graph_labels}
 {about}
+"""
+
+_SEES_CHANNELS = """
+## Channels
+
+An image has {count} channels, in this order: {names}. {how} All lie on the same voxels; each is
+standardised on its own. An image with fewer or more of them is refused.
 """
 
 _SEES_LABELS = """
@@ -98,6 +108,7 @@ def _common(trained: TrainedModel) -> dict[str, str]:
             how="With `--initial_labels_dir FOLDER`, which holds files of the same names"
         ),
         "graph_labels": told.format(how="With `--initial-labels ROUGH.nii.gz`"),
+        **_channels(trained.preparation.channel_names),
         "title": f"Segmentation of {', '.join(trained.class_names[1:])}",
         "version": str(source["software_version"]),
         "about": _ABOUT.format(
@@ -111,4 +122,23 @@ def _common(trained: TrainedModel) -> dict[str, str]:
             checkpoint=source["checkpoint_sha256"],
             method=source["method"],
         ).strip(),
+    }
+
+
+def _channels(names: Sequence[str]) -> dict[str, str]:
+    """How images of several channels are given."""
+    if len(names) == 1:
+        return {"files": "IMAGE.nii.gz", "bundle_channels": "", "graph_channels": ""}
+    told = partial(_SEES_CHANNELS.format, count=len(names), names=", ".join(names))
+    return {
+        "files": " ".join(f"CHANNEL{k}.nii.gz" for k in range(1, len(names) + 1)),
+        "bundle_channels": told(
+            how="Each is a file of IMAGES: `CASE_0000.nii.gz` is the first one of a case, "
+            "`CASE_0001.nii.gz` the second one, and so on; labels are called "
+            "`CASE_0000_seg.nii.gz`."
+        ),
+        "graph_channels": told(
+            how="Each is a file, or all are the frames of one file; `-` stands for one that is "
+            "missing, but for the first."
+        ),
     }

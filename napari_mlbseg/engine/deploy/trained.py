@@ -19,8 +19,9 @@ from napari_mlbseg.engine.training.design import NetworkDesign
 from napari_mlbseg.engine.training.trained_network import TrainedNetwork, read_trained_network
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.former_names import with_former_names
-from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.arrays.store import CHANNELS, ArrayName
 from napari_mlbseg.project.catalogue.runs import RunRecord
+from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.standalone.averaged import ViewAveraged
 from napari_mlbseg.standalone.image import Grids, Preparation
@@ -124,11 +125,13 @@ def channel_meanings(preparation: Preparation, class_names: Sequence[str]) -> li
         f"initial labels of {name}: 1 inside, -1 outside, 0 where there are none"
         for name in (class_names[1:] if sees_labels else ())
     ]
-    if len(preparation.size) == 3:
-        return ["the volume", *marked]
-    context = preparation.image_channels // 2
+    context = preparation.slices // 2
     offsets = range(-context, context + 1)
-    images = ["the slice" if k == 0 else f"the slice {k:+d} along the slice axis" for k in offsets]
+    seen = ["the slice" if k == 0 else f"the slice {k:+d} along the slice axis" for k in offsets]
+    if len(preparation.size) == 3:
+        seen = ["the volume"]
+    names = preparation.channel_names
+    images = [f"{name}: {one}" for name in names for one in seen] if len(names) > 1 else seen
     return images + marked
 
 
@@ -159,6 +162,7 @@ def read_trained(study: Study) -> TrainedModel:
             class_values=design.class_values,
             axis=_axis(study),
             percentiles=PERCENTILES,
+            channel_names=design.sample.channel_names,
         ),
         tuple(names.get(value, f"label {value}") for value in design.class_values),
         _provenance(study, trained.checkpoint, trained.run),
@@ -177,20 +181,26 @@ def sample_grids(study: Study, preparation: Preparation) -> Grids:
     wanted = _sample_slices(preparation, geometry.spacing_mm[axis])
     first = max(0, (count - wanted) // 2)
     indices = range(first, min(first + wanted, count))
-    volume = np.stack([study.arrays.read(case.id, ArrayName.IMAGE, axis, i) for i in indices])
+    volumes = [_stack(study, case, name, indices) for name in CHANNELS[: len(case.channels)]]
     initial: NDArray[Any] | None = None
     if preparation.label_channels and case.labels_path:
-        name = ArrayName.INITIAL_LABELS
-        initial = np.stack([study.arrays.read(case.id, name, axis, i) for i in indices])
+        initial = _stack(study, case, ArrayName.INITIAL_LABELS, indices)
     rows, columns = (mm for k, mm in enumerate(geometry.spacing_mm) if k != axis)
     affine = np.array([[0, 0, -columns], [0, -rows, 0], [geometry.spacing_mm[axis], 0, 0]])
     as_if_axial = Preparation(**{**asdict(preparation), "axis": "z"})
     if len(preparation.size) == 2:
-        return Slices(volume, affine, as_if_axial, initial).grids(0, len(volume))
-    grid = on_grid(volume, affine, as_if_axial, initial)
+        return Slices(volumes, affine, as_if_axial, initial).grids(0, len(indices))
+    grid = on_grid(volumes, affine, as_if_axial, initial)
     _, height, width = preparation.size
     y, x = (grid.shape[-2] - height) // 2, (grid.shape[-1] - width) // 2
     return grid[..., y : y + height, x : x + width]
+
+
+def _stack(study: Study, case: Case, name: ArrayName, indices: range) -> NDArray[Any]:
+    """Slices along the axis of a case; zeros of a channel that it lacks."""
+    if not study.arrays.has(case.id, name):
+        return np.zeros((len(indices), *case.slice_shape(case.axis)), np.float32)
+    return np.stack([study.arrays.read(case.id, name, case.axis, i) for i in indices])
 
 
 def _sample_slices(preparation: Preparation, spacing_mm: float) -> int:

@@ -8,6 +8,7 @@ from torch import nn
 
 from napari_mlbseg.engine.data.grid import SampleShape
 from napari_mlbseg.engine.nets.network import build_network
+from napari_mlbseg.project.records.channels import ONE_CHANNEL
 
 _WIDTHS = {True: "large", False: "small"}
 
@@ -57,9 +58,10 @@ class NetworkDesign:
         """The design as plain data for a checkpoint; slices are square, so one number is enough."""
         size, resolution_mm = list(self.sample.size), list(self.sample.resolution_mm)
         slices = self.sample.dimensions == 2
-        labels = self.sample.label_channels
+        labels, named = self.sample.label_channels, self.sample.channel_names
         return {
             **({"label_channels": labels} if labels else {}),
+            **({"channel_names": list(named)} if len(named) > 1 else {}),
             "network": f"{self.name}, {_WIDTHS[self.large]}",
             "class_values": list(self.class_values),
             "dimensions": self.sample.dimensions,
@@ -78,6 +80,7 @@ class NetworkDesign:
             _each(plain["size"], sides),
             _each(plain["resolution_mm"], sides),
             plain.get("label_channels", 0),
+            tuple(plain.get("channel_names", (ONE_CHANNEL,))),
         )
         if sample.dimensions != sides or width not in _WIDTHS.values():
             raise ValueError(f"{plain['network']} for {sides} dimensions")

@@ -14,6 +14,7 @@ from napari_mlbseg.engine.data.grid import SampleShape
 from napari_mlbseg.engine.training.design import NetworkDesign
 from napari_mlbseg.engine.training.trained_network import read_trained_network
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.records.channels import ONE_CHANNEL
 from napari_mlbseg.project.study import SUFFIX, Study
 
 _ALIKE = 1.05
@@ -92,8 +93,9 @@ class EarlierModel:
             said.append(
                 f"It was trained with pixels of {_mm(theirs)} mm; this study has {_mm(ours)} mm."
             )
-        if theirs.image_channels != ours.image_channels:
+        if theirs.slices != ours.slices:
             said.append(f"It saw {_slices(theirs)} at once; here the network sees {_slices(ours)}.")
+        said += _told_channels(theirs.channel_names, ours.channel_names)
         if ours.label_channels and not theirs.label_channels:
             said.append("It saw no imported labels; it learns here how far to follow them.")
         return " ".join(said)
@@ -154,6 +156,7 @@ def _design_of(built: dict[str, Any], preparation: dict[str, Any]) -> NetworkDes
         tuple(preparation["size"]),
         tuple(preparation["resolution_mm"]),
         preparation.get("label_channels", 0),
+        tuple(preparation.get("channel_names", (ONE_CHANNEL,))),
     )
     values = tuple(preparation["class_values"])
     return NetworkDesign(built["name"], built["large"], values, sample)
@@ -164,19 +167,56 @@ def _channels_from(
 ) -> Float[Tensor, "ours theirs"]:
     """How much of each channel of an earlier model is heard in each channel of ours.
 
-    Slices that are not seen any more are replaced by the slice itself, which looks much like its
-    neighbours; neighbours, and labels of classes, that were not seen before start with no say.
+    Channels of studies are matched by name. Slices that are not seen any more are replaced by the
+    slice itself, which looks much like its neighbours; neighbours, channels, and labels of classes,
+    that were not seen before start with no say.
     """
     found = torch.zeros(ours.channels, theirs.channels)
-    if ours.image_channels == theirs.image_channels:
-        found[: ours.image_channels, : theirs.image_channels] = torch.eye(ours.image_channels)
-    else:
-        found[ours.image_channels // 2, : theirs.image_channels] = 1
+    here, there = ours.slices, theirs.slices
+    slices = torch.eye(here) if here == there else torch.zeros(here, there)
+    if here != there:
+        slices[here // 2] = 1
+    for one, other in enumerate(_matched(theirs.channel_names, ours.channel_names)):
+        if other is not None:
+            rows = slice(one * here, (one + 1) * here)
+            found[rows, other * there : (other + 1) * there] = slices
     if theirs.label_channels:
         for channel, known in enumerate(labels[: ours.label_channels]):
             if known is not None:
                 found[ours.image_channels + channel, theirs.image_channels + known] = 1
     return found
+
+
+def _matched(theirs: Sequence[str], ours: Sequence[str]) -> list[int | None]:
+    """For each of our channels the one of the earlier model with the same name, if any.
+
+    Where no name is the same, channels that are as many are matched in their order, and a single
+    one is our first.
+    """
+    known = {_same(name): place for place, name in enumerate(theirs)}
+    found = [known.get(_same(name)) for name in ours]
+    if any(place is not None for place in found):
+        return found
+    if len(theirs) == len(ours):
+        return list(range(len(ours)))
+    return [0, *(None for _ in ours[1:])] if len(theirs) == 1 else found
+
+
+def _told_channels(theirs: Sequence[str], ours: Sequence[str]) -> list[str]:
+    """How the channels of the earlier model and ours differ, in words."""
+    if len(theirs) == len(ours) == 1:
+        return []
+    matched = _matched(theirs, ours)
+    said = [
+        f"Its channel '{theirs[place]}' is taken for '{name}'."
+        for name, place in zip(ours, matched, strict=True)
+        if place is not None and _same(theirs[place]) != _same(name)
+    ]
+    new = [name for name, place in zip(ours, matched, strict=True) if place is None]
+    gone = [name for place, name in enumerate(theirs) if place not in matched]
+    said += [f"It did not see {_listed(new)}, and learns here what to make of it."] if new else []
+    said += [f"What it saw in {_listed(gone)} is missing here."] if gone else []
+    return said
 
 
 def _reading_images(design: NetworkDesign) -> frozenset[str]:
@@ -213,4 +253,4 @@ def _mm(sample: SampleShape) -> str:
 
 
 def _slices(sample: SampleShape) -> str:
-    return "a slice" if sample.image_channels == 1 else f"{sample.image_channels} slices"
+    return "a slice" if sample.slices == 1 else f"{sample.slices} slices"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Generator, Tensor
 
 from napari_mlbseg.engine.data.source import Source
 from napari_mlbseg.engine.nets.batch import Batch
@@ -75,9 +75,16 @@ class Sampler:
         return noise
 
     def _varied(self, batch: Batch) -> Batch:
-        """Vary the appearance of the images, and leave the imported labels out of some."""
-        generator, channels = self._state.generator, self._source.sample.image_channels
-        varied = random_appearance(batch.images[:, :channels], generator)
+        """Vary the appearance of the images, and leave the imported labels out of some.
+
+        Each channel of the study varies on its own, as scanners do; one that was filled stays.
+        """
+        generator, sample = self._state.generator, self._source.sample
+        channels = sample.image_channels
+        first, *further = torch.split(batch.images[:, :channels], sample.slices, dim=1)
+        parts = [random_appearance(first, generator)]
+        parts += [_varied_unless_filled(part, generator) for part in further]
+        varied = torch.cat(parts, dim=1)
         imported = batch.images[:, channels:]
         if imported.shape[1]:
             left_out = MOSTLY_WITHOUT if self._source.clean.images_alone else WITHOUT_LABELS
@@ -86,3 +93,11 @@ class Sampler:
             shown = shown.to(imported, non_blocking=True).reshape(within)
             varied = torch.cat([varied, imported * shown], dim=1)
         return Batch(varied, batch.labels)
+
+
+def _varied_unless_filled(
+    images: Float[Tensor, "batch channels *space"], generator: Generator
+) -> Float[Tensor, "batch channels *space"]:
+    """Random appearances of a channel; it stays zero in samples of cases that lack it."""
+    there = (images != 0).flatten(1).any(dim=1).reshape(-1, *(1,) * (images.ndim - 1))
+    return torch.where(there, random_appearance(images, generator), images)

@@ -87,9 +87,10 @@ class TrainedNetwork:
         Raises
         ------
         UserError
-            If the study has other classes than the network.
+            If the study has other classes or channels than the network.
         """
         self._require_classes(study)
+        self._require_channels(study)
         sample, device = self.design.sample, next(self.network.parameters()).device
         sees_labels = sample.label_channels > 0
         source: Source
@@ -99,12 +100,20 @@ class TrainedNetwork:
             source = PatchSource(study, grid, device=device, sees_labels=sees_labels)
         else:
             plane = with_room_for(Grid(sample.size[0], sample.resolution_mm[0]), study.cases)
-            context = sample.image_channels // 2
+            context = sample.slices // 2
             source = SliceSource(
                 study, plane, context=context, device=device, sees_labels=sees_labels
             )
         source.use(CleanSlices(images_alone=self.images_alone))
         return source
+
+    def _require_channels(self, study: Study) -> None:
+        known, now = self.design.sample.channel_names, study.channels
+        if known != now:
+            raise UserError(
+                f"The network was trained on the channels {', '.join(known)}, but the study has "
+                f"{', '.join(now)}. Start the training again, then export."
+            )
 
     def _require_classes(self, study: Study) -> None:
         known, now = self.design.class_values, (0, *sorted(c.value for c in study.classes))

@@ -11,18 +11,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_mlbseg.errors import UserError
-from napari_mlbseg.formats.source import padding_of
-from napari_mlbseg.project.arrays.store import ArrayName, ArrayStore
+from napari_mlbseg.formats.source import SourceInfo, padding_of
+from napari_mlbseg.project.arrays.store import CHANNELS, ArrayName, ArrayStore
 from napari_mlbseg.project.catalogue.amendments import OF_A_NAMESAKE
 from napari_mlbseg.project.catalogue.catalogue import Catalogue
 from napari_mlbseg.project.folder.inside import spelled
 from napari_mlbseg.project.records.cases import (
     Case,
     ClassesOnly,
-    Intensity,
     LabelClass,
     NewCase,
 )
+from napari_mlbseg.project.records.channels import (
+    Channel,
+    ChannelImage,
+    NewChannel,
+    require_channel_names,
+    require_same_channels,
+)
+from napari_mlbseg.project.records.intensity import Intensity
 from napari_mlbseg.project.records.masks import plane
 from napari_mlbseg.volume import Volume, VoxelSource
 
@@ -45,6 +52,8 @@ class Adding(AbstractContextManager["Adding"]):
         # Folders are named after ids, and some file systems ignore case.
         self._ids = set(map(spelled, catalogue.ids()))
         self._stored: list[Case] = []
+        # Removed cases count, too: they may be restored.
+        self._channels = catalogue.channels.names() if self._ids else None
 
     def add(self, new: NewCase) -> None:
         """Store the arrays of a case.
@@ -55,9 +64,14 @@ class Adding(AbstractContextManager["Adding"]):
             raise UserError(
                 f"{new.image_path} would become a second case {new.id!r}. Rename one of the files."
             )
+        if self._channels is None:
+            require_channel_names(new.channel_names)
+        else:
+            require_same_channels(self._channels, new.channel_names, str(new.image_path))
         case_id = free_id(new.id, self._ids)
         with self._arrays.importing(case_id):
             self._stored.append(_stored(new, case_id, self._arrays))
+        self._channels = new.channel_names
         self._known.add(spelled(new.id))
         self._ids.add(spelled(case_id))
 
@@ -85,8 +99,14 @@ def rebuild_arrays(cases: Iterable[Case], arrays: ArrayStore) -> None:
 
     for case in cases:
         choice = case.source.choice
-        if arrays.flaw(case.id, ArrayName.IMAGE) is not None:
-            _store_again(open_image(_present(case.image_path, case), choice), case, arrays)
+        for place, channel in enumerate(case.channels):
+            file = channel.image
+            if file is None or arrays.flaw(case.id, CHANNELS[place]) is None:
+                continue
+            image = open_image(_present(file.path, case), file.source.choice)
+            if place:
+                image = on_grid_of(image, case.geometry, file.path, case.image_path, case.source)
+            _store_again(image, case, arrays, place)
         if case.labels_path is not None and arrays.flaw(case.id, ArrayName.INITIAL_LABELS):
             found = open_labels(_present(case.labels_path, case), choice)
             labels = on_grid_of(
@@ -109,24 +129,40 @@ def free_id(name: str, taken: Collection[str]) -> str:
 def _stored(new: NewCase, case_id: str, arrays: ArrayStore) -> Case:
     """Store the arrays of a case."""
     axis = new.image.geometry.default_axis
-    _require_finite(new)
+    _require_finite(new.image, new.image_path)
     image = arrays.put(case_id, ArrayName.IMAGE, new.image, axis)
+    further = tuple(
+        _stored_channel(one, name, case_id, arrays, axis)
+        for name, one in zip(CHANNELS[1:], new.further, strict=False)
+    )
     if new.labels is not None:
         labels = ClassesOnly(new.labels, new.labels_path)
         arrays.put(case_id, ArrayName.INITIAL_LABELS, labels, axis)
-    return _case_of(new, case_id, image, axis)
+    return _case_of(new, case_id, image, axis, further)
 
 
-def _require_finite(new: NewCase) -> None:
+def _stored_channel(
+    new: NewChannel, name: ArrayName, case_id: str, arrays: ArrayStore, axis: int
+) -> Channel:
+    """Store the array of a further channel; one that is filled has none."""
+    if new.image is None or new.path is None or new.source is None:
+        return Channel(new.name)
+    _require_finite(new.image, new.path)
+    voxels = arrays.put(case_id, name, new.image, axis)
+    intensity = _intensity_of(voxels, new.source, new.path)
+    return Channel(new.name, ChannelImage(new.path.absolute(), new.source, intensity))
+
+
+def _require_finite(image: VoxelSource, path: Path) -> None:
     """Refuse an image in memory with NaN, which would break any training.
 
     Images in files are checked, too.
     """
-    if isinstance(new.image, Volume) and new.image.dtype.kind == "f":
-        bad = sum(int(np.count_nonzero(~np.isfinite(part))) for part in new.image.voxels)
+    if isinstance(image, Volume) and image.dtype.kind == "f":
+        bad = sum(int(np.count_nonzero(~np.isfinite(part))) for part in image.voxels)
         if bad:
             raise UserError(
-                f"{new.image_path} has {bad:,} voxels that are NaN or infinite. Replace them with "
+                f"{path} has {bad:,} voxels that are NaN or infinite. Replace them with "
                 "a finite value, such as that of the background, and add the case again."
             )
 
@@ -140,11 +176,20 @@ def _present(path: Path, case: Case) -> Path:
     return path
 
 
-def _case_of(new: NewCase, case_id: str, voxels: "zarr.Array[Any]", axis: int) -> Case:
+def _intensity_of(voxels: "zarr.Array[Any]", source: SourceInfo, path: Path) -> Intensity:
     try:
-        intensity = Intensity.of(voxels, padding_of(new.source))
+        return Intensity.of(voxels, padding_of(source))
     except UserError as error:
-        raise UserError(f"{new.image_path}: {error}") from error
+        raise UserError(f"{path}: {error}") from error
+
+
+def _case_of(
+    new: NewCase,
+    case_id: str,
+    voxels: "zarr.Array[Any]",
+    axis: int,
+    further: tuple[Channel, ...],
+) -> Case:
     return Case(
         id=case_id,
         name=new.id,
@@ -152,49 +197,65 @@ def _case_of(new: NewCase, case_id: str, voxels: "zarr.Array[Any]", axis: int) -
         labels_path=None if new.labels_path is None else new.labels_path.absolute(),
         source=new.source,
         geometry=new.image.geometry,
-        intensity=intensity,
+        intensity=_intensity_of(voxels, new.source, new.image_path),
         axis=axis,
+        channel=new.channel,
+        further=further,
     )
 
 
-def require_same_image(image: VoxelSource, case: Case, arrays: ArrayStore) -> None:
+def require_same_image(image: VoxelSource, case: Case, arrays: ArrayStore, place: int = 0) -> None:
     """Raise UserError if an image is not the one of a case; without its array it is stored.
 
-    Voxel by voxel, or without an array by its geometry and the statistics of its intensities.
+    `place` is that of its channel. Voxel by voxel, or without an array by its geometry and the
+    statistics of its intensities.
     """
-    if arrays.flaw(case.id, ArrayName.IMAGE) is not None:
-        _store_again(image, case, arrays)
+    if arrays.flaw(case.id, CHANNELS[place]) is not None:
+        _store_again(image, case, arrays, place)
         return
-    if not is_same_image(image, case, arrays):
-        raise _another_image(case)
+    if not is_same_image(image, case, arrays, place):
+        raise _another_image(case, place)
 
 
-def is_same_image(image: VoxelSource, case: Case, arrays: ArrayStore) -> bool:
-    """Whether an image is the stored one of a case, voxel by voxel and in its place."""
-    voxels = arrays.open(case.id, ArrayName.IMAGE)
-    return image.geometry == case.geometry and all(
+def is_same_image(image: VoxelSource, case: Case, arrays: ArrayStore, place: int = 0) -> bool:
+    """Whether an image is the stored one of a channel of a case, voxel by voxel and in its place.
+
+    A further channel lies on the grid of the first to a tenth of a voxel, as labels do.
+    """
+    voxels = arrays.open(case.id, CHANNELS[place])
+    return _is_in_place(image, case, place) and all(
         np.array_equal(slab, np.asarray(voxels[plane(axis, start, start + slab.shape[axis])]))
         for axis, start, slab in image.slabs()
     )
 
 
-def _store_again(image: VoxelSource, case: Case, arrays: ArrayStore) -> None:
-    """Store the image of a case whose array is gone."""
-    arrays.put(case.id, ArrayName.IMAGE, image, case.axis)
+def _is_in_place(image: VoxelSource, case: Case, place: int) -> bool:
+    here, there = image.geometry, case.geometry
+    return here.shape == there.shape if place else here == there
+
+
+def _store_again(image: VoxelSource, case: Case, arrays: ArrayStore, place: int) -> None:
+    """Store the image of a channel of a case whose array is gone."""
+    name, known = CHANNELS[place], case.channels[place].image
+    if known is None:
+        raise ValueError(f"{case.channels[place].name} of {case.id} has no image")
+    arrays.put(case.id, name, image, case.axis)
     # Masks belong to voxels: on another image they would be wrong without any sign of it.
-    found = Intensity.of(arrays.open(case.id, ArrayName.IMAGE), padding_of(case.source))
-    same = image.geometry == case.geometry and all(
+    found = Intensity.of(arrays.open(case.id, name), padding_of(known.source))
+    same = _is_in_place(image, case, place) and all(
         math.isclose(now, then, rel_tol=1e-6, abs_tol=1e-6)
-        for now, then in zip(astuple(found), astuple(case.intensity), strict=True)
+        for now, then in zip(astuple(found), astuple(known.intensity), strict=True)
     )
     if not same:
-        arrays.remove(case.id, ArrayName.IMAGE)
-        raise _another_image(case)
+        arrays.remove(case.id, name)
+        raise _another_image(case, place)
 
 
-def _another_image(case: Case) -> UserError:
+def _another_image(case: Case, place: int) -> UserError:
+    image = case.channels[place].image
+    path = case.image_path if image is None else image.path
     return UserError(
-        f"{case.image_path} is not the image that was imported as {case.name!r}: its geometry or "
+        f"{path} is not the image that was imported as {case.name!r}: its geometry or "
         "its intensities differ. Put the original file back, or say where it is now (mlbseg "
         "relocate)."
     )

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.project.arrays.adding import is_same_image
-from napari_mlbseg.project.arrays.store import ArrayName, ArrayStore
+from napari_mlbseg.project.arrays.store import CHANNELS, ArrayName, ArrayStore
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.masks import plane
 from napari_mlbseg.volume import Geometry
 
-_IMPORTED = (ArrayName.IMAGE, ArrayName.INITIAL_LABELS)
+_IMPORTED = (*CHANNELS, ArrayName.INITIAL_LABELS)
 
 
 class Stored:
@@ -43,10 +43,10 @@ def blocks(array: "zarr.Array[Any]", axis: int) -> Iterator[tuple[int, NDArray[A
 
 
 def copy_arrays(case: Case, mine: ArrayStore, theirs: ArrayStore) -> None:
-    """Store what another study has of a case; raises UserError without its image."""
+    """Store what another study has of a case; raises UserError without one of its images."""
     axis = case.axis
     for name in _IMPORTED:
-        if name is ArrayName.IMAGE or theirs.has(case.id, name):
+        if name in images_of(case) or theirs.has(case.id, name):
             mine.put(case.id, name, Stored(case.geometry, theirs.open(case.id, name), axis), axis)
 
 
@@ -61,9 +61,22 @@ def copy_predictions(case: Case, mine: ArrayStore, theirs: ArrayStore) -> None:
 
 def require_same_image(case: Case, other: Case, mine: ArrayStore, theirs: ArrayStore) -> None:
     """Raise UserError unless two studies have the same voxels at the same place in a case."""
-    image = Stored(other.geometry, theirs.open(other.id, ArrayName.IMAGE), other.axis)
-    if not is_same_image(image, case, mine):
+    names = images_of(case)
+    same = names == images_of(other) and all(
+        is_same_image(
+            Stored(other.geometry, theirs.open(other.id, name), other.axis), case, mine, place
+        )
+        for place, name in enumerate(CHANNELS)
+        if name in names
+    )
+    if not same:
         raise UserError(
             f"Both studies have a case {other.name!r}, but its image differs. Only copies of one "
             "study can be merged; rename the case in one of them before it is imported."
         )
+
+
+def images_of(case: Case) -> tuple[ArrayName, ...]:
+    """The arrays that hold the channels of a case; one that is filled has none."""
+    known = zip(CHANNELS, case.channels, strict=False)
+    return tuple(name for name, channel in known if channel.image is not None)

@@ -58,7 +58,8 @@ class ArrayName(StrEnum):
     uniform weight: 1 is the weight of every pixel if all counted the same, 0 means ignored.
     `PSEUDO_LABELS` are what a round of bootstrapping learns from. `TRUST`, float16 from 0 to 1, is
     how far the clean slices bear out the prediction, and `PROPOSED_LABELS` holds the labels that
-    they ask for instead. Weights and trust are NaN where none were computed yet.
+    they ask for instead. Weights and trust are NaN where none were computed yet. The image is the
+    first channel of its case; `CHANNEL_1` and so on are the further ones.
     """
 
     IMAGE = "image"
@@ -69,6 +70,19 @@ class ArrayName(StrEnum):
     META_WEIGHTS_PSEUDO = "meta_weights_pseudo"
     TRUST = "trust"
     PROPOSED_LABELS = "proposed_labels"
+    CHANNEL_1 = "channel_1"
+    CHANNEL_2 = "channel_2"
+    CHANNEL_3 = "channel_3"
+    CHANNEL_4 = "channel_4"
+    CHANNEL_5 = "channel_5"
+    CHANNEL_6 = "channel_6"
+    CHANNEL_7 = "channel_7"
+    CHANNEL_8 = "channel_8"
+    CHANNEL_9 = "channel_9"
+
+
+CHANNELS = (ArrayName.IMAGE, *(name for name in ArrayName if name.value.startswith("channel_")))
+"""The arrays that hold the channels of a case, in their order."""
 
 
 _DTYPES: dict[ArrayName, np.dtype[Any]] = {
@@ -86,9 +100,9 @@ class ArrayStore:
     """The folder ``arrays`` of a study: ``CASE/NAME.zarr``.
 
     Each array has one writer; it can be read at any time, also by other processes. Arrays may come
-    from a stranger: only those with the shape of their case are opened. All but the image belong to
-    the edition of their case, which the catalogue knows: those of the next one are built beside,
-    and count from one moment to the next.
+    from a stranger: only those with the shape of their case are opened. All but the channels
+    belong to the edition of their case, which the catalogue knows: those of the next one are built
+    beside, and count from one moment to the next.
 
     Parameters
     ----------
@@ -277,7 +291,7 @@ class ArrayStore:
 
     def _path(self, case_id: str, name: ArrayName, edition: int | None = None) -> Path:
         number = self._catalogue.edition(case_id) if edition is None else edition
-        mark = f".{number}" if number and name is not ArrayName.IMAGE else ""
+        mark = f".{number}" if number and name not in CHANNELS else ""
         return self._folder / require_case_id(case_id) / f"{name.value}{mark}.zarr"
 
     def _where(self, case_id: str, name: ArrayName) -> Path:
@@ -331,7 +345,7 @@ class ArrayStore:
 
 def of_other_editions(case: Path, edition: int) -> Iterator[Path]:
     """The arrays in the folder of a case that do not belong to its edition."""
-    of_labels = {name.value for name in ArrayName if name is not ArrayName.IMAGE}
+    of_labels = {name.value for name in ArrayName if name not in CHANNELS}
     of_labels |= set(FORMER.values())
     for array in plain_folders(case):
         name, _, number = array.stem.partition(".")
@@ -352,7 +366,7 @@ def former_path(path: Path) -> Path | None:
 
 def _absent(case: str, name: ArrayName) -> str:
     words = name.value.replace("_", " ")
-    if name is ArrayName.IMAGE:
+    if name in CHANNELS:
         return (
             f"The {words} of {case} is missing from the study's arrays. Rebuild the arrays from "
             "the source files; corrected slices are not lost."

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import Choice, SourceInfo
-from napari_mlbseg.project.catalogue import amendments, hashes, moves
+from napari_mlbseg.project.catalogue import amendments, channels, hashes, moves
 from napari_mlbseg.project.catalogue.amendments import (
     AS_IMPORTED,
     Amendment,
@@ -17,12 +17,14 @@ from napari_mlbseg.project.catalogue.amendments import (
     Renamed,
     Standing,
 )
+from napari_mlbseg.project.catalogue.channels import Channels, KnownChannels
 from napari_mlbseg.project.catalogue.database import Database, Transaction, sha256_in
 from napari_mlbseg.project.catalogue.moves import Moves
 from napari_mlbseg.project.catalogue.reading import geometry_from, intensity_from, readable
 from napari_mlbseg.project.catalogue.schema import WITH_PLACES, WITH_RULES
 from napari_mlbseg.project.folder.inside import require_case_id
 from napari_mlbseg.project.records.cases import Case, LabelClass
+from napari_mlbseg.project.records.channels import Channel
 
 _NEVER: Final[Mapping[str, Renamed]] = {}
 
@@ -36,11 +38,14 @@ class Catalogue:
         What was changed of cases after their import.
     moves
         Classes that count as others in earlier masks.
+    channels
+        The channels of the study and of its cases.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.amendments, self.moves = Amendments(database), Moves(database)
+        self.channels = Channels(database)
         self._shapes: dict[str, tuple[int, int, int]] = {}
 
     def identity(self) -> str:
@@ -86,8 +91,9 @@ class Catalogue:
 
     def cases(self, standing: Standing = Standing.KEPT) -> tuple[Case, ...]:
         """The cases that are kept (or removed, or dropped), in the order in which they came."""
+        channels = self.channels.known()
         return tuple(
-            _case(row, amendment)
+            _case(row, amendment, channels)
             for row, amendment in self._rows()
             if amendment.standing is standing
         )
@@ -110,7 +116,7 @@ class Catalogue:
                 f"The case {amendment.name or case_id!r} was removed from this study. Restore it "
                 "first (on the command line: mlbseg restore)."
             )
-        return _case(rows[0], amendment)
+        return _case(rows[0], amendment, self.channels.known(case_id))
 
     def named(self, name: str) -> Case:
         """The case that people call so; raises UserError that lists the names otherwise."""
@@ -123,13 +129,24 @@ class Catalogue:
         """What people call a case, even one that was removed."""
         return self.amendments.of(case_id).name or case_id
 
-    def amend(self, action: str, amended: Mapping[str, Amendment], **details: Any) -> None:
-        """Change what cases are, all of them or none; the log tells each with the details."""
+    def amend(
+        self,
+        action: str,
+        amended: Mapping[str, Amendment],
+        further: Mapping[str, Sequence[Channel]] | None = None,
+        **details: Any,
+    ) -> None:
+        """Change what cases are, all of them or none; the log tells each with the details.
+
+        `further` are the further channels of those cases of which they change.
+        """
         with self._database.transaction() as write:
             for case_id, amendment in amended.items():
                 amendments.add(write, case_id, amendment)
+                channels.add(write, case_id, (further or {}).get(case_id, ()))
                 write.note(action, case_id, **details)
         self.amendments.forget()
+        self.channels.forget()
 
     def edition(self, case_id: str) -> int:
         """Which of its arrays count, see `Amendment`."""
@@ -158,7 +175,7 @@ class Catalogue:
             rows = self._database.rows(f"SELECT {columns} FROM cases WHERE id = ?", case_id)
             if not rows:
                 raise self._unknown(case_id)
-            self._shapes[case_id] = _case(rows[0], known).geometry.shape
+            self._shapes[case_id] = _case(rows[0], known, KnownChannels()).geometry.shape
         return self._shapes[case_id]
 
     def add_cases(
@@ -169,11 +186,16 @@ class Catalogue:
     ) -> None:
         """Add cases, and replace the classes where some are given; all or nothing.
 
+        The first cases of a study say which channels it has; all others have the same.
         `renamed` says of cases from another copy of the study when they were given their names.
         """
+        several = next((c.channels for c in cases if c.further), ())
+        names = tuple(channel.name for channel in several)
         with self._database.transaction() as write:
             if classes:
                 _set_classes(write, classes)
+            if names and not self.ids():
+                channels.add_names(write, names)
             for c in cases:
                 labels_path = None if c.labels_path is None else str(c.labels_path)
                 source = (c.id, str(c.image_path), labels_path, c.source.format, c.source.header)
@@ -186,8 +208,10 @@ class Catalogue:
                 )
                 if c.name != c.id or c.id in renamed:
                     amendments.add(write, c.id, Amendment(name=c.name), renamed.get(c.id))
+                channels.add(write, c.id, c.further)
                 write.note("add case", c.id, image=str(c.image_path), labels=labels_path)
         self.amendments.forget()
+        self.channels.forget()
 
     def _columns(self) -> str:
         return f"{hashes.CASE}, axis, {sha256_in(self._database)}"
@@ -249,7 +273,7 @@ def _set_classes(write: Transaction, classes: Sequence[LabelClass]) -> None:
     write.note("set classes", classes=[asdict(c) for c in classes])
 
 
-def _case(row: tuple[Any, ...], amendment: Amendment) -> Case:
+def _case(row: tuple[Any, ...], amendment: Amendment, channels: KnownChannels) -> Case:
     *hashed, axis, sha256 = row
     case_id, image_path, labels_path, name, header, choice, geometry, intensity = hashed
     require_case_id(case_id)
@@ -270,4 +294,6 @@ def _case(row: tuple[Any, ...], amendment: Amendment) -> Case:
             geometry=geometry_from(json.loads(geometry)),
             intensity=intensity_from(json.loads(intensity)),
             axis=int(axis),
+            channel=channels.names[0],
+            further=channels.further(case_id),
         )

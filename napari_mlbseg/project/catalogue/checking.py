@@ -11,6 +11,7 @@ from napari_mlbseg.project.catalogue.database import Database
 from napari_mlbseg.project.catalogue.newest import RECORDING
 from napari_mlbseg.project.catalogue.schema import (
     WITH_AMENDMENTS,
+    WITH_CHANNELS,
     WITH_HASHES,
     WITH_REVIEWS,
     WITH_UNIONS,
@@ -74,6 +75,8 @@ def _hashes(database: Database) -> Iterator[str]:
         tables |= {"unions": hashes.UNION}
     if database.version >= WITH_REVIEWS:
         tables |= {"reviews": hashes.REVIEW, "teaching": hashes.TEACHING, "blind": hashes.BLIND}
+    if database.version >= WITH_CHANNELS:
+        tables |= {"channels": hashes.CHANNEL, "channel_images": hashes.CHANNEL_IMAGE}
     for table, columns in tables.items():
         for number, *row, sha256 in database.rows(
             f"SELECT number, {columns}, sha256 FROM {table} ORDER BY number"

@@ -19,6 +19,11 @@ AMENDMENT: Final = (
     "author, created_at"
 )
 MOVE: Final = "class, becomes, masks, author, created_at"
+CHANNEL: Final = "place, name, author, created_at"
+CHANNEL_IMAGE: Final = (
+    "case_id, place, image_path, source_format, source_header, source_choice, intensity, author, "
+    "created_at"
+)
 UNION: Final = "revision, case_id, axis, slice, heads, author, created_at"
 REVIEW: Final = "case_id, axis, slice, accepted_by, accepted_at, verdict, note, author, created_at"
 BLIND: Final = "case_id, axis, slice, author, created_at"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from napari_mlbseg.errors import Damaged
-from napari_mlbseg.project.records.cases import Intensity
+from napari_mlbseg.project.records.intensity import Intensity
 from napari_mlbseg.volume import Geometry
 
 MOST_VOXELS: Final = 1 << 35

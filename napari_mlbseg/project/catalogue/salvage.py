@@ -31,6 +31,8 @@ from napari_mlbseg.project.catalogue.soundness import (
     holds,
     is_blind,
     is_case,
+    is_channel,
+    is_channel_image,
     is_class,
     is_line,
     is_mask_of,
@@ -89,7 +91,9 @@ def _fill(new: sqlite3.Connection, found: Sources, said: Salvaged) -> None:
     cases = found.table("cases", is_case)
     revisions = _revisions(found, log, said)
     masks = {row["mask"]: row.pop("packed") for row in revisions.values() if row["mask"]}
+    channels, images = _channels(found, log), found.table("channel_images", is_channel_image)
     lacking = {row["case_id"] for row in revisions.values()} - {row["id"] for row in cases.values()}
+    lacking |= _without_channels(cases, channels, images)
     if lacking or (not classes and found.numbers("classes")):
         what = f"the cases {', '.join(sorted(lacking))}" if lacking else "the classes"
         raise UserError(
@@ -114,6 +118,8 @@ def _fill(new: sqlite3.Connection, found: Sources, said: Salvaged) -> None:
         ("runs", list(runs.values())),
         ("metrics", metrics),
         *_beside(found, {row["id"] for row in cases.values()}, set(revisions), log, said),
+        ("channels", channels),
+        ("channel_images", [images[number] for number in sorted(images)]),
     ):
         _insert(new, table, rows)
 
@@ -166,6 +172,29 @@ def _classes(found: Sources, log: Table) -> list[Row]:
             named = json.loads(line["details"])["classes"]
             return [_class(one) | {"place": place} for place, one in enumerate(named)]
     return found.best("classes", is_class)
+
+
+def _channels(found: Sources, log: Table) -> list[Row]:
+    """The channels as the log has them: they are set once."""
+    for line in log.values():
+        if line["action"] == "set channels":
+            said = {name: line[name] for name in ("author", "created_at")}
+            rows = [
+                {"number": place + 1, "place": place, "name": name} | said
+                for place, name in enumerate(json.loads(line["details"])["channels"])
+            ]
+            return [row | {"sha256": hash_of(row, hashes.CHANNEL)} for row in rows]
+    return found.best("channels", is_channel)
+
+
+def _without_channels(cases: Table, channels: Sequence[Row], images: Table) -> set[str]:
+    """The cases of which an image of a channel is lost."""
+    known = {(row["case_id"], row["place"]) for row in images.values()}
+    return {
+        row["id"]
+        for row in cases.values()
+        if any((row["id"], place) not in known for place in range(1, len(channels)))
+    }
 
 
 def _class(said: Row) -> Row:

@@ -198,6 +198,34 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         *_append_only("teaching"),
         *_append_only("blind"),
     ),
+    # The names of the channels of a study with several, in their order, and the images of all but
+    # the first channel of each case; one without a path is missing, and filled. See channels.py.
+    (
+        """CREATE TABLE channels (
+            number INTEGER PRIMARY KEY,
+            place INTEGER NOT NULL CHECK (place >= 0),
+            name TEXT NOT NULL,
+            author TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            sha256 BLOB NOT NULL
+        )""",
+        """CREATE TABLE channel_images (
+            number INTEGER PRIMARY KEY,
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            place INTEGER NOT NULL CHECK (place >= 1),
+            image_path TEXT,
+            source_format TEXT,
+            source_header BLOB,
+            source_choice TEXT,
+            intensity TEXT,
+            author TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            sha256 BLOB NOT NULL
+        )""",
+        "CREATE INDEX channel_images_by_case ON channel_images (case_id, place, number)",
+        *_append_only("channels"),
+        *_append_only("channel_images"),
+    ),
 )
 """`MIGRATIONS[n]` leads from version n to version n + 1; a released entry never changes."""
 
@@ -224,6 +252,9 @@ WITH_UNIONS = 8
 
 WITH_REVIEWS = 9
 """The version from which on a catalogue has reviews, slices that teach, and blind ones."""
+
+WITH_CHANNELS = 10
+"""The version from which on a catalogue has channels."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:

@@ -101,6 +101,16 @@ def is_blind(row: Row) -> bool:
     return isinstance(row["case_id"], str) and fits(row, hashes.BLIND)
 
 
+def is_channel(row: Row) -> bool:
+    """Whether the name of a channel is as it was saved."""
+    return isinstance(row["place"], int) and fits(row, hashes.CHANNEL)
+
+
+def is_channel_image(row: Row) -> bool:
+    """Whether the image of a channel of a case is as it was saved."""
+    return isinstance(row["case_id"], str) and fits(row, hashes.CHANNEL_IMAGE)
+
+
 def is_class(row: Row) -> bool:
     """Whether a class can be what was saved."""
     numbers = all(isinstance(row[name], int) for name in ("value", "red", "green", "blue"))

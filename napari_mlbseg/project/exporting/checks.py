@@ -1,6 +1,6 @@
 """Whether an export can be written at all, before anything is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from napari_mlbseg.errors import UserError
@@ -58,12 +58,7 @@ def require_arrays(study: Study, cases: Sequence[Case], kind: ExportKind) -> Non
 def require_safe(study: Study, targets: Sequence[Path]) -> None:
     """Raise UserError if a file of the study, or one that it came from, would be overwritten."""
     home = study.path.resolve()
-    sources = {
-        path.resolve()
-        for case in study.cases
-        for path in (case.image_path, case.labels_path)
-        if path is not None
-    }
+    sources = {path.resolve() for case in study.cases for path in _files_of(case)}
     for target in targets:
         resolved = target.resolve()
         if resolved.is_relative_to(home):
@@ -75,6 +70,13 @@ def require_safe(study: Study, targets: Sequence[Path]) -> None:
                 f"{target} is a file that the study was imported from; it is never overwritten. "
                 "Export into another folder."
             )
+
+
+def _files_of(case: Case) -> Iterator[Path]:
+    """The files that a case was imported from."""
+    yield from (channel.image.path for channel in case.channels if channel.image is not None)
+    if case.labels_path is not None:
+        yield case.labels_path
 
 
 def _same_file(a: Path, b: Path) -> bool:

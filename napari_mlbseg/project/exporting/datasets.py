@@ -1,16 +1,19 @@
 """Exports that are a whole folder: complete, or not there at all."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
+
+import numpy as np
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.placing import explained, workplace
 from napari_mlbseg.formats.plain import MAP
 from napari_mlbseg.formats.registry import write_plainly, written_along
-from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.arrays.copying import images_of
+from napari_mlbseg.project.arrays.store import CHANNELS, ArrayName
 from napari_mlbseg.project.exporting import bids, nnunet
 from napari_mlbseg.project.exporting.checks import require_safe
 from napari_mlbseg.project.exporting.chosen import Renumbered
@@ -39,14 +42,14 @@ class _Layout:
     numbers
         The numbers of the classes in these files; None if they are the class values.
     images
-        For each case whose image is written, by its id.
+        For each case whose image is written, by its id: a file for each channel.
     texts
         What lies in the folder besides.
     """
 
     labels: Mapping[str, Path]
     numbers: Mapping[int, int] | None
-    images: Mapping[str, Path]
+    images: Mapping[str, Sequence[Path]]
     texts: Mapping[Path, str]
 
 
@@ -99,16 +102,19 @@ def _write_case(
         tidied={} if tidied is None else {case.id: tidied},
         chosen=chosen,
     )
-    if case.id in layout.images:
-        _write_image(study, case, root / layout.images[case.id])
+    for name, place in zip(CHANNELS, layout.images.get(case.id, ()), strict=False):
+        _write_image(study, case, name, root / place)
     return tidied
 
 
-def _write_image(study: Study, case: Case, path: Path) -> None:
-    """The image as float32, in which intensities of up to 24 bits are exact."""
+def _write_image(study: Study, case: Case, name: ArrayName, path: Path) -> None:
+    """A channel as float32, in which intensities of up to 24 bits are exact; zero if it lacks."""
     path.parent.mkdir(parents=True, exist_ok=True)
     along = written_along(path, case.geometry, case.source)
-    image = Banded(cast(Any, study.arrays.open(case.id, ArrayName.IMAGE)), along)
+    there = name in images_of(case)
+    nothing = np.broadcast_to(np.float32(0), case.geometry.shape)
+    stored = study.arrays.open(case.id, name) if there else nothing
+    image = Banded(cast(Any, stored), along)
     write_plainly(path, Volume(cast(Any, image), case.geometry), case.source, MAP)
 
 
@@ -118,7 +124,13 @@ def _for_nnunet(contents: Contents, out: Path) -> tuple[Path, _Layout]:
     return nnunet.folder_of(out, study.name), _Layout(
         labels={c.id: Path("labelsTr", f"{c.name}{ending}") for c in cases},
         numbers=nnunet.numbers_of(study.classes),
-        images={c.id: Path("imagesTr", f"{c.name}{nnunet.CHANNEL}{ending}") for c in cases},
+        images={
+            c.id: [
+                Path("imagesTr", f"{c.name}{nnunet.number_of(place)}{ending}")
+                for place in range(len(c.channels))
+            ]
+            for c in cases
+        },
         texts={Path("dataset.json"): _json(about)},
     )
 

@@ -11,7 +11,6 @@ from napari_mlbseg.project.exporting.provenance import software_version
 from napari_mlbseg.project.records.cases import Case, LabelClass
 
 FILE_ENDING: Final = ".nii.gz"
-CHANNEL: Final = "_0000"
 _FOLDER: Final = re.compile(r"Dataset(\d{3})_.+")
 _MOST: Final = 999
 _BACKGROUND: Final = "background"
@@ -19,6 +18,15 @@ _IGNORE: Final = "ignore"
 _NORMALISED_AS_CT: Final = "CT"
 _ONE_BY_ONE: Final = "image"
 """Any name but CT makes nnU-Net normalise every image by itself."""
+
+
+def number_of(channel: int) -> str:
+    """What the files of a channel end in, by its place.
+
+    >>> number_of(0)
+    '_0000'
+    """
+    return f"_{channel:04}"
 
 
 def folder_of(out: Path, name: str) -> Path:
@@ -63,12 +71,18 @@ def description(
     if partial:
         labels[_IGNORE] = len(numbers) + 1
     return {
-        "channel_names": {"0": channel_of(cases)},
+        "channel_names": {str(k): name for k, name in enumerate(channels_of(cases))},
         "labels": labels,
         "numTraining": len(cases),
         "file_ending": FILE_ENDING,
         "description": f"Written by napari-mlbseg {software_version()}.",
     }
+
+
+def channels_of(cases: Sequence[Case]) -> tuple[str, ...]:
+    """The names of the channels; of a single one, see `channel_of`."""
+    names = next((tuple(one.name for one in case.channels) for case in cases if case.further), ())
+    return names or (channel_of(cases),)
 
 
 def channel_of(cases: Sequence[Case]) -> str:
@@ -100,4 +114,11 @@ def notes_of(cases: Sequence[Case], classes: Sequence[LabelClass]) -> tuple[str,
         f"The channel is called {_ONE_BY_ONE!r}, so nnU-Net normalises each image by itself. If "
         f"these are CT scans, call it {_NORMALISED_AS_CT!r} in dataset.json."
     ]
-    return (*renamed, *gaps, *(unknown if channel_of(cases) == _ONE_BY_ONE else []))
+    filled = [
+        f"{case.name} has no {channel.name}: its file is zero everywhere."
+        for case in cases
+        for channel in case.further
+        if channel.image is None
+    ]
+    alone = channels_of(cases) == (_ONE_BY_ONE,)
+    return (*renamed, *gaps, *(unknown if alone else []), *filled)

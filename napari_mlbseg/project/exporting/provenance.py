@@ -17,6 +17,7 @@ import numpy as np
 
 from napari_mlbseg.formats.dicom_out.about import SOFTWARE
 from napari_mlbseg.formats.registry import stem_of
+from napari_mlbseg.formats.source import SourceInfo
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.catalogue.reading import readable
 from napari_mlbseg.project.catalogue.runs import RunRecord
@@ -26,6 +27,7 @@ from napari_mlbseg.project.exporting.kinds import ExportKind
 from napari_mlbseg.project.folder.lock import current_user
 from napari_mlbseg.project.labels import along
 from napari_mlbseg.project.records.cases import Case, LabelClass
+from napari_mlbseg.project.records.channels import Channel
 from napari_mlbseg.project.records.coverage import looked_at
 from napari_mlbseg.project.records.extents import Extent, ExtentRecord, in_file
 from napari_mlbseg.project.records.reviews import Review
@@ -200,7 +202,8 @@ def _case(
     return {
         "case": case.name,
         "former_names": list(study.changes.former_names(case.id)),
-        "source": _source(case),
+        "source": _source(case.name, case.image_path, case.source),
+        **({"channels": [_channel(case, one) for one in case.channels]} if case.further else {}),
         "imported_labels": _imported_labels(study, case, kind, tidied),
         "tidied": None if tidied is None else tidied_document(tidied),
         "never_looked_at": _never_looked_at(study, case),
@@ -233,24 +236,32 @@ def _chosen(case: Case, chosen: Chosen) -> dict[str, Any]:
     }
 
 
-def _source(case: Case) -> dict[str, Any]:
-    found = source_hash(case.image_path, _files_of(case))
+def _channel(case: Case, channel: Channel) -> dict[str, Any]:
+    """A channel by its name, with its file; one that the case lacks was filled with zeros."""
+    image = channel.image
+    if image is None:
+        return {"name": channel.name, "filled": True}
+    return {"name": channel.name, "filled": False} | _source(case.name, image.path, image.source)
+
+
+def _source(case: str, path: Path, source: SourceInfo) -> dict[str, Any]:
+    found = source_hash(path, _files_of(case, source))
     return {
-        "file": case.image_path.name,
-        "format": case.source.format,
+        "file": path.name,
+        "format": source.format,
         "sha256": found.sha256,
         "not_hashed": found.problem,
-        "frame": case.source.choice.frame,
-        "series": case.source.choice.series,
+        "frame": source.choice.frame,
+        "series": source.choice.series,
     }
 
 
-def _files_of(case: Case) -> list[str] | None:
+def _files_of(case: str, source: SourceInfo) -> list[str] | None:
     """The files of a series in its folder; None where a source is one file, or all of a folder."""
-    if case.source.format != "dicom":
+    if source.format != "dicom":
         return None
-    with readable(f"the series of {case.name!r}"):
-        return [str(found[0]) for found in json.loads(case.source.header)["slices"]]
+    with readable(f"the series of {case!r}"):
+        return [str(found[0]) for found in json.loads(source.header)["slices"]]
 
 
 def tidied_document(tidied: Tidied) -> list[dict[str, Any]]:

@@ -7,10 +7,11 @@ from typing import Final
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.registry import Choice, stem_of
+from napari_mlbseg.project.importing.case_files import FOUND_OUT, CaseFiles, Pairing
 from napari_mlbseg.project.importing.classes import named
 from napari_mlbseg.project.importing.failures import Failure, shortened
 from napari_mlbseg.project.importing.gathering import ALL_SERIES, Gathering
-from napari_mlbseg.project.importing.layout import FOUND_OUT, CaseFiles, Pairing, find_cases
+from napari_mlbseg.project.importing.layout import find_cases
 from napari_mlbseg.project.importing.rules import NO_RULES, Rules
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.progress import Progress, silent
@@ -129,7 +130,8 @@ def import_folder(
 
     `find_cases` tells images from labels and which labels belong to which image; `pairing` says
     what is known about that. Images without labels become cases without labels. For files that
-    hold both, such as HDF5 and OME-Zarr, `labels` is the same folder as `images`. If the study has
+    hold both, such as HDF5 and OME-Zarr, `labels` is the same folder as `images`. Files that are
+    channels of one image become one case. If the study has
     no classes yet, they are made from the values and names in the label files. `choice` says which
     frame and which series to take if there are several, and how labels are read. If `choices` has
     an image's absolute path, the image becomes one case for each choice listed there; with an
@@ -156,6 +158,7 @@ def import_folder(
         progress=progress,
         failures=layout.failures,
         notes=layout.notes,
+        channels=layout.channels,
     )
 
 
@@ -200,10 +203,12 @@ def import_cases(
     progress: Progress | None = None,
     failures: Sequence[Failure] = (),
     notes: Sequence[Failure] = (),
+    channels: Sequence[str] = (),
 ) -> Imported:
     """Add cases whose files are known, as `find_cases` finds them.
 
-    `failures` and `notes` list what is already known. Raises the same errors as `import_folder`.
+    `failures` and `notes` list what is already known; `channels` are the names of the channels if
+    there are several. Raises the same errors as `import_folder`.
 
     Examples
     --------
@@ -213,7 +218,9 @@ def import_cases(
     >>> [case.id for case in imported.cases]
     ['phantom_01']
     """
-    gathering = Gathering(study, choice or Choice(), choices or {}, progress or silent)
+    gathering = Gathering(
+        study, choice or Choice(), choices or {}, progress or silent, tuple(channels)
+    )
     try:
         with study.adding() as adding:
             gathered = gathering.gather(cases, adding)

@@ -1,7 +1,7 @@
 """One import in progress: opens files, reports how far they are read, and turns them into cases."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -19,20 +19,20 @@ from napari_mlbseg.formats.registry import (
     open_image,
     open_labels,
 )
+from napari_mlbseg.formats.scan import frame_notes
 from napari_mlbseg.project.arrays.adding import Adding
 from napari_mlbseg.project.folder.inside import spelled
 from napari_mlbseg.project.folder.room import require_room
-from napari_mlbseg.project.importing.failures import Failure, shortened
-from napari_mlbseg.project.importing.layout import CaseFiles
+from napari_mlbseg.project.importing.case_files import CaseFiles
+from napari_mlbseg.project.importing.failures import Failure
+from napari_mlbseg.project.importing.label_values import LabelValues, classes_of
 from napari_mlbseg.project.importing.numbering import Numbering
 from napari_mlbseg.project.records.cases import LabelClass, NewCase, require_name
-from napari_mlbseg.project.records.palette import color_of
+from napari_mlbseg.project.records.channels import NewChannel
 from napari_mlbseg.project.records.progress import Progress
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import Geometry, VoxelSource
 
-_COUNTED_AT_ONCE: Final = 1 << 22
-_IGNORED: Final = 255
 ALL_SERIES: Final = "all"
 """Chosen as the series: every series of a folder becomes a case."""
 
@@ -78,12 +78,16 @@ class _Opened:
 
     new: NewCase
     image: Scan
-    labels: "LabelValues | None"
+    labels: LabelValues | None
+    further: tuple[tuple[Path, Scan], ...]
 
     def notes(self) -> Iterator[Failure]:
         """What is unusual about the files; complete once they are read."""
         for note in (*self.image.notes, *self.image.found_later()):
             yield Failure(self.new.image_path, note)
+        for path, scan in self.further:
+            for note in (*scan.notes, *scan.found_later()):
+                yield Failure(path, note)
         if self.labels is not None:
             for note in (*self.labels.scan.notes, *self.labels.scan.found_later()):
                 yield Failure(self.labels.path, note)
@@ -91,12 +95,13 @@ class _Opened:
 
 @dataclass(frozen=True)
 class Gathering:
-    """One import: the study, and the series and frames to take."""
+    """One import: the study, the series and frames to take, and the channels if several."""
 
     study: Study
     choice: Choice
     choices: Mapping[Path, Sequence[Choice]]
     progress: Progress
+    channels: tuple[str, ...] = ()
 
     def gather(self, cases: Sequence[CaseFiles], adding: Adding) -> Gathered:
         """Add one case after the other, leaving out bad ones; `adding` gives them to the study."""
@@ -126,7 +131,7 @@ class Gathering:
             labels += [opened.labels] if opened.labels is not None else []
             count += 1
         self.progress("Imported", len(parts), len(parts))
-        classes = () if self.study.classes else _classes_of(labels)
+        classes = () if self.study.classes else classes_of(labels)
         return Gathered(count, tuple(failures), tuple(notes), classes)
 
     def _parts_of(self, cases: Sequence[CaseFiles]) -> tuple[list[_Part], list[Failure]]:
@@ -151,6 +156,14 @@ class Gathering:
                 case_id = name if len(chosen) == 1 else f"{name}_{each.series}"
                 yield _Part(case_id, files, each)
             return
+        if files.frame is not None:
+            if self.choice.frame is not None:
+                raise UserError(
+                    f"{image}: one frame was chosen (--frame), and all of them as channels "
+                    "(--channels frames). Give one of the two."
+                )
+            yield _Part(name, files, replace(self.choice, frame=files.frame))
+            return
         if self.choice.series != ALL_SERIES or format_of(image) != "dicom":
             yield _Part(name, files, self.choice)
             return
@@ -163,12 +176,18 @@ class Gathering:
 
     def _opened(self, part: _Part, numbering: Numbering, report: Callable[[str], None]) -> _Opened:
         image = part.image
-        scan = open_image(image, part.choice)
-        told = _Told(scan, lambda share: report(f"Importing {image.name} ({share:.0%})"))
+        scan = _whole(open_image(image, part.choice), image, part.files)
+        told = _told(image, scan, report)
+        further = tuple(_channels_of(part, scan))
+        named = self._with_channels(
+            NewCase(part.case_id, image, told, scan.source), further, report
+        )
+        scans = tuple((path, found) for path, found in further if found is not None)
+        every = [scan, *(found for _, found in scans)]
         labels = part.files.labels
         if labels is None:
-            require_room(self.study.path, image, [scan])
-            return _Opened(NewCase(part.case_id, image, told, scan.source), scan, None)
+            require_room(self.study.path, image, every)
+            return _Opened(named, scan, None, scans)
         if labels.resolve() == image.resolve() and not _may_hold_labels(image):
             raise UserError(
                 f"{image} is given as an image and as its own labels. Give a separate label file."
@@ -176,13 +195,56 @@ class Gathering:
         choice = numbering.choice_of(part.files, part.choice)
         found = numbering.named(part.files, open_labels(labels, choice))
         aligned = on_grid_of(found, scan.geometry, labels, image, scan.source)
-        require_room(self.study.path, image, [scan, aligned])
+        require_room(self.study.path, image, [*every, aligned])
         values = LabelValues(aligned, labels, self.study.classes)
-        label_told = _Told(values, lambda share: report(f"Importing {labels.name} ({share:.0%})"))
+        label_told = _told(labels, values, report)
         kept = replace(choice, frame=scan.source.choice.frame, series=scan.source.choice.series)
         source = replace(scan.source, choice=kept)
-        new = NewCase(part.case_id, image, told, source, labels.absolute(), label_told)
-        return _Opened(new, scan, values)
+        new = replace(named, source=source, labels_path=labels.absolute(), labels=label_told)
+        return _Opened(new, scan, values, scans)
+
+    def _with_channels(
+        self,
+        new: NewCase,
+        further: Sequence[tuple[Path, Scan | None]],
+        report: Callable[[str], None],
+    ) -> NewCase:
+        """The same case with its further channels; a scan of None is one to fill."""
+        if not self.channels:
+            return new
+        first, *names = self.channels
+        channels = (
+            NewChannel(name)
+            if scan is None
+            else NewChannel(name, path.absolute(), _told(path, scan, report), scan.source)
+            for name, (path, scan) in zip(names, further, strict=True)
+        )
+        return replace(new, channel=first, further=tuple(channels))
+
+
+def _channels_of(part: _Part, first: Scan) -> Iterator[tuple[Path, Scan | None]]:
+    """The further channels on the grid of the first one; None for one that is to be filled."""
+    for file in part.files.further:
+        if file is None:
+            yield part.image, None
+            continue
+        found = _whole(open_image(file.path, Choice(frame=file.frame)), file.path, part.files)
+        yield (
+            file.path,
+            on_grid_of(found, first.geometry, file.path, part.image, first.source, what="channel"),
+        )
+
+
+def _whole(scan: Scan, path: Path, files: CaseFiles) -> Scan:
+    """An image without the note that other frames are left out, where all of them are channels."""
+    if files.frame is None:
+        return scan
+    said = frame_notes(path, scan.source.choice.frame or 0, 1 + len(files.further))
+    return replace(scan, notes=tuple(note for note in scan.notes if note not in said))
+
+
+def _told(path: Path, scan: VoxelSource, report: Callable[[str], None]) -> "_Told":
+    return _Told(scan, lambda share: report(f"Importing {path.name} ({share:.0%})"))
 
 
 def _may_hold_labels(image: Path) -> bool:
@@ -213,54 +275,6 @@ class _Told:
             self.tell(done / total)
 
 
-@dataclass(frozen=True)
-class LabelValues:
-    """Labels whose values are collected while they are read; unknown values raise an error.
-
-    Attributes
-    ----------
-    scan, path
-        The labels and their file.
-    classes
-        The classes of the study; without any all values are welcome.
-    found
-        The values that were read so far.
-    """
-
-    scan: Scan
-    path: Path
-    classes: Sequence[LabelClass]
-    found: set[int] = field(default_factory=set)
-
-    @property
-    def geometry(self) -> Geometry:
-        """Where the labels lie."""
-        return self.scan.geometry
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the labels."""
-        return self.scan.dtype
-
-    def slabs(self) -> Iterator[tuple[int, int, NDArray[Any]]]:
-        """The labels slab by slab, see `VoxelSource`."""
-        for slab in self.scan.slabs():
-            flat = slab[2].ravel()
-            for start in range(0, flat.size, _COUNTED_AT_ONCE):
-                counts = np.bincount(flat[start : start + _COUNTED_AT_ONCE])
-                self.found.update(np.flatnonzero(counts).tolist())
-            if _IGNORED in self.found:
-                raise UserError(
-                    f"{self.path} holds the label 255, which is no class. If 255 stands for a "
-                    "structure, as in masks of 0 and 255, say so with --renumber 255=1; if it "
-                    "marks what is to be ignored, with --renumber 255=0."
-                )
-            yield slab
-        unknown = self.found - {0} - {c.value for c in self.classes}
-        if self.classes and unknown:
-            raise UserError(_unknown(self.path, unknown, self.classes))
-
-
 def _reason(image: Path, error: UserError | MemoryError) -> str:
     if isinstance(error, UserError):
         return str(error)
@@ -268,32 +282,3 @@ def _reason(image: Path, error: UserError | MemoryError) -> str:
         f"{image} needs more memory than there is. Close other programs, or import it on another "
         "computer."
     )
-
-
-def _unknown(labels: Path, values: set[int], classes: Sequence[LabelClass]) -> str:
-    found = shortened(str(value) for value in sorted(values))
-    known = shortened(f"{c.value} ({c.name})" for c in classes)
-    return (
-        f"{labels} holds unknown labels: {found}. The classes of the study are {known}. Add the "
-        "missing classes to the study, or renumber the labels."
-    )
-
-
-def _classes_of(labels: Iterable[LabelValues]) -> tuple[LabelClass, ...]:
-    """A class for each value found or named, with its name in the files, else ``class N``."""
-    names: dict[int, str] = {}
-    colors: dict[int, tuple[int, int, int]] = {}
-    for values in labels:
-        for value in values.found - {0}:
-            names.setdefault(value, f"class {value}")
-        names |= dict(values.scan.names)
-        colors |= dict(values.scan.colors)
-    unique = {value: name for value, name in names.items() if _count(names, name) == 1}
-    return tuple(
-        LabelClass(value, unique.get(value, f"class {value}"), colors.get(value, color_of(value)))
-        for value in sorted(names)
-    )
-
-
-def _count(names: Mapping[int, str], name: str) -> int:
-    return sum(other == name for other in names.values())

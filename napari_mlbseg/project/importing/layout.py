@@ -5,10 +5,9 @@ Names, and for DICOM the contents, tell labels from images; `names.matched` brin
 Whatever is found and does not become a part of a case is told.
 """
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +17,18 @@ from napari_mlbseg.formats.registry import (
     has_own_labels,
     stem_of,
 )
+from napari_mlbseg.project.importing.case_files import (
+    FOUND_OUT,
+    CaseFiles,
+    ChannelFile,
+    Layout,
+    Pairing,
+)
+from napari_mlbseg.project.importing.channels import grouped
 from napari_mlbseg.project.importing.entries import Entries, Told, entries_of, left_out
 from napari_mlbseg.project.importing.failures import Failure, counted, shortened
+from napari_mlbseg.project.importing.frames import with_frames
+from napari_mlbseg.project.importing.listed import listed_cases
 from napari_mlbseg.project.importing.names import (
     IMAGE_WORDS,
     LABEL_WORDS,
@@ -30,68 +39,6 @@ from napari_mlbseg.project.importing.names import (
     says_label,
     words_in,
 )
-from napari_mlbseg.project.importing.tables import table_rows
-
-
-@dataclass(frozen=True)
-class CaseFiles:
-    """One case to be.
-
-    Attributes
-    ----------
-    labels
-        The label file, or the folder that holds `masks`; None without labels.
-    masks
-        Files in `labels`, each the mask of one structure, and its name; empty for a single file.
-    """
-
-    id: str
-    image: Path
-    labels: Path | None = None
-    masks: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Pairing:
-    """What a person says about the folders; without anything it is found out.
-
-    Attributes
-    ----------
-    rule
-        ``volume-*=segmentation-*``: names of images and labels, with ``*`` for the case.
-    table
-        A CSV file with the columns case, image and labels.
-    patient_folders
-        Whether folders are searched although images lie beside them; None to search them where
-        none do.
-    """
-
-    rule: Rule | None = None
-    table: Path | None = None
-    patient_folders: bool | None = None
-
-
-FOUND_OUT: Final = Pairing()
-"""Nothing is said about the folders."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What folders hold.
-
-    Attributes
-    ----------
-    cases
-        The cases, by name.
-    failures
-        Images and labels that do not become a part of a case, each with the reason.
-    notes
-        Other things that were left out, and by which rule labels were found.
-    """
-
-    cases: tuple[CaseFiles, ...]
-    failures: tuple[Failure, ...] = ()
-    notes: tuple[Failure, ...] = ()
 
 
 def find_cases(images: Path, labels: Path | None = None, pairing: Pairing = FOUND_OUT) -> Layout:
@@ -110,7 +57,7 @@ def find_cases(images: Path, labels: Path | None = None, pairing: Pairing = FOUN
     [('phantom_01', 'phantom_01.nii.gz'), ('phantom_02', 'phantom_02.nii.gz')]
     """
     if pairing.table is not None:
-        return _from_table(pairing.table)
+        return listed_cases(pairing.table, fill=pairing.fill_missing)
     both = labels is not None and labels.resolve() == images.resolve()
     found = entries_of(images, search=pairing.patient_folders)
     if labels is None or both:
@@ -126,7 +73,8 @@ def find_cases(images: Path, labels: Path | None = None, pairing: Pairing = FOUN
         image_names, masks_beside = _without_masks(image_names, label_names)
         told = left_out(found) + left_out(listed)
         told += _masks_beside(found, masks_beside)
-    image_names, told_channels = _without_channels(found, image_names)
+    together = grouped(found.paths, image_names, pairing.channels, fill=pairing.fill_missing)
+    image_names = list(together.images)
     pairs, failures, rules = _paired(
         [name for name in image_names if name not in own], label_names, label_paths, pairing.rule
     )
@@ -137,11 +85,13 @@ def find_cases(images: Path, labels: Path | None = None, pairing: Pairing = FOUN
         )
     if labels is not None and not pairs and not own:
         raise UserError("\n".join(f.reason for f in failures[:5]) or _no_pair(images, labels))
-    ids = _ids(found, image_names)
+    ids = _ids(found, image_names, together.stems)
     structures = _structures(pairs, ids, label_paths)
     cases = []
     for name in image_names:
-        files = CaseFiles(ids[name], found.paths[name])
+        others = together.further.get(name, ())
+        further = (None if one is None else ChannelFile(found.paths[one]) for one in others)
+        files = CaseFiles(ids[name], found.paths[name], further=tuple(further))
         if name in own:
             files = replace(files, labels=found.paths[name])
         elif name in pairs:
@@ -151,9 +101,11 @@ def find_cases(images: Path, labels: Path | None = None, pairing: Pairing = FOUN
                 continue
         cases.append(files)
     cases, twins = _without_twins(cases)
-    notes = [*told.notes, *_told_rules(labels or images, rules, cases)]
-    everything = (*told.failures, *told_channels, *failures, *twins)
-    return Layout(tuple(cases), everything, tuple(notes))
+    notes = [*told.notes, *together.notes, *_told_rules(labels or images, rules, cases)]
+    everything = (*told.failures, *together.failures, *failures, *twins)
+    laid = Layout(tuple(cases), everything, tuple(notes), together.channels)
+    rule = pairing.channels
+    return with_frames(laid, rule.names) if rule is not None and rule.frames else laid
 
 
 def labels_for(ids: Sequence[str], folder: Path, rule: Rule | None = None) -> dict[str, CaseFiles]:
@@ -219,27 +171,6 @@ def _masks_beside(found: Entries, masks: Sequence[str]) -> Told:
         f" because labels come from another folder: {names}."
     )
     return Told((Failure(found.paths[masks[0]], reason),))
-
-
-def _without_channels(
-    found: Entries, images: Sequence[str]
-) -> tuple[list[str], tuple[Failure, ...]]:
-    """Images without the second and further channels of nnU-Net, ``_0001`` beside ``_0000``."""
-    known = set(images)
-    further = [
-        name
-        for name in images
-        if name[-5:-1] == "_000" and name[-1] in "123456789" and f"{name[:-1]}0" in known
-    ]
-    failures = tuple(
-        Failure(
-            found.paths[name],
-            f"{found.paths[name]} is another channel of {found.paths[f'{name[:-1]}0'].name}; a "
-            "case has one channel, so it is left out.",
-        )
-        for name in further
-    )
-    return [name for name in images if name not in further], failures
 
 
 def _paired(
@@ -373,9 +304,12 @@ def _without_twins(cases: Sequence[CaseFiles]) -> tuple[list[CaseFiles], list[Fa
 # --- names of cases -------------------------------------------------------------------------------
 
 
-def _ids(found: Entries, images: Sequence[str]) -> dict[str, str]:
-    """The name of each case: of its file, or of its folder if files are all named alike."""
-    stems = {name: _stem(found.paths[name], set(images)) for name in images}
+def _ids(found: Entries, images: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
+    """The name of each case: of its file, or of its folder if files are all named alike.
+
+    `known` are names that say what files have in common.
+    """
+    stems = {name: known.get(name) or _stem(found.paths[name]) for name in images}
     often = Counter(normal(stem) for stem in stems.values())
     plain = {
         name: often[normal(stem)] == 1 and not _says_nothing(name, stem)
@@ -397,7 +331,7 @@ def _ids(found: Entries, images: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _stem(path: Path, images: set[str]) -> str:
+def _stem(path: Path) -> str:
     """A file's name without ending and without the number of nnU-Net's only channel."""
     return stem_of(path).removesuffix("_0000")
 
@@ -405,37 +339,3 @@ def _stem(path: Path, images: set[str]) -> str:
 def _says_nothing(name: str, stem: str) -> bool:
     """Whether a file in a folder is named for what it is, such as ``image`` or ``ct``."""
     return "/" in name and set(words_in(stem)) <= IMAGE_WORDS
-
-
-# --- a table --------------------------------------------------------------------------------------
-
-
-def _from_table(table: Path) -> Layout:
-    """The cases that a CSV file lists; its paths are relative to its folder."""
-    try:
-        rows = table_rows(table.read_text(encoding="utf-8-sig"))
-    except csv.Error as error:
-        raise UserError(f"{table} cannot be read as a table: {error}.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
-        raise UserError(f"{table} cannot be read: {reason}.") from error
-    if not rows or not {"case", "image"} <= set(rows[0]):
-        raise UserError(
-            f"{table} lists no cases. Its first line names the columns case, image, labels; every "
-            "other line is a case, and labels may be empty."
-        )
-    cases = []
-    for number, row in enumerate(rows, 2):
-        image = (row.get("image") or "").strip()
-        if not image:
-            raise UserError(f"{table} names no image in line {number}.")
-        labels = (row.get("labels") or "").strip()
-        path = table.parent / image
-        cases.append(
-            CaseFiles(
-                (row.get("case") or "").strip() or stem_of(path),
-                path,
-                table.parent / labels if labels else None,
-            )
-        )
-    return Layout(tuple(cases))

@@ -1,7 +1,6 @@
 """One name, one class value: names of structures in label files, and the values they get."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,17 +11,14 @@ from napari_mlbseg.formats.masks import MAX_LABEL, numbered_together
 from napari_mlbseg.formats.registry import format_of, open_labels, stem_of
 from napari_mlbseg.formats.scan import Scan
 from napari_mlbseg.formats.source import Choice, Mask
-from napari_mlbseg.project.importing.layout import CaseFiles
+from napari_mlbseg.project.importing.case_files import CaseFiles
+from napari_mlbseg.project.importing.described import descriptions, folders_above, text_of
 from napari_mlbseg.project.importing.names import normal
 from napari_mlbseg.project.importing.tables import table_rows
 from napari_mlbseg.project.records.cases import LabelClass
 
 _NAMING_FORMATS: Final = ("dicom", "nrrd")
-_LARGEST: Final = 1 << 24
 _TABLES: Final = ("dseg.tsv",)
-_DATASET: Final = "dataset.json"
-_UP: Final = 2
-"""How many folders above the labels a description of the data set may lie."""
 
 
 @dataclass(frozen=True)
@@ -128,15 +124,15 @@ def _to_classes(names: Mapping[int, str], classes: Sequence[LabelClass]) -> dict
 
 def described_names(labels: Path) -> dict[int, str]:
     """Names of labels as BIDS and nnU-Net keep them: in a table or in ``dataset.json``."""
-    folders = [labels.parent, *list(labels.parent.parents)[:_UP]]
+    folders = folders_above(labels.parent)
     tables = [labels.parent / f"{stem_of(labels)}.tsv"]
     tables += [folder / name for folder in folders for name in _TABLES]
     for table in tables:
         found = _of_table(table)
         if found:
             return found
-    for folder in folders:
-        found = _of_dataset(folder / _DATASET)
+    for about in descriptions(labels.parent):
+        found = _of_dataset(about)
         if found:
             return found
     return {}
@@ -145,19 +141,16 @@ def described_names(labels: Path) -> dict[int, str]:
 def _of_table(table: Path) -> dict[int, str]:
     """The columns index and name of a ``_dseg.tsv``."""
     try:
-        rows = table_rows(_text(table), delimiter="\t")
+        rows = table_rows(text_of(table), delimiter="\t")
     except csv.Error:
         return {}
     return _plain((row.get("index"), row.get("name")) for row in rows)
 
 
-def _of_dataset(file: Path) -> dict[int, str]:
+def _of_dataset(about: Mapping[str, Any]) -> dict[int, str]:
     """The labels of nnU-Net's and of the Decathlon's ``dataset.json``, either way round."""
-    try:
-        labels = json.loads(_text(file) or "{}").get("labels", {})
-        pairs = list(labels.items())
-    except (AttributeError, ValueError):
-        return {}
+    labels = about.get("labels")
+    pairs = list(labels.items()) if isinstance(labels, Mapping) else []
     return _plain(pairs) or _plain((value, name) for name, value in pairs)
 
 
@@ -172,12 +165,3 @@ def _plain(pairs: Any) -> dict[int, str]:
         if 1 <= number <= MAX_LABEL and str(name or "").strip():
             found[number] = str(name).strip()
     return found if len(set(found.values())) == len(found) else {}
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > _LARGEST:
-            return ""
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        return ""

@@ -15,9 +15,10 @@ from napari_mlbseg.formats.source import Choice
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.catalogue.amendments import Amendment
 from napari_mlbseg.project.folder.room import require_room
+from napari_mlbseg.project.importing.case_files import CaseFiles
 from napari_mlbseg.project.importing.failures import Failure, shortened
-from napari_mlbseg.project.importing.gathering import LabelValues
-from napari_mlbseg.project.importing.layout import CaseFiles, labels_for
+from napari_mlbseg.project.importing.label_values import LabelValues
+from napari_mlbseg.project.importing.layout import labels_for
 from napari_mlbseg.project.importing.names import Rule
 from napari_mlbseg.project.importing.numbering import Numbering
 from napari_mlbseg.project.records.cases import Case, ClassesOnly

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from napari_mlbseg.formats.scan import Scan
 from napari_mlbseg.project.arrays.adding import require_same_image
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.catalogue.amendments import Amendment
+from napari_mlbseg.project.importing.case_files import Pairing
 from napari_mlbseg.project.importing.failures import Failure
-from napari_mlbseg.project.importing.layout import Pairing, find_cases
+from napari_mlbseg.project.importing.layout import find_cases
 from napari_mlbseg.project.importing.relabelling import Changed
 from napari_mlbseg.project.records.cases import Case, require_name
+from napari_mlbseg.project.records.channels import Channel
 from napari_mlbseg.project.records.masks import plane
 from napari_mlbseg.project.records.progress import Progress, silent
 from napari_mlbseg.project.study import Study
@@ -24,10 +27,14 @@ from napari_mlbseg.project.study import Study
 
 @dataclass(frozen=True)
 class _Files:
-    """Where the files of a case are; no labels: they are where they were."""
+    """Where the files of a case are; None for one that is where it was.
+
+    `further` are those of its further channels, in their order.
+    """
 
     image: Path
     labels: Path | None
+    further: tuple[Path | None, ...] = ()
 
 
 def relocate(
@@ -46,8 +53,8 @@ def relocate(
     folder
         Where the files are, below which they lie as before or have the same names.
     table
-        Instead of a folder a CSV file with the columns case, image and labels, where labels may
-        be empty if they are where they were.
+        Instead of a folder a CSV file with the columns case, image (or ``image:NAME`` for each
+        channel) and labels; labels and further channels may be empty if they are where they were.
 
     Raises
     ------
@@ -68,6 +75,7 @@ def relocate(
     given = _from_table(study, table) if table is not None else _found(study, folder or Path())
     was = {case.id: study.changes.amendment(case.id).labels_path for case in study.cases}
     amended: dict[str, Amendment] = {}
+    further: dict[str, tuple[Channel, ...]] = {}
     failures: list[Failure] = []
     for done, case in enumerate(study.cases):
         files = given.get(case.id)
@@ -77,25 +85,38 @@ def relocate(
         if not isinstance(files, _Files):
             continue
         try:
-            amended[case.id] = _checked(study, case, files)
+            checked, channels = _checked(study, case, files), _further(study, case, files)
+            amended[case.id], further[case.id] = checked, channels
         except UserError as error:
             failures.append(Failure(files.image, str(error)))
     if not amended:
         reasons = "\n".join(failure.reason for failure in failures[:5])
         raise UserError(reasons or "The table lists no case of the study.")
-    study.changes.relocate(amended)
+    study.changes.relocate(amended, further)
     changed = tuple(study.case(case_id) for case_id in amended)
     notes = [
         Failure(case.labels_path, f"The labels of {case.name!r} are still at {case.labels_path}.")
         for case in changed
         if case.labels_path is not None and amended[case.id].labels_path == was[case.id]
     ]
+    notes += [note for case in changed for note in _stayed(case, given[case.id])]
     return Changed(changed, tuple(failures), tuple(notes))
+
+
+def _stayed(case: Case, files: _Files | str) -> Iterator[Failure]:
+    """A note for each further channel that is still where it was."""
+    found = files.further if isinstance(files, _Files) else ()
+    for channel, path in zip_longest(case.further, found):
+        if path is None and channel.image is not None:
+            where = channel.image.path
+            yield Failure(
+                where, f"The channel {channel.name} of {case.name!r} is still at {where}."
+            )
 
 
 def _checked(study: Study, case: Case, files: _Files) -> Amendment:
     """What becomes of a case whose files are found; UserError if they are not those imported."""
-    for path in (files.image, files.labels):
+    for path in (files.image, files.labels, *files.further):
         if path is not None:
             require_name(path)
     image = open_image(files.image, case.source.choice)
@@ -117,6 +138,21 @@ def _checked(study: Study, case: Case, files: _Files) -> Amendment:
         labels_path=labels,
         source_header=before.source_header if same else image.source.header,
     )
+
+
+def _further(study: Study, case: Case, files: _Files) -> tuple[Channel, ...]:
+    """The further channels of a case whose files are found; UserError if they are others."""
+    found = list(case.further)
+    for place, (channel, path) in enumerate(zip(case.further, files.further, strict=False), 1):
+        if path is None or channel.image is None:
+            continue
+        image = open_image(path, channel.image.source.choice)
+        file = replace(channel.image, path=path.absolute(), source=image.source)
+        found[place - 1] = replace(channel, image=file)
+        moved = replace(case, further=tuple(found))
+        placed = on_grid_of(image, case.geometry, path, case.image_path, case.source)
+        require_same_image(placed, moved, study.arrays, place)
+    return tuple(found)
 
 
 def _require_same_labels(study: Study, case: Case, path: Path) -> None:
@@ -144,10 +180,12 @@ def _same(labels: Scan, study: Study, case: Case) -> bool:
 
 def _from_table(study: Study, table: Path) -> Mapping[str, _Files | str]:
     found = {}
-    for files in find_cases(table, pairing=Pairing(table=table)).cases:
+    for files in find_cases(table, pairing=Pairing(table=table, fill_missing=True)).cases:
         case = study.named(files.id)
         had_labels = case.labels_path is not None
-        found[case.id] = _Files(files.image, files.labels if had_labels else None)
+        further = (None if one is None else one.path for one in files.further)
+        labels = files.labels if had_labels else None
+        found[case.id] = _Files(files.image, labels, tuple(further))
     return found
 
 
@@ -164,7 +202,9 @@ def _found(study: Study, folder: Path) -> Mapping[str, _Files | str]:
                 "several times. Name it in a table (on the command line: --table)."
             )
         else:
-            found[case.id] = _Files(image, labels)
+            channels = (channel.image for channel in case.further)
+            further = (None if one is None else _below(folder, one.path) for one in channels)
+            found[case.id] = _Files(image, labels, tuple(further))
     return found
 
 

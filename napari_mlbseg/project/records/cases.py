@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import SourceInfo
 from napari_mlbseg.project.folder.inside import is_case_id, require_case_id
-from napari_mlbseg.project.records.percentiles import distribution_of
+from napari_mlbseg.project.records.channels import ONE_CHANNEL, Channel, ChannelImage, NewChannel
+from napari_mlbseg.project.records.intensity import Intensity
 from napari_mlbseg.volume import Geometry, Volume, VoxelSource
-
-if TYPE_CHECKING:
-    import zarr
 
 MAX_CLASS = 254
 """Largest class value; 0 is the background and 255 stays free for "no label"."""
@@ -74,47 +72,6 @@ class LabelClass:
 
 
 @dataclass(frozen=True)
-class Intensity:
-    """Statistics of the intensities of an image, over its finite voxels.
-
-    Attributes
-    ----------
-    low, high
-        The 0.5 and 99.5 percentiles; the extremes if both percentiles are the same.
-    mean, std
-        Mean and standard deviation of the voxels clipped to [low, high]; `std` is 1 for a constant
-        image, so always positive.
-    """
-
-    low: float
-    high: float
-    mean: float
-    std: float
-
-    @classmethod
-    def of(
-        cls,
-        voxels: "NDArray[Any] | zarr.Array[Any]",
-        padding: tuple[float, float] | None = None,
-    ) -> "Intensity":
-        """Measure an image, in memory or in zarr; raises UserError if no voxel is finite.
-
-        `padding` are the least and the largest number that stand for no tissue, as around a round
-        field of view; they are left out unless nothing else is there.
-        """
-        found = distribution_of(voxels, padding)
-        if padding is not None and found.count == 0:
-            found = distribution_of(voxels)
-        if found.count == 0:
-            raise UserError("The image has no finite voxel. Check how it was made.")
-        low, high = found.percentiles((0.5, 99.5))
-        if low == high:  # almost everything is background: percentiles would clip the rest away
-            low, high = found.percentiles((0, 100))
-        mean, std = found.clipped_moments(low, high)
-        return cls(low, high, mean, std if std > 0 else 1.0)
-
-
-@dataclass(frozen=True)
 class Case:
     """One image of a study.
 
@@ -126,6 +83,10 @@ class Case:
         What people call it, and its files after an export; at first the same.
     axis
         The display axis along which its slices are annotated.
+    channel
+        The name of the first channel, which is the image.
+    further
+        The other channels, in the order of the study's.
     """
 
     id: str
@@ -136,10 +97,18 @@ class Case:
     intensity: Intensity
     axis: int
     name: str
+    channel: str = ONE_CHANNEL
+    further: tuple[Channel, ...] = ()
 
     def __post_init__(self) -> None:
         require_case_id(self.id)
         require_case_id(self.name)
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """All channels, in the order of the study's."""
+        image = ChannelImage(self.image_path, self.source, self.intensity)
+        return Channel(self.channel, image), *self.further
 
     def slice_shape(self, axis: int) -> tuple[int, int]:
         """Shape of a slice: the remaining display axes in their order."""
@@ -157,7 +126,8 @@ class NewCase:
     """The data that an importer provides for one case.
 
     `labels`, if given, are integers from 0 to 254 (z y x) of the image's shape. Image
-    and labels may be files that are read while the case is stored.
+    and labels may be files that are read while the case is stored. `channel` names the image where
+    there are `further` channels, which lie on its voxels.
     """
 
     id: str
@@ -166,13 +136,20 @@ class NewCase:
     source: SourceInfo
     labels_path: Path | None = None
     labels: VoxelSource | None = None
+    channel: str = ONE_CHANNEL
+    further: tuple[NewChannel, ...] = ()
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """The names of all channels, in their order."""
+        return self.channel, *(one.name for one in self.further)
 
     def __post_init__(self) -> None:
         try:
             require_case_name(self.id)
         except UserError as error:
             raise UserError(f"{error} Rename {self.image_path}.") from error
-        for path in (self.image_path, self.labels_path):
+        for path in (self.image_path, self.labels_path, *(one.path for one in self.further)):
             if path is not None:
                 require_name(path)
         if (self.labels is None) != (self.labels_path is None):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from napari_mlbseg.errors import Damaged, UserError
 from napari_mlbseg.project.arrays.adding import rebuild_arrays
-from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.arrays.copying import images_of
+from napari_mlbseg.project.arrays.store import CHANNELS, ArrayName
 from napari_mlbseg.project.catalogue.backups import BACKUPS_NAME, backups_in
 from napari_mlbseg.project.catalogue.complaints import explained
 from napari_mlbseg.project.catalogue.counter import COUNTER_NAME
@@ -128,13 +129,20 @@ def _repair_arrays(study: Study, case: Case, left: list[str]) -> Iterator[str]:
     for name in (name for name in flawed if name not in needed):
         study.arrays.remove(case.id, name)
         yield f"The {_words(name)} of {case.name}: removed; the next training makes it again."
-    words = " and ".join(map(_words, needed))
+    words = " and ".join(_words_of(case, name) for name in needed)
     try:
         if needed:
             rebuild_arrays([case], study.arrays)
             yield f"The {words} of {case.name}: made again from the files."
     except UserError as error:
         left.append(f"The {words} of {case.name}: {error}")
+
+
+def _words_of(case: Case, name: ArrayName) -> str:
+    """An array of a case in words; a further channel by its name."""
+    if name is not ArrayName.IMAGE and name in images_of(case):
+        return f"channel {case.channels[CHANNELS.index(name)].name}"
+    return _words(name)
 
 
 def _words(name: ArrayName) -> str:

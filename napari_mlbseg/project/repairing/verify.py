@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_mlbseg.errors import Damaged
+from napari_mlbseg.project.arrays.copying import images_of
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.arrays.sweep import CHECKPOINTS_NAME
 from napari_mlbseg.project.catalogue.backups import backups_in
@@ -96,9 +97,9 @@ def is_readable(checkpoint: Path) -> bool:
 
 
 def expected(case: Case, name: ArrayName) -> bool:
-    """Whether a case has to have an array: its image, and labels that were imported."""
+    """Whether a case has to have an array: its images, and labels that were imported."""
     imported = name is ArrayName.INITIAL_LABELS and case.labels_path is not None
-    return name is ArrayName.IMAGE or imported
+    return name in images_of(case) or imported
 
 
 def _arrays(study: Study, progress: Progress) -> Iterator[str | None]:

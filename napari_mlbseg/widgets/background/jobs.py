@@ -9,6 +9,8 @@ from napari_mlbseg.project.exporting.contents import Contents, Tell, contents_of
 from napari_mlbseg.project.exporting.export import export_contents
 from napari_mlbseg.project.exporting.kinds import ExportKind
 from napari_mlbseg.project.exporting.notes import notes_of
+from napari_mlbseg.project.importing.case_files import Pairing
+from napari_mlbseg.project.importing.channels import ChannelRule
 from napari_mlbseg.project.importing.classes import change_classes
 from napari_mlbseg.project.importing.cohort import Imported, make_study
 from napari_mlbseg.project.importing.offers import Offer, offers_in
@@ -33,10 +35,12 @@ def survey(images: Path) -> Callable[[Report], tuple[Offer, ...]]:
 
 def creation(new: NewStudy, author: str | None) -> Callable[[Report], tuple[Study, Imported]]:
     """Make a study from folders; the result is open for writing, and lists what was left out."""
+    pairing = Pairing(channels=ChannelRule(frames=True) if new.frames_are_channels else None)
 
     def work(report: Report) -> tuple[Study, Imported]:
         return make_study(
             *(new.path, new.images, new.labels, new.classes),
+            pairing=pairing,
             choices=new.choices,
             author=author,
             progress=lambda *step: report(step),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
 from napari_mlbseg.engine.events import SlicesPublished
-from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.arrays.store import CHANNELS, ArrayName
 from napari_mlbseg.project.labels import Labels
 from napari_mlbseg.project.records.cases import Case, LabelClass
 from napari_mlbseg.project.records.slices import HUMAN, SliceKey, SliceState
@@ -120,7 +120,7 @@ class Annotation(QObject):
         self._states = SliceStates(study, case)
         self._save_timer = timer(self, _SAVE_AFTER_MS, self.flush, single_shot=True)
         self._late = LateSlices(self)
-        names = (*LAYER_NAMES, ArrayName.PROPOSED_LABELS)
+        names = (*LAYER_NAMES, ArrayName.PROPOSED_LABELS, *CHANNELS[1 : len(case.channels)])
         self.extents = ExtentKeeper(
             study, case, saves, changed=self._on_extent, request=self.request.emit
         )
@@ -182,7 +182,7 @@ class Annotation(QObject):
         self.answers = self._await_strokes(viewer)
         self.tools.told.connect(self.told)
         self.volume.told.connect(self.told)
-        self.layers.working.intensities = self._arrays[ArrayName.IMAGE].slice
+        self.layers.working.intensities = self._arrays.intensities
         self.commands.failed.connect(self.failed)
         self.commands.told.connect(self.told)
         self._connections = self._listen(viewer)

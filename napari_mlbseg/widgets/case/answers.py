@@ -142,7 +142,7 @@ class Answers(QObject):
         before, shown = self._journal.before_strokes(key), self._shown(key)
         if before is None or np.array_equal(before, shown):
             return False
-        image = self._arrays[ArrayName.IMAGE].slice(key.axis, key.index)
+        image = self._arrays.intensities(key.axis, key.index)
         there = [name for name in _OTHERS if self._arrays[name].there]
         others = [self._arrays.labels(name, key.axis, key.index) for name in there]
         sides = self._sides_mm(key.axis)

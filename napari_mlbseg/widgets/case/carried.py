@@ -6,6 +6,7 @@ from typing import Self
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
+from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.volume import Geometry
 
 Limits = tuple[float, float]
@@ -47,6 +48,12 @@ class Framing:
         camera = viewer.scene.camera
         camera.center = (camera.center[0], *self.center)
         camera.zoom = self.zoom
+
+
+def contrast_limits(case: Case) -> tuple[float, float]:
+    """Return the intensities shown as black and as white; valid for constant images too."""
+    low, high = case.intensity.low, case.intensity.high
+    return low, high if high > low else low + 1.0
 
 
 def carried_limits(chosen: Limits, before: Limits, now: Limits) -> Limits:

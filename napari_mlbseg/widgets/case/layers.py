@@ -1,6 +1,6 @@
 """One case as napari layers; only here and in `outline` layers are added to a viewer."""
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,12 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 from numpy.typing import NDArray
 
-from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.arrays.store import CHANNELS, ArrayName
 from napari_mlbseg.project.records.cases import Case, LabelClass
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.volume import AXIS_NAMES
-from napari_mlbseg.widgets.case.carried import Framing, carried_limits, place, window_of
+from napari_mlbseg.widgets.case.carried import Framing, contrast_limits, place, window_of
+from napari_mlbseg.widgets.case.channels import Channels
 from napari_mlbseg.widgets.case.stored import CaseArrays
 from napari_mlbseg.widgets.case.working_labels import WorkingLabels
 from napari_mlbseg.widgets.case.working_layer import Labels as PaintedLabels
@@ -101,12 +102,6 @@ def placement(study: Study, case: Case) -> dict[str, Any]:
     }
 
 
-def contrast_limits(case: Case) -> tuple[float, float]:
-    """Return the intensities shown as black and as white; valid for constant images too."""
-    low, high = case.intensity.low, case.intensity.high
-    return low, high if high > low else low + 1.0
-
-
 def weight_limits(weights: NDArray[np.floating]) -> tuple[float, float]:
     """Return the meta-weights of a slice (y x) that get the densest colours, as far from 1 each.
 
@@ -133,6 +128,8 @@ class CaseLayers:
         The layer that is painted on.
     outline_px
         How wide outlines are on the screen, in pixels; see `set_outline`.
+    channels
+        Which channel the layer of the image shows.
     """
 
     def __init__(
@@ -160,7 +157,11 @@ class CaseLayers:
         self._hidden: list[Layer] = []
         self.outline_px: int = _OUTLINE_PX if earlier is None else earlier.outline_px
         index = case.geometry.shape[case.axis] // 2 if index is None else index
+        self.channels = Channels(case)
         if earlier is not None and earlier.complete:
+            earlier.channels.keep(window_of(earlier.image))
+            self.channels = Channels(case, earlier.channels)
+            arrays.look_through(self.channels.array)
             self.working, self._layers = earlier.working, earlier._layers
             self._hidden = earlier._hidden
             self._fitted = self._take_over(earlier, labels, index)
@@ -247,6 +248,21 @@ class CaseLayers:
         """The layer of the image."""
         return self._layers[ArrayName.IMAGE]
 
+    def show_next_channel(self) -> None:
+        """Show the next channel on the layer of the image, with the grey levels that it had."""
+        self.channels.keep(window_of(self.image))
+        self.channels.go_on()
+        self._arrays.look_through(self.channels.array)
+        self._fill(self.image, self._arrays.image)
+        self._show_levels()
+
+    def _show_levels(self) -> None:
+        """Name the channel on view, and show its grey levels."""
+        layer, own, chosen = self.image, contrast_limits(self.channels.seen), self.channels.levels
+        layer.name = self.channels.layer_name
+        layer.contrast_limits_range = min(own[0], chosen[0]), max(own[1], chosen[1])
+        layer.contrast_limits = chosen
+
     def fit_weights(self, event: Any = None) -> None:
         """Stretch the colours of visible meta-weights to what there is on the slice on view."""
         axis = self.axis
@@ -290,6 +306,7 @@ class CaseLayers:
         if set(names) & set(_WEIGHT_MAPS):
             self.fit_weights()
         layers = [self._layers[name] for name in names if name in self._layers]
+        layers += [self.image] if set(names) & set(CHANNELS[1:]) else []
         for layer in [*layers, *([self.working] if working else [])]:
             if layer in self._viewer.layers:
                 layer.refresh(thumbnail=False, highlight=False, extent=False)
@@ -359,14 +376,14 @@ class CaseLayers:
         """
         framing, axis, mode = Framing.of(self._viewer), self.axis, self.working.mode
         layers: list[tuple[Layer, Any]] = [(self.working, labels)]
-        layers += [(layer, self._arrays[name]) for name, layer in self._layers.items()]
+        layers += [(layer, self._arrays.behind(name)) for name, layer in self._layers.items()]
         shown = [layer for layer, _ in layers if layer.visible]
         self.working.drop_polygon()
         for layer in shown:
             layer.visible = False  # hidden layers read no slices while they are moved
         for layer, data in layers:
             self._fill(layer, data)
-        self._carry_window(earlier)
+        self._show_levels()
         self.show_axis(self._case.axis)
         self.show_slice(self._case.axis, index)
         for layer in shown:
@@ -384,12 +401,6 @@ class CaseLayers:
         layer.metadata = where["metadata"]
         place(layer, where["scale"], where["translate"])
         layer.editable = editable
-
-    def _carry_window(self, earlier: "CaseLayers") -> None:
-        layer, limits = self._layers[ArrayName.IMAGE], contrast_limits(self._case)
-        chosen = carried_limits(window_of(layer), contrast_limits(earlier._case), limits)
-        layer.contrast_limits_range = min(limits[0], chosen[0]), max(limits[1], chosen[1])
-        layer.contrast_limits = chosen
 
     def _fit(self) -> Framing:
         self._viewer.reset_view()
@@ -414,7 +425,7 @@ class CaseLayers:
     def _add_image(self) -> None:
         self._layers[ArrayName.IMAGE] = self._viewer.add_image(
             self._arrays[ArrayName.IMAGE],
-            name=LAYER_NAMES[ArrayName.IMAGE],
+            name=self.channels.layer_name,
             colormap="gray",
             contrast_limits=contrast_limits(self._case),
             **placement(self._study, self._case),
@@ -465,13 +476,31 @@ class CaseLayers:
 
 
 def layer_data(study: Study, case: Case) -> list[tuple[Any, dict[str, Any], str]]:
-    """Return the image and the labels of a case as plain layer data, for use without the dock."""
+    """Return the image and the labels of a case as plain layer data, for use without the dock.
+
+    Further channels are layers of their own, which are not shown at first.
+    """
     where = placement(study, case)
-    image = np.asarray(study.arrays.open(case.id, ArrayName.IMAGE)[:])
-    shown = {"name": case.name, "contrast_limits": contrast_limits(case), "colormap": "gray"}
     colors = label_colors(study.classes)
     labels = np.array(study.labels.working(case.id))
     return [
-        (image, {**shown, **where}, "image"),
+        *((voxels, {**look, **where}, "image") for voxels, look in _images(study, case)),
         (labels, {"name": f"{case.name} labels", "colormap": colors, **where}, "labels"),
     ]
+
+
+def _images(study: Study, case: Case) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The voxels of each channel that a case has, and how its layer looks."""
+    channels = Channels(case)
+    for number, channel in enumerate(case.channels):
+        if channel.image is not None:
+            yield (
+                np.asarray(study.arrays.open(case.id, channels.array)[:]),
+                {
+                    "name": f"{case.name} {channel.name}" if case.further else case.name,
+                    "contrast_limits": contrast_limits(channels.seen),
+                    "colormap": "gray",
+                    "visible": number == 0,
+                },
+            )
+        channels.go_on()

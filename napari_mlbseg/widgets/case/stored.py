@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.arrays.store import CHANNELS, ArrayName
 from napari_mlbseg.project.labels import along, machine_array
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.records.extents import Excluded, clear_excluded
@@ -60,9 +60,9 @@ class StoredArray:
         self.ndim = 3
         self.size = prod(self.shape)
         self.dtype: np.dtype[Any] = np.dtype(np.uint8 if name in _LABELS else np.float16)
-        self._blank: Any = 0 if name in _LABELS or name is ArrayName.IMAGE else np.nan
+        self._blank: Any = 0 if name in _LABELS or name in CHANNELS else np.nan
         self.look()
-        if name is ArrayName.IMAGE:
+        if name is ArrayName.IMAGE or (name in CHANNELS and self.there):
             self.dtype = study.arrays.open(case.id, name).dtype
 
     def look(self) -> None:
@@ -246,7 +246,7 @@ class CaseArrays:
         late: Callable[[], object],
         excluded: Callable[[], Mapping[int, Excluded]] = dict,
     ) -> None:
-        self._excluded = excluded
+        self._excluded, self._channel = excluded, ArrayName.IMAGE
         # One thread: disk and store handle one request after another anyway.
         self._reader = ThreadPoolExecutor(1, "mlbseg-reader")
         self._arrays = {
@@ -258,6 +258,23 @@ class CaseArrays:
 
     def __getitem__(self, name: ArrayName) -> StoredArray:
         return self._arrays[name]
+
+    def look_through(self, channel: ArrayName) -> None:
+        """From now on this channel is the image on view."""
+        self._channel = channel
+
+    @property
+    def image(self) -> StoredArray:
+        """The channel on view."""
+        return self._arrays[self._channel]
+
+    def intensities(self, axis: int, index: int) -> NDArray[Any]:
+        """Return a copy of one slice of the channel on view; waits for the disk."""
+        return self.image.slice(axis, index)
+
+    def behind(self, name: ArrayName) -> StoredArray:
+        """The array that the layer of this name shows: of the image, the channel on view."""
+        return self.image if name is ArrayName.IMAGE else self._arrays[name]
 
     @property
     def machine(self) -> StoredArray:
@@ -282,7 +299,7 @@ class CaseArrays:
 
     def expect(self, shown: Iterable[ArrayName], axis: int, index: int) -> None:
         """Read what a slice will need ahead: the image, the machine's labels, what is shown."""
-        for name in {ArrayName.IMAGE, self.machine.name, *shown}:
+        for name in {self.image.name, self.machine.name, *shown}:
             self._arrays[name].expect(axis, index)
 
     def arrived(self) -> list[ArrayName]:

@@ -286,7 +286,7 @@ class ToolCommands(QObject):
     def _passed_on(
         self, key: SliceKey, machine: Labels, step: int
     ) -> Iterable[tuple[SliceKey, Labels]]:
-        states, image = self._along(key.axis), self._arrays[ArrayName.IMAGE]
+        states, image = self._along(key.axis), self._arrays.image
 
         def following() -> Iterable[tuple[Labels, NDArray[Any], Mask]]:
             for one in self._onwards(key, step, states):

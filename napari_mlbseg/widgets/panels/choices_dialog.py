@@ -6,6 +6,7 @@ from pathlib import Path
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QCheckBox,
     QDialog,
     QDialogButtonBox,
     QHeaderView,
@@ -27,9 +28,14 @@ _TICKED, _UNTICKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 
 
 class ChoicesDialog(QDialog):
-    """A table of series and frames, any number of which can be ticked."""
+    """A table of series and frames, any number of which can be ticked.
 
-    def __init__(self, offers: Sequence[Offer], parent: QWidget | None = None) -> None:
+    For a study, all frames may be taken as channels of one image, see `as_channels`.
+    """
+
+    def __init__(
+        self, offers: Sequence[Offer], parent: QWidget | None = None, *, for_study: bool = False
+    ) -> None:
         super().__init__(parent)
         self.setWindowTitle("Which series and frames?")
         self.resize(760, 340)
@@ -45,7 +51,7 @@ class ChoicesDialog(QDialog):
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         self.ok = buttons.button(QDialogButtonBox.StandardButton.Ok)
-        self.table.itemChanged.connect(lambda _: self._check())
+        self.table.itemChanged.connect(self._check)
         layout = QVBoxLayout(self)
         layout.addWidget(
             quiet(
@@ -53,7 +59,14 @@ class ChoicesDialog(QDialog):
                 " channels). A case is one frame of one series: tick what to import."
             )
         )
+        self.as_channels = QCheckBox("All frames of a file are channels of one image")
+        self.as_channels.setToolTip(
+            "Such as four MR sequences: every file becomes one case, with all its frames"
+        )
+        self.as_channels.setVisible(for_study and any(one.frames > 1 for one in self._offers))
+        self.as_channels.toggled.connect(self._check)
         layout.addWidget(self.table)
+        layout.addWidget(self.as_channels)
         layout.addWidget(buttons)
         self._check()
 
@@ -89,9 +102,12 @@ class ChoicesDialog(QDialog):
         item = self.table.item(row, 0)
         return item is not None and item.checkState() == _TICKED
 
-    def _check(self) -> None:
+    def _check(self, *_: object) -> None:
+        together = self.as_channels.isChecked()
+        self.table.setEnabled(not together)
         if self.ok is not None:
-            self.ok.setEnabled(any(self._ticked(row) for row in range(len(self._offers))))
+            ticked = any(self._ticked(row) for row in range(len(self._offers)))
+            self.ok.setEnabled(together or ticked)
 
     def _fill(self, row: int, offer: Offer, *, ticked: bool) -> None:
         texts = (

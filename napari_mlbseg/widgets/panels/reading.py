@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QGridLayout, QMenu, QPushButton, QWidget
 from superqt import QElidingLabel
 
 from napari_mlbseg.widgets.panels.style import button
-from napari_mlbseg.widgets.shortcuts import PLANES, READING_LAYOUT, RULER
+from napari_mlbseg.widgets.shortcuts import NEXT_CHANNEL, PLANES, READING_LAYOUT, RULER
 
 Limits = tuple[float, float]
 
@@ -23,9 +23,9 @@ class ReadingPanel(QWidget):
         Grey levels: what is shown as black and as white.
     wheel_chosen(bool)
         Whether the wheel is to go through the slices.
-    layout_asked(), planes_asked(), ruler_asked()
+    layout_asked(), planes_asked(), ruler_asked(), channel_asked()
         Fold napari's side panels away, or bring them back; show or close the other planes; take the
-        ruler up, or go back to the brush.
+        ruler up, or go back to the brush; show the next channel.
     """
 
     levels_chosen = Signal(object)
@@ -33,6 +33,7 @@ class ReadingPanel(QWidget):
     layout_asked = Signal()
     planes_asked = Signal()
     ruler_asked = Signal()
+    channel_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,6 +53,7 @@ class ReadingPanel(QWidget):
         self._wheel.setCheckable(True)
         self._wheel.setToolTip("Ctrl+wheel zooms; without the tick it is the other way round")
         self._wheel.triggered.connect(self.wheel_chosen)
+        self.channel = button("", NEXT_CHANNEL.tooltip, self.channel_asked.emit)
         self.line = QElidingLabel()
         self.line.setElideMode(Qt.TextElideMode.ElideRight)
         self.line.setToolTip("What the pointer is over: millimetres, value, label and trust")
@@ -62,6 +64,8 @@ class ReadingPanel(QWidget):
         for column, widget in enumerate((self.layout_button, *self._tools()), 1):
             grid.addWidget(widget, 0, column)
         grid.addWidget(self.line, 1, 0, 1, 4)
+        grid.addWidget(self.channel, 2, 0, 1, 4)
+        self.show_channel("")
         self.offer(())
 
     def _tools(self) -> tuple[QPushButton, QPushButton]:
@@ -88,6 +92,11 @@ class ReadingPanel(QWidget):
     def show_levels(self, limits: Limits) -> None:
         """Show the grey levels on view."""
         self.levels.setText(_in_words(limits))
+
+    def show_channel(self, name: str) -> None:
+        """Show which channel is on view; the button is there only if there are several."""
+        self.channel.setText(f"Channel: {name}")
+        self.channel.setVisible(bool(name))
 
     def show_wheel(self, scrolls: bool) -> None:
         """Show what the wheel does."""

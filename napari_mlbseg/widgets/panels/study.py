@@ -172,11 +172,15 @@ class StudyPanel(QWidget):
 
     def ask_choices(self, new: NewStudy, offers: Sequence[Offer]) -> ChoicesDialog:
         """Ask which series and frames to import, then create the study."""
-        dialog = ChoicesDialog(offers, self)
+        dialog = ChoicesDialog(offers, self, for_study=True)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.accepted.connect(
-            lambda: self.create_requested.emit(replace(new, choices=dialog.answer()))
-        )
+
+        def answered() -> None:
+            together = dialog.as_channels.isChecked()
+            choices = {} if together else dialog.answer()
+            self.create_requested.emit(replace(new, choices=choices, frames_are_channels=together))
+
+        dialog.accepted.connect(answered)
         dialog.open()
         return dialog
 

@@ -8,8 +8,7 @@ from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QWidget
 
 from napari_mlbseg.widgets.case.annotation import Annotation
-from napari_mlbseg.widgets.case.carried import Limits, window_of
-from napari_mlbseg.widgets.case.layers import contrast_limits
+from napari_mlbseg.widgets.case.carried import Limits, contrast_limits, window_of
 from napari_mlbseg.widgets.focus import canvas_beside, main_window_of
 from napari_mlbseg.widgets.panels.reading import ReadingPanel
 from napari_mlbseg.widgets.preferences import prefer_wheel_scrolls, wheel_scrolls
@@ -49,6 +48,7 @@ class Habits(QObject):
         self.ruler = Ruler(viewer, bench, self)
         panel.planes_asked.connect(self.planes.toggle)
         panel.ruler_asked.connect(self.ruler.toggle)
+        panel.channel_asked.connect(self.next_channel)
         self._wheel = Wheel(self._scroll, self)
         self._drag = GreyLevelDrag(self._levels_for, self._show_levels, self._reset_levels, self)
         self._letters = EdgeLetters(viewer)
@@ -81,7 +81,7 @@ class Habits(QObject):
                 self._attached = True
         self._letters.show(annotation.case.geometry)
         self._pointer.follow()
-        self.panel.offer(grey_levels_for(annotation.case))
+        self._tell_channel()
         self._listen_to(annotation.layers.image)
 
     def _release(self) -> None:
@@ -92,6 +92,7 @@ class Habits(QObject):
         self._pointer.release()
         self._listen_to(None)
         self.panel.offer(())
+        self.panel.show_channel("")
 
     def _end_with_study(self) -> None:
         if self._bench.study is None:
@@ -104,6 +105,24 @@ class Habits(QObject):
         if image is not None:
             image.events.contrast_limits.connect(self._tell_levels)
             self._tell_levels()
+
+    def next_channel(self) -> None:
+        """Show the next channel of the case on view, with its own grey levels."""
+        annotation = self._bench.annotation
+        if annotation is not None and annotation.case.further and annotation.layers.complete:
+            annotation.layers.show_next_channel()
+            self._tell_channel()
+            self._pointer.look()
+
+    def _tell_channel(self) -> None:
+        """Say which channel is on view, and offer grey levels for it."""
+        annotation = self._bench.annotation
+        if annotation is not None:
+            channels = annotation.layers.channels
+            self.panel.offer(grey_levels_for(channels.seen))
+            self.panel.show_channel(
+                channels.names[channels.place] if annotation.case.further else ""
+            )
 
     # --- what they ask ---------------------------------------------------------------------------
 
@@ -140,7 +159,7 @@ class Habits(QObject):
     def _reset_levels(self) -> None:
         annotation = self._bench.annotation
         if annotation is not None:
-            self._show_levels(contrast_limits(annotation.case))
+            self._show_levels(contrast_limits(annotation.layers.channels.seen))
 
     def _tell_levels(self, event: Any = None) -> None:
         if self._image is not None:

@@ -11,11 +11,12 @@ from qtpy.QtWidgets import QDockWidget, QWidget
 
 from napari_mlbseg.engine.events import Event, SlicesPublished
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.arrays.copying import images_of
 from napari_mlbseg.project.arrays.store import ArrayName
 from napari_mlbseg.project.labels import Labels
 from napari_mlbseg.project.records.masks import plane
 from napari_mlbseg.project.study import Study
-from napari_mlbseg.widgets.background.task import BackgroundTask, Report, timer
+from napari_mlbseg.widgets.background.task import BackgroundTask, timer
 from napari_mlbseg.widgets.case.annotation import Annotation
 from napari_mlbseg.widgets.case.carried import window_of
 from napari_mlbseg.widgets.focus import main_window_of
@@ -55,6 +56,7 @@ class Planes(QObject):
         self._image: Image | None = None
         self._volumes: Volumes | None = None
         self._task: BackgroundTask | None = None
+        self._shown = ArrayName.IMAGE
         self._at = [0, 0, 0]
         self._draw_soon = timer(self, _DRAW_MS, self._draw, single_shot=True)
         self._close_soon = timer(self, 0, self.close, single_shot=True)
@@ -135,6 +137,7 @@ class Planes(QObject):
         self._renew_soon.stop()
         if self._image is not None:
             self._image.events.contrast_limits.disconnect(self._redraw)
+            self._image.events.data.disconnect(self._redraw)
         self._image = self._annotation = None
 
     def _follow(self) -> None:
@@ -149,6 +152,7 @@ class Planes(QObject):
         self._at = [n // 2 for n in annotation.case.geometry.shape]
         self._image = annotation.layers.image
         self._image.events.contrast_limits.connect(self._redraw)
+        self._image.events.data.connect(self._redraw)
         self._blank("Reading the case…")
         self._load()
 
@@ -156,9 +160,16 @@ class Planes(QObject):
         annotation, study = self._annotation, self._bench.study
         if annotation is None or study is None or self._task is not None:
             return
-        case = annotation.case
+        case, seen = annotation.case, annotation.layers.channels
+        channel = seen.array
+        if channel != self._shown:
+            self._volumes = None  # of another channel
+        self._shown = channel
+        if channel not in images_of(case):
+            self._blank(f"The case has no {seen.names[seen.place]}.")
+            return
         try:
-            stored = study.arrays.open(case.id, ArrayName.IMAGE)
+            stored = study.arrays.open(case.id, channel)
         except (UserError, OSError) as error:
             self._blank(str(error))
             return
@@ -168,14 +179,14 @@ class Planes(QObject):
             return
         image = None if self._volumes is None else self._volumes[0]
         self._task = task = BackgroundTask(
-            lambda report: _read(study, case.id, image, report), "mlbseg-planes", self
+            lambda report: _read(study, case.id, channel, image), "mlbseg-planes", self
         )
 
         def ended(found: Volumes | None, error: BaseException | None) -> None:
             self._task = None
             task.deleteLater()
-            if self._annotation is not annotation:
-                self._load()  # another case is on view by now
+            if self._annotation is not annotation or annotation.layers.channels.array != channel:
+                self._load()  # another case, or channel, is on view by now
             elif error is not None:
                 self._blank(f"The case cannot be read: {error}")
             else:
@@ -205,7 +216,13 @@ class Planes(QObject):
 
     def _draw(self) -> None:
         panel, annotation, volumes = self.panel, self._annotation, self._volumes
-        if panel is None or annotation is None or volumes is None:
+        if panel is None or annotation is None:
+            return
+        if self._shown != annotation.layers.channels.array:
+            self._blank("Reading the channel…")
+            self._load()
+            return
+        if volumes is None:
             return
         key, study = annotation.key, self._bench.study
         self._at[key.axis] = key.index
@@ -250,7 +267,7 @@ def _others(axis: int) -> tuple[int, int]:
     return first, second
 
 
-def _read(study: Study, case_id: str, image: NDArray[Any] | None, report: Report) -> Volumes:
+def _read(study: Study, case_id: str, channel: ArrayName, image: NDArray[Any] | None) -> Volumes:
     if image is None:
-        image = np.asarray(study.arrays.open(case_id, ArrayName.IMAGE)[:])
+        image = np.asarray(study.arrays.open(case_id, channel)[:])
     return image, study.labels.machine(case_id)

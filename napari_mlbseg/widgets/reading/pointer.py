@@ -106,9 +106,11 @@ class Pointer(QObject):
         if voxel is None:
             return ""
         parts = [in_words(patient_mm(case.geometry, tuple(point)))]
-        value = annotation.at(ArrayName.IMAGE, voxel, self.look)
+        channels = layers.channels
+        value = annotation.at(channels.array, voxel, self.look)
         if value is not None:
-            parts.append(f"{value:.5g}{' HU' if in_hounsfield(case) else ''}")
+            name = f"{channels.names[channels.place]} " if case.further else ""
+            parts.append(f"{name}{value:.5g}{' HU' if in_hounsfield(channels.seen) else ''}")
         label = layers.working.get_value(voxel)  # None where the layer is hidden
         if label is not None:
             names = {0: "background", **self._classes()}

@@ -4,8 +4,7 @@ import json
 
 from napari_mlbseg.formats.source import windows_of
 from napari_mlbseg.project.records.cases import Case
-from napari_mlbseg.widgets.case.carried import Limits
-from napari_mlbseg.widgets.case.layers import contrast_limits
+from napari_mlbseg.widgets.case.carried import Limits, contrast_limits
 
 OWN = "The case's own"
 

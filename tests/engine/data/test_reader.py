@@ -34,7 +34,7 @@ def test_slices_are_those_of_the_study(
     raw = study.arrays.read("phantom0", ArrayName.IMAGE, axis, index)
     labels = study.arrays.read("phantom0", ArrayName.INITIAL_LABELS, axis, index)
     for _ in range(2):
-        np.testing.assert_array_equal(reader.image(key), reader.normalised(raw, "phantom0"))
+        np.testing.assert_array_equal(reader.image(key)[0], reader.normalised(raw, "phantom0"))
         np.testing.assert_array_equal(reader.classes.values[reader.initial_labels(key)], labels)
 
 

@@ -11,7 +11,7 @@ from napari_mlbseg.engine.events import Failed, Inbox, SlicesPublished
 from napari_mlbseg.engine.loop import Bootstrapper
 from napari_mlbseg.engine.training.trainer import Trainer
 from napari_mlbseg.errors import StudyGone, UserError
-from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.arrays.store import CHANNELS, ArrayName
 from napari_mlbseg.project.study import Study
 
 QUICKER = replace(QUICK, base_steps=5)
@@ -21,7 +21,7 @@ def other_study(path: Path) -> Path:
     """A study with the same names, and with all that a run writes."""
     with make_phantoms(path, rough=True).study as study:
         for case in study.cases:
-            for name in set(ArrayName) - {ArrayName.IMAGE, ArrayName.INITIAL_LABELS}:
+            for name in set(ArrayName) - {*CHANNELS, ArrayName.INITIAL_LABELS}:
                 study.arrays.create(case.id, name)
         study.checkpoint_path.parent.mkdir()
         study.checkpoint_path.write_bytes(b"theirs")

@@ -16,8 +16,9 @@ from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import Choice
 from napari_mlbseg.project.arrays.adding import rebuild_arrays
 from napari_mlbseg.project.arrays.store import ArrayName
+from napari_mlbseg.project.importing.case_files import Layout, Pairing
 from napari_mlbseg.project.importing.cohort import Imported, make_study
-from napari_mlbseg.project.importing.layout import Layout, Pairing, find_cases, labels_for
+from napari_mlbseg.project.importing.layout import find_cases, labels_for
 from napari_mlbseg.project.importing.names import Rule
 from napari_mlbseg.project.study import Study
 
@@ -116,14 +117,6 @@ def test_nnunet_with_the_names_of_its_dataset(tmp_path: Path, turned: bool) -> N
         labelled = {case.id: case.labels_path is not None for case in study.cases}
         assert labelled == {"la_001": True, "la_002": True, "la_009": False}
         assert [c.name for c in study.classes] == ["left atrium"]
-
-
-def test_further_channels_are_left_out_with_a_word(tmp_path: Path) -> None:
-    put(tmp_path, "i/a_0000", "i/a_0001", "i/b_0000", "i/b_0001", "l/a", "l/b")
-    layout = find_cases(tmp_path / "i", tmp_path / "l")
-    assert sorted(case.id for case in layout.cases) == ["a", "b"]
-    assert all(case.labels is not None for case in layout.cases)
-    assert "a_0001.nii.gz is another channel of a_0000.nii.gz" in told(layout.failures)
 
 
 def test_masks_beside_their_images_are_no_cases(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from napari_mlbseg.errors import UserError
 from napari_mlbseg.formats.source import SourceInfo
-from napari_mlbseg.project.records.cases import Intensity, LabelClass, NewCase
+from napari_mlbseg.project.records.cases import LabelClass, NewCase
+from napari_mlbseg.project.records.intensity import Intensity
 from napari_mlbseg.volume import Geometry, Volume
 
 

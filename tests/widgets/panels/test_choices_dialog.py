@@ -1,15 +1,20 @@
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QSpinBox
 
 from napari_mlbseg.formats.source import Choice
 from napari_mlbseg.project.importing.cohort import Imported
 from napari_mlbseg.project.importing.failures import Failure
-from napari_mlbseg.project.importing.offers import Offer
+from napari_mlbseg.project.importing.offers import Offer, offers_in
+from napari_mlbseg.widgets.background.jobs import creation
 from napari_mlbseg.widgets.panels.choices_dialog import ChoicesDialog, ProblemsDialog
+from napari_mlbseg.widgets.panels.study import StudyPanel
+from napari_mlbseg.widgets.requests import NewStudy
 
 S, A = Path("/data/s"), Path("/data/a.nii.gz")
 LOCALIZER = Offer(S, "series_1", "CT", (512, 512, 3), (1.0, 1.0, 100.0))
@@ -78,3 +83,32 @@ def test_all_files_that_were_left_out_are_listed(qtbot: QtBot) -> None:
         *([f"{k}.nii", "left out", f"{k} is torn."] for k in range(9)),
         ["a.nii.gz", "note", "It is tilted."],
     ]
+
+
+def test_all_frames_may_be_channels_of_one_image(qtbot: QtBot, tmp_path: Path) -> None:
+    files = tmp_path / "images"
+    files.mkdir()
+    voxels = np.random.default_rng(0).integers(0, 9, (6, 5, 4, 2)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), files / "a.nii.gz")
+    panel = StudyPanel()
+    qtbot.addWidget(panel)
+    new = NewStudy(tmp_path / "new.mlbseg", files, None)
+    dialog = panel.ask_choices(new, offers_in(files))
+    assert dialog.as_channels.isVisible()
+    dialog.tick(0, False)
+    assert dialog.ok is not None
+    assert not dialog.ok.isEnabled()
+    qtbot.mouseClick(dialog.as_channels, Qt.MouseButton.LeftButton, pos=QPoint(8, 8))
+    assert dialog.as_channels.isChecked()
+    assert not dialog.table.isEnabled()
+    with qtbot.waitSignal(panel.create_requested) as asked:
+        qtbot.mouseClick(dialog.ok, Qt.MouseButton.LeftButton)
+    assert asked.args is not None
+    study, _ = creation(asked.args[0], None)(lambda *_: None)
+    with study:
+        assert study.channels == ("frame 0", "frame 1")
+
+
+def test_only_a_study_takes_frames_as_channels(dialog: ChoicesDialog) -> None:
+    dialog.show()
+    assert not dialog.as_channels.isVisible()

@@ -25,8 +25,9 @@ from napari_mlbseg.engine.deploy.formats import ModelFormat
 from napari_mlbseg.engine.predictions.suggestions import Suggestion
 from napari_mlbseg.formats.source import SourceInfo
 from napari_mlbseg.project.exporting.export import ExportKind, OutFormat
-from napari_mlbseg.project.records.cases import Case, Intensity, LabelClass
+from napari_mlbseg.project.records.cases import Case, LabelClass
 from napari_mlbseg.project.records.extents import End
+from napari_mlbseg.project.records.intensity import Intensity
 from napari_mlbseg.project.records.pace import pace_of
 from napari_mlbseg.project.records.slices import SliceKey, SliceState
 from napari_mlbseg.volume import Geometry

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from napari.layers import Image
 
-from napari_mlbseg.widgets.case.carried import Limits, window_of
-from napari_mlbseg.widgets.case.layers import contrast_limits
+from napari_mlbseg.widgets.case.carried import Limits, contrast_limits, window_of
 from napari_mlbseg.widgets.reading.grey_levels import dragged
 
 pixels = st.floats(-2000, 2000)

@@ -7,10 +7,10 @@ import pytest
 from bench import WindowAtWork
 
 from napari_mlbseg.formats.source import SourceInfo, windows_of
-from napari_mlbseg.project.records.cases import Case, Intensity
+from napari_mlbseg.project.records.cases import Case
+from napari_mlbseg.project.records.intensity import Intensity
 from napari_mlbseg.project.study import Study
-from napari_mlbseg.widgets.case.carried import window_of
-from napari_mlbseg.widgets.case.layers import contrast_limits
+from napari_mlbseg.widgets.case.carried import contrast_limits, window_of
 from napari_mlbseg.widgets.reading.presets import OWN, grey_levels_for, in_hounsfield
 
 pytestmark = pytest.mark.one_binding
