@@ -6,6 +6,8 @@ from pathlib import Path
 STUDY = "study.mlbseg"
 TABLE = "cases.csv"
 BUNDLE = "bundle"
+CHANNELS = "channels"
+RESCUE = "a.mlbseg-rescue"
 
 
 def images(folder: Path) -> None:
@@ -39,6 +41,22 @@ def table(folder: Path) -> None:
     pairing = Pairing(table=folder / "patients" / TABLE)
     study, _ = make_study(folder / STUDY, folder / "patients", pairing=pairing)
     study.close()
+
+
+def channels(folder: Path) -> None:
+    """Cases of several channels, as a study."""
+    from napari_mlbseg.api import make_study
+
+    where = folder / CHANNELS
+    study, _ = make_study(folder / STUDY, where / "imagesTr", where / "labelsTr")
+    study.close()
+
+
+def rescue(folder: Path) -> None:
+    """A rescue file."""
+    from napari_mlbseg.project.rescue_files import read_rescue
+
+    read_rescue(folder / RESCUE)
 
 
 def catalogue(folder: Path) -> None:
@@ -76,6 +94,8 @@ READ: dict[str, Callable[[Path], None]] = {
     "seg-nrrd": labels,
     "patients": patients,
     "table": table,
+    "channels": channels,
+    "rescue": rescue,
     "catalogue": catalogue,
     "checkpoint": checkpoint,
     "model": model,

@@ -5,11 +5,13 @@ A file is given by its format and number alone, so that one that failed can be m
     python tests/fuzz/run.py --format nrrd --only 1234
 """
 
+import json
 import shutil
 import struct
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Literal
@@ -25,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 import dicom_files
 import seg_files
 from dicom_files import lps_of, write_multiframe, write_series
-from reading import BUNDLE, STUDY, TABLE
+from reading import BUNDLE, CHANNELS, RESCUE, STUDY, TABLE
 from seg_files import write_seg
 from zarr_files import write_zarr
 
@@ -184,10 +186,43 @@ def seed_table(path: Path) -> Path:
     return path
 
 
+def seed_channels(path: Path) -> Path:
+    """Two cases with two channels each, as nnU-Net has them, and labels."""
+    for part in ("imagesTr", "labelsTr"):
+        (path / part).mkdir(parents=True)
+    for name in ("anna", "bert"):
+        for number in range(2):
+            channel = nib.Nifti1Image(voxels() + 50 * number, AFFINE)
+            nib.save(channel, path / "imagesTr" / f"{name}_{number:04}.nii.gz")
+        labels = (voxels() % 3).astype(np.uint8)
+        nib.save(nib.Nifti1Image(labels, AFFINE), path / "labelsTr" / f"{name}.nii.gz")
+    about = {"channel_names": {"0": "T1", "1": "FLAIR"}, "labels": {"background": 0, "organ": 1}}
+    (path / "dataset.json").write_text(json.dumps(about))
+    return path
+
+
+def seed_rescue(path: Path) -> Path:
+    """Labels, a skipped slice and marked ends that a study could not take."""
+    from napari_mlbseg.project.records.extents import Extent
+    from napari_mlbseg.project.records.slices import SliceKey, SliceState
+    from napari_mlbseg.project.rescue import Along, Rescue
+    from napari_mlbseg.project.rescue_files import write_rescue
+
+    masks = {SliceKey("anna", 0, 3): (voxels()[0] % 3).astype(np.uint8)}
+    states = {SliceKey("anna", 0, 4): SliceState.SKIPPED}
+    extents = {Along("anna", 0, 1): Extent(2, 6)}
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    write_rescue(
+        path, Rescue(Path("/a.mlbseg"), "an identity", {1: "organ"}, at, masks, states, extents)
+    )
+    return path
+
+
 def seed_catalogue(path: Path) -> Path:
     """A study with human work of every kind; its catalogue is what is damaged."""
     from small_study import make_phantoms
 
+    from napari_mlbseg.api import Study, Verdict
     from napari_mlbseg.project.records.extents import Extent
     from napari_mlbseg.project.records.slices import SliceKey, SliceState
 
@@ -197,6 +232,10 @@ def seed_catalogue(path: Path) -> Path:
         study.slices.set_state(SliceKey("phantom0", 0, 2), SliceState.SKIPPED)
         study.extents.mark("phantom0", 0, 1, Extent(0, 2))
         study.changes.rename("phantom1", "bert")
+        place = study.path
+    with Study.open(place, author="a reviewer") as study:
+        study.reviews.give([SliceKey("phantom0", 0, 1)], Verdict.RETURNED, "too thin")
+        study.reviews.let_teach(only_approved=True)
         study.back_up()
     return path
 
@@ -253,6 +292,8 @@ SEEDS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "seg-nrrd": ("a.seg.nrrd", seed_seg_nrrd),
     "patients": ("patients", seed_patients),
     "table": (f"patients/{TABLE}", seed_table),
+    "channels": (CHANNELS, seed_channels),
+    "rescue": (RESCUE, seed_rescue),
     "catalogue": (f"{STUDY}/catalogue.sqlite", seed_catalogue),
     "checkpoint": ("latest.pt", seed_checkpoint),
     "model": (BUNDLE, seed_model),

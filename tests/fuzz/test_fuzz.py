@@ -18,9 +18,9 @@ def run(*arguments: str) -> str:
 
 
 def test_damaged_files_are_read_or_refused() -> None:
-    assert "400 files" in run("--count", "400", "--without", "checkpoint", "--without", "model")
+    assert "396 files" in run("--count", "396", "--without", "checkpoint", "--without", "model")
 
 
 @pytest.mark.slow
 def test_thousands_of_damaged_files_are_read_or_refused() -> None:
-    assert "10010 files" in run("--count", "10010")
+    assert "10032 files" in run("--count", "10032")
