@@ -1,6 +1,6 @@
 """Import of a cohort: good files become cases; the others are listed with the reason."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -233,7 +233,20 @@ def import_cases(
             f"The images cannot be stored in {study.path}: {error.strerror or error}. The study is "
             "unchanged. Make room, or check that you may write to the folder, then try again."
         ) from error
-    return Imported(added, tuple(failures), (*notes, *gathered.notes))
+    notes = (*notes, *gathered.notes, *_perhaps_a_stack(added))
+    return Imported(added, tuple(failures), notes)
+
+
+def _perhaps_a_stack(cases: Sequence[Case]) -> Iterator[Failure]:
+    """Say so where every image of several is a single slice: they may be those of one volume."""
+    if len(cases) > 1 and all(1 in case.geometry.shape for case in cases):
+        first = cases[0].image_path
+        yield Failure(
+            first,
+            f"The images are single slices, and each of the {len(cases)} became a case of its own: "
+            f"{shortened(case.name for case in cases)}. If they are slices of one volume, save "
+            "them as one file (a TIFF stack, for example), and import that.",
+        )
 
 
 def _told(failures: Sequence[Failure]) -> str:

@@ -382,3 +382,19 @@ def test_damaged_series_and_stores_in_a_folder_are_listed_and_the_rest_comes_in(
         "store.zarr",
     ]
     assert all(str(failure.path) in failure.reason for failure in imported.failures)
+
+
+def test_images_of_a_single_slice_may_be_those_of_one_volume(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    with Study.create(tmp_path / "slices.mlbseg") as study:
+        save(images / "z0.nii.gz", np.zeros((7, 5, 1), np.int16))
+        assert import_folder(study, images).notes == ()
+    for index in range(1, 4):
+        save(images / f"z{index}.nii.gz", np.zeros((7, 5, 1), np.int16))
+    with Study.create(tmp_path / "more.mlbseg") as study:
+        (note,) = import_folder(study, images).notes
+        assert "each of the 4 became a case of its own: z0, z1, z2, z3." in note.reason
+    save(images / "volume.nii.gz", np.zeros((7, 5, 6), np.int16))
+    with Study.create(tmp_path / "mixed.mlbseg") as study:
+        assert import_folder(study, images).notes == ()
