@@ -264,7 +264,7 @@ def conflicts_text(told: Document) -> None:
 
 def reviewed_text(told: Document) -> None:
     """Tell how many slices were reviewed, and what is left."""
-    _line(f"{len(told['reviewed'])} slices were reviewed; {told['to_review']} are to be reviewed.")
+    _line(f"Slices reviewed: {len(told['reviewed'])}; still to review: {told['to_review']}.")
 
 
 def reviews_text(told: Document) -> None:

@@ -38,7 +38,7 @@ def test_slices_are_reviewed_listed_and_logged(
     numbers = [one["slice"] for one in awaiting]
     assert len(numbers) == 3
     told = mlbseg("review", study, "a", "--slices", numbers[0], "--return", "--note", "too thin")
-    assert told.stdout == "1 slices were reviewed; 2 are to be reviewed.\n"
+    assert told.stdout == "Slices reviewed: 1; still to review: 2.\n"
     mlbseg("review", study, "a", "--approve")
     listed = document(mlbseg("review", study, "a", "--json"))
     assert (listed["to_review"], listed["approved"], listed["returned"]) == (0, 2, 1)
