@@ -25,13 +25,22 @@ def document(result: Any) -> Any:
     return json.loads(result.stdout)
 
 
+def test_a_folder_that_grew_is_added_again(study: Path, tmp_path: Path, mlbseg: Mlbseg) -> None:
+    images = tmp_path / "images" / ".." / "images"
+    again = document(mlbseg("add", study, images, "--json"))
+    assert (again["added"], again["failures"]) == ([], [])
+    assert again["notes"][0]["note"] == "2 images of the study's cases stay as before: a, b."
+    write_image(images, "c", 5)
+    assert document(mlbseg("add", study, images, "--json"))["added"] == ["c"]
+
+
 def test_cases_come_go_and_come_back(study: Path, tmp_path: Path, mlbseg: Mlbseg) -> None:
     write_image(tmp_path / "more", "c", 5)
     write_image(tmp_path / "more", "a", 5)
     assert "c" in mlbseg("add", study, tmp_path / "more", "--dry-run").stdout
     told = mlbseg("add", study, tmp_path / "more", "--json", code=4)
     assert document(told)["added"] == ["c"]
-    assert "a is in the study already" in told.stderr
+    assert "a is in the study already, with another image. Rename" in told.stderr
     assert mlbseg("remove", study, "a", "c", "--yes").stdout == "removed: a and c\n"
     assert "removed: a, c" not in mlbseg("info", study).stdout
     described = document(mlbseg("info", study, "--json"))

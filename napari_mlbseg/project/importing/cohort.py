@@ -225,9 +225,9 @@ def import_cases(
         with study.adding() as adding:
             gathered = gathering.gather(cases, adding)
             failures = (*failures, *gathered.failures)
-            if not gathered.count:
+            if not gathered.count and failures:
                 raise UserError(_told(failures))
-            added = adding.finish(gathered.classes)
+            added = adding.finish(gathered.classes) if gathered.count else ()
     except OSError as error:
         raise UserError(
             f"The images cannot be stored in {study.path}: {error.strerror or error}. The study is "

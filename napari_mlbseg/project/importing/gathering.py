@@ -24,7 +24,7 @@ from napari_mlbseg.project.arrays.adding import Adding
 from napari_mlbseg.project.folder.inside import spelled
 from napari_mlbseg.project.folder.room import require_room
 from napari_mlbseg.project.importing.case_files import CaseFiles
-from napari_mlbseg.project.importing.failures import Failure
+from napari_mlbseg.project.importing.failures import Failure, counted, shortened
 from napari_mlbseg.project.importing.label_values import LabelValues, classes_of
 from napari_mlbseg.project.importing.numbering import Numbering
 from napari_mlbseg.project.records.cases import LabelClass, NewCase, require_name
@@ -93,6 +93,14 @@ class _Opened:
                 yield Failure(self.labels.path, note)
 
 
+def _there_already(parts: Sequence[_Part]) -> Iterator[Failure]:
+    """Tell of images that are cases of the study: a folder that grew is imported again."""
+    if parts:
+        names = shortened(part.case_id for part in parts)
+        which = counted(len(parts), "image")
+        yield Failure(parts[0].image, f"{which} of the study's cases stay as before: {names}.")
+
+
 @dataclass(frozen=True)
 class Gathering:
     """One import: the study, the series and frames to take, and the channels if several."""
@@ -106,11 +114,13 @@ class Gathering:
     def gather(self, cases: Sequence[CaseFiles], adding: Adding) -> Gathered:
         """Add one case after the other, leaving out bad ones; `adding` gives them to the study."""
         parts, failures = self._parts_of(cases)
+        known = {spelled(case.name): case.image_path.resolve() for case in self.study.cases}
+        there = [one for one in parts if known.get(spelled(one.case_id)) == one.image.resolve()]
+        parts = [part for part in parts if part not in there]
         numbering = Numbering.of([part.files for part in parts], self.study.classes, self.choice)
-        notes: list[Failure] = []
+        notes: list[Failure] = list(_there_already(there))
         labels: list[LabelValues] = []
         count = 0
-        known = {spelled(case.name) for case in self.study.cases}
         for done, part in enumerate(parts):
 
             def report(what: str, done: int = done) -> None:
@@ -120,7 +130,8 @@ class Gathering:
             try:
                 if spelled(part.case_id) in known:
                     raise UserError(
-                        f"{part.image}: {part.case_id} is in the study already. Rename the file."
+                        f"{part.image}: {part.case_id} is in the study already, with another "
+                        "image. Rename the file."
                     )
                 opened = self._opened(part, numbering, report)
                 adding.add(opened.new)
