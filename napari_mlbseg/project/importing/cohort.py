@@ -129,9 +129,9 @@ def import_folder(
     """Add the images of a folder to a study, with initial labels from another folder.
 
     `find_cases` tells images from labels and which labels belong to which image; `pairing` says
-    what is known about that. Images without labels become cases without labels; those that are cases
-    of the study already stay as they are, with a note. For files that
-    hold both, such as HDF5 and OME-Zarr, `labels` is the same folder as `images`. Files that are
+    what is known about that. Images without labels become cases without labels; those that are
+    cases of the study already stay as they are, with a note. For files that hold both, such as HDF5
+    and OME-Zarr, `labels` is the same folder as `images`. Files that are
     channels of one image become one case. If the study has
     no classes yet, they are made from the values and names in the label files. `choice` says which
     frame and which series to take if there are several, and how labels are read. If `choices` has
