@@ -1,4 +1,4 @@
-"""Cases that are renamed, removed, restored, or get better rough labels, while a study is open."""
+"""Cases that are added, renamed, removed, restored, or get better rough labels in an open study."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from qtpy.QtCore import QObject, Signal
 
 from napari_mlbseg.errors import UserError
+from napari_mlbseg.project.importing.cohort import Imported
 from napari_mlbseg.project.records.cases import Case
 from napari_mlbseg.project.study import Study
 from napari_mlbseg.widgets.background import jobs
@@ -27,11 +28,14 @@ class CaseChanges(QObject):
     -------
     changed()
         The cases of the study are others, or are called otherwise.
+    added(Imported)
+        What was added, and what was left out.
     failed(str), told(str)
         Messages of failure and of success for the annotator.
     """
 
     changed = Signal()
+    added = Signal(object)
     failed = Signal(str)
     told = Signal(str)
 
@@ -84,6 +88,21 @@ class CaseChanges(QObject):
         with reporting(self.failed.emit):
             study = self._unused()
             self._leaving.case(lambda: self._relabel(study, case_id, labels), _nothing)
+
+    def add(self, images: Path, labels: Path | None) -> None:
+        """Add the images of a folder as cases, in the background."""
+        with reporting(self.failed.emit):
+            study = self._unused()
+
+            def added(imported: Imported) -> None:
+                if self._study() is study:
+                    self.changed.emit()
+                    names = ", ".join(case.name for case in imported.cases) or "nothing new"
+                    self.told.emit(f"Added: {names}.")
+                    self.added.emit(imported)
+
+            told = "Cancelled. Nothing was added."
+            self._errands.run(jobs.addition(study, images, labels), added, cancelled=told)
 
     # --- inside ----------------------------------------------------------------------------------
 

@@ -124,6 +124,7 @@ class MLBSegDock(QWidget):
         )
         self.study_panel.create_requested.connect(bench.create_study)
         self.study_panel.close_requested.connect(bench.close_study)
+        self.study_panel.cases_requested.connect(bench.changes.add)
         self.study_panel.cancel_requested.connect(bench.errands.cancel)
         self.study_panel.sample_requested.connect(self._show_sample)
         self.study_panel.case_asked.connect(self.cases_panel.step)

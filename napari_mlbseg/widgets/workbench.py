@@ -110,6 +110,7 @@ class Workbench(QObject):
         )
         for signal in (self.changes.changed, self.classes_changed):
             signal.connect(self.view.expect_nothing)
+        self.changes.added.connect(self.imported)
         self.changes.failed.connect(self.failed)
         self.changes.told.connect(self.told)
 

@@ -1,11 +1,13 @@
 """Cases are renamed, relabelled, removed and restored from the menu of their list."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import napari
 import numpy as np
 import pytest
+from at_work import heard
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QMainWindow, QMenu, QMessageBox
@@ -17,6 +19,8 @@ from napari_mlbseg.engine.config import Config
 from napari_mlbseg.project.records.slices import SliceKey
 from napari_mlbseg.samples import PhantomCohort
 from napari_mlbseg.widgets.dock import MLBSegDock
+from napari_mlbseg.widgets.panels.add_cases import AddCasesDialog
+from napari_mlbseg.widgets.panels.choices_dialog import ProblemsDialog
 
 pytestmark = pytest.mark.one_binding
 
@@ -133,6 +137,38 @@ def test_cases_change_from_the_menu_of_their_list(
     np.testing.assert_array_equal(shown.layers.working.data, expected)
 
 
+def test_cases_of_a_folder_are_added_from_the_menu(
+    qtbot: QtBot, dock: MLBSegDock, cohort: PhantomCohort, tmp_path: Path
+) -> None:
+    cases, bench = List(qtbot, dock), dock.workbench
+    images, labels = tmp_path / "more", tmp_path / "rough"
+    shutil.copytree(cohort.images, images)
+    shutil.copytree(cohort.labels, labels)
+    for folder in (images, labels):
+        (folder / "phantom_01.nii.gz").rename(folder / "late.nii.gz")
+        (folder / "phantom_02.nii.gz").unlink()
+    (images / "broken.nii.gz").write_text("no image")
+    dock.study_panel.add_cases.trigger()
+    [dialog] = dock.study_panel.findChildren(AddCasesDialog)
+    assert dialog.ok is not None
+    assert not dialog.ok.isEnabled()
+    dialog.images.text.setText(str(images))
+    dialog.labels.text.setText(str(labels))
+    with qtbot.waitSignal(bench.changes.added):
+        QTest.mouseClick(dialog.ok, LEFT)
+    assert cases.names == ["phantom_01", "phantom_02", "late"]
+    [problems] = dock.study_panel.findChildren(ProblemsDialog)
+    problems.close()
+    study = bench.study
+    assert study is not None
+    assert study.labels.working("late").any()
+    told = heard(bench.told)
+    with qtbot.waitSignal(bench.changes.added):
+        bench.changes.add(cohort.images, None)  # the cases that it was made of
+    assert told == ["Added: nothing new."]
+    assert cases.names == ["phantom_01", "phantom_02", "late"]
+
+
 def test_while_the_training_runs_only_names_change(qtbot: QtBot, dock: MLBSegDock) -> None:
     study = dock.workbench.study
     assert study is not None
@@ -143,6 +179,7 @@ def test_while_the_training_runs_only_names_change(qtbot: QtBot, dock: MLBSegDoc
         lambda: changes.remove("phantom_01"),
         lambda: changes.restore("phantom_01"),
         lambda: changes.relabel("phantom_01", Path("x.nii.gz")),
+        lambda: changes.add(Path("more"), None),
     ]
     for change in refused:
         with qtbot.waitSignal(dock.workbench.failed) as failed:

@@ -12,7 +12,7 @@ from napari_mlbseg.project.exporting.notes import notes_of
 from napari_mlbseg.project.importing.case_files import Pairing
 from napari_mlbseg.project.importing.channels import ChannelRule
 from napari_mlbseg.project.importing.classes import change_classes
-from napari_mlbseg.project.importing.cohort import Imported, make_study
+from napari_mlbseg.project.importing.cohort import Imported, import_folder, make_study
 from napari_mlbseg.project.importing.offers import Offer, offers_in
 from napari_mlbseg.project.importing.relabelling import relabel
 from napari_mlbseg.project.records.cases import LabelClass
@@ -57,6 +57,15 @@ def change_of_classes(
     def work(report: Report) -> tuple[LabelClass, ...]:
         change_classes(study, classes, becoming=becoming, progress=lambda *step: report(step))
         return study.classes
+
+    return work
+
+
+def addition(study: Study, images: Path, labels: Path | None) -> Callable[[Report], Imported]:
+    """Add the images of a folder as cases; the result lists what was left out."""
+
+    def work(report: Report) -> Imported:
+        return import_folder(study, images, labels, progress=lambda *step: report(step))
 
     return work
 

@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QMenu,
     QMessageBox,
     QProgressBar,
-    QPushButton,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
@@ -25,7 +24,9 @@ from qtpy.QtWidgets import (
 
 from napari_mlbseg.project.importing.cohort import Imported
 from napari_mlbseg.project.importing.offers import Offer
+from napari_mlbseg.widgets.panels.add_cases import AddCasesDialog
 from napari_mlbseg.widgets.panels.choices_dialog import ChoicesDialog, ProblemsDialog
+from napari_mlbseg.widgets.panels.folder_field import FolderField
 from napari_mlbseg.widgets.panels.style import (
     Elided,
     Hinted,
@@ -56,6 +57,8 @@ class StudyPanel(QWidget):
         Open this study; True to open it for writing.
     create_requested(NewStudy)
         Create a study from folders.
+    cases_requested(Path, Path or None)
+        Add the images of a folder, with labels of another one, to the open study.
     report_requested(Path)
         Write a page about the study to this file.
     agreement_requested()
@@ -77,6 +80,7 @@ class StudyPanel(QWidget):
     sample_requested = Signal(object)
     open_requested = Signal(object, bool)
     create_requested = Signal(object)
+    cases_requested = Signal(object, object)
     report_requested = Signal(object)
     agreement_requested = Signal()
     teaching_chosen = Signal(bool)
@@ -99,6 +103,7 @@ class StudyPanel(QWidget):
         self.previous = arrow("◀", "Previous case of the list", lambda: self.case_asked.emit(-1))
         self.next = arrow("▶", "Next case of the list", lambda: self.case_asked.emit(1))
         self.menu = QMenu(self)
+        self.add_cases = QAction("Add cases…", self)
         self.report = QAction("Report…", self)
         self.conflicts = QAction("Accepted differently…", self)
         self.agreement = QAction("Agreement…", self)
@@ -121,6 +126,7 @@ class StudyPanel(QWidget):
         there = path is not None
         self.close_study.setEnabled(there)
         self.report.setEnabled(there)
+        self.add_cases.setEnabled(there and writable)
         self.agreement.setEnabled(there)
         self.only_approved.setEnabled(there and writable)
         self.tour.setEnabled(there)
@@ -219,6 +225,12 @@ class StudyPanel(QWidget):
         dialog.accepted.connect(lambda: self._create(dialog.answer()))
         dialog.open()
 
+    def _ask_cases(self) -> None:
+        dialog = AddCasesDialog(self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.accepted.connect(lambda: self.cases_requested.emit(*dialog.answer()))
+        dialog.open()
+
     def _ask_report(self) -> None:
         name, _ = QFileDialog.getSaveFileName(
             self, "Write a report", f"{self.name.text()}.html", "Pages (*.html)"
@@ -237,6 +249,9 @@ class StudyPanel(QWidget):
             action.triggered.connect(lambda _=False, ask=ask: ask())
             self.menu.addAction(action)
         self.menu.addSeparator()
+        self.add_cases.setToolTip("Add the images of a folder to this study")
+        self.add_cases.triggered.connect(lambda: self._ask_cases())
+        self.menu.addAction(self.add_cases)
         self.report.setToolTip("Write a page: progress, effort, Dice, slices, settings")
         self.report.triggered.connect(lambda: self._ask_report())
         self.menu.addAction(self.report)
@@ -260,7 +275,9 @@ class StudyPanel(QWidget):
         self.tour.triggered.connect(lambda: self.tour_asked.emit())
         self.menu.addAction(self.tour)
         made = arrow(
-            "☰", "New study, open one, report, which slices teach, close, tour", lambda: None
+            "☰",
+            "New study, open one, add cases, report, what teaches, close, tour",
+            lambda: None,
         )
         made.setMenu(self.menu)
         made.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
@@ -319,11 +336,11 @@ class NewStudyDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("New study")
         self.setMinimumWidth(520)
-        self.images = _FolderField("Folder with the images, one file or DICOM folder per case")
-        self.labels = _FolderField(
+        self.images = FolderField("Folder with the images, one file or DICOM folder per case")
+        self.labels = FolderField(
             "Folder with labels that have the same file names as the images; optional"
         )
-        self.folder = _FolderField("Folder to create the study in")
+        self.folder = FolderField("Folder to create the study in")
         self.name = QLineEdit("my study")
         self.name.setToolTip("Name of the study and of its folder")
         self.classes = Hinted("left atrium, scar")
@@ -372,24 +389,3 @@ class NewStudyDialog(QDialog):
         needed = (self.images.text, self.folder.text, self.name)
         if self.ok is not None:
             self.ok.setEnabled(all(edit.text().strip() for edit in needed))
-
-
-class _FolderField(QWidget):
-    """A path with a button to browse for it."""
-
-    def __init__(self, tooltip: str) -> None:
-        super().__init__()
-        self.text = QLineEdit()
-        self.text.setToolTip(tooltip)
-        browse = QPushButton("Browse…")
-        browse.setToolTip(tooltip)
-        browse.clicked.connect(self._browse)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.text, 1)
-        layout.addWidget(browse)
-
-    def _browse(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, self.text.toolTip(), self.text.text())
-        if folder:
-            self.text.setText(folder)

@@ -245,6 +245,7 @@ def test_without_a_study_there_are_three_ways_to_begin(qtbot: QtBot) -> None:
     expected = [
         "New study…",
         "Open study…",
+        "Add cases…",
         "Report…",
         "Accepted differently…",
         "Agreement…",
@@ -253,6 +254,9 @@ def test_without_a_study_there_are_three_ways_to_begin(qtbot: QtBot) -> None:
         "Tour",
     ]
     assert names == expected
+    assert panel.add_cases.isEnabled()
+    panel.set_study(Path("/data/Livers.mlbseg"), cases=2, writable=False)
+    assert not panel.add_cases.isEnabled()
     asked = heard(panel.tour_asked)
     panel.tour.trigger()
     assert asked == [()]

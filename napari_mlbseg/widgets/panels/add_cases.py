@@ -1,0 +1,45 @@
+"""Asks for folders whose images become further cases of the open study."""
+
+from pathlib import Path
+
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QFormLayout, QVBoxLayout, QWidget
+
+from napari_mlbseg.widgets.panels.folder_field import FolderField
+from napari_mlbseg.widgets.panels.style import quiet
+
+
+class AddCasesDialog(QDialog):
+    """Asks for a folder of images, and perhaps one of labels."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Add cases")
+        self.setMinimumWidth(520)
+        self.images = FolderField("Folder with the images, one file or DICOM folder per case")
+        self.labels = FolderField(
+            "Folder with labels that have the same file names as the images; optional"
+        )
+        form = QFormLayout()
+        form.addRow("Images", self.images)
+        form.addRow("Initial labels (optional)", self.labels)
+        buttons = QDialogButtonBox(
+            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
+        )
+        buttons.accepted.connect(self.accept)
+        buttons.rejected.connect(self.reject)
+        self.ok = buttons.button(QDialogButtonBox.StandardButton.Ok)
+        self.images.text.textChanged.connect(self._check)
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        layout.addWidget(quiet("Cases that the study has already stay as they are."))
+        layout.addWidget(buttons)
+        self._check()
+
+    def answer(self) -> tuple[Path, Path | None]:
+        """Return the folder of images, and that of labels if there is one."""
+        labels = self.labels.text.text().strip()
+        return Path(self.images.text.text().strip()), Path(labels) if labels else None
+
+    def _check(self) -> None:
+        if self.ok is not None:
+            self.ok.setEnabled(bool(self.images.text.text().strip()))
