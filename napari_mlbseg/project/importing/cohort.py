@@ -226,8 +226,9 @@ def import_cases(
         with study.adding() as adding:
             gathered = gathering.gather(cases, adding)
             failures = (*failures, *gathered.failures)
-            if not gathered.count and failures:
-                raise UserError(_told(failures))
+            # Without a new case there are only notes on images that are cases already.
+            if not gathered.count and (failures or not gathered.notes):
+                raise UserError(_told(failures) or "No image was chosen, so nothing was imported.")
             added = adding.finish(gathered.classes) if gathered.count else ()
     except OSError as error:
         raise UserError(

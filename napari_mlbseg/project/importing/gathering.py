@@ -93,6 +93,11 @@ class _Opened:
                 yield Failure(self.labels.path, note)
 
 
+def _is_case(part: _Part, image: Path | None) -> bool:
+    """Whether the image of a case, if there is one of that name, is the one to import."""
+    return image is not None and image.resolve() == part.image.resolve()
+
+
 def _there_already(parts: Sequence[_Part]) -> Iterator[Failure]:
     """Tell of images that are cases of the study: a folder that grew is imported again."""
     if parts:
@@ -113,10 +118,12 @@ class Gathering:
 
     def gather(self, cases: Sequence[CaseFiles], adding: Adding) -> Gathered:
         """Add one case after the other, leaving out bad ones; `adding` gives them to the study."""
-        parts, failures = self._parts_of(cases)
-        known = {spelled(case.name): case.image_path.resolve() for case in self.study.cases}
-        there = [one for one in parts if known.get(spelled(one.case_id)) == one.image.resolve()]
-        parts = [part for part in parts if part not in there]
+        found, failures = self._parts_of(cases)
+        known = {spelled(case.name): case.image_path for case in self.study.cases}
+        there: list[_Part] = []
+        parts: list[_Part] = []
+        for part in found:
+            (there if _is_case(part, known.get(spelled(part.case_id))) else parts).append(part)
         numbering = Numbering.of([part.files for part in parts], self.study.classes, self.choice)
         notes: list[Failure] = list(_there_already(there))
         labels: list[LabelValues] = []

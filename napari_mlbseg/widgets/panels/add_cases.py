@@ -4,7 +4,7 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QFormLayout, QVBoxLayout, QWidget
 
-from napari_mlbseg.widgets.panels.folder_field import FolderField
+from napari_mlbseg.widgets.panels.folder_field import images_field, labels_field
 from napari_mlbseg.widgets.panels.style import quiet
 
 
@@ -15,10 +15,7 @@ class AddCasesDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Add cases")
         self.setMinimumWidth(520)
-        self.images = FolderField("Folder with the images, one file or DICOM folder per case")
-        self.labels = FolderField(
-            "Folder with labels that have the same file names as the images; optional"
-        )
+        self.images, self.labels = images_field(), labels_field()
         form = QFormLayout()
         form.addRow("Images", self.images)
         form.addRow("Initial labels (optional)", self.labels)

@@ -22,3 +22,13 @@ class FolderField(QWidget):
         folder = QFileDialog.getExistingDirectory(self, self.text.toolTip(), self.text.text())
         if folder:
             self.text.setText(folder)
+
+
+def images_field() -> FolderField:
+    """Return a field for the folder of the images to import."""
+    return FolderField("Folder with the images, one file or DICOM folder per case")
+
+
+def labels_field() -> FolderField:
+    """Return a field for the folder of their labels."""
+    return FolderField("Folder with labels that have the same file names as the images; optional")

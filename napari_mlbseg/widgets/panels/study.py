@@ -26,7 +26,7 @@ from napari_mlbseg.project.importing.cohort import Imported
 from napari_mlbseg.project.importing.offers import Offer
 from napari_mlbseg.widgets.panels.add_cases import AddCasesDialog
 from napari_mlbseg.widgets.panels.choices_dialog import ChoicesDialog, ProblemsDialog
-from napari_mlbseg.widgets.panels.folder_field import FolderField
+from napari_mlbseg.widgets.panels.folder_field import FolderField, images_field, labels_field
 from napari_mlbseg.widgets.panels.style import (
     Elided,
     Hinted,
@@ -336,10 +336,7 @@ class NewStudyDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("New study")
         self.setMinimumWidth(520)
-        self.images = FolderField("Folder with the images, one file or DICOM folder per case")
-        self.labels = FolderField(
-            "Folder with labels that have the same file names as the images; optional"
-        )
+        self.images, self.labels = images_field(), labels_field()
         self.folder = FolderField("Folder to create the study in")
         self.name = QLineEdit("my study")
         self.name.setToolTip("Name of the study and of its folder")

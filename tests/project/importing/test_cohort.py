@@ -398,3 +398,10 @@ def test_images_of_a_single_slice_may_be_those_of_one_volume(tmp_path: Path) -> 
     save(images / "volume.nii.gz", np.zeros((7, 5, 6), np.int16))
     with Study.create(tmp_path / "mixed.mlbseg") as study:
         assert import_folder(study, images).notes == ()
+
+
+def test_where_no_series_of_any_image_is_chosen_nothing_is_imported(cohort: Cohort) -> None:
+    chosen = {path.absolute(): () for path in cohort.images.iterdir()}
+    with pytest.raises(UserError, match="No image was chosen"):
+        import_folder(cohort.study, cohort.images, choices=chosen)
+    assert [case.id for case in cohort.study.cases] == ["first"]
