@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_mlbseg.engine.forecast import Measured, forecast_in_words
 from napari_mlbseg.widgets.panels.style import Line
@@ -36,12 +36,15 @@ class TargetLine(QWidget):
         self.spin.setValue(target)
         self.spin.setToolTip("The Dice to reach")
         self.told = Line(_HINT)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
-        row.addWidget(QLabel("Dice"))
+        row = QHBoxLayout()
+        row.addWidget(QLabel("Dice to reach"))
         row.addWidget(self.spin)
-        row.addWidget(self.told, 1)
+        row.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addLayout(row)
+        layout.addWidget(self.told)
         self.spin.valueChanged.connect(self._choose)
 
     def show_points(self, points: Sequence[Measured]) -> None:

@@ -47,9 +47,9 @@ class TrainingPanel(QWidget):
     line
         Start, pause, stop, and how far the run is: always on view.
     target
-        The Dice to reach, and how far it is; below the plot.
+        The Dice to reach, and how far it is; above the plot.
     settings
-        The section with the settings, below that; it unfolds.
+        The section with the settings, below the plot; it unfolds.
 
     Signals
     -------
@@ -270,7 +270,7 @@ class TrainingPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 4)
         layout.setSpacing(3)
-        layout.addWidget(self.plot, 1)
         layout.addWidget(self.target)
+        layout.addWidget(self.plot, 1)
         for below in (self.settings, self.note, self.clean_slices, self.run):
             layout.addWidget(below)
